@@ -1,0 +1,3 @@
+"""geoseg: satellite and aerial scenes of any size to class maps and polygons."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,183 @@
+"""Read a YAML document into a closed model; every error says `file:line:column: key: what is wrong`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from geoseg.core.errors import ConfigError, did_you_mean
+
+
+class Document(BaseModel):
+    """Base of all documents: closed and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+D = TypeVar("D", bound=Document)
+
+
+def load(path: Path, model: type[D], overrides: Sequence[str] = ()) -> D:
+    """Read and check a document.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    model
+        The document's model.
+    overrides
+        Assignments `key.subkey=value` that replace values of the file; the value is read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, is not YAML, or does not fit the model: one line for each problem.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"{at}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict) or root is None:
+        raise ConfigError(f"{path}:1:1: a mapping of keys to values is expected here")
+    _refuse_duplicates(root, path)
+    assigned = [_assign(data, text) for text in overrides]
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, model, path, root, data, assigned))) from None
+
+
+def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ConfigError(f"{_at(path, key)}: {key.value}: this key stands twice")
+            seen.add(key.value)
+            _refuse_duplicates(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicates(item, path)
+
+
+def _assign(data: dict[str, Any], text: str) -> tuple[str, ...]:
+    """Apply one `key.subkey=value` to the data; return the key's path."""
+    key, sign, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not sign or not all(path):
+        raise ConfigError(f"--set {text}: write it as key=value, for example --set tiling.tile=512")
+    target = data
+    for part in path[:-1]:
+        if target.get(part) is None:
+            target[part] = {}
+        if not isinstance(target[part], dict):
+            raise ConfigError(f"--set {text}: {part} is a single value here, not a mapping")
+        target = target[part]
+    try:
+        target[path[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from None
+    return path
+
+
+def _explain(
+    error: ValidationError,
+    model: type[Document],
+    path: Path,
+    root: yaml.Node,
+    data: dict[str, Any],
+    assigned: list[tuple[str, ...]],
+) -> list[str]:
+    """Return one line for each key that is wrong."""
+    messages: dict[tuple[str, ...], str] = {}
+    for problem in error.errors(include_url=False):
+        keys = _keys(data, problem["loc"], missing=problem["type"] == "missing")
+        if problem["type"] == "extra_forbidden":
+            message = "unknown key" + did_you_mean(keys[-1], _known_keys(model, problem["loc"]))
+        elif problem["type"] == "missing":
+            message = "this key is required"
+        else:
+            text = problem["msg"].removeprefix("Value error, ")
+            message = f"{text[:1].lower()}{text[1:]} (got {_shorten(problem['input'])})"
+        # The members of a union complain one by one about the same key.
+        other = messages.get(keys)
+        messages[keys] = message if other is None else f"{other.rsplit(' (got', 1)[0]}, or {message}"
+    lines = []
+    for keys, message in messages.items():
+        if any(k[: len(keys)] == keys and len(k) > len(keys) for k in messages):
+            continue  # a union member of another shape; the lines about the keys inside say what is wrong
+        source = next(("--set " + ".".join(a) for a in assigned if a == keys[: len(a)]), None)
+        where = source or _at(path, _node(root, keys))
+        lines.append(f"{where}: {'.'.join(keys) or 'document'}: {message}")
+    return lines
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _keys(data: object, loc: tuple[int | str, ...], *, missing: bool) -> tuple[str, ...]:
+    """Return the keys in `loc`, leaving out the names of union members that pydantic puts between them."""
+    keys: list[str] = []
+    for depth, part in enumerate(loc):
+        if isinstance(data, dict) and (part in data or (missing and depth == len(loc) - 1)):
+            data = data.get(part)
+            keys.append(str(part))
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+            keys.append(str(part))
+    return tuple(keys)
+
+
+def _node(root: yaml.Node, keys: tuple[str, ...]) -> yaml.Node:
+    """Return the node of a key, or the innermost one around it that the file has."""
+    node = mark = root
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == key), None)
+            if pair is None:
+                break
+            mark, node = pair
+        elif isinstance(node, yaml.SequenceNode):
+            node = mark = node.value[int(key)]
+    return mark
+
+
+def _known_keys(model: type[Document], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the mapping around `loc` may have."""
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    nodes = [schema]
+    for part in loc[:-1]:
+        found = [n for node in nodes for n in _children(node, part, definitions)]
+        nodes = found or nodes
+    return sorted({key for node in nodes for key in node.get("properties", {})})
+
+
+def _children(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    below = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items")
+    if not isinstance(below, dict):
+        return []
+    options = [below, *below.get("anyOf", []), *below.get("oneOf", [])]
+    named = [definitions.get(str(o["$ref"]).rsplit("/", 1)[-1]) for o in options if "$ref" in o]
+    return [n for n in [*named, *options] if isinstance(n, dict)]
+
+
+def _at(path: Path, node: yaml.Node) -> str:
+    mark = node.start_mark
+    return f"{path}:{mark.line + 1}:{mark.column + 1}"

@@ -1,0 +1,92 @@
+"""`pipelines/*.yaml`: what to do with which scene and model."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from geoseg.config.loader import Document
+from geoseg.config.scene import SceneEntry
+
+Auto = Literal["auto"]
+Count = Annotated[int, Field(ge=1)]
+Level = Literal["error", "warn", "off"]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Tiling(Document):
+    """Sizes of tiles and blocks."""
+
+    tile: Auto | Count = "auto"
+    """Tile side in pixels; auto: as the bundle's card says."""
+    overlap: Auto | Annotated[int, Field(ge=0, multiple_of=2)] = "auto"
+    """Pixels that neighbouring tiles share; auto: as the bundle's card says."""
+    block: Auto | Count = "auto"
+    """Tiles along the side of a block, the work of one task."""
+
+
+class Inference(Document):
+    """How the network runs."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    backend: Literal["auto", "torch"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    batch: Auto | Count = "auto"
+    """Tiles in one forward pass."""
+    augment: Literal["none", "flips", "d4"] = "none"
+    """Test-time augmentation: mean over the 4 flips or the 8 symmetries of the square."""
+
+
+class Checks(Document):
+    """What to do when a check before the run fails."""
+
+    statistics: Level = "error"
+    """Band values far from the pixels that the network was trained on."""
+    gsd: Level = "error"
+    """Ground sample distance outside the network's range by more than 25 %."""
+    memory: Level = "error"
+    """The plan needs more memory than is available."""
+
+
+class Vectorize(Document):
+    """How polygons are made."""
+
+    minimum_area: NonNegative = 0
+    """Minimum mapping unit in square metres: smaller regions join a neighbour."""
+    simplify: NonNegative = 0
+    """Tolerance in metres; neighbours keep their common edges."""
+
+
+class Outputs(Document):
+    """What is written, and where."""
+
+    folder: str
+    confidence: bool = True
+    probabilities: bool = False
+    polygons: tuple[Literal["gpkg"], ...] = ("gpkg",)
+
+
+class Cluster(Document):
+    """Where the blocks are computed."""
+
+    kind: Literal["local"] = "local"
+    workers: Count = 1
+    """One worker lives in this process; more are processes of their own."""
+
+
+class Pipeline(Document):
+    """A pipeline file."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    scene: str | SceneEntry
+    """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
+    model: str
+    """A bundle folder."""
+    gsd: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Ground sample distance of the map in metres; auto: that of the scene."""
+    tiling: Tiling = Tiling()
+    inference: Inference = Inference()
+    checks: Checks = Checks()
+    vectorize: Vectorize = Vectorize()
+    outputs: Outputs
+    cluster: str | Cluster = "local"
+    """`local`, the name of a file in configs/clusters, or what such a file holds."""

@@ -1,0 +1,108 @@
+"""`data_catalog.yaml` and the scenes in it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from geoseg.config.loader import Document
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+BitGroup = int | tuple[int, ...]
+
+
+class BandEntry(Document):
+    """Where one band lies, and how its numbers become physical units."""
+
+    uri: str | None = None
+    """File of the band; default: the scene's `uri`."""
+    band: Annotated[int, Field(ge=1)] = 1
+    """Number of the band in its file, from 1."""
+    scale: PositiveFloat | None = None
+    """Reflectance = number * scale + offset; default: the scene's, then the file's."""
+    offset: float | None = None
+    nodata: float | None = None
+    wavelength_um: PositiveFloat | None = None
+
+
+class MaskEntry(Document):
+    """A quality band that says which pixels are not to be classified."""
+
+    uri: str
+    band: Annotated[int, Field(ge=1)] = 1
+    invalid_values: tuple[int, ...] = ()
+    """Pixels with one of these values are nodata."""
+    invalid_bits: tuple[BitGroup, ...] = ()
+    """Pixels with one of these bits set are nodata; a list of bits means all of them together."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "MaskEntry":
+        if not self.invalid_values and not self.invalid_bits:
+            raise ValueError("a mask needs invalid_values or invalid_bits")
+        return self
+
+
+class DarkObject(Document):
+    """Dark-object subtraction (Chavez 1988), see `geoseg.raster.radiometry`."""
+
+    atmosphere: Literal["very-clear", "clear", "moderate", "hazy", "very-hazy"] = "clear"
+    """Relative scattering model: the power of the wavelength with which haze falls off."""
+
+
+class Radiometry(Document):
+    """Radiometric steps that are applied to a scene before the network sees it."""
+
+    dark_object: DarkObject | None = None
+
+    @field_validator("dark_object", mode="before")
+    @classmethod
+    def _true_means_default(cls, value: object) -> object:
+        return {} if value is True else None if value is False else value
+
+
+class SceneEntry(Document):
+    """One scene: a file with many bands, or one file for each band."""
+
+    title: str = ""
+    description: str = ""
+    license: str = ""
+    source: str = ""
+    uri: str | None = None
+    """A raster file, or a folder with one file for each band."""
+    folder: str | None = None
+    """Put before every relative `uri` of this entry."""
+    sensor: Literal["sentinel-2", "landsat-8"] | None = None
+    """Translates band designations (`B5`) to common names."""
+    bands: dict[str, BandEntry] = Field(default_factory=dict)
+    """Band name to its place; default: the names in the files. A text is a file, a number a band number."""
+    scale: PositiveFloat | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    gsd: PositiveFloat | None = None
+    """Ground sample distance of the scene's grid in metres; default: that of the finest band asked for."""
+    mask: MaskEntry | None = None
+    radiometry: Radiometry = Radiometry()
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _short_forms(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: {"uri": v} if isinstance(v, str) else {"band": v} if isinstance(v, int) else v
+            for name, v in value.items()
+        }
+
+    @model_validator(mode="after")
+    def _has_files(self) -> "SceneEntry":
+        if self.uri is None and not self.bands:
+            raise ValueError("a scene needs a uri or bands with a uri each")
+        for name, band in self.bands.items():
+            if band.uri is None and self.uri is None:
+                raise ValueError(f"band {name} has no uri and neither has the scene")
+        return self
+
+
+class CatalogDocument(Document):
+    """`data_catalog.yaml`."""
+
+    scenes: dict[str, SceneEntry] = Field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The words of the house: errors, bands, legend, geometry. Plain Python and numpy."""

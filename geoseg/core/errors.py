@@ -1,0 +1,47 @@
+"""The errors that geoseg raises on purpose.
+
+Every message is one line that says what is wrong, where, and what to do. The command line prints it and
+exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GeosegError(Exception):
+    """Base of all expected errors."""
+
+    exit_code = 1
+
+
+class ConfigError(GeosegError):
+    """A YAML document, an option or a name that geoseg cannot use."""
+
+    exit_code = 2
+
+
+class SceneError(GeosegError):
+    """Imagery that is missing, damaged or not what was declared."""
+
+
+class BundleError(GeosegError):
+    """A model bundle that is missing, damaged or inconsistent."""
+
+
+class PlanError(GeosegError):
+    """A run that cannot work as asked: wrong bands, scale or GSD, or too little memory."""
+
+
+class OutputError(GeosegError):
+    """A run folder that cannot be used or written."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message on one line, or its type's name when it carries none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` when `word` resembles a known word, else an empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,64 @@
+"""The legend: which class has which id, name and colour."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+NODATA = 255
+"""Value of pixels without a class in every class and confidence raster."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegendClass:
+    """One class."""
+
+    id: int
+    """Pixel value, 0 to 254."""
+    slug: str
+    """Name for machines (`grass-shrub`)."""
+    title: str
+    """Name for people (`Grass and shrub`)."""
+    color: str
+    """`#rrggbb`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.id < NODATA:
+            raise ValueError(f"class id {self.id} of {self.slug!r} is not between 0 and 254")
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
+            raise ValueError(f"colour {self.color!r} of {self.slug!r} is not written #rrggbb")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green and blue, 0 to 255."""
+        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+
+
+@dataclass(frozen=True)
+class Legend:
+    """The classes of a map, in the channel order of the network."""
+
+    classes: tuple[LegendClass, ...]
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise ValueError("a legend needs at least one class")
+        for key in ("id", "slug"):
+            values = [getattr(c, key) for c in self.classes]
+            double = {v for v in values if values.count(v) > 1}
+            if double:
+                raise ValueError(f"class {key} {double.pop()!r} is used twice")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def ids(self) -> NDArray[np.uint8]:
+        """Class id of each network channel, shape (C,)."""
+        return np.array([c.id for c in self.classes], dtype=np.uint8)
+
+    def by_id(self) -> dict[int, LegendClass]:
+        """Classes by id, in ascending order of id."""
+        return {c.id: c for c in sorted(self.classes, key=lambda c: c.id)}

@@ -1,0 +1,149 @@
+"""Exact sums of overlapping predictions.
+
+Probabilities are rounded to 2^-14 and weighted with integers (8 bits an axis), so the sum over all tiles of a
+pixel is at most 2^30 and integer addition has no order: whatever the blocks, workers and retries, the
+same tiles give the same bytes.
+"""
+
+from dataclasses import dataclass
+from typing import Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.geometry import Window
+from geoseg.tiling.blocks import Block
+from geoseg.tiling.grid import TileGrid
+from geoseg.tiling.taper import UNIT, taper
+
+PROBABILITY_BITS = 14
+"""Probabilities are rounded to multiples of 2^-14."""
+TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
+"""A probability of 1 sums to 2^30."""
+
+Sums: TypeAlias = NDArray[np.int32]
+"""Weighted sums, shape (C, rows, cols)."""
+
+
+def percent(sums: Sums) -> NDArray[np.uint8]:
+    """Return sums as whole percent, 0 to 100, rounded half up."""
+    scaled = (sums >> 7) * np.int32(100)  # 23 bits are left, times 100 fits 31
+    scaled += np.int32(1 << (TOTAL_BITS - 8))
+    return (scaled >> (TOTAL_BITS - 7)).astype(np.uint8)
+
+
+def strongest(sums: Sums) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return the channel with the largest sum (the first of equals) and that sum, each (rows, cols).
+
+    Runs along whole channels: an argmax along the strided channel axis is several times slower.
+    """
+    best = sums[0].copy()
+    channel = np.zeros(best.shape, dtype=np.uint8)
+    for c in range(1, len(sums)):
+        channel[sums[c] > best] = c
+        np.maximum(best, sums[c], out=best)
+    return channel, best
+
+
+@dataclass(frozen=True, slots=True)
+class Fringe:
+    """What a block adds to the open strips of its east, south and south-east neighbours."""
+
+    east: Sums | None
+    """Shape (C, core rows, overlap); None when there is no neighbour or nothing to add."""
+    south: Sums | None
+    """Shape (C, overlap, core cols)."""
+    southeast: Sums | None
+    """Shape (C, overlap, overlap)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """The part of a block's core that waits for its neighbours' fringes: its open rows, then columns."""
+
+    north: Sums
+    """Shape (C, open rows, core cols)."""
+    west: Sums
+    """Shape (C, core rows - open rows, open cols)."""
+
+    def settle(self, north: Fringe | None, west: Fringe | None, northwest: Fringe | None) -> Self:
+        """Return the strips with the fringes of the three neighbours added."""
+        rows, cols = self.north.shape[1], self.west.shape[2]
+        top, side = self.north.copy(), self.west.copy()
+        if north is not None and north.south is not None:
+            top += north.south
+        if west is not None and west.east is not None:
+            top[:, :, :cols] += west.east[:, :rows]
+            side += west.east[:, rows:]
+        if northwest is not None and northwest.southeast is not None:
+            top[:, :, :cols] += northwest.southeast
+        return type(self)(top, side)
+
+
+class Mosaic:
+    """The sums of one block's canvas.
+
+    Parameters
+    ----------
+    grid
+        The tiles of the scene.
+    block
+        The block whose tiles will be added.
+    channels
+        Number of network channels, C.
+    """
+
+    def __init__(self, grid: TileGrid, block: Block, channels: int) -> None:
+        self.grid = grid
+        self.block = block
+        self.sums: Sums = np.zeros((channels, *block.canvas.shape), dtype=np.int32)
+
+    def add(self, tile: Window, probabilities: NDArray[np.float32]) -> None:
+        """Add one tile's prediction.
+
+        Parameters
+        ----------
+        tile
+            One of the block's tiles.
+        probabilities
+            Shape (C, tile rows, tile cols), 0 to 1.
+        """
+        seen = tile.intersect(self.block.canvas)
+        rows, cols = seen.relative_to(tile)
+        weights = np.multiply.outer(
+            self._weights(tile.rows.start, axis=0)[rows], self._weights(tile.cols.start, axis=1)[cols]
+        )
+        target = self.sums[(slice(None), *seen.relative_to(self.block.canvas))]
+        for c, channel in enumerate(probabilities[:, rows, cols]):
+            # One channel at a time keeps the working copies in the cache.
+            rounded = np.rint(channel * np.float32(1 << PROBABILITY_BITS)).astype(np.int32)
+            rounded *= weights
+            target[c] += rounded
+
+    def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
+        tiles = (self.grid.rows, self.grid.cols)[axis]
+        return taper(
+            tiles.tile,
+            tiles.overlap,
+            first=start == tiles.span(0).start,
+            last=start == tiles.span(tiles.count - 1).start,
+        )
+
+    @property
+    def core(self) -> Sums:
+        """Sums of the pixels that the block owns, a view."""
+        height, width = self.block.core.shape
+        return self.sums[:, :height, :width]
+
+    def strips(self) -> Strips:
+        """Copy the part of the core that waits for the neighbours."""
+        rows, cols = self.block.open_rows, self.block.open_cols
+        return Strips(self.core[:, :rows].copy(), self.core[:, rows:, :cols].copy())
+
+    def fringe(self) -> Fringe:
+        """Copy what belongs to the neighbours, each part as its own small array."""
+        height, width = self.block.core.shape
+        east = self.sums[:, :height, width:]
+        south = self.sums[:, height:, :width]
+        southeast = self.sums[:, height:, width:]
+        return Fringe(*(part.copy() if part.size else None for part in (east, south, southeast)))
