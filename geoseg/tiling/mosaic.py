@@ -66,17 +66,27 @@ class Strips:
     west: Sums
     """Shape (C, core rows - open rows, open cols)."""
 
-    def settle(self, north: Fringe | None, west: Fringe | None, northwest: Fringe | None) -> Self:
-        """Return the strips with the fringes of the three neighbours added."""
+    def settle(self, from_north: Sums | None, from_west: Sums | None, from_northwest: Sums | None) -> Self:
+        """Return the strips with what the three neighbours add; None where one adds nothing.
+
+        Parameters
+        ----------
+        from_north
+            The `south` fringe of the block above.
+        from_west
+            The `east` fringe of the block to the left.
+        from_northwest
+            The `southeast` fringe of the block above that one.
+        """
         rows, cols = self.north.shape[1], self.west.shape[2]
         top, side = self.north.copy(), self.west.copy()
-        if north is not None and north.south is not None:
-            top += north.south
-        if west is not None and west.east is not None:
-            top[:, :, :cols] += west.east[:, :rows]
-            side += west.east[:, rows:]
-        if northwest is not None and northwest.southeast is not None:
-            top[:, :, :cols] += northwest.southeast
+        if from_north is not None:
+            top += from_north
+        if from_west is not None:
+            top[:, :, :cols] += from_west[:, :rows]
+            side += from_west[:, rows:]
+        if from_northwest is not None:
+            top[:, :, :cols] += from_northwest
         return type(self)(top, side)
 
 

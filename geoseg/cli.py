@@ -1,0 +1,277 @@
+"""The command line. The only place that prints and that sets exit codes.
+
+Results go to stdout; messages, warnings and bars to stderr. Exit codes: 0 done, 1 failed, 2 usage or
+configuration, 130 interrupted.
+"""
+
+import contextlib
+import json
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import geoseg
+from geoseg.core.errors import GeosegError, one_line
+
+if TYPE_CHECKING:
+    from geoseg.pipeline import Progress
+
+app = typer.Typer(
+    name="geoseg",
+    help="Turn satellite and aerial scenes of any size into class maps and polygons.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+catalog_app = typer.Typer(help="Scenes by name, from data_catalog.yaml.", no_args_is_help=True)
+models_app = typer.Typer(help="Model bundles.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(models_app, name="models")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+CatalogFile = Annotated[Path, typer.Option("--catalog", help="The data catalog.")]
+ModelsFolder = Annotated[Path, typer.Option("--folder", help="Where the bundles lie.")]
+
+_CATALOG = Path("data_catalog.yaml")
+_MODELS = Path("configs/models")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(f"geoseg {geoseg.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    pipeline: Annotated[Path, typer.Argument(help="The pipeline file, like pipelines/landcover.yaml.")],
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the pipeline.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the pipeline's.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a finished run, or discard an unfinished one.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
+    ] = False,
+    catalog: CatalogFile = _CATALOG,
+    as_json: AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a scene into a class map and polygons.
+
+    An interrupted run is resumed by the same command.
+    """
+    with _errors(debug):
+        from geoseg import describe
+        from geoseg import pipeline as work
+
+        say = _silent if quiet else _say
+        say(f"geoseg {geoseg.__version__}: checking {pipeline}")
+        prepared = work.prepare(pipeline, assign or [], output, catalog)
+        for warning in prepared.warnings:
+            say(f"warning: {warning}")
+        if dry_run:
+            summary = prepared.plan.summary()
+            typer.echo(json.dumps(summary, indent=2) if as_json else describe.plan(summary))
+            return
+        say(describe.plan_line(prepared.plan.summary()))
+        with _progress(quiet) as on_event:
+            result = work.run(prepared, overwrite=overwrite, on_event=on_event)
+        typer.echo(
+            json.dumps(result.manifest, indent=2, ensure_ascii=False)
+            if as_json
+            else describe.result(result.folder, result.manifest)
+        )
+
+
+@app.command()
+def inspect(
+    path: Annotated[str, typer.Argument(help="A scene (name, file, folder), a bundle or a run folder.")],
+    catalog: CatalogFile = _CATALOG,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a scene, a bundle or a run folder is."""
+    with _errors(debug):
+        from geoseg import describe
+
+        _show(describe.anything(path, catalog), as_json)
+
+
+@app.command()
+def init(
+    scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
+    model: Annotated[Path, typer.Option("--model", help="The bundle that shall classify it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; default pipelines/NAME.yaml.")
+    ] = None,
+    catalog: CatalogFile = _CATALOG,
+    debug: Debug = False,
+) -> None:
+    """Write a commented pipeline file for a scene and a bundle."""
+    with _errors(debug):
+        from geoseg import describe
+
+        path, notes = describe.write_pipeline(scene, model, output, catalog)
+        for note in notes:
+            _say(f"note: {note}")
+        typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show versions, device and GDAL drivers: what a bug report needs."""
+    with _errors(debug):
+        from geoseg import describe
+
+        _show(describe.environment(), as_json)
+
+
+@catalog_app.command("list")
+def catalog_list(catalog: CatalogFile = _CATALOG, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the scenes of the catalog."""
+    with _errors(debug):
+        from geoseg import describe
+
+        _show(describe.catalog(catalog), as_json)
+
+
+@catalog_app.command("show")
+def catalog_show(
+    name: Annotated[str, typer.Argument(help="A name in the catalog.")],
+    catalog: CatalogFile = _CATALOG,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show a scene of the catalog: its grid, bands and scale."""
+    with _errors(debug):
+        from geoseg import describe
+
+        _show(describe.scene(name, catalog), as_json)
+
+
+@models_app.command("list")
+def models_list(folder: ModelsFolder = _MODELS, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the bundles in a folder."""
+    with _errors(debug):
+        from geoseg import describe
+
+        _show(describe.bundles(folder), as_json)
+
+
+@models_app.command("show")
+def models_show(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, or its name in --folder.")],
+    folder: ModelsFolder = _MODELS,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show a bundle: bands, classes, tile sizes, agreement and limits."""
+    with _errors(debug):
+        from geoseg import describe
+
+        _show(describe.bundle(bundle if bundle.exists() else folder / bundle), as_json)
+
+
+def _show(facts: Any, as_json: bool) -> None:
+    from geoseg import describe
+
+    typer.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else describe.as_text(facts))
+
+
+def _say(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _silent(_: str) -> None:
+    return
+
+
+@contextlib.contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Turn errors into one line and an exit code."""
+    # A cluster manager ends jobs with SIGTERM: leave as tidily as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on from the finished blocks")
+        raise typer.Exit(130) from None
+    except GeosegError as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            _say(f"error: {line}")
+        raise typer.Exit(error.exit_code) from None
+    except MemoryError:
+        if debug:
+            raise
+        _say("error: out of memory; a smaller tile needs less: --set tiling.tile=256 --set tiling.block=1")
+        raise typer.Exit(1) from None
+    except Exception as error:
+        if debug:
+            raise
+        _say(
+            f"internal error, please report it: {type(error).__name__}: {one_line(error)} (--debug shows where)"
+        )
+        raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
+    """Yield what shows the events of a run: a bar on a terminal, a line for each stage elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        last = ""
+
+        def line(event: "Progress") -> None:
+            nonlocal last
+            if event.stage != last and not quiet:
+                _say(f"{event.stage}: {event.done} of {event.total} blocks" if event.total else event.stage)
+            last = event.stage
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:>16}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} blocks  {task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("predict", total=1, speed="")
+        pixels = 0
+
+        def bar(event: "Progress") -> None:
+            nonlocal pixels
+            if not event.total:
+                bars.update(task, description=event.stage)
+                return
+            pixels += event.pixels
+            elapsed = bars.tasks[0].elapsed or 1e-9
+            speed = f"{pixels / elapsed / 1e6:.2f} Mpx/s" if pixels else ""
+            bars.update(task, completed=event.done, total=event.total, speed=speed)
+
+        yield bar

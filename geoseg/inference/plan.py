@@ -1,0 +1,274 @@
+"""The plan of a run: pure arithmetic over scene, card and options. Nothing is read, nothing is loaded."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import geoseg
+from geoseg.config.pipeline import Pipeline, Tiling
+from geoseg.core.errors import PlanError
+from geoseg.models.bundle import Bundle
+from geoseg.models.card import CardTile
+from geoseg.raster import GDAL_CACHE_MB
+from geoseg.raster.scene import Scene
+from geoseg.tiling.blocks import BlockGrid
+from geoseg.tiling.grid import TileAxis, TileGrid
+
+SLOTS = 2
+"""Blocks that a worker handles at once: one is read while the other is computed."""
+
+BLOCK_PIXELS = 1536
+"""Side of an automatic block, about."""
+
+GPU_BATCH_PIXELS = 1 << 22
+"""Pixels of an automatic batch on a GPU: four tiles of 1024 px. A CPU gains nothing from batches."""
+
+# Memory of a worker, measured (tests/benchmarks/memory.py): what Python, torch, GDAL and Dask take before any
+# pixel is read, and how much a forward pass takes beyond its live tensors (scratch and reordered copies).
+BASE_BYTES = 950_000_000
+FORWARD_FACTOR = 1.6
+DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one worker needs at most, in bytes."""
+
+    base: int
+    """Libraries."""
+    network: int
+    """Weights and the working memory of a forward pass."""
+    blocks: int
+    """Pixels, batches and sums of the blocks in hand."""
+    fringes: int
+    """What finished blocks keep for their neighbours."""
+    cache: int
+    """GDAL's cache of internal tiles."""
+
+    @property
+    def total(self) -> int:
+        """Sum of all parts."""
+        return self.base + self.network + self.blocks + self.fringes + self.cache
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before a run starts."""
+
+    name: str
+    scene: Scene
+    bundle: Bundle
+    grid: TileGrid
+    block: int
+    """Tiles along the side of a block."""
+    batch: int
+    device: str
+    precision: str
+    augment: str
+    probabilities: bool
+    workers: int
+
+    @property
+    def blocks(self) -> BlockGrid:
+        """The blocks."""
+        return BlockGrid.of(self.grid, self.block)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, C."""
+        return len(self.bundle.card.classes)
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that decides the bytes of the map; plain JSON values."""
+        identity = {
+            "geoseg": geoseg.__version__,
+            "scene": self.scene.identity(),
+            "model": {"name": self.bundle.card.name, "sha256": self.bundle.sha256},
+            "tile": self.grid.tile_shape,
+            "overlap": (self.grid.rows.overlap, self.grid.cols.overlap),
+            "block": self.block,
+            "batch": self.batch,
+            "device": self.device.split(":")[0],
+            "precision": self.precision,
+            "augment": self.augment,
+            "probabilities": self.probabilities,
+        }
+        return dict(json.loads(json.dumps(identity)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 over the identity as canonical JSON."""
+        return hashlib.sha256(
+            json.dumps(self.identity(), sort_keys=True, separators=(",", ":")).encode()
+        ).hexdigest()
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What one worker needs at most."""
+        return _memory(self)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the plan for people and for `--json`."""
+        height, width = self.scene.shape
+        memory = asdict(self.memory)
+        return {
+            "name": self.name,
+            "scene": self.scene.name,
+            "width": width,
+            "height": height,
+            "gsd_m": self.scene.gsd_m,
+            "bands": [b.name for b in self.scene.bands],
+            "model": self.bundle.card.name,
+            "architecture": self.bundle.architecture,
+            "device": self.device,
+            "precision": self.precision,
+            "tile": list(self.grid.tile_shape),
+            "overlap": [self.grid.rows.overlap, self.grid.cols.overlap],
+            "tiles": self.grid.count,
+            "batch": self.batch,
+            "blocks": self.blocks.count,
+            "network_pixels_per_pixel": round(self.grid.network_pixels_per_pixel, 3),
+            "workers": self.workers,
+            "memory_per_worker_bytes": {**memory, "total": self.memory.total},
+            "fingerprint": self.fingerprint,
+        }
+
+
+def make_plan(
+    pipeline: Pipeline, scene: Scene, bundle: Bundle, *, device: str, precision: str, workers: int
+) -> Plan:
+    """Decide everything about a run.
+
+    Parameters
+    ----------
+    pipeline
+        The document.
+    scene
+        The scene, its bands in network order.
+    bundle
+        The model bundle.
+    device, precision
+        What `auto` means on this machine: `cpu` or `cuda`, and `fp32` unless asked otherwise.
+    workers
+        Number of worker processes.
+
+    Raises
+    ------
+    PlanError
+        When tile or overlap do not fit the network.
+    """
+    grid = make_grid(scene.shape, pipeline.tiling, bundle.card.tile)
+    stride = min(grid.rows.stride, grid.cols.stride)
+    height, width = grid.tile_shape
+    batch, block = pipeline.inference.batch, pipeline.tiling.block
+    auto_batch = 1 if device == "cpu" else max(1, GPU_BATCH_PIXELS // (height * width))
+    return Plan(
+        name=pipeline.name,
+        scene=scene,
+        bundle=bundle,
+        grid=grid,
+        block=max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block,
+        batch=auto_batch if batch == "auto" else batch,
+        device=device,
+        precision=precision,
+        augment=pipeline.inference.augment,
+        probabilities=pipeline.outputs.probabilities,
+        workers=workers,
+    )
+
+
+def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGrid:
+    """Lay the tiles: sizes from the card unless the pipeline says otherwise, shrunk to the scene.
+
+    Parameters
+    ----------
+    shape
+        Height and width of the scene in pixels.
+    tiling
+        What the pipeline asks for.
+    card
+        What the network was measured with.
+
+    Raises
+    ------
+    PlanError
+        When the sizes do not fit the network.
+    """
+    tile = card.size if tiling.tile == "auto" else tiling.tile
+    if not card.min <= tile <= card.max or tile % card.divisor:
+        raise PlanError(
+            f"tiling.tile: {tile} does not fit the network: it takes multiples of {card.divisor} from "
+            f"{card.min} to {card.max}"
+        )
+    overlap = min(card.overlap, tile // 4 * 2) if tiling.overlap == "auto" else tiling.overlap
+    if 2 * overlap > tile:
+        raise PlanError(
+            f"tiling.overlap: {overlap} is more than half of the tile ({tile}); use at most {tile // 4 * 2}"
+        )
+    rows, cols = (TileAxis(n, tile, overlap).shrink(card.divisor, card.min) for n in shape)
+    return TileGrid(rows, cols)
+
+
+def check_memory(plan: Plan, available: int) -> str | None:
+    """Return one line when the plan does not fit into memory, else None.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    available
+        Free memory of the machine in bytes; all workers share it.
+    """
+    needed = plan.memory.total * plan.workers
+    if needed <= available:
+        return None
+    card = plan.bundle.card.tile
+    for tile in range(card.size - card.divisor, card.min - 1, -card.divisor):
+        grid = make_grid(plan.scene.shape, Tiling(tile=tile), card)
+        smaller = replace(plan, grid=grid, block=1, batch=1)
+        if smaller.memory.total * plan.workers <= available:
+            advice = f"--set tiling.tile={tile} --set tiling.block=1 --set inference.batch=1 would fit"
+            break
+    else:
+        advice = "no smaller tile fits either; free some memory or use fewer workers"
+    height, width = plan.grid.tile_shape
+    return (
+        f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
+        f"but {available / 1e9:.2f} GB are free; {advice}"
+    )
+
+
+def _memory(plan: Plan) -> Memory:
+    """Add up what one worker holds at the same time, each array at its largest."""
+    card, grid = plan.bundle.card, plan.grid
+    tile = grid.tile_shape[0] * grid.tile_shape[1]
+    axes = plan.blocks.rows, plan.blocks.cols
+    reach = _product(min(plan.block, a.tiles.count) * a.tiles.stride + a.tiles.overlap for a in axes)
+    canvas = _product(max(len(a.canvas(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
+    core = _product(max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
+    overlap = max(grid.rows.overlap, grid.cols.overlap)
+    sums = 4 * plan.classes
+    bands = len(plan.scene.bands)
+    number = plan.scene.dtype.itemsize
+
+    per_pixel = card.memory_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
+    forward = plan.batch * tile * (per_pixel * FORWARD_FACTOR + sums + 4 * bands)
+    # Weights are held as read and as the network's own.
+    network = int(forward) + 4 * plan.bundle.weights_bytes
+    # A block's pixels (as read and with its reflected border), its sums, its classes and strips.
+    planes = 2 + (plan.classes if plan.probabilities else 0)
+    edge = sum(len(a.core(0)) * overlap * sums for a in axes)
+    one = 2 * reach * (bands * number + 1) + canvas * sums + core * (2 * planes + 8) + 3 * edge
+    batch = 2 * plan.batch * tile * (bands * number + 1 + sums)
+    blocks = SLOTS * (one + batch) + core * planes * 3 + 3 * edge
+    # Fringes of one line of blocks along the shorter side wait for the next line.
+    along = min(axes, key=lambda a: a.count).tiles.length
+    fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
+    return Memory(BASE_BYTES, network, blocks, fringes, GDAL_CACHE_MB * 1_000_000)
+
+
+def _product(values: Any) -> int:
+    rows, cols = values
+    return int(rows * cols)

@@ -1,0 +1,1 @@
+"""Networks: the registry, bundles on disk, and segmenters that run them."""

@@ -1,0 +1,142 @@
+"""Model bundles: a folder with `geoseg.json`, `config.json` and `model.safetensors`.
+
+Only JSON and safetensors are read, never a pickle: opening a bundle runs no code of its author.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.core.errors import BundleError, one_line
+from geoseg.models.card import Card, read_card
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CARD, CONFIG, WEIGHTS = "geoseg.json", "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files belong together."""
+
+    folder: Path
+    card: Card
+    config: dict[str, Any]
+    """Architecture and its arguments."""
+    sha256: str
+    """Hash over the three files."""
+
+    @property
+    def architecture(self) -> str:
+        """Architecture and encoder, for people."""
+        return f"{self.config.get('_model_class')} / {self.config.get('encoder_name', 'own encoder')}"
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of the weights on disk."""
+        return (self.folder / WEIGHTS).stat().st_size
+
+    def network(self) -> "nn.Module":
+        """Build the network with its weights, in evaluation mode.
+
+        Raises
+        ------
+        BundleError
+            When the weights do not fit the architecture.
+        """
+        # A run checks its input before it waits for torch.
+        from safetensors import SafetensorError  # noqa: PLC0415
+        from safetensors.torch import load_file  # noqa: PLC0415
+
+        from geoseg.models.architectures import build  # noqa: PLC0415
+
+        network = build(self.config)
+        try:
+            network.load_state_dict(load_file(self.folder / WEIGHTS), strict=True)
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise BundleError(
+                f"{self.folder / WEIGHTS}: does not fit {CONFIG}: {one_line(error)[:300]}"
+            ) from error
+        return network.eval()
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle and verify that its files belong together.
+
+    Raises
+    ------
+    BundleError
+        When a file is missing, damaged, or contradicts another.
+    """
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such bundle folder; see: geoseg models list")
+    card = read_card(folder / CARD)
+    config = _read_config(folder / CONFIG)
+    try:
+        digest = _sha256(folder / WEIGHTS)
+    except OSError as error:
+        raise BundleError(f"{folder / WEIGHTS}: cannot be read: {error.strerror or error}") from error
+    if digest != card.weights_sha256:
+        raise BundleError(
+            f"{folder / WEIGHTS}: is truncated or altered (sha256 {digest[:12]}..., the card says "
+            f"{card.weights_sha256[:12]}...); get the bundle again"
+        )
+    for key, expected, what in (
+        ("classes", len(card.classes), "classes in the legend"),
+        ("in_channels", len(card.bands), "bands"),
+    ):
+        if config.get(key, expected) != expected:
+            raise BundleError(
+                f"{folder}: the network has {config[key]} {key.replace('_', ' ')}, but {CARD} lists "
+                f"{expected} {what}; they must agree"
+            )
+    files = hashlib.sha256()
+    for name in (CARD, CONFIG):
+        files.update((folder / name).read_bytes())
+    files.update(digest.encode())
+    return Bundle(folder, card, config, files.hexdigest())
+
+
+def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
+    """Write a bundle.
+
+    Parameters
+    ----------
+    network
+        A network of segmentation_models_pytorch; `save_pretrained` writes its configuration and weights.
+    card
+        Its card; `weights_sha256` is filled in.
+    folder
+        The folder to make.
+    """
+    network.save_pretrained(str(folder))  # type: ignore[operator]
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    # With a name here, loading elsewhere would download the encoder's weights again.
+    (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
+    (folder / "README.md").write_text(f"# {card.title}\n\n{card.description}\n", encoding="utf-8")
+    stamped = card.model_copy(update={"weights_sha256": _sha256(folder / WEIGHTS)})
+    (folder / CARD).write_text(stamped.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return open_bundle(folder)
+
+
+def list_bundles(root: Path) -> list[Path]:
+    """Return the bundle folders directly under a folder, sorted by name."""
+    return sorted(p.parent for p in root.glob(f"*/{CARD}"))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read: {one_line(error)}") from error
+    if not isinstance(config, dict):
+        raise BundleError(f"{path}: an object with the network's arguments is expected")
+    return config
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

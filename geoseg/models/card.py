@@ -1,0 +1,129 @@
+"""The card of a bundle, `geoseg.json`: what a run must know of a network before it loads it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from geoseg.config.loader import Document
+from geoseg.core.bands import Band
+from geoseg.core.errors import BundleError
+from geoseg.core.legend import Legend, LegendClass
+
+FORMAT = "geoseg-bundle/1"
+Positive = Annotated[float, Field(gt=0)]
+Size = Annotated[int, Field(ge=1)]
+
+
+class CardBand(Document):
+    """One input band, in the network's order."""
+
+    name: str
+    common_name: str
+    wavelength_um: Positive | None = None
+    scale: Positive = 1.0
+    """How the training data were stored, for information: a scene's own scale is what counts."""
+    offset: float = 0.0
+    nodata: float | None = None
+    mean: float
+    """Mean of the training pixels in physical units (reflectance)."""
+    std: Positive
+    """Standard deviation of the training pixels in physical units."""
+
+
+class GsdRange(Document):
+    """Ground sample distances that the network was trained for, in metres."""
+
+    min: Positive
+    max: Positive
+
+
+class CardTile(Document):
+    """Tile sizes, in pixels. A network that sees the whole tile (PSPNet) has `min` = `size` = `max`."""
+
+    size: Size
+    min: Size
+    max: Size
+    overlap: Annotated[int, Field(ge=0, multiple_of=2)]
+    divisor: Size
+    """The network takes tiles whose sides are multiples of this."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "CardTile":
+        if not self.min <= self.size <= self.max or 2 * self.overlap > self.size:
+            raise ValueError("needs min <= size <= max and an overlap of at most half the size")
+        if any(n % self.divisor for n in (self.size, self.min, self.max)):
+            raise ValueError("size, min and max must be multiples of the divisor")
+        return self
+
+
+class CardClass(Document):
+    """One class, in the network's channel order."""
+
+    id: Annotated[int, Field(ge=0, le=254)]
+    slug: str
+    title: str
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class Card(Document):
+    """The card."""
+
+    format: Literal["geoseg-bundle/1"] = "geoseg-bundle/1"
+    name: str
+    version: str
+    title: str
+    description: str = ""
+    bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
+    gsd_m: GsdRange
+    tile: CardTile
+    classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
+    ignore_index: int = 255
+    temperature: Positive = 1.0
+    """Logits are divided by this before the softmax, so that probabilities mean something."""
+    memory_bytes_per_pixel: Positive | None = None
+    """Measured working memory of a forward pass for each pixel of a batch, fp32."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    limitations: tuple[str, ...] = ()
+    license: str = ""
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: tuple[CardClass, ...]) -> tuple[CardClass, ...]:
+        Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in classes))
+        return classes
+
+    @property
+    def legend(self) -> Legend:
+        """The classes, in channel order."""
+        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.classes))
+
+    @property
+    def input_bands(self) -> tuple[Band, ...]:
+        """The bands, in network order."""
+        return tuple(Band(b.name, b.common_name, b.wavelength_um, b.mean, b.std) for b in self.bands)
+
+
+def read_card(path: Path) -> Card:
+    """Read a card.
+
+    Raises
+    ------
+    BundleError
+        When the file is missing, is not JSON or does not follow the model.
+    """
+    try:
+        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file; a bundle is a folder with geoseg.json, config.json and "
+                          "model.safetensors") from None  # fmt: skip
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise BundleError(f"{path}: {key}: {first['msg']}") from None
+        raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

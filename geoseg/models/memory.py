@@ -1,0 +1,57 @@
+"""How much working memory a forward pass needs: counted, not guessed."""
+
+import weakref
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Count the bytes of all tensors that live at once while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self._watch(tensor.untyped_storage())
+        return out
+
+    def _watch(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage.data_ptr(), storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def forward_bytes_per_pixel(network: nn.Module, bands: int, tile: int) -> float:
+    """Return the peak of live tensors in a forward pass, in bytes for each input pixel.
+
+    Parameters
+    ----------
+    network
+        A network on the CPU, in evaluation mode.
+    bands
+        Its number of input bands.
+    tile
+        Side of the tile to try, in pixels.
+    """
+    x = torch.zeros(1, bands, tile, tile)
+    counter = _LiveBytes()
+    with torch.inference_mode(), counter:
+        network(x)
+    return counter.peak / (tile * tile)

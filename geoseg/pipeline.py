@@ -1,0 +1,360 @@
+"""The composition root: from a pipeline document to a finished run folder."""
+
+import hashlib
+import platform
+import resource
+import shlex
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+
+import geoseg
+from geoseg.catalog import CATALOG, resolve_scene
+from geoseg.config.loader import load
+from geoseg.config.pipeline import Cluster, Pipeline
+from geoseg.core.errors import ConfigError, SceneError
+from geoseg.inference import checks
+from geoseg.inference.plan import Plan, check_memory, make_plan
+from geoseg.models.bundle import open_bundle
+
+_VERSIONED = ("torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "shapely", "geopandas")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline whose input was checked: ready to run."""
+
+    pipeline: Pipeline
+    cluster: Cluster
+    plan: Plan
+    folder: Path
+    warnings: tuple[str, ...]
+    """What was noticed and did not stop the run."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Event: what the run is doing."""
+
+    stage: str
+    """`predict`, or the name of the file that is being written."""
+    done: int = 0
+    """Blocks finished."""
+    total: int = 0
+    pixels: int = 0
+    """Pixels of the scene in the block just finished."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+
+def prepare(
+    path: Path, overrides: Sequence[str] = (), output: Path | None = None, catalog: Path = CATALOG
+) -> Prepared:
+    """Read a pipeline, check all its input and plan the run; nothing is written.
+
+    Parameters
+    ----------
+    path
+        The pipeline file.
+    overrides
+        `key=value` assignments.
+    output
+        Run folder instead of the pipeline's.
+    catalog
+        The data catalog.
+
+    Raises
+    ------
+    GeosegError
+        When the run cannot work; see the subclasses.
+    """
+    pipeline = load(path, Pipeline, overrides)
+    bundle = open_bundle(Path(pipeline.model))
+    gsd = None if pipeline.gsd == "auto" else pipeline.gsd
+    noticed: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", checks.CheckWarning)
+        wanted = [b.common_name for b in bundle.card.bands]
+        scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
+        checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
+        checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
+        # Everything cheap has been checked; torch takes seconds to import.
+        from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
+        from geoseg.models.segmenter import resolve_device, resolve_precision  # noqa: PLC0415
+
+        cluster = resolve_cluster(pipeline.cluster)
+        device = resolve_device(pipeline.inference.device)
+        plan = make_plan(
+            pipeline,
+            scene,
+            bundle,
+            device=device,
+            precision=resolve_precision(pipeline.inference.precision, device),
+            workers=cluster.workers,
+        )
+        problem = check_memory(plan, psutil.virtual_memory().available)
+        if problem is not None:
+            checks.complain(pipeline.checks.memory, problem, "memory")
+        noticed += [str(w.message) for w in caught]
+    if pipeline.vectorize.simplify and scene.geobox.crs is None:
+        raise ConfigError("vectorize.simplify: is in metres, but the scene has no CRS; leave it at 0")
+    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), tuple(noticed))
+
+
+def run(
+    prepared: Prepared,
+    *,
+    overwrite: bool = False,
+    on_event: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Run a prepared pipeline: predict, stitch, vectorise, publish.
+
+    A run that was interrupted at any moment is resumed from its finished blocks and ends with the same bytes.
+
+    Parameters
+    ----------
+    prepared
+        The checked pipeline.
+    overwrite
+        Replace a finished run, or the unfinished run of another plan.
+    on_event
+        Called with what the run is doing.
+
+    Raises
+    ------
+    GeosegError
+        When the run failed; finished blocks are kept.
+    """
+    from geoseg.inference.manifest import open_run_folder  # noqa: PLC0415
+
+    plan, start = prepared.plan, perf_counter()
+    names = _output_names(prepared.pipeline)
+    with open_run_folder(prepared.folder, plan.identity(), names, overwrite=overwrite) as folder:
+        counts = _predict(prepared, folder.staging, on_event)
+        predicted = perf_counter()
+        totals = _add_up(counts.values())
+        if not totals["classes"]:
+            raise SceneError(
+                f"{plan.scene.name}: every pixel is nodata, NaN or masked; check nodata and mask of the scene"
+            )
+        files = _write_outputs(prepared, folder.staging, totals, on_event)
+        facts = {
+            "resumed": folder.resumed,
+            "seconds": {
+                "predict": round(predicted - start, 3),
+                "outputs": round(perf_counter() - predicted, 3),
+                "total": round(perf_counter() - start, 3),
+            },
+        }
+        manifest = _manifest(prepared, totals, files, facts)
+        folder.publish(files, manifest)
+    return Result(prepared.folder, manifest)
+
+
+def _predict(
+    prepared: Prepared, staging_folder: Path, on_event: Callable[[Progress], None]
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """Bring all blocks into staging; return the counts of each."""
+    from geoseg.inference.clusters import connect  # noqa: PLC0415
+    from geoseg.inference.driver import BlockDone, run_blocks  # noqa: PLC0415
+    from geoseg.inference.predict import Job  # noqa: PLC0415
+    from geoseg.models.segmenter import SegmenterSpec, cpu_threads  # noqa: PLC0415
+
+    plan = prepared.plan
+    blocks = plan.blocks
+    staging = _staging(plan, staging_folder)
+    counts = {(b.row, b.col): c for b in blocks if (c := staging.counts(b)) is not None}
+    on_event(Progress("predict", len(counts), blocks.count))
+    if len(counts) == blocks.count:
+        return counts
+    spec = SegmenterSpec(
+        folder=plan.bundle.folder.resolve(),
+        sha256=plan.bundle.sha256,
+        device=plan.device,
+        precision=plan.precision,
+        augment=plan.augment,
+        threads=cpu_threads(plan.workers),
+    )
+    job = Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
+
+    def on_block(event: BlockDone) -> None:
+        counts[event.block.row, event.block.col] = event.counts
+        height, width = event.block.core.shape
+        on_event(Progress("predict", event.done, event.total, height * width))
+
+    with connect(prepared.cluster) as client:
+        run_blocks(client, job, blocks, counts.copy(), on_block)
+    return counts
+
+
+def _staging(plan: Plan, folder: Path) -> Any:
+    from geoseg.raster.staging import Staging, crs_wkt  # noqa: PLC0415
+
+    slugs = [f"{c.slug} [%]" for c in plan.bundle.card.classes] if plan.probabilities else []
+    return Staging(
+        folder=folder.resolve(),
+        fingerprint=plan.fingerprint,
+        crs=crs_wkt(plan.scene.geobox.crs),
+        transform=tuple(plan.scene.geobox.transform)[:6],
+        bands=("class", "confidence [%]", *slugs),
+    )
+
+
+def _add_up(counts: Any) -> dict[str, Any]:
+    """Sum the counts of all blocks."""
+    classes: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    for block in counts:
+        classes.update(block["classes"])
+        seconds.update(block["seconds"])
+        numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
+    return {
+        "classes": {k: classes[k] for k in sorted(classes, key=int)},
+        "seconds": {k: round(v, 3) for k, v in seconds.items()},
+        **{k: numbers[k] for k in ("tiles", "skipped", "nodata")},
+    }
+
+
+def _output_names(pipeline: Pipeline) -> list[str]:
+    """Name the files that a run will leave."""
+    wanted = {
+        "classes.tif": True,
+        "classes.tif.aux.xml": True,
+        "classes.qml": True,
+        "confidence.tif": pipeline.outputs.confidence,
+        "probabilities.tif": pipeline.outputs.probabilities,
+        "polygons.gpkg": "gpkg" in pipeline.outputs.polygons,
+        "quicklook.png": True,
+    }
+    return [name for name, yes in wanted.items() if yes]
+
+
+def _write_outputs(
+    prepared: Prepared, staging_folder: Path, totals: dict[str, Any], on_event: Callable[[Progress], None]
+) -> list[Path]:
+    """Make all outputs inside the staging folder; return their paths."""
+    from geoseg.raster.cog import MapBand, write_cog  # noqa: PLC0415
+    from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415
+    from geoseg.vector.style import write_raster_styles  # noqa: PLC0415
+
+    plan, outputs = prepared.plan, prepared.pipeline.outputs
+    staging, blocks, legend = _staging(plan, staging_folder), list(plan.blocks), plan.bundle.card.legend
+    tags = _tags(plan)
+    files: list[Path] = []
+
+    def cog(name: str, bands: list[MapBand], overviews: Any) -> Path:
+        path: Path = staging_folder / name
+        on_event(Progress(name))
+        write_cog(path, staging, blocks, plan.scene.shape, bands, overviews, tags)
+        files.append(path)
+        return path
+
+    class_map = cog("classes.tif", [MapBand(1, "class", legend)], "MODE")
+    files += write_raster_styles(class_map, legend)
+    if outputs.confidence:
+        cog("confidence.tif", [MapBand(2, "confidence", scale=0.01, unit="%")], "AVERAGE")
+    if outputs.probabilities:
+        titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
+        bands = [MapBand(3 + i, t, scale=0.01, unit="%") for i, t in enumerate(titles)]
+        cog("probabilities.tif", bands, "AVERAGE")
+    if "gpkg" in outputs.polygons:
+        on_event(Progress("polygons.gpkg"))
+        files.append(_write_polygons(prepared, class_map, staging_folder / "polygons.gpkg"))
+    on_event(Progress("quicklook.png"))
+    valid = sum(totals["classes"].values())
+    caption = Caption(
+        title=f"{plan.name}: {plan.scene.name}",
+        subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
+        shares={int(i): n / valid for i, n in totals["classes"].items()},
+    )
+    quicklook = staging_folder / "quicklook.png"
+    write_quicklook(quicklook, plan.scene, class_map, legend, caption)
+    return [*files, quicklook]
+
+
+def _write_polygons(prepared: Prepared, class_map: Path, path: Path) -> Path:
+    from geoseg.raster.area import pixel_area_m2  # noqa: PLC0415
+    from geoseg.vector.geopackage import write_geopackage  # noqa: PLC0415
+    from geoseg.vector.polygons import trace  # noqa: PLC0415
+
+    scene, vectorize = prepared.plan.scene, prepared.pipeline.vectorize
+    areas = pixel_area_m2(scene.geobox)
+    per_pixel = 1.0 if areas is None else float(areas[len(areas) // 2])
+    gsd = scene.gsd_m
+    units = 0.0 if gsd is None else vectorize.simplify * abs(scene.geobox.resolution.x) / gsd
+    frame = trace(
+        class_map,
+        prepared.plan.bundle.card.legend,
+        minimum_pixels=-int(-vectorize.minimum_area // per_pixel),
+        simplify=units,
+    )
+    write_geopackage(path, frame, layer=prepared.plan.name)
+    return path
+
+
+def _tags(plan: Plan) -> dict[str, str]:
+    return {
+        "TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}",
+        "GEOSEG_MODEL": f"{plan.bundle.card.name} {plan.bundle.card.version}",
+        "GEOSEG_MODEL_SHA256": plan.bundle.sha256,
+        "GEOSEG_SCENE": plan.scene.name,
+        "GEOSEG_FINGERPRINT": plan.fingerprint,
+    }
+
+
+def _manifest(
+    prepared: Prepared, totals: dict[str, Any], files: list[Path], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the content of `run.json`."""
+    from geoseg.raster.area import class_areas_m2  # noqa: PLC0415
+
+    plan, legend = prepared.plan, prepared.plan.bundle.card.legend
+    class_map = next(f for f in files if f.name == "classes.tif")
+    slugs = {str(i): c.slug for i, c in legend.by_id().items()}
+    seconds = {**facts["seconds"], "tasks": totals["seconds"]}
+    summary = plan.summary()
+    return {
+        "name": plan.name,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "fingerprint": plan.fingerprint,
+        "identity": plan.identity(),
+        "plan": summary,
+        "pipeline": prepared.pipeline.model_dump(mode="json"),
+        "resumed": facts["resumed"],
+        "tiles_predicted": totals["tiles"],
+        "tiles_skipped": totals["skipped"],
+        "pixels": {**{slugs[i]: n for i, n in totals["classes"].items()}, "nodata": totals["nodata"]},
+        "area_m2": class_areas_m2(class_map, plan.scene.geobox, legend),
+        "seconds": seconds,
+        "memory_bytes": {
+            "announced_per_worker": plan.memory.total,
+            "peak_of_this_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        },
+        "machine": {"system": platform.platform(), "python": platform.python_version()},
+        "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
+        "warnings": list(prepared.warnings),
+        "outputs": {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files},
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

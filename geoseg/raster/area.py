@@ -1,0 +1,60 @@
+"""Areas of classes on the ground, from a class raster, window by window."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Geod
+
+from geoseg.core.legend import Legend
+
+_ROWS = 512
+
+
+def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
+    """Return the area of one pixel in each row in square metres, shape (rows,); None without a CRS.
+
+    Planar in projected CRS, on the ellipsoid (Karney 2013, through PROJ) in geographic ones.
+    """
+    crs, rows = geobox.crs, geobox.shape.y
+    if crs is None:
+        return None
+    width, height = abs(geobox.resolution.x), abs(geobox.resolution.y)
+    if not crs.geographic:
+        factor = float(crs.proj.axis_info[0].unit_conversion_factor)
+        return np.full(rows, width * height * factor**2)
+    geod: Geod = crs.proj.get_geod()
+    top = geobox.transform.f
+    areas = np.empty(rows)
+    for row in range(rows):
+        north, south = top - row * height, top - (row + 1) * height
+        area, _ = geod.polygon_area_perimeter([0, width, width, 0], [north, north, south, south])
+        areas[row] = abs(area)
+    return areas
+
+
+def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str, float] | None:
+    """Return the area of each class by slug, None without a CRS.
+
+    Parameters
+    ----------
+    class_map
+        A class raster on the grid `geobox`.
+    geobox
+        Its grid.
+    legend
+        Its classes.
+    """
+    areas = pixel_area_m2(geobox)
+    if areas is None:
+        return None
+    totals = np.zeros(256)
+    with rasterio.open(class_map) as src:
+        for start in range(0, src.height, _ROWS):
+            rows = min(_ROWS, src.height - start)
+            band = src.read(1, window=rasterio.windows.Window(0, start, src.width, rows))
+            weights = np.broadcast_to(areas[start : start + rows, None], band.shape)
+            totals += np.bincount(band.ravel(), weights=weights.ravel(), minlength=256)
+    return {c.slug: round(float(totals[i]), 3) for i, c in legend.by_id().items()}

@@ -1,0 +1,150 @@
+"""Cloud-optimised GeoTIFFs from finished blocks.
+
+A VRT lays the blocks side by side and GDAL's COG driver copies from it, internal tile by internal tile:
+memory does not grow with the map.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree as ET
+
+import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import OutputError, one_line
+from geoseg.core.files import saying_why
+from geoseg.core.legend import NODATA, Legend
+from geoseg.raster.staging import Staging
+from geoseg.tiling.blocks import Block
+
+
+@dataclass(frozen=True)
+class MapBand:
+    """One band of a map, taken from a band of the staged blocks."""
+
+    staged: int
+    """Band of the blocks, from 1."""
+    description: str
+    legend: Legend | None = None
+    """Class names and colours, for a class band."""
+    scale: float = 1.0
+    unit: str = ""
+
+
+def write_cog(
+    path: Path,
+    staging: Staging,
+    blocks: Iterable[Block],
+    shape: tuple[int, int],
+    bands: list[MapBand],
+    overviews: Literal["MODE", "AVERAGE"],
+    tags: dict[str, str],
+) -> None:
+    """Write a cloud-optimised GeoTIFF; it appears by rename.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    staging, blocks
+        The finished blocks; together they cover the map.
+    shape
+        Height and width of the map.
+    bands
+        What the map holds.
+    overviews
+        Resampling of the overviews: mode for classes, average for numbers.
+    tags
+        Metadata of the file.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    vrt = staging.folder / f"{path.stem}.vrt"
+    temporary = staging.folder / f".{path.name}.tmp.tif"
+    with saying_why(vrt):
+        vrt.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
+    try:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
+            rasterio.shutil.copy(
+                str(vrt), str(temporary), driver="COG", compress="DEFLATE", blocksize=512, bigtiff="IF_SAFER",
+                overview_resampling=overviews, overview_compress="DEFLATE", num_threads="ALL_CPUS",
+            )  # fmt: skip
+        with saying_why(path), temporary.open("rb") as written:
+            os.fsync(written.fileno())
+            temporary.replace(path)
+    except RasterioError as error:
+        reason = one_line(error.__cause__ or error)
+        raise OutputError(
+            f"{path}: cannot be written: {reason}; make room and run the same command again, "
+            "finished blocks are kept"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        temporary.with_name(f"{temporary.name}.aux.xml").unlink(missing_ok=True)
+
+
+def _vrt(
+    staging: Staging,
+    blocks: Iterable[Block],
+    shape: tuple[int, int],
+    bands: list[MapBand],
+    tags: dict[str, str],
+) -> ET.Element:
+    """Describe the map as a GDAL VRT (gdal.org/drivers/raster/vrt.html)."""
+    root = ET.Element("VRTDataset", rasterXSize=str(shape[1]), rasterYSize=str(shape[0]))
+    if staging.crs is not None:
+        ET.SubElement(root, "SRS").text = staging.crs
+    a, b, c, d, e, f = staging.transform
+    ET.SubElement(root, "GeoTransform").text = ", ".join(repr(float(v)) for v in (c, a, b, f, d, e))
+    metadata = ET.SubElement(root, "Metadata")
+    for key, value in tags.items():
+        ET.SubElement(metadata, "MDI", key=key).text = value
+    elements = [_vrt_band(root, i, band) for i, band in enumerate(bands, start=1)]
+    for block in blocks:
+        for element, band in zip(elements, bands, strict=True):
+            _vrt_source(element, staging.path(block).name, band.staged, block)
+    return root
+
+
+def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
+    element = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(number))
+    ET.SubElement(element, "Description").text = band.description
+    ET.SubElement(element, "NoDataValue").text = str(NODATA)
+    if band.unit:
+        ET.SubElement(element, "UnitType").text = band.unit
+    if band.scale != 1.0:
+        ET.SubElement(element, "Scale").text = repr(band.scale)
+    ET.SubElement(element, "ColorInterp").text = "Palette" if band.legend else "Gray"
+    if band.legend:
+        colors = {i: c.rgb for i, c in band.legend.by_id().items()}
+        table = ET.SubElement(element, "ColorTable")
+        for value in range(256):
+            r, g, b = colors.get(value, (0, 0, 0))
+            ET.SubElement(
+                table, "Entry", c1=str(r), c2=str(g), c3=str(b), c4="255" if value in colors else "0"
+            )
+    return element
+
+
+def _vrt_source(element: ET.Element, file: str, band: int, block: Block) -> None:
+    height, width = (str(n) for n in block.core.shape)
+    source = ET.SubElement(element, "SimpleSource")
+    ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = file
+    ET.SubElement(source, "SourceBand").text = str(band)
+    # With its properties stated, GDAL opens a block only when its pixels are needed.
+    ET.SubElement(
+        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType="Byte",
+        BlockXSize="256", BlockYSize="256",
+    )  # fmt: skip
+    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
+    ET.SubElement(
+        source, "DstRect", xOff=str(block.core.cols.start), yOff=str(block.core.rows.start),
+        xSize=width, ySize=height,
+    )  # fmt: skip

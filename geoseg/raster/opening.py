@@ -1,0 +1,158 @@
+"""From a catalog entry to a scene: find the files, name the bands, agree on a grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
+from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in
+from geoseg.core.errors import SceneError, did_you_mean
+from geoseg.raster import grid, radiometry, sources
+from geoseg.raster.scene import Scene, SceneBand, SceneMask
+
+_SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A band that an entry offers, before its file is opened."""
+
+    name: str
+    common_name: str
+    path: str
+    entry: BandEntry
+
+
+def open_scene(
+    entry: SceneEntry, name: str, base: Path, wanted: Sequence[str] | None = None, gsd: float | None = None
+) -> Scene:
+    """Open a scene.
+
+    Parameters
+    ----------
+    entry
+        Where its files are and what their numbers mean.
+    name
+        Its name, for messages.
+    base
+        Folder for relative paths.
+    wanted
+        Common names of the bands, in the order asked for; None takes all.
+    gsd
+        Ground sample distance of the grid in metres; default: the entry's, else the finest file's.
+
+    Raises
+    ------
+    SceneError
+        When a file or a band is missing, or the bands do not lie on one ground.
+    """
+    offered = _offered(entry, base)
+    chosen = offered if wanted is None else [_find(offered, w, name) for w in wanted]
+    bands = tuple(_band(c, entry) for c in chosen)
+    geobox = grid.common_grid([b.source for b in bands], gsd or entry.gsd)
+    mask = None if entry.mask is None else _mask(entry.mask, entry, base)
+    if mask is not None:
+        grid.common_grid([bands[0].source, mask.source], None)
+    scene = Scene(name, geobox, bands, mask, declared_gsd_m=gsd or entry.gsd)
+    dark = entry.radiometry.dark_object
+    return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
+
+
+def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
+    """List the bands of an entry; open a file only when its bands have no names in the entry."""
+
+    def path(uri: str) -> str:
+        absolute = "://" in uri or uri.startswith("/")
+        return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
+
+    if entry.bands:
+        return [
+            _Candidate(name, common_name(name, entry.sensor), path(b.uri or entry.uri or ""), b)
+            for name, b in entry.bands.items()
+        ]
+    place = path(entry.uri or "")
+    if Path(place).is_dir():
+        files = sorted(f for f in Path(place).iterdir() if f.suffix.lower() in _SUFFIXES)
+        named = [(designation_in(f.stem), f) for f in files]
+        found = [
+            _Candidate(n, common_name(n, entry.sensor), str(f), BandEntry(uri=str(f))) for n, f in named if n
+        ]
+        if not found:
+            raise SceneError(
+                f"{place}: no file in this folder is named after a band, like scene_B02.tif; "
+                "list the files under bands: in data_catalog.yaml"
+            )
+        return found
+    names = sources.inspect(place).names
+    return [
+        _Candidate(n or f"band {i}", common_name(n or f"band {i}", entry.sensor), place, BandEntry(band=i))
+        for i, n in enumerate(names, start=1)
+    ]
+
+
+def _find(offered: list[_Candidate], wanted: str, scene: str) -> _Candidate:
+    name = common_name(wanted)
+    found = [c for c in offered if c.common_name == name]
+    if not found:
+        have = ", ".join(
+            c.name if c.name == c.common_name else f"{c.name} ({c.common_name})" for c in offered
+        )
+        raise SceneError(
+            f"{scene}: no band {name}{did_you_mean(name, [c.common_name for c in offered])}; it has {have}. "
+            f"If it is there under another name, say so: bands: {{{name}: <file or band number>}}"
+        )
+    if len(found) > 1:
+        places = ", ".join(f"{c.path} band {c.entry.band}" for c in found)
+        raise SceneError(
+            f"{scene}: band {name} is there {len(found)} times ({places}); list one under bands:"
+        )
+    return found[0]
+
+
+def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
+    """Open a band's file; what the entry says wins over what the file says."""
+    source, here = sources.inspect(candidate.path), candidate.entry
+    if here.band > len(source.names):
+        raise SceneError(f"{source.path}: has no band {here.band}, only {len(source.names)}")
+
+    def first(*values: float | None) -> float | None:
+        return next((v for v in values if v is not None), None)
+
+    in_file = source.scales[here.band - 1], source.offsets[here.band - 1]
+    in_file_declared = in_file != (1.0, 0.0)
+    scale = first(here.scale, entry.scale, in_file[0] if in_file_declared else None)
+    offset = first(here.offset, entry.offset, in_file[1] if in_file_declared else None)
+    return SceneBand(
+        name=candidate.name,
+        common_name=candidate.common_name,
+        source=source,
+        index=here.band,
+        scale=1.0 if scale is None else scale,
+        offset=0.0 if offset is None else offset,
+        nodata=first(here.nodata, entry.nodata, source.nodata[here.band - 1]),
+        wavelength_um=first(here.wavelength_um, WAVELENGTH_UM.get(candidate.common_name)),
+        declared=scale is not None or offset is not None,
+    )
+
+
+def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
+    uri = mask.uri if entry.folder is None or "://" in mask.uri else f"{entry.folder}/{mask.uri}"
+    source = sources.inspect(sources.resolve(uri, base))
+    groups = [(b,) if isinstance(b, int) else b for b in mask.invalid_bits]
+    return SceneMask(source, mask.band, mask.invalid_values, tuple(sum(1 << b for b in g) for g in groups))
+
+
+def _haze(scene: Scene, atmosphere: str) -> tuple[float, ...]:
+    wavelengths = [b.wavelength_um for b in scene.bands]
+    unknown = [b.name for b, w in zip(scene.bands, wavelengths, strict=True) if w is None]
+    if unknown:
+        raise SceneError(
+            f"{scene.name}: dark-object subtraction needs the wavelength of band {', '.join(unknown)}; "
+            "say wavelength_um under bands:"
+        )
+    pixels = scene.sample()
+    if not pixels.valid.any():
+        return (0.0,) * len(scene.bands)
+    return radiometry.haze(
+        scene.physical(pixels), pixels.valid, [w for w in wavelengths if w is not None], atmosphere
+    )

@@ -1,0 +1,48 @@
+"""Dark-object subtraction: take the haze of the atmosphere off top-of-atmosphere reflectance.
+
+Source: P. S. Chavez, "An improved dark-object subtraction technique for atmospheric scattering correction
+of multispectral data", Remote Sensing of Environment 24 (1988), 459-479. The darkest pixels of a scene would
+reflect about one percent on the ground; what the shortest band shows beyond that is haze, and haze falls off
+with a power of the wavelength that depends on how clear the atmosphere is. A band's own dark object bounds
+its haze, so no band is over-corrected, and in the infrared little is subtracted.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCATTERING_POWER = {"very-clear": 4.0, "clear": 2.0, "moderate": 1.0, "hazy": 0.7, "very-hazy": 0.5}
+"""Chavez's relative scattering models: haze is proportional to wavelength ** -power."""
+
+DARK_REFLECTANCE = 0.01
+"""Reflectance of the dark object on the ground."""
+
+DARK_PERCENTILE = 0.01
+"""Percentile of the scene's pixels that is taken as the dark object."""
+
+
+def haze(
+    reflectance: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    wavelengths_um: Sequence[float],
+    atmosphere: str,
+) -> tuple[float, ...]:
+    """Return the haze of each band as reflectance, to be subtracted; never negative.
+
+    Parameters
+    ----------
+    reflectance
+        A sample of the scene, shape (bands, rows, cols), top of atmosphere, 0 to 1.
+    valid
+        Shape (rows, cols); at least one pixel must be True.
+    wavelengths_um
+        Centre wavelength of each band.
+    atmosphere
+        A key of `SCATTERING_POWER`.
+    """
+    dark = np.percentile(reflectance[:, valid], DARK_PERCENTILE, axis=1) - DARK_REFLECTANCE
+    shortest = int(np.argmin(wavelengths_um))
+    fall_off = (wavelengths_um[shortest] / np.asarray(wavelengths_um)) ** SCATTERING_POWER[atmosphere]
+    model = max(0.0, float(dark[shortest])) * fall_off
+    return tuple(round(float(h), 6) for h in np.maximum(0.0, np.minimum(dark, model)))

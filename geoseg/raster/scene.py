@@ -1,0 +1,296 @@
+"""A scene: bands on one grid, read window by window."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geoseg.core.geometry import Span, Window, reflect
+from geoseg.raster import grid, resample, sources
+from geoseg.raster.resample import Taps
+from geoseg.raster.sources import SourceFile
+
+if TYPE_CHECKING:
+    import xarray
+
+SAMPLE_WINDOWS = 8
+SAMPLE_SIZE = 256
+"""Statistics look at up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
+
+
+@dataclass(frozen=True)
+class SceneBand:
+    """One band of a scene."""
+
+    name: str
+    """Name in the scene, for messages (`B02`)."""
+    common_name: str
+    """Common name (`blue`)."""
+    source: SourceFile
+    index: int
+    """Number of the band in its file, from 1."""
+    scale: float
+    """Physical value = number * scale + offset."""
+    offset: float
+    nodata: float | None
+    wavelength_um: float | None
+    declared: bool
+    """Whether scale and offset were declared, by the catalog or the file, or are the default 1 and 0."""
+
+
+@dataclass(frozen=True)
+class SceneMask:
+    """A quality band: which of its values mean nodata."""
+
+    source: SourceFile
+    index: int
+    invalid_values: tuple[int, ...]
+    invalid_bits: tuple[int, ...]
+    """Bit patterns: a pixel is nodata when it has all bits of one of them."""
+
+    def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where the values of the quality band allow a class."""
+        bad = np.isin(values, self.invalid_values)
+        for pattern in self.invalid_bits:
+            bad |= (values & pattern) == pattern
+        return ~bad
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What was read from a window."""
+
+    values: NDArray[Any]
+    """Shape (bands, rows, cols), in the scene's data type, before scale and offset."""
+    valid: NDArray[np.bool_]
+    """Shape (rows, cols)."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Bands of one place and time on one grid."""
+
+    name: str
+    geobox: GeoBox
+    """The grid: CRS (or None), transform and shape."""
+    bands: tuple[SceneBand, ...]
+    mask: SceneMask | None = None
+    haze: tuple[float, ...] = ()
+    """What dark-object subtraction takes off each band, in physical units; empty when it is not asked for."""
+    declared_gsd_m: float | None = None
+    """GSD from the catalog, for scenes without a CRS."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.geobox.shape.y, self.geobox.shape.x
+
+    @property
+    def gsd_m(self) -> float | None:
+        """Ground sample distance in metres, None when nobody knows."""
+        measured = grid.gsd_m(self.geobox)
+        return self.declared_gsd_m if measured is None else measured
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type that holds the numbers of every band."""
+        return np.result_type(*(b.source.dtype for b in self.bands))
+
+    @property
+    def gain(self) -> NDArray[np.float32]:
+        """Factor from numbers to physical units, shape (bands,)."""
+        return np.array([b.scale for b in self.bands], dtype=np.float32)
+
+    @property
+    def bias(self) -> NDArray[np.float32]:
+        """What is added after the factor, haze included, shape (bands,)."""
+        haze = self.haze or (0.0,) * len(self.bands)
+        return np.array([b.offset - h for b, h in zip(self.bands, haze, strict=True)], dtype=np.float32)
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window; what lies beyond the scene is reflected at its border.
+
+        Raises
+        ------
+        SceneError
+            When a file cannot be read.
+        """
+        rows, cols = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
+        inside = Window(
+            Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
+        )
+        values = np.empty((len(self.bands), *inside.shape), dtype=self.dtype)
+        valid = np.ones(inside.shape, dtype=np.bool_)
+        for source in dict.fromkeys(b.source for b in self.bands):
+            self._read_file(source, inside, values, valid)
+        if self.mask is not None:
+            quality = _read_on(self.mask.source, (self.mask.index,), self.geobox, inside, resample.nearest)[0]
+            valid &= self.mask.valid(quality[0])
+        if window == inside:
+            return Pixels(values, valid)
+        rows, cols = rows - inside.rows.start, cols - inside.cols.start
+        return Pixels(values[:, rows[:, None], cols], valid[rows[:, None], cols])
+
+    def _read_file(
+        self, source: SourceFile, window: Window, values: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> None:
+        """Read all bands of one file into `values`; clear `valid` where one of them is nodata."""
+        here = [i for i, b in enumerate(self.bands) if b.source == source]
+        nodata = tuple(self.bands[i].nodata for i in here)
+        read, mask = _read_on(
+            source, tuple(self.bands[i].index for i in here), self.geobox, window, None, nodata
+        )
+        values[here] = read
+        if mask is not None:
+            valid &= mask
+
+    def physical(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Return values in physical units (reflectance), NaN where invalid, shape (bands, rows, cols)."""
+        scaled = pixels.values.astype(np.float32) * self.gain[:, None, None] + self.bias[:, None, None]
+        return np.where(pixels.valid, scaled, np.float32(np.nan))
+
+    def sample(self) -> Pixels:
+        """Read pixels spread over the whole scene, for statistics, shape (bands, 1, pixels)."""
+        parts = [self.read(w) for w in self.sample_windows()]
+        return Pixels(
+            np.concatenate([p.values.reshape(len(self.bands), 1, -1) for p in parts], axis=2),
+            np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
+        )
+
+    def sample_windows(self) -> list[Window]:
+        """Return the windows of `sample`: the whole of a small scene, evenly spread parts of a large one."""
+        rows, cols = (_spread(n) for n in self.shape)
+        return [Window(r, c) for r in rows for c in cols]
+
+    def overview(self, longest: int) -> Pixels:
+        """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour."""
+        step = max(1, -(-max(self.shape) // longest))
+        height, width = (-(-n // step) for n in self.shape)
+        picks = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
+        lines = [self.read(Window.of(int(r), 0, 1, self.shape[1])) for r in picks]
+        columns = np.minimum(np.arange(width) * step + step // 2, self.shape[1] - 1)
+        return Pixels(
+            np.stack([line.values[:, 0, columns] for line in lines], axis=1),
+            np.stack([line.valid[0, columns] for line in lines], axis=0),
+        )
+
+    def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":
+        """Return the scene as a lazy DataArray of physical values with dims (band, y, x).
+
+        Nothing is read until it is asked for; invalid pixels are NaN; coordinates are pixel centres, and the
+        CRS is found by `.odc` and `.rio`.
+        """
+        # Only this method needs them, and workers start faster without.
+        import dask.array  # noqa: PLC0415
+        import xarray  # noqa: PLC0415
+        from odc.geo.xr import xr_coords  # noqa: PLC0415
+
+        lazy = dask.array.from_array(
+            _Lazy(self),
+            chunks=(len(self.bands), chunk, chunk),
+            name=False,
+            asarray=False,
+            meta=np.empty(0, "f4"),
+        )
+        coords: dict[Any, Any] = {"band": [b.common_name for b in self.bands], **xr_coords(self.geobox)}
+        y, x = self.geobox.dimensions
+        return xarray.DataArray(lazy, dims=("band", y, x), coords=coords, name=self.name)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes this scene's pixels what they are, for the fingerprint."""
+        files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))
+        return {
+            "name": self.name,
+            "shape": self.shape,
+            "transform": tuple(self.geobox.transform)[:6],
+            "crs": None if self.geobox.crs is None else self.geobox.crs.to_wkt(),
+            "bands": [
+                [b.common_name, b.source.path, b.index, b.scale, b.offset, b.nodata] for b in self.bands
+            ],
+            "mask": None
+            if self.mask is None
+            else [self.mask.source.path, self.mask.index, self.mask.invalid_values, self.mask.invalid_bits],
+            "haze": self.haze,
+            "files": [[f.path, f.size, f.modified] for f in files],
+        }
+
+
+class _Lazy:
+    """The array protocol that dask slices: reads a window when it is indexed."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.shape = (len(scene.bands), *scene.shape)
+        self.dtype = np.dtype(np.float32)
+        self.ndim = 3
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+        bands, rows, cols = (s.indices(n) for s, n in zip(key, self.shape, strict=True))
+        pixels = self.scene.read(Window(Span(rows[0], rows[1]), Span(cols[0], cols[1])))
+        return self.scene.physical(pixels)[slice(*bands)]
+
+
+def _spread(length: int) -> list[Span]:
+    """Return spans of `SAMPLE_SIZE` spread evenly over an axis; all of it when it is short."""
+    if length <= SAMPLE_WINDOWS * SAMPLE_SIZE:
+        return [Span(s, min(s + SAMPLE_SIZE, length)) for s in range(0, length, SAMPLE_SIZE)]
+    starts = np.linspace(0, length - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
+    return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
+
+
+def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
+    """Return where one of the bands is nodata, NaN or infinite, shape (rows, cols); None when none can be."""
+    bad: NDArray[np.bool_] | None = None
+    for band, empty in zip(values, nodata, strict=True):
+        checks = []
+        if empty is not None and not np.isnan(empty):
+            checks.append(band == empty)
+        if values.dtype.kind == "f":
+            checks.append(~np.isfinite(band))
+        for check in checks:
+            bad = check if bad is None else bad | check
+    return bad
+
+
+def _read_on(
+    source: SourceFile,
+    indexes: Sequence[int],
+    target: GeoBox,
+    window: Window,
+    method: Callable[[NDArray[np.float64], int], Taps] | None,
+    nodata: Sequence[float | None] = (),
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Read bands of one file onto a window of the target grid, with their validity (None: all valid).
+
+    Without a `method`, coarser files are interpolated and finer ones averaged.
+    """
+    nodata = nodata or (None,) * len(indexes)
+    if source.geobox == target:
+        values, mask = sources.read(source, indexes, window, mask=source.masked)
+        return values, _valid(values, nodata, mask)
+    coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
+    method = method or (resample.average if coarser else resample.bilinear)
+    taps = [
+        method(grid.edges_in(source.geobox, target, span, axis), source.geobox.shape[axis])
+        for axis, span in enumerate((window.rows, window.cols))
+    ]
+    part = Window(*(Span(t.first, t.stop) for t in taps))
+    values, mask = sources.read(source, indexes, part, mask=source.masked)
+    valid = _valid(values, nodata, mask)
+    planes = [resample.apply(plane.astype(np.float32), valid, *taps) for plane in values]
+    stacked = np.stack([p for p, _ in planes])
+    if values.dtype.kind in "iu":
+        stacked = np.rint(stacked)
+    return stacked.astype(values.dtype), planes[0][1]
+
+
+def _valid(
+    values: NDArray[Any], nodata: Sequence[float | None], mask: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    bad = _invalid(values, nodata)
+    if bad is None:
+        return mask
+    return ~bad if mask is None else mask & ~bad

@@ -1,0 +1,171 @@
+"""Raster files: where they are, what they say of themselves, and one open handle per thread."""
+
+import importlib.util
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import SceneError, one_line
+from geoseg.core.geometry import Window
+
+_HANDLES_PER_THREAD = 32
+_handles = threading.local()
+
+
+def resolve(uri: str, base: Path) -> str:
+    """Return the place that a URI of a document means.
+
+    Parameters
+    ----------
+    uri
+        A path, a URL or GDAL path that GDAL opens itself (`s3://`, `/vsicurl/`), or `package://NAME/PATH` for
+        a file inside an installed Python package.
+    base
+        The folder of the document, for relative paths.
+
+    Raises
+    ------
+    SceneError
+        When the package is not installed.
+    """
+    if uri.startswith("package://"):
+        package, _, path = uri.removeprefix("package://").partition("/")
+        # Found without being imported: sample data needs none of its package's dependencies.
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise SceneError(f"{uri}: not installed; get it with: python -m pip install --no-deps {package}")
+        return str(Path(spec.origin).parent / path)
+    if "://" in uri or uri.startswith("/vsi"):
+        return uri
+    return str(base / uri)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """What a raster file says of itself."""
+
+    path: str
+    """Path or URL, as GDAL opens it."""
+    geobox: GeoBox
+    """Its grid."""
+    dtype: str
+    names: tuple[str, ...]
+    """A name for each band from its description or colour interpretation, else an empty text."""
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    nodata: tuple[float | None, ...]
+    masked: bool
+    """Whether it has a mask band or an alpha band."""
+    size: int
+    """Bytes on disk, 0 when it is not a local file."""
+    modified: int
+    """Time of the last change in nanoseconds, 0 when it is not a local file."""
+
+
+@lru_cache(maxsize=1024)
+def inspect(path: str) -> SourceFile:
+    """Read a file's header.
+
+    Raises
+    ------
+    SceneError
+        When the file is missing, is no raster, or its grid is rotated or stands on its head.
+    """
+    if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
+        raise SceneError(f"{path}: no such file")
+    try:
+        with rasterio.open(path) as src:
+            transform, crs = src.transform, src.crs
+            info = SourceFile(
+                path=path,
+                geobox=GeoBox((src.height, src.width), transform, crs),
+                dtype=src.dtypes[0],
+                names=tuple(_band_name(src, i) for i in src.indexes),
+                scales=tuple(src.scales),
+                offsets=tuple(src.offsets),
+                nodata=tuple(src.nodatavals),
+                masked=any(MaskFlags.per_dataset in flags for flags in src.mask_flag_enums),
+                size=Path(path).stat().st_size if Path(path).exists() else 0,
+                modified=Path(path).stat().st_mtime_ns if Path(path).exists() else 0,
+            )
+    except RasterioError as error:
+        raise SceneError(f"{path}: cannot be opened as a raster: {one_line(error)}") from error
+    if transform.b != 0 or transform.d != 0:
+        raise SceneError(
+            f"{path}: its grid is rotated; make a north-up copy first: gdalwarp {path} north_up.tif"
+        )
+    if crs is not None and (transform.a <= 0 or transform.e >= 0):
+        raise SceneError(
+            f"{path}: its grid is not north-up; make a copy that is: gdalwarp {path} north_up.tif"
+        )
+    if np.dtype(info.dtype).kind == "c":
+        raise SceneError(
+            f"{path}: complex numbers ({info.dtype}) cannot be classified; export amplitudes first"
+        )
+    return info
+
+
+def _band_name(src: Any, index: int) -> str:
+    description = src.descriptions[index - 1]
+    if description:
+        return str(description)
+    color = src.colorinterp[index - 1].name
+    return color if color in {"red", "green", "blue", "nir"} else ""
+
+
+def _open(path: str) -> Any:
+    """Return this thread's handle: GDAL datasets must not be shared between threads."""
+    cache: OrderedDict[str, Any] = _handles.__dict__.setdefault("cache", OrderedDict())
+    if path in cache:
+        cache.move_to_end(path)
+    else:
+        cache[path] = rasterio.open(path)
+        if len(cache) > _HANDLES_PER_THREAD:
+            cache.popitem(last=False)[1].close()
+    return cache[path]
+
+
+def read(
+    source: SourceFile, indexes: Sequence[int], window: Window, *, mask: bool = False
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Read a window that lies inside a file.
+
+    Returns
+    -------
+    values
+        Shape (bands, rows, cols), in the file's data type.
+    mask
+        Shape (rows, cols), True where the file's mask or alpha band says valid; None when `mask` is False.
+
+    Raises
+    ------
+    SceneError
+        When the data cannot be read, for example from a truncated file.
+    """
+    (row, col), (height, width) = (window.rows.start, window.cols.start), window.shape
+    place = rasterio.windows.Window(col, row, width, height)
+    try:
+        src = _open(source.path)
+        values = src.read(list(indexes), window=place)
+        valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
+    except RasterioError as error:
+        # A handle that failed once may hold broken state; the next try opens the file anew.
+        handle = _handles.__dict__.get("cache", {}).pop(source.path, None)
+        if handle is not None:
+            handle.close()
+        raise SceneError(
+            f"{source.path}: cannot be read at {window}: the file is truncated or damaged; "
+            f"get it again ({one_line(error.__cause__ or error)})"
+        ) from error
+    return values, valid

@@ -1,0 +1,133 @@
+"""The quicklook: the class map beside the true-colour scene, with legend and scale bar."""
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from geoseg.core.files import write_atomic
+from geoseg.core.legend import NODATA, Legend
+from geoseg.raster.scene import Scene
+
+LONGEST = 1000
+"""Pixels along the longer side of each picture, at most."""
+
+_TRUE_COLOR = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What the quicklook says."""
+
+    title: str
+    subtitle: str
+    shares: dict[int, float]
+    """Share of the valid pixels by class id, 0 to 1."""
+
+
+def write_quicklook(path: Path, scene: Scene, class_map: Path, legend: Legend, caption: Caption) -> None:
+    """Draw the quicklook as PNG.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    picture, note = _picture(scene)
+    classes = _classes(class_map, legend)
+    aspect = scene.shape[0] / scene.shape[1]
+    width = 13.0
+    panel = min(max((width - 2.6) / 2 * aspect, 2.2), 12.0)
+    figure = Figure(figsize=(width, panel + 1.0), dpi=110)
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    extent = (0, scene.shape[1], scene.shape[0], 0)
+    left.imshow(picture, extent=extent, interpolation="nearest")
+    right.imshow(classes, extent=extent, interpolation="nearest")
+    left.set_title(note, fontsize=10)
+    right.set_title("Class map", fontsize=10)
+    for axes in (left, right):
+        axes.set_xticks([])
+        axes.set_yticks([])
+    _scale_bar(right, scene)
+    handles = [
+        Patch(facecolor=c.color, edgecolor="#444444", linewidth=0.5,
+              label=f"{c.title}  {100 * caption.shares.get(i, 0.0):.1f} %")
+        for i, c in legend.by_id().items()
+    ]  # fmt: skip
+    figure.subplots_adjust(left=0.01, right=0.83, bottom=0.03, top=1 - 0.75 / (panel + 1.0), wspace=0.03)
+    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.835, 0.5), frameon=False, fontsize=10)
+    figure.suptitle(caption.title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    figure.text(0.99, 0.985, caption.subtitle, ha="right", va="top", fontsize=8, color="#555555")
+    write_atomic(path, _png(figure))
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": "geoseg"})
+    return buffer.getvalue()
+
+
+def _picture(scene: Scene) -> tuple[NDArray[np.uint8], str]:
+    """Return an RGB picture of the scene, stretched between the 2nd and 98th percentile, and its title."""
+    names = [b.common_name for b in scene.bands]
+    true_color = all(n in names for n in _TRUE_COLOR)
+    wanted = (
+        [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
+    )
+    pixels = scene.overview(LONGEST)
+    values = scene.physical(pixels)[wanted]
+    picture = np.zeros((*pixels.valid.shape, 3), dtype=np.uint8)
+    for i, band in enumerate(values):
+        seen = band[pixels.valid]
+        if seen.size == 0:
+            continue
+        low, high = np.percentile(seen, (2, 98))
+        scaled = (np.nan_to_num(band) - low) / max(high - low, 1e-9)
+        picture[..., i] = (255 * np.clip(scaled, 0, 1) ** 0.8).astype(np.uint8)
+    picture[~pixels.valid] = 255
+    return picture, "True colour" if true_color else "Bands " + ", ".join(names[i] for i in wanted)
+
+
+def _classes(class_map: Path, legend: Legend) -> NDArray[np.uint8]:
+    table = np.full((256, 3), 255, dtype=np.uint8)
+    for value, c in legend.by_id().items():
+        table[value] = c.rgb
+    table[NODATA] = 255
+    with rasterio.open(class_map) as src:
+        step = max(1, -(-max(src.shape) // LONGEST))
+        shape = tuple(-(-n // step) for n in src.shape)
+        small = src.read(1, out_shape=shape, resampling=Resampling.nearest)
+    rgb: NDArray[np.uint8] = table[small]
+    return rgb
+
+
+def _scale_bar(axes: Any, scene: Scene) -> None:
+    """Draw a bar of a round length, about a quarter of the picture's width."""
+    height, width = scene.shape
+    gsd = scene.gsd_m
+    if gsd is None:
+        return
+    length = _round_length(width * gsd / 4)
+    pixels, thick = length / gsd, max(height * 0.012, 0.2)
+    x, y = width * 0.04, height * 0.955
+    axes.add_patch(Rectangle((x - width * 0.015, y - height * 0.06), pixels + width * 0.03, height * 0.085,
+                             facecolor="white", alpha=0.8, linewidth=0))  # fmt: skip
+    axes.add_patch(Rectangle((x, y), pixels, thick, facecolor="black", linewidth=0))
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axes.text(x + pixels / 2, y - height * 0.008, label, ha="center", va="bottom", fontsize=9)
+
+
+def _round_length(length: float) -> float:
+    """Return the largest 1, 2 or 5 times a power of ten that is not longer."""
+    power: float = 10.0 ** math.floor(math.log10(length))
+    return max(factor * power for factor in (1.0, 2.0, 5.0) if factor * power <= length)

@@ -1,0 +1,1 @@
+"""Polygons and the styles that desktop GIS read."""

@@ -1,0 +1,67 @@
+"""Polygons of a class map: 4-connected regions of one class, as `rasterio.features.shapes` traces them.
+
+The whole map is held in memory here.
+"""
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+import shapely
+from pyproj import CRS
+from rasterio import features
+from shapely.geometry import shape
+
+from geoseg.core.legend import NODATA, Legend
+
+
+def trace(
+    class_map: Path, legend: Legend, *, minimum_pixels: int = 0, simplify: float = 0.0
+) -> gpd.GeoDataFrame:
+    """Return the polygons of a class map with `class_id`, `class_name` and `area_m2`.
+
+    Parameters
+    ----------
+    class_map
+        A class raster with nodata 255.
+    legend
+        Its classes.
+    minimum_pixels
+        Minimum mapping unit: smaller regions join their largest neighbour (GDAL's sieve); 0 keeps all.
+    simplify
+        Tolerance in units of the CRS (Visvalingam-Whyatt on shared edges, so neighbours stay matched); 0
+        keeps pixel edges.
+    """
+    with rasterio.open(class_map) as src:
+        classes, transform, crs = src.read(1), src.transform, src.crs
+    valid = classes != NODATA
+    if minimum_pixels > 1:
+        classes = features.sieve(classes, size=minimum_pixels, mask=valid, connectivity=4)
+    pairs = list(features.shapes(classes, mask=valid, connectivity=4, transform=transform))
+    geometry = np.array([shape(outline) for outline, _ in pairs], dtype=object)
+    ids = np.array([int(value) for _, value in pairs], dtype=np.int32)
+    if simplify > 0 and len(geometry):
+        geometry = shapely.coverage_simplify(geometry, simplify, simplify_boundary=False)
+        kept = ~shapely.is_empty(geometry)
+        geometry, ids = geometry[kept], ids[kept]
+    titles = {i: c.title for i, c in legend.by_id().items()}
+    frame = gpd.GeoDataFrame(
+        {"class_id": ids, "class_name": [titles.get(i, str(i)) for i in ids.tolist()]},
+        geometry=geometry,
+        crs=None if crs is None else crs.to_wkt(),
+    )
+    frame.insert(2, "area_m2", _areas_m2(frame))
+    return frame
+
+
+def _areas_m2(frame: gpd.GeoDataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Planar in projected CRS, geodesic in geographic ones; in square pixels without a CRS."""
+    planar = np.asarray(frame.geometry.area, dtype=np.float64)
+    if frame.crs is None:
+        return planar
+    crs = CRS(frame.crs)
+    geod = crs.get_geod()
+    if not crs.is_geographic or geod is None:
+        return planar * float(crs.axis_info[0].unit_conversion_factor) ** 2
+    return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in frame.geometry])
