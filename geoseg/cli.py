@@ -230,9 +230,7 @@ def _errors(debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        _say(
-            f"internal error, please report it: {type(error).__name__}: {one_line(error)} (--debug shows where)"
-        )
+        _say(f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}")
         raise typer.Exit(1) from None
 
 

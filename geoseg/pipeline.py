@@ -1,6 +1,7 @@
 """The composition root: from a pipeline document to a finished run folder."""
 
 import hashlib
+import math
 import platform
 import resource
 import shlex
@@ -112,8 +113,9 @@ def prepare(
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
         noticed += [str(w.message) for w in caught]
-    if pipeline.vectorize.simplify and scene.geobox.crs is None:
-        raise ConfigError("vectorize.simplify: is in metres, but the scene has no CRS; leave it at 0")
+    vectorize = pipeline.vectorize
+    if (vectorize.simplify or vectorize.minimum_area) and scene.geobox.crs is None:
+        raise ConfigError("vectorize: sizes are in metres, but the scene has no CRS; leave them at 0")
     return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), tuple(noticed))
 
 
@@ -269,10 +271,10 @@ def _write_outputs(
     class_map = cog("classes.tif", [MapBand(1, "class", legend)], "MODE")
     files += write_raster_styles(class_map, legend)
     if outputs.confidence:
-        cog("confidence.tif", [MapBand(2, "confidence", scale=0.01, unit="%")], "AVERAGE")
+        cog("confidence.tif", [MapBand(2, "confidence")], "AVERAGE")
     if outputs.probabilities:
         titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
-        bands = [MapBand(3 + i, t, scale=0.01, unit="%") for i, t in enumerate(titles)]
+        bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
         cog("probabilities.tif", bands, "AVERAGE")
     if "gpkg" in outputs.polygons:
         on_event(Progress("polygons.gpkg"))
@@ -297,13 +299,11 @@ def _write_polygons(prepared: Prepared, class_map: Path, path: Path) -> Path:
     scene, vectorize = prepared.plan.scene, prepared.pipeline.vectorize
     areas = pixel_area_m2(scene.geobox)
     per_pixel = 1.0 if areas is None else float(areas[len(areas) // 2])
-    gsd = scene.gsd_m
-    units = 0.0 if gsd is None else vectorize.simplify * abs(scene.geobox.resolution.x) / gsd
     frame = trace(
         class_map,
         prepared.plan.bundle.card.legend,
-        minimum_pixels=-int(-vectorize.minimum_area // per_pixel),
-        simplify=units,
+        minimum_pixels=math.ceil(vectorize.minimum_area / per_pixel),
+        simplify_pixels=vectorize.simplify / (scene.gsd_m or 1.0),
     )
     write_geopackage(path, frame, layer=prepared.plan.name)
     return path

@@ -30,9 +30,8 @@ class MapBand:
     """Band of the blocks, from 1."""
     description: str
     legend: Legend | None = None
-    """Class names and colours, for a class band."""
-    scale: float = 1.0
-    unit: str = ""
+    """Class names and colours of a class band (uint8). Without them the staged percent become a share from 0
+    to 1 (float32), which GIS and scripts read without knowing a scale."""
 
 
 def write_cog(
@@ -109,18 +108,15 @@ def _vrt(
     elements = [_vrt_band(root, i, band) for i, band in enumerate(bands, start=1)]
     for block in blocks:
         for element, band in zip(elements, bands, strict=True):
-            _vrt_source(element, staging.path(block).name, band.staged, block)
+            _vrt_source(element, staging.path(block).name, band, block)
     return root
 
 
 def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
-    element = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(number))
+    kind = "Byte" if band.legend else "Float32"
+    element = ET.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
     ET.SubElement(element, "Description").text = band.description
     ET.SubElement(element, "NoDataValue").text = str(NODATA)
-    if band.unit:
-        ET.SubElement(element, "UnitType").text = band.unit
-    if band.scale != 1.0:
-        ET.SubElement(element, "Scale").text = repr(band.scale)
     ET.SubElement(element, "ColorInterp").text = "Palette" if band.legend else "Gray"
     if band.legend:
         colors = {i: c.rgb for i, c in band.legend.by_id().items()}
@@ -133,11 +129,11 @@ def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
     return element
 
 
-def _vrt_source(element: ET.Element, file: str, band: int, block: Block) -> None:
+def _vrt_source(element: ET.Element, file: str, band: MapBand, block: Block) -> None:
     height, width = (str(n) for n in block.core.shape)
-    source = ET.SubElement(element, "SimpleSource")
+    source = ET.SubElement(element, "SimpleSource" if band.legend else "ComplexSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = file
-    ET.SubElement(source, "SourceBand").text = str(band)
+    ET.SubElement(source, "SourceBand").text = str(band.staged)
     # With its properties stated, GDAL opens a block only when its pixels are needed.
     ET.SubElement(
         source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType="Byte",
@@ -148,3 +144,7 @@ def _vrt_source(element: ET.Element, file: str, band: int, block: Block) -> None
         source, "DstRect", xOff=str(block.core.cols.start), yOff=str(block.core.rows.start),
         xSize=width, ySize=height,
     )  # fmt: skip
+    if not band.legend:
+        ET.SubElement(source, "ScaleOffset").text = "0"
+        ET.SubElement(source, "ScaleRatio").text = "0.01"
+        ET.SubElement(source, "NODATA").text = str(NODATA)

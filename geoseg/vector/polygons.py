@@ -17,7 +17,7 @@ from geoseg.core.legend import NODATA, Legend
 
 
 def trace(
-    class_map: Path, legend: Legend, *, minimum_pixels: int = 0, simplify: float = 0.0
+    class_map: Path, legend: Legend, *, minimum_pixels: int = 0, simplify_pixels: float = 0.0
 ) -> gpd.GeoDataFrame:
     """Return the polygons of a class map with `class_id`, `class_name` and `area_m2`.
 
@@ -29,26 +29,30 @@ def trace(
         Its classes.
     minimum_pixels
         Minimum mapping unit: smaller regions join their largest neighbour (GDAL's sieve); 0 keeps all.
-    simplify
-        Tolerance in units of the CRS (Visvalingam-Whyatt on shared edges, so neighbours stay matched); 0
-        keeps pixel edges.
+    simplify_pixels
+        Tolerance in pixels (Visvalingam-Whyatt on shared edges: neighbours keep one common line, the map's
+        outer border stays); 0 keeps pixel edges.
     """
     with rasterio.open(class_map) as src:
         classes, transform, crs = src.read(1), src.transform, src.crs
     valid = classes != NODATA
     if minimum_pixels > 1:
         classes = features.sieve(classes, size=minimum_pixels, mask=valid, connectivity=4)
-    pairs = list(features.shapes(classes, mask=valid, connectivity=4, transform=transform))
+    # Traced in pixels, where corners are whole numbers and common edges equal to the last bit.
+    pairs = list(features.shapes(classes, mask=valid, connectivity=4))
     geometry = np.array([shape(outline) for outline, _ in pairs], dtype=object)
     ids = np.array([int(value) for _, value in pairs], dtype=np.int32)
-    if simplify > 0 and len(geometry):
-        geometry = shapely.coverage_simplify(geometry, simplify, simplify_boundary=False)
-        kept = ~shapely.is_empty(geometry)
-        geometry, ids = geometry[kept], ids[kept]
-    titles = {i: c.title for i, c in legend.by_id().items()}
+    if simplify_pixels > 0:
+        # Vertices at every pixel corner: a corner in the middle of a neighbour's edge would let the two
+        # drift apart.
+        dense = shapely.segmentize(geometry, 1.0)
+        geometry = shapely.coverage_simplify(dense, simplify_pixels, simplify_boundary=False)
+    a, b, c, d, e, f = transform[:6]
+    placed = shapely.transform(geometry, lambda xy: xy @ np.array([[a, d], [b, e]]) + np.array([c, f]))
+    titles = {i: klass.title for i, klass in legend.by_id().items()}
     frame = gpd.GeoDataFrame(
         {"class_id": ids, "class_name": [titles.get(i, str(i)) for i in ids.tolist()]},
-        geometry=geometry,
+        geometry=placed,
         crs=None if crs is None else crs.to_wkt(),
     )
     frame.insert(2, "area_m2", _areas_m2(frame))
