@@ -1,0 +1,148 @@
+"""Fixtures: small rasters made on the spot and a small network with random weights."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parent.parent
+UTM = "EPSG:32633"
+
+# Two threads for every process: results must not depend on the machine that tests them.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+def write_raster(
+    path: Path,
+    values: NDArray,
+    *,
+    gsd: float = 10.0,
+    origin: tuple[float, float] = (500_000.0, 4_500_000.0),
+    crs: str | None = UTM,
+    names: Sequence[str] = (),
+    nodata: float | None = None,
+    scale: float | None = None,
+    **options,
+) -> Path:
+    """Write (bands, rows, cols) as a GeoTIFF whose upper-left corner lies at `origin`."""
+    planes = values if values.ndim == 3 else values[None]
+    transform = Affine(gsd, 0, origin[0], 0, -gsd, origin[1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=len(planes), height=planes.shape[1], width=planes.shape[2],
+        dtype=planes.dtype, crs=crs, transform=transform, nodata=nodata, **options,
+    ) as dst:  # fmt: skip
+        dst.write(planes)
+        if names:
+            dst.descriptions = tuple(names)
+        if scale is not None:
+            dst.scales = (scale,) * len(planes)
+    return path
+
+
+def reflectance(height: int, width: int, seed: int = 0, bands: int = 4) -> NDArray[np.uint16]:
+    """Smooth patches with noise, as reflectance x 10000 around 0.1 to 0.3, shape (bands, rows, cols)."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0.05, 0.4, (bands, height // 16 + 2, width // 16 + 2))
+    smooth = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
+    noisy = smooth + rng.normal(0, 0.01, (bands, height, width))
+    return np.rint(noisy.clip(0.001, 1) * 10_000).astype(np.uint16)
+
+
+BAND_NAMES = ("blue", "green", "red", "nir")
+
+
+def make_bundle(folder: Path, *, architecture: str = "Unet", seed: int = 0, classes: int = 3, **card_changes):
+    """Write a bundle with a small network and random weights: 4 bands, tiles of 64 to 512 px, 10 m."""
+    import segmentation_models_pytorch as smp
+    import torch
+    from geoseg.models.bundle import save_bundle
+    from geoseg.models.card import Card
+
+    torch.manual_seed(seed)
+    arguments = {
+        "Unet": {
+            "encoder_name": "tu-tf_efficientnet_lite0",
+            "encoder_depth": 3,
+            "decoder_channels": (16, 8, 8),
+        },
+        "PSPNet": {"encoder_name": "resnet18", "psp_out_channels": 32},
+    }[architecture]
+    network = getattr(smp, architecture)(encoder_weights=None, in_channels=4, classes=classes, **arguments)
+    # Spread and centre the logits: with the usual small start all pixels would get one class.
+    last = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)][-1]
+    with torch.no_grad():
+        last.weight.mul_(25.0)
+        last.bias.sub_(network.eval()(torch.randn(2, 4, 128, 128)).mean(dim=(0, 2, 3)))
+    bands = [
+        {"name": n, "common_name": n, "wavelength_um": w, "mean": 0.22, "std": 0.1}
+        for n, w in zip(BAND_NAMES, (0.49, 0.56, 0.665, 0.842), strict=True)
+    ]
+    colors = ("#1b7837", "#f2cf63", "#2b7bba", "#d7301f", "#b8a99a")
+    fields = {
+        "name": "toy", "version": "1", "title": "Toy & test", "bands": bands, "gsd_m": {"min": 10, "max": 10},
+        "tile": {"size": 128, "min": 64, "max": 512, "overlap": 32, "divisor": 32},
+        "classes": [
+            {"id": i + 1, "slug": f"class-{i + 1}", "title": f"Class {i + 1}", "color": colors[i]}
+            for i in range(classes)
+        ],
+        "memory_bytes_per_pixel": 400.0,
+        "weights_sha256": "0" * 64,
+    }  # fmt: skip
+    return save_bundle(network, Card.model_validate({**fields, **card_changes}), folder)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory):
+    """A small U-Net."""
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "toy")
+
+
+@pytest.fixture
+def scene_file(tmp_path: Path) -> Path:
+    """A 4-band uint16 scene of 300 x 260 px at 10 m with declared scale and band names."""
+    return write_raster(tmp_path / "scene.tif", reflectance(300, 260), names=BAND_NAMES, scale=0.0001)
+
+
+@pytest.fixture
+def pipeline_file(tmp_path: Path, scene_file: Path, bundle) -> Path:
+    """A pipeline over `scene_file` with the small U-Net, writing to `tmp_path / out`."""
+    return write_pipeline(tmp_path, scene_file, bundle.folder)
+
+
+def write_pipeline(folder: Path, scene: Path | str, bundle: Path, *more: str) -> Path:
+    """Write a pipeline file; `more` are further lines."""
+    path = folder / "pipeline.yaml"
+    text = f"""\
+        name: toy
+        scene: {scene}
+        model: {bundle}
+        outputs: {{folder: {folder / "out"}}}
+        """
+    path.write_text(textwrap.dedent(text) + "\n".join(more) + "\n")
+    return path
+
+
+@pytest.fixture
+def geoseg() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own, as a user does."""
+
+    def call(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "geoseg", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
+
+    return call
+
+
+def read_manifest(folder: Path) -> dict:
+    """Return the content of a run folder's `run.json`."""
+    return json.loads((folder / "run.json").read_text())
