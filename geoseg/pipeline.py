@@ -346,13 +346,24 @@ def _manifest(
         "seconds": seconds,
         "memory_bytes": {
             "announced_per_worker": plan.memory.total,
-            "peak_of_this_process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_of_this_process": _peak_bytes(),
         },
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
         "warnings": list(prepared.warnings),
         "outputs": {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files},
     }
+
+
+def _peak_bytes() -> int:
+    """Return the largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: there a process inherits the peak of the one that started it.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _sha256(path: Path) -> str:

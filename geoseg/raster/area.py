@@ -55,6 +55,6 @@ def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str,
         for start in range(0, src.height, _ROWS):
             rows = min(_ROWS, src.height - start)
             band = src.read(1, window=rasterio.windows.Window(0, start, src.width, rows))
-            weights = np.broadcast_to(areas[start : start + rows, None], band.shape)
-            totals += np.bincount(band.ravel(), weights=weights.ravel(), minlength=256)
+            for line, area in zip(band, areas[start : start + rows], strict=True):
+                totals += np.bincount(line, minlength=256) * area
     return {c.slug: round(float(totals[i]), 3) for i, c in legend.by_id().items()}

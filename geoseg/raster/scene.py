@@ -169,13 +169,14 @@ class Scene:
         """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour."""
         step = max(1, -(-max(self.shape) // longest))
         height, width = (-(-n // step) for n in self.shape)
-        picks = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
-        lines = [self.read(Window.of(int(r), 0, 1, self.shape[1])) for r in picks]
+        rows = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
         columns = np.minimum(np.arange(width) * step + step // 2, self.shape[1] - 1)
-        return Pixels(
-            np.stack([line.values[:, 0, columns] for line in lines], axis=1),
-            np.stack([line.valid[0, columns] for line in lines], axis=0),
-        )
+        values = np.empty((len(self.bands), height, width), dtype=self.dtype)
+        valid = np.empty((height, width), dtype=np.bool_)
+        for i, row in enumerate(rows):
+            line = self.read(Window.of(int(row), 0, 1, self.shape[1]))
+            values[:, i], valid[i] = line.values[:, 0, columns], line.valid[0, columns]
+        return Pixels(values, valid)
 
     def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":
         """Return the scene as a lazy DataArray of physical values with dims (band, y, x).

@@ -1,0 +1,54 @@
+import pytest
+from geoseg.config.pipeline import Cluster, Pipeline
+from geoseg.config.scene import SceneEntry
+from pydantic import ValidationError
+
+BASE = {"name": "toy", "scene": "s.tif", "model": "m", "outputs": {"folder": "out"}}
+
+
+def test_what_is_left_out_is_automatic_and_strict():
+    p = Pipeline.model_validate(BASE)
+    assert (p.gsd, p.tiling.tile, p.tiling.overlap, p.tiling.block) == ("auto",) * 4
+    assert (p.inference.device, p.inference.precision, p.inference.batch) == ("auto",) * 3
+    assert (p.inference.augment, p.cluster) == ("none", "local")
+    assert (p.checks.statistics, p.checks.gsd, p.checks.memory) == ("error",) * 3
+    assert (p.vectorize.minimum_area, p.vectorize.simplify) == (0, 0)
+    assert (p.outputs.confidence, p.outputs.probabilities, p.outputs.polygons) == (True, False, ("gpkg",))
+
+
+def test_scene_and_cluster_may_be_written_out():
+    p = Pipeline.model_validate({**BASE, "scene": {"uri": "a.tif"}, "cluster": {"workers": 3}})
+    assert isinstance(p.scene, SceneEntry)
+    assert p.cluster == Cluster(kind="local", workers=3)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_devices_that_exist(device):
+    assert Pipeline.model_validate({**BASE, "inference": {"device": device}}).inference.device == device
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "a b"}, {"name": ""}, {"name": "a/b"}, {"gsd": 0}, {"gsd": "fine"}, {"extra": 1},
+        {"tiling": {"tile": 0}}, {"tiling": {"overlap": 33}}, {"tiling": {"overlap": -2}},
+        {"tiling": {"block": 0}}, {"tiling": {"tile": 12.5}}, {"tiling": {"tile": "Auto"}},
+        {"inference": {"device": "gpu"}}, {"inference": {"device": "cuda:"}}, {"inference": {"batch": 0}},
+        {"inference": {"precision": "fp8"}}, {"inference": {"augment": "all"}},
+        {"checks": {"gsd": "ignore"}}, {"vectorize": {"simplify": -1}}, {"vectorize": {"minimum_area": -1}},
+        {"outputs": {}}, {"outputs": {"folder": "o", "polygons": ["shp"]}}, {"cluster": {"kind": "slurm"}},
+        {"cluster": {"workers": 0}},
+    ],
+)  # fmt: skip
+def test_impossible_values_are_refused(change):
+    with pytest.raises(ValidationError):
+        Pipeline.model_validate({**BASE, **change})
+
+
+def test_a_level_written_off_without_quotes_is_understood(tmp_path):
+    # YAML 1.1 reads a bare `off` as false.
+    from geoseg.config.loader import load
+
+    path = tmp_path / "p.yaml"
+    path.write_text("name: a\nscene: s\nmodel: m\noutputs: {folder: o}\nchecks: {gsd: off}\n")
+    assert load(path, Pipeline).checks.gsd == "off"

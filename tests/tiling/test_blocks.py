@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from geoseg.tiling.blocks import BlockAxis, BlockGrid
+from geoseg.tiling.grid import TileAxis, TileGrid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@st.composite
+def tile_axes(draw, longest=300):
+    tile = draw(st.integers(1, 60))
+    return TileAxis(draw(st.integers(1, longest)), tile, 2 * draw(st.integers(0, tile // 4)))
+
+
+axes = st.builds(BlockAxis, tile_axes(), st.integers(1, 7))
+grids = st.builds(
+    lambda rows, cols, size: BlockGrid.of(TileGrid(rows, cols), size),
+    tile_axes(90),
+    tile_axes(90),
+    st.integers(1, 4),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes)
+def test_every_tile_belongs_to_one_block(axis):
+    assert [i for b in range(axis.count) for i in axis.members(b)] == list(range(axis.tiles.count))
+    assert all(1 <= len(axis.members(b)) <= axis.size for b in range(axis.count))
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes)
+def test_cores_partition_the_scene(axis):
+    owned = [p for b in range(axis.count) for p in range(axis.core(b).start, axis.core(b).stop)]
+    assert owned == list(range(axis.tiles.length))
+    assert all(len(axis.core(b)) > 0 for b in range(axis.count))
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes)
+def test_reach_and_canvas_hold_the_tiles_of_the_block(axis):
+    for b in range(axis.count):
+        tiles = [axis.tiles.span(i) for i in axis.members(b)]
+        assert (axis.reach(b).start, axis.reach(b).stop) == (tiles[0].start, tiles[-1].stop)
+        assert axis.canvas(b) == axis.reach(b).clip(axis.tiles.length)
+        assert axis.canvas(b).start == axis.core(b).start
+        assert axis.canvas(b).stop >= axis.core(b).stop
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes)
+def test_what_a_block_spills_is_what_the_next_one_keeps_open(axis):
+    assert axis.open(0) == 0
+    for b in range(axis.count):
+        spilled = axis.canvas(b).stop - axis.core(b).stop
+        assert spilled == (axis.open(b + 1) if b + 1 < axis.count else 0)
+        assert axis.open(b) <= len(axis.core(b))
+
+
+@settings(max_examples=100, deadline=None)
+@given(grids)
+def test_iteration_visits_every_block_once_after_its_neighbours(grid):
+    seen = set()
+    for block in grid:
+        here = (block.row, block.col)
+        assert here not in seen
+        for neighbour in (
+            (block.row - 1, block.col),
+            (block.row, block.col - 1),
+            (block.row - 1, block.col - 1),
+        ):
+            assert min(neighbour) < 0 or neighbour in seen
+        seen.add(here)
+    assert len(seen) == grid.count == grid.rows.count * grid.cols.count
+
+
+@settings(max_examples=50, deadline=None)
+@given(grids)
+def test_cores_partition_the_plane_and_blocks_hold_their_tiles(grid):
+    shape = grid.rows.tiles.length, grid.cols.tiles.length
+    owners = np.zeros(shape, dtype=int)
+    tiles = []
+    for block in grid:
+        owners[block.core.relative_to(block.core.of(0, 0, *shape))] += 1
+        assert all(t.intersect(block.reach) == t for t in block.tiles)
+        assert block.reach.clip(shape) == block.canvas
+        assert block.core.intersect(block.canvas) == block.core
+        assert (block.open_rows, block.open_cols) == (grid.rows.open(block.row), grid.cols.open(block.col))
+        tiles += block.tiles
+    assert (owners == 1).all()
+    assert len(tiles) == len(set(tiles)) == grid.rows.tiles.count * grid.cols.tiles.count
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [(100, 40, [(0, 0), (0, 1), (1, 0)]), (40, 100, [(0, 0), (1, 0), (0, 1)])],
+)
+def test_iteration_runs_along_the_short_axis(height, width, expected):
+    grid = BlockGrid.of(TileGrid(TileAxis(height, 20, 0), TileAxis(width, 20, 0)), 1)
+    assert [(b.row, b.col) for b in grid][:3] == expected
+
+
+def test_tiles_of_a_block_stand_row_by_row_and_the_block_has_a_name():
+    block = BlockGrid.of(TileGrid(TileAxis(40, 16, 4), TileAxis(40, 16, 4)), 2).block(1, 0)
+    starts = [(t.rows.start, t.cols.start) for t in block.tiles]
+    assert starts == [(22, -2), (22, 10), (34, -2), (34, 10)]
+    assert block.name == "block_00001_00000"
+
+
+def test_an_empty_block_is_refused():
+    with pytest.raises(ValueError, match="a block of 0 tiles is empty"):
+        BlockAxis(TileAxis(10, 4, 0), 0)

@@ -1,0 +1,100 @@
+from itertools import pairwise
+
+import pytest
+from geoseg.core.geometry import Span, Window
+from geoseg.tiling.grid import TileAxis, TileGrid
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@st.composite
+def axes(draw):
+    tile = draw(st.integers(1, 80))
+    overlap = 2 * draw(st.integers(0, tile // 4))
+    return TileAxis(draw(st.integers(1, 400)), tile, overlap)
+
+
+def spans(axis):
+    return [axis.span(i) for i in range(axis.count)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes())
+def test_tiles_cover_the_scene_and_its_margins_without_a_gap(axis):
+    found = spans(axis)
+    assert found[0].start == -axis.margin
+    assert found[-1].stop >= axis.length + axis.margin
+    assert all(len(s) == axis.tile for s in found)
+    assert all(a.stop - b.start == axis.overlap for a, b in pairwise(found))
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes())
+def test_no_tile_is_superfluous(axis):
+    if axis.count > 1:
+        assert axis.span(axis.count - 2).stop < axis.length + axis.margin
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes())
+def test_the_last_tile_starts_inside_the_scene(axis):
+    assert axis.span(axis.count - 1).start < axis.length
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes())
+def test_a_pixel_lies_under_one_tile_or_two(axis):
+    under = [sum(s.start <= p < s.stop for s in spans(axis)) for p in range(axis.length)]
+    assert set(under) <= {1, 2}
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes(), st.sampled_from([1, 2, 3, 8, 16]), st.integers(1, 80))
+def test_shrink_takes_the_smallest_multiple_that_needs_no_more_tiles(axis, divisor, minimum):
+    small = axis.shrink(divisor, minimum)
+    assert small.count == axis.count
+    assert (small.length, small.overlap) == (axis.length, axis.overlap)
+    possible = [
+        tile
+        for tile in range(divisor, axis.tile, divisor)
+        if tile >= max(minimum, 2 * axis.overlap)
+        and TileAxis(axis.length, tile, axis.overlap).count == axis.count
+    ]
+    assert small.tile == min(possible, default=axis.tile)
+
+
+def test_the_example_of_the_design():
+    axis = TileAxis(1947, 1024, 128)
+    assert axis.count == 3
+    assert axis.shrink(32, 256).tile == 800
+    assert spans(axis.shrink(32, 256)) == [Span(-64, 736), Span(608, 1408), Span(1280, 2080)]
+
+
+def test_a_scene_smaller_than_a_tile_has_one():
+    assert spans(TileAxis(10, 64, 16)) == [Span(-8, 56)]
+    assert spans(TileAxis(48, 64, 16)) == [Span(-8, 56)]
+    assert len(spans(TileAxis(49, 64, 16))) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ((0, 64, 16), "a scene of 0 pixels has no tiles"),
+        ((10, 64, 15), "overlap 15 is not an even number"),
+        ((10, 64, -2), "overlap -2 is not an even number"),
+        ((10, 64, 34), "overlap 34 is more than half of tile 64"),
+        ((10, 0, 0), "overlap 0 is more than half of tile 0"),
+    ],
+)
+def test_impossible_tiles_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TileAxis(*fields)
+
+
+def test_a_grid_is_the_product_of_its_axes():
+    grid = TileGrid(TileAxis(90, 64, 16), TileAxis(50, 32, 8))
+    assert grid.count == 2 * 3
+    assert grid.scene_shape == (90, 50)
+    assert grid.tile_shape == (64, 32)
+    assert grid.window(1, 2) == Window(Span(40, 104), Span(44, 76))
+    assert grid.network_pixels_per_pixel == pytest.approx(6 * 64 * 32 / 4500)

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+from geoseg.core.geometry import Window
+from geoseg.tiling.blocks import BlockGrid
+from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.mosaic import PROBABILITY_BITS, Mosaic, Strips, percent, strongest
+from geoseg.tiling.taper import taper
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CHANNELS = 3
+
+
+@st.composite
+def tile_axes(draw):
+    tile = draw(st.integers(1, 24))
+    return TileAxis(draw(st.integers(1, 70)), tile, 2 * draw(st.integers(0, tile // 4)))
+
+
+grids = st.builds(TileGrid, tile_axes(), tile_axes())
+
+
+def prediction(grid, tile, seed):
+    """Give the made-up probabilities of a tile: they depend on the tile alone."""
+    rng = np.random.default_rng((seed, tile.rows.start + 100, tile.cols.start + 100))
+    raw = rng.random((CHANNELS, *grid.tile_shape), dtype=np.float32)
+    return raw / raw.sum(axis=0)
+
+
+def naive(grid, seed):
+    """Sum all tiles in random order on one canvas that also holds the overhang."""
+    (height, width), (rows, cols) = grid.scene_shape, grid.tile_shape
+    canvas = np.zeros((CHANNELS, height + 2 * rows, width + 2 * cols), dtype=np.int64)
+    places = [(i, j) for i in range(grid.rows.count) for j in range(grid.cols.count)]
+    np.random.default_rng(seed).shuffle(places)
+    for i, j in places:
+        weights = np.outer(
+            taper(rows, grid.rows.overlap, first=i == 0, last=i == grid.rows.count - 1),
+            taper(cols, grid.cols.overlap, first=j == 0, last=j == grid.cols.count - 1),
+        )
+        tile = grid.window(i, j)
+        rounded = np.rint(prediction(grid, tile, seed).astype(np.float64) * 2**14).astype(np.int64)
+        top, left = tile.rows.start + rows, tile.cols.start + cols
+        canvas[:, top : top + rows, left : left + cols] += rounded * weights
+    return canvas[:, rows : rows + height, cols : cols + width]
+
+
+def block_by_block(grid, size, seed):
+    """Predict every block by itself, settle it with its neighbours' fringes, put the cores together."""
+    whole = np.full((CHANNELS, *grid.scene_shape), -1, dtype=np.int32)
+    everything = Window.of(0, 0, *grid.scene_shape)
+    fringes = {}
+    for block in BlockGrid.of(grid, size):
+        mosaic = Mosaic(grid, block, CHANNELS)
+        for tile in reversed(block.tiles):
+            mosaic.add(tile, prediction(grid, tile, seed))
+        fringes[block.row, block.col] = mosaic.fringe()
+        core = mosaic.core.copy()
+        north = fringes.get((block.row - 1, block.col))
+        west = fringes.get((block.row, block.col - 1))
+        northwest = fringes.get((block.row - 1, block.col - 1))
+        strips = mosaic.strips().settle(
+            north and north.south, west and west.east, northwest and northwest.southeast
+        )
+        core[:, : block.open_rows] = strips.north
+        core[:, block.open_rows :, : block.open_cols] = strips.west
+        whole[(slice(None), *block.core.relative_to(everything))] = core
+    return whole
+
+
+@settings(max_examples=120, deadline=None)
+@given(grids, st.integers(1, 6), st.integers(0, 9))
+def test_blocks_of_any_size_give_the_sums_of_one_naive_sum(grid, size, seed):
+    found = block_by_block(grid, size, seed)
+    assert found.dtype == np.int32
+    assert (found == naive(grid, seed)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids, st.integers(1, 5))
+def test_fringes_have_the_shape_of_the_neighbours_open_strips(grid, size):
+    blocks = BlockGrid.of(grid, size)
+    for block in blocks:
+        fringe = Mosaic(grid, block, CHANNELS).fringe()
+        height, width = block.core.shape
+        south = blocks.rows.open(block.row + 1) if block.row + 1 < blocks.rows.count else 0
+        east = blocks.cols.open(block.col + 1) if block.col + 1 < blocks.cols.count else 0
+        expected = {"east": (height, east), "south": (south, width), "southeast": (south, east)}
+        for name, (rows, cols) in expected.items():
+            part = getattr(fringe, name)
+            assert (part is None) == (rows * cols == 0)
+            assert part is None or part.shape == (CHANNELS, rows, cols)
+
+
+def test_a_certain_prediction_sums_to_a_constant():
+    grid = TileGrid(TileAxis(61, 16, 6), TileAxis(47, 20, 10))
+    whole = Window.of(0, 0, *grid.scene_shape)
+    sums = np.zeros(grid.scene_shape, dtype=np.int64)
+    for block in BlockGrid.of(grid, 2):
+        mosaic = Mosaic(grid, block, 1)
+        for tile in block.tiles:
+            mosaic.add(tile, np.ones((1, *grid.tile_shape), dtype=np.float32))
+        sums[block.canvas.relative_to(whole)] += mosaic.sums[0]
+    assert (sums == 2**30).all()
+
+
+def test_strips_and_fringes_are_copies_and_the_core_is_a_view():
+    grid = TileGrid(TileAxis(40, 16, 8), TileAxis(40, 16, 8))
+    mosaic = Mosaic(grid, BlockGrid.of(grid, 2).block(1, 1), CHANNELS)
+    strips, fringe = mosaic.strips(), mosaic.fringe()
+    mosaic.sums += 1
+    assert strips.north.max() == strips.west.max() == 0
+    assert all(part is None or part.max() == 0 for part in (fringe.east, fringe.south, fringe.southeast))
+    assert mosaic.core.base is not None
+    assert mosaic.core.min() == 1
+
+
+def test_settling_does_not_change_the_strips_it_starts_from():
+    strips = Strips(np.zeros((1, 2, 5), np.int32), np.zeros((1, 4, 3), np.int32))
+    settled = strips.settle(
+        np.full((1, 2, 5), 1, np.int32), np.full((1, 6, 3), 10, np.int32), np.full((1, 2, 3), 100, np.int32)
+    )
+    assert settled.north.tolist() == [[[111, 111, 111, 1, 1]] * 2]
+    assert settled.west.tolist() == [[[10, 10, 10]] * 4]
+    assert strips.north.max() == strips.west.max() == 0
+
+
+def test_settling_without_neighbours_changes_nothing():
+    strips = Strips(np.arange(10, dtype=np.int32).reshape(1, 2, 5), np.ones((1, 4, 3), np.int32))
+    settled = strips.settle(None, None, None)
+    assert (settled.north == strips.north).all()
+    assert (settled.west == strips.west).all()
+
+
+def test_probabilities_are_rounded_to_a_16384th():
+    grid = TileGrid(TileAxis(4, 4, 0), TileAxis(4, 4, 0))
+    mosaic = Mosaic(grid, BlockGrid.of(grid, 1).block(0, 0), 1)
+    mosaic.add(grid.window(0, 0), np.full((1, 4, 4), 0.3, dtype=np.float32))
+    assert PROBABILITY_BITS == 14
+    assert (mosaic.sums == round(0.3 * 16384) * 65536).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 2**30), min_size=1, max_size=50))
+def test_percent_rounds_to_the_nearest_whole(sums):
+    exact = np.array(sums, dtype=np.int64) * 100 / 2**30
+    found = percent(np.array(sums, dtype=np.int32))
+    assert found.dtype == np.uint8
+    # Seven bits are dropped on the way, a hundred-thousandth of a percent.
+    assert np.abs(found - exact).max() <= 0.5 + 2e-5
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.0, 0), (1.0, 100), (0.5, 50), (1 / 8, 13), (3 / 8, 38), (0.004, 0), (0.0051, 1)],
+)
+def test_percent_of_known_shares_rounds_half_up(share, expected):
+    assert percent(np.array([[round(share * 2**30)]], dtype=np.int32)).tolist() == [[expected]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
+def test_strongest_is_the_argmax_and_the_first_of_equals(channels, height, width, seed):
+    rng = np.random.default_rng(seed)
+    sums = rng.integers(0, 4, (channels, height, width)).astype(np.int32) * 2**28
+    before = sums.copy()
+    channel, best = strongest(sums)
+    assert channel.dtype == np.uint8
+    assert (channel == sums.argmax(axis=0)).all()
+    assert (best == sums.max(axis=0)).all()
+    assert (sums == before).all()
