@@ -97,7 +97,11 @@ def prepare(
         checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         # Everything cheap has been checked; torch takes seconds to import.
         from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
-        from geoseg.models.segmenter import resolve_device, resolve_precision  # noqa: PLC0415
+        from geoseg.models.segmenter import (  # noqa: PLC0415
+            forward_passes,
+            resolve_device,
+            resolve_precision,
+        )
 
         cluster = resolve_cluster(pipeline.cluster)
         device = resolve_device(pipeline.inference.device)
@@ -108,6 +112,7 @@ def prepare(
             device=device,
             precision=resolve_precision(pipeline.inference.precision, device),
             workers=cluster.workers,
+            passes=forward_passes(device, cluster.workers),
         )
         problem = check_memory(plan, psutil.virtual_memory().available)
         if problem is not None:
@@ -176,7 +181,7 @@ def _predict(
     from geoseg.inference.clusters import connect  # noqa: PLC0415
     from geoseg.inference.driver import BlockDone, run_blocks  # noqa: PLC0415
     from geoseg.inference.predict import Job  # noqa: PLC0415
-    from geoseg.models.segmenter import SegmenterSpec, cpu_threads  # noqa: PLC0415
+    from geoseg.models.segmenter import SegmenterSpec  # noqa: PLC0415
 
     plan = prepared.plan
     blocks = plan.blocks
@@ -191,7 +196,7 @@ def _predict(
         device=plan.device,
         precision=plan.precision,
         augment=plan.augment,
-        threads=cpu_threads(plan.workers),
+        passes=plan.passes,
     )
     job = Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
 

@@ -19,6 +19,7 @@ UTM = "EPSG:32633"
 
 # Two threads for every process: results must not depend on the machine that tests them.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def write_raster(

@@ -2,14 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
-Level = Literal["error", "warn", "off"]
+# YAML 1.1 reads a bare `off` as false.
+Level = Annotated[
+    Literal["error", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+]
 NonNegative = Annotated[float, Field(ge=0)]
 
 

@@ -69,6 +69,8 @@ class Plan:
     augment: str
     probabilities: bool
     workers: int
+    passes: int
+    """Forward passes that a worker runs at once; does not change the bytes."""
 
     @property
     def blocks(self) -> BlockGrid:
@@ -131,13 +133,21 @@ class Plan:
             "blocks": self.blocks.count,
             "network_pixels_per_pixel": round(self.grid.network_pixels_per_pixel, 3),
             "workers": self.workers,
+            "forward_passes_at_once": self.passes,
             "memory_per_worker_bytes": {**memory, "total": self.memory.total},
             "fingerprint": self.fingerprint,
         }
 
 
 def make_plan(
-    pipeline: Pipeline, scene: Scene, bundle: Bundle, *, device: str, precision: str, workers: int
+    pipeline: Pipeline,
+    scene: Scene,
+    bundle: Bundle,
+    *,
+    device: str,
+    precision: str,
+    workers: int,
+    passes: int,
 ) -> Plan:
     """Decide everything about a run.
 
@@ -153,6 +163,8 @@ def make_plan(
         What `auto` means on this machine: `cpu` or `cuda`, and `fp32` unless asked otherwise.
     workers
         Number of worker processes.
+    passes
+        Forward passes that each worker runs at once.
 
     Raises
     ------
@@ -176,6 +188,7 @@ def make_plan(
         augment=pipeline.inference.augment,
         probabilities=pipeline.outputs.probabilities,
         workers=workers,
+        passes=passes,
     )
 
 
@@ -202,7 +215,9 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
             f"tiling.tile: {tile} does not fit the network: it takes multiples of {card.divisor} from "
             f"{card.min} to {card.max}"
         )
-    overlap = min(card.overlap, tile // 4 * 2) if tiling.overlap == "auto" else tiling.overlap
+    # A stride of whole divisors keeps the network's internal grids of all tiles in step.
+    fitting = tile // 2 // card.divisor * card.divisor // 2 * 2
+    overlap = min(card.overlap, fitting) if tiling.overlap == "auto" else tiling.overlap
     if 2 * overlap > tile:
         raise PlanError(
             f"tiling.overlap: {overlap} is more than half of the tile ({tile}); use at most {tile // 4 * 2}"
@@ -254,15 +269,16 @@ def _memory(plan: Plan) -> Memory:
     number = plan.scene.dtype.itemsize
 
     per_pixel = card.memory_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
-    forward = plan.batch * tile * (per_pixel * FORWARD_FACTOR + sums + 4 * bands)
+    # Each pass holds its batch as read, the live tensors, and probabilities on their way to the sums.
+    batch = 2 * (bands * number + 1) + 4 * bands + per_pixel * FORWARD_FACTOR + 3 * sums
+    forward = plan.passes * plan.batch * tile * batch
     # Weights are held as read and as the network's own.
     network = int(forward) + 4 * plan.bundle.weights_bytes
     # A block's pixels (as read and with its reflected border), its sums, its classes and strips.
     planes = 2 + (plan.classes if plan.probabilities else 0)
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
     one = 2 * reach * (bands * number + 1) + canvas * sums + core * (2 * planes + 8) + 3 * edge
-    batch = 2 * plan.batch * tile * (bands * number + 1 + sums)
-    blocks = SLOTS * (one + batch) + core * planes * 3 + 3 * edge
+    blocks = SLOTS * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge

@@ -1,6 +1,7 @@
 """The two tasks of a run, pure but for reading the scene and writing the finished block."""
 
 from dataclasses import dataclass
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA, Legend
-from geoseg.models.segmenter import SegmenterSpec, device_lock, load_segmenter
+from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
 from geoseg.raster.scene import Pixels, Scene
 from geoseg.raster.staging import Staging
 from geoseg.tiling.blocks import Block
@@ -59,26 +60,32 @@ def predict_block(job: Job, block: Block) -> Prediction:
     read = perf_counter()
     mosaic = Mosaic(job.grid, block, len(job.legend))
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
-    forward = 0.0
-    for i in range(0, len(chosen), job.batch):
-        forward += _predict_batch(job, block, pixels, chosen[i : i + job.batch], mosaic)
+    # Batches finish in any order; the sums do not mind.
+    pool, adding = device_pool(job.segmenter), Lock()
+    batches = [
+        pool.submit(_predict_batch, job, block, pixels, chosen[i : i + job.batch], mosaic, adding)
+        for i in range(0, len(chosen), job.batch)
+    ]
+    try:
+        forward = sum(b.result() for b in batches)
+    finally:
+        for b in batches:
+            b.cancel()
     core_valid = pixels.valid[block.core.relative_to(block.reach)]
     planes = _planes(job, mosaic.core)
     planes[:, ~core_valid] = NODATA
     counts = {
         "tiles": len(chosen),
         "skipped": len(block.tiles) - len(chosen),
-        "seconds": {
-            "read": read - start,
-            "forward": forward,
-            "sum": perf_counter() - read - forward,
-        },
+        "seconds": {"read": read - start, "forward": forward, "predict": perf_counter() - read},
     }
     return Prediction(planes, mosaic.strips(), mosaic.fringe(), counts)
 
 
-def _predict_batch(job: Job, block: Block, pixels: Pixels, tiles: list[Window], mosaic: Mosaic) -> float:
-    """Predict up to a batch of tiles and add them; return the seconds on the device."""
+def _predict_batch(
+    job: Job, block: Block, pixels: Pixels, tiles: list[Window], mosaic: Mosaic, adding: Lock
+) -> float:
+    """Predict up to a batch of tiles and add them; return the seconds of the forward pass."""
     # The last batch is filled up with empty tiles: a constant shape gives constant results.
     height, width = job.grid.tile_shape
     values = np.zeros((job.batch, len(pixels.values), height, width), dtype=pixels.values.dtype)
@@ -89,13 +96,13 @@ def _predict_batch(job: Job, block: Block, pixels: Pixels, tiles: list[Window], 
         valid[k] = pixels.valid[rows, cols]
     # Invalid numbers may be NaN or infinite, which zero weight would not silence.
     np.copyto(values, 0, where=~valid[:, None])
-    with device_lock:
-        segmenter = load_segmenter(job.segmenter)
-        start = perf_counter()
-        probabilities = segmenter.predict(values, valid, job.scene.gain, job.scene.bias)
-        seconds = perf_counter() - start
-    for k, tile in enumerate(tiles):
-        mosaic.add(tile, probabilities[k])
+    segmenter = load_segmenter(job.segmenter)
+    start = perf_counter()
+    probabilities = segmenter.predict(values, valid, job.scene.gain, job.scene.bias)
+    seconds = perf_counter() - start
+    with adding:
+        for k, tile in enumerate(tiles):
+            mosaic.add(tile, probabilities[k])
     return seconds
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,8 +54,8 @@ class SegmenterSpec:
     device: str
     precision: str
     augment: str
-    threads: int
-    """CPU threads of one forward pass."""
+    passes: int
+    """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
 
 
 class TorchSegmenter:
@@ -64,8 +65,6 @@ class TorchSegmenter:
         self.device = torch.device(spec.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"inference.device: {spec.device} is not available here; use device: cpu")
-        if self.device.type == "cpu":
-            torch.set_num_threads(spec.threads)
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
         self.symmetries = _SYMMETRIES[spec.augment]
         card = bundle.card
@@ -129,10 +128,22 @@ def _undo(x: torch.Tensor, quarter_turns: int, flip: bool) -> torch.Tensor:  # n
 
 
 _loaded: dict[SegmenterSpec, Segmenter] = {}
+_pools: dict[int, ThreadPoolExecutor] = {}
 _loading = threading.Lock()
 
-device_lock = threading.Lock()
-"""One forward pass at a time in a process: the other slots read and sum meanwhile."""
+
+def device_pool(spec: SegmenterSpec) -> ThreadPoolExecutor:
+    """Return this process's threads for forward passes; all blocks in hand share them.
+
+    On a CPU each pass runs on a single thread and several tiles run at once, because oneDNN splits the sums
+    of some convolutions over its threads: with more than one, the last bits depend on the machine's cores.
+    """
+    with _loading:
+        if spec.passes not in _pools:
+            _pools[spec.passes] = ThreadPoolExecutor(
+                spec.passes, thread_name_prefix="forward", initializer=torch.set_num_threads, initargs=(1,)
+            )
+        return _pools[spec.passes]
 
 
 def load_segmenter(spec: SegmenterSpec) -> Segmenter:
@@ -171,6 +182,6 @@ def resolve_precision(precision: str, device: str) -> str:
     return "fp32" if precision == "auto" else precision
 
 
-def cpu_threads(workers: int) -> int:
-    """Return the CPU threads of each of several workers on this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+def forward_passes(device: str, workers: int) -> int:
+    """Return how many forward passes each of several workers on this machine runs at once."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) if device == "cpu" else 1

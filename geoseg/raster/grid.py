@@ -62,7 +62,7 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
         return grid  # without a CRS pixels have no size on the ground; a declared GSD describes them
     ratio = gsd / native
     shape = max(1, round(grid.shape.y / ratio)), max(1, round(grid.shape.x / ratio))
-    return GeoBox(shape, grid.transform * Affine.scale(ratio), grid.crs)
+    return GeoBox(shape, grid.transform @ Affine.scale(ratio), grid.crs)
 
 
 def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
@@ -96,7 +96,7 @@ def edges_in(source: GeoBox, target: GeoBox, span: Span, axis: int) -> NDArray[n
     axis
         0 for rows, 1 for columns.
     """
-    to_source = ~source.transform * target.transform
+    to_source = ~source.transform @ target.transform
     scale, shift = (to_source.e, to_source.f) if axis == 0 else (to_source.a, to_source.c)
     # Rounded to a millionth of a pixel: float noise of the transforms must not move a pixel's edge.
     edges: NDArray[np.float64] = np.round(np.arange(span.start, span.stop + 1) * scale + shift, 6)

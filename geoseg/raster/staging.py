@@ -79,7 +79,7 @@ class Staging:
 
     def _encode(self, block: Block, planes: NDArray[np.uint8]) -> bytes:
         height, width = block.core.shape
-        transform = Affine(*self.transform) * Affine.translation(block.core.cols.start, block.core.rows.start)
+        transform = Affine(*self.transform) @ Affine.translation(block.core.cols.start, block.core.rows.start)
         with MemoryFile() as memory:
             with memory.open(
                 driver="GTiff", height=height, width=width, count=len(planes), dtype="uint8", crs=self.crs,

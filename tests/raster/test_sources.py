@@ -7,7 +7,6 @@ from affine import Affine
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.raster import sources
-from rasterio.enums import ColorInterp
 
 from tests.conftest import write_raster
 
@@ -97,6 +96,7 @@ def test_a_file_that_was_repaired_is_read_after_a_failure(tmp_path):
     info = sources.inspect(str(path))
     with pytest.raises(SceneError):
         sources.read(info, [1], Window.of(0, 0, 200, 200))
+    assert info.path not in sources._handles.cache
     path.write_bytes(whole)
     assert (sources.read(info, [1], Window.of(0, 0, 200, 200))[0] == 1).all()
 
@@ -106,8 +106,8 @@ def test_a_file_that_was_repaired_is_read_after_a_failure(tmp_path):
     [
         (Affine(9, 3, 0, 3, -9, 0), "EPSG:32633", "its grid is rotated.*gdalwarp"),
         (Affine.rotation(20), None, "its grid is rotated.*gdalwarp"),
-        (Affine(10, 0, 50, 0, 10, 50), "EPSG:32633", "is not north-up.*gdalwarp"),
-        (Affine(-10, 0, 50, 0, -10, 50), "EPSG:32633", "is not north-up.*gdalwarp"),
+        (Affine(10, 0, 50, 0, 10, 50), "EPSG:32633", "its grid is not north-up.*gdalwarp"),
+        (Affine(-10, 0, 50, 0, -10, 50), "EPSG:32633", "its grid is not north-up.*gdalwarp"),
     ],
 )  # fmt: skip
 def test_a_grid_that_is_not_north_up_is_refused(tmp_path, transform, crs, message):
@@ -146,15 +146,21 @@ def test_an_alpha_band_is_the_mask(tmp_path):
     planes = np.full((2, 6, 6), 9, np.uint8)
     planes[1] = 255
     planes[1, 2, 3] = 0
-    path = tmp_path / "a.tif"
-    with rasterio.open(path, "w", driver="GTiff", count=2, height=6, width=6, dtype="uint8", crs="EPSG:32633",
-                       transform=Affine(10, 0, 0, 0, -10, 60)) as dst:  # fmt: skip
-        dst.write(planes)
-        dst.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+    path = write_raster(tmp_path / "a.tif", planes, photometric="minisblack", alpha="yes")
     info = sources.inspect(str(path))
     assert info.masked
     mask = sources.read(info, [1], Window.of(0, 0, 6, 6), mask=True)[1]
     assert np.argwhere(~mask).tolist() == [[2, 3]]
+
+
+def test_every_thread_has_its_own_handle(tmp_path):
+    path = str(write_raster(tmp_path / "a.tif", NUMBERS))
+    handles = [sources._open(path), sources._open(path)]
+    thread = threading.Thread(target=lambda: handles.append(sources._open(path)))
+    thread.start()
+    thread.join()
+    assert handles[0] is handles[1]
+    assert handles[2] is not handles[0]
 
 
 def test_no_thread_keeps_more_handles_than_allowed(tmp_path):

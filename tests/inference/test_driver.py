@@ -1,0 +1,185 @@
+"""The engine: each tile once, the same bytes however the work is cut, no finished block done again."""
+
+import random
+
+import numpy as np
+import pytest
+import rasterio
+from geoseg.config.pipeline import Cluster
+from geoseg.core.errors import PlanError, SceneError
+from geoseg.inference import driver, predict
+from geoseg.inference.clusters import connect
+from geoseg.inference.driver import run_blocks
+from geoseg.inference.predict import Job, predict_block, settle_block
+from geoseg.models.segmenter import SegmenterSpec
+from geoseg.pipeline import _staging, prepare
+from geoseg.tiling.blocks import BlockGrid
+
+from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
+from tests.inference.free import FreeSegmenter, install, uninstall
+
+
+def job_of(plan, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = SegmenterSpec(
+        plan.bundle.folder, plan.bundle.sha256, plan.device, plan.precision, plan.augment, passes=2
+    )
+    staging = _staging(plan, folder)
+    return Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
+
+
+def mosaic_of(job, blocks):
+    """Put the staged blocks together, shape (planes, rows, cols)."""
+    out = np.zeros((len(job.staging.bands), *job.scene.shape), dtype=np.uint8)
+    for block in blocks:
+        with rasterio.open(job.staging.path(block)) as src:
+            rows, cols = block.core.rows, block.core.cols
+            out[:, rows.start : rows.stop, cols.start : cols.stop] = src.read()
+    return out
+
+
+def run_in_order(job, blocks, order):
+    """Predict in one order and settle in another, without Dask."""
+    by_position = {(b.row, b.col): b for b in blocks}
+    done = {p: predict_block(job, by_position[p]) for p in order}
+    for p in reversed(order):
+        (row, col), block = p, by_position[p]
+        north, west, northwest = (done.get(q) for q in ((row - 1, col), (row, col - 1), (row - 1, col - 1)))
+        settle_block(
+            job,
+            block,
+            done[p],
+            north and north.fringe.south,
+            west and west.fringe.east,
+            northwest and northwest.fringe.southeast,
+        )
+
+
+@pytest.fixture
+def free():
+    segmenter = install(FreeSegmenter())
+    yield segmenter
+    uninstall()
+
+
+def run_free(plan, folder, finished=None):
+    job = job_of(plan, folder)
+    events = []
+    with connect(Cluster()) as client:
+        run_blocks(client, job, plan.blocks, finished or {}, events.append)
+    return job, events
+
+
+def test_every_tile_is_predicted_exactly_once(pipeline_file, tmp_path, free):
+    plan = prepare(pipeline_file, ["tiling.block=2"]).plan
+    _, events = run_free(plan, tmp_path / "staging")
+    assert len(free.seen) == plan.grid.count > 4
+    assert set(free.seen.values()) == {1}
+    assert sum(e.counts["tiles"] for e in events) == plan.grid.count
+    assert [e.done for e in events] == list(range(1, plan.blocks.count + 1))
+
+
+def test_batches_have_one_shape_and_the_last_is_filled_up(pipeline_file, tmp_path, free):
+    plan = prepare(pipeline_file, ["inference.batch=4", "tiling.block=3"]).plan
+    run_free(plan, tmp_path / "staging")
+    assert free.shapes == {(4, 4, *plan.grid.tile_shape)}
+    assert set(free.seen.values()) == {1}
+
+
+def test_any_block_size_and_batch_gives_the_same_bytes(pipeline_file, tmp_path, free):
+    results = {}
+    for block in (1, 2, 3, 99):
+        plan = prepare(pipeline_file, [f"tiling.block={block}", "outputs.probabilities=true"]).plan
+        job, _ = run_free(plan, tmp_path / str(block))
+        results[block] = mosaic_of(job, plan.blocks)
+    for block in (1, 2, 3):
+        np.testing.assert_array_equal(results[block], results[99])
+
+
+def test_any_order_of_tasks_gives_the_same_bytes(pipeline_file, tmp_path):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    whole = BlockGrid.of(plan.grid, 99)
+    reference = job_of(plan, tmp_path / "reference")
+    run_in_order(reference, whole, [(0, 0)])
+    expected = mosaic_of(reference, whole)
+    positions = [(b.row, b.col) for b in plan.blocks]
+    assert len(positions) >= 6
+    for seed in range(3):
+        job = job_of(plan, tmp_path / str(seed))
+        order = random.Random(seed).sample(positions, len(positions))
+        run_in_order(job, plan.blocks, order)
+        np.testing.assert_array_equal(mosaic_of(job, plan.blocks), expected)
+
+
+def test_finished_blocks_are_not_settled_again_and_far_ones_not_even_predicted(pipeline_file, tmp_path, free):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    job, _ = run_free(plan, tmp_path / "staging")
+    expected = mosaic_of(job, plan.blocks)
+    last = plan.blocks.block(plan.blocks.rows.count - 1, plan.blocks.cols.count - 1)
+    job.staging.path(last).unlink()
+    finished = {(b.row, b.col): {} for b in plan.blocks if b != last}
+    free.seen.clear()
+    _, events = run_free(plan, tmp_path / "staging", finished)
+    assert [e.block.name for e in events] == [last.name]
+    assert len(free.seen) == 4  # itself and its north, west and north-west neighbours, for their fringes
+    np.testing.assert_array_equal(mosaic_of(job, plan.blocks), expected)
+
+
+def test_tiles_without_a_valid_pixel_are_skipped_and_nodata_never_becomes_a_class(tmp_path, bundle, free):
+    values = reflectance(300, 260)
+    values[:, :, 130:] = 0
+    values[:, 50:60, 20:30] = 0
+    scene = write_raster(tmp_path / "s.tif", values, names=BAND_NAMES, scale=0.0001, nodata=0)
+    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder), ["checks.statistics=off"]).plan
+    job, events = run_free(plan, tmp_path / "staging")
+    skipped = sum(e.counts["skipped"] for e in events)
+    assert skipped > 0
+    assert len(free.seen) == plan.grid.count - skipped
+    planes = mosaic_of(job, plan.blocks)
+    empty = (values == 0).any(axis=0)
+    assert (planes[:, empty] == 255).all()
+    assert (planes[0, ~empty] < 255).all()
+    assert (planes[1, ~empty] <= 100).all()
+
+
+def test_a_task_error_stops_the_run_and_reaches_the_caller(pipeline_file, tmp_path, free, monkeypatch):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+
+    def broken(self, window):
+        raise SceneError("scene.tif: cannot be read at rows 0-1")
+
+    monkeypatch.setattr(type(plan.scene), "read", broken)
+    with pytest.raises(SceneError, match="cannot be read at rows 0-1"):
+        run_free(plan, tmp_path / "staging")
+
+
+def test_a_cluster_without_the_resource_is_refused(pipeline_file, tmp_path, free, monkeypatch):
+    plan = prepare(pipeline_file).plan
+    monkeypatch.setattr(driver, "RESOURCE", "TPU")
+    with pytest.raises(PlanError, match="no worker of the cluster offers the resource TPU"):
+        run_free(plan, tmp_path / "staging")
+
+
+def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatch):
+    from geoseg.models import segmenter
+
+    loads = []
+    real = segmenter.TorchSegmenter
+    monkeypatch.setattr(segmenter, "_loaded", {})
+    monkeypatch.setattr(segmenter, "TorchSegmenter", lambda b, s: loads.append(s) or real(b, s))
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    run_free(plan, tmp_path / "staging")
+    assert len(loads) == 1
+
+
+def test_the_first_of_two_equal_classes_wins(pipeline_file, tmp_path, monkeypatch):
+    class Even:
+        def predict(self, values, valid, gain, bias):
+            return np.full((len(values), 3, *values.shape[2:]), 1 / 3, dtype=np.float32)
+
+    monkeypatch.setattr(predict, "load_segmenter", lambda spec: Even())
+    plan = prepare(pipeline_file).plan
+    job, _ = run_free(plan, tmp_path / "staging")
+    planes = mosaic_of(job, plan.blocks)
+    assert (planes[0] == 1).all()
+    assert (planes[1] == 33).all()

@@ -1,0 +1,47 @@
+"""The plan's promise: announced memory is at least the measured peak, which does not grow with the scene."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
+from tests.scenes import repeat
+
+
+@pytest.fixture(scope="module")
+def run_at(tmp_path_factory):
+    """Run a square scene of some side with a network that costs nothing; return its manifest."""
+    folder = tmp_path_factory.mktemp("memory")
+    tile = {"size": 1024, "min": 256, "max": 1024, "overlap": 128, "divisor": 32}
+    bundle = make_bundle(folder / "bundle", tile=tile)
+    small = write_raster(folder / "small.tif", reflectance(2048, 2048), names=BAND_NAMES, tiled=True)
+
+    def measure(side, module="tests.inference.free"):
+        pipeline = write_pipeline(folder, repeat(small, side, scale=0.0001), bundle.folder)
+        command = [sys.executable, "-m", module, "run", str(pipeline), "--output", str(folder / str(side)),
+                   "--json", "--quiet", "--overwrite", "--set", "outputs.polygons=[]"]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return measure
+
+
+def test_announced_memory_holds_and_the_peak_does_not_grow_with_the_scene(run_at):
+    peaks = {}
+    for side in (2048, 8192, 16384):
+        manifest = run_at(side)
+        memory = manifest["memory_bytes"]
+        peaks[side] = memory["peak_of_this_process"]
+        assert peaks[side] <= memory["announced_per_worker"]
+        assert manifest["tiles_predicted"] == manifest["plan"]["tiles"]
+    assert peaks[16384] <= 1.10 * peaks[8192]
+
+
+def test_announced_memory_holds_with_a_real_network(run_at):
+    memory = run_at(2048, "geoseg")["memory_bytes"]
+    assert memory["peak_of_this_process"] <= memory["announced_per_worker"]
+    # and is no fantasy
+    assert memory["announced_per_worker"] < 2.0 * memory["peak_of_this_process"]

@@ -1,0 +1,152 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from geoseg.config.pipeline import Tiling
+from geoseg.core.errors import PlanError
+from geoseg.inference.plan import check_memory, make_grid
+from geoseg.models.card import CardTile
+from geoseg.pipeline import prepare
+from tests.conftest import make_bundle, write_pipeline
+
+CARD = CardTile(size=1024, min=256, max=2048, overlap=128, divisor=32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "count"),
+    [((1947, 1933), (800, 800), 9), ((8192, 8192), (960, 960), 100), ((1, 1), (256, 256), 1)],
+)
+def test_automatic_tiles_come_from_the_card_and_shrink_to_the_scene(shape, tile, count):
+    grid = make_grid(shape, Tiling(), CARD)
+    assert grid.tile_shape == tile
+    assert grid.rows.overlap == grid.cols.overlap == 128
+    assert grid.count == count
+
+
+def test_a_large_scene_costs_a_third_more_than_its_pixels():
+    assert make_grid((65536, 65536), Tiling(), CARD).network_pixels_per_pixel < 1.34
+
+
+def test_each_axis_shrinks_by_itself():
+    grid = make_grid((300, 4000), Tiling(), CARD)
+    assert grid.tile_shape == (448, 928)
+    assert grid.rows.count == 1
+    assert grid.cols.count == 5
+
+
+def test_a_network_of_one_tile_size_keeps_it():
+    card = CardTile(size=512, min=512, max=512, overlap=64, divisor=32)
+    assert make_grid((600, 100), Tiling(), card).tile_shape == (512, 512)
+
+
+@pytest.mark.parametrize(
+    ("tiling", "message"),
+    [
+        (
+            {"tile": 500},
+            "tiling.tile: 500 does not fit the network: it takes multiples of 32 from 256 to 2048",
+        ),
+        ({"tile": 4096}, "4096 does not fit"),
+        ({"tile": 256, "overlap": 192}, "tiling.overlap: 192 is more than half of the tile"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(tiling, message):
+    with pytest.raises(PlanError, match=message):
+        make_grid((5000, 5000), Tiling(**tiling), CARD)
+
+
+def test_automatic_overlap_of_a_small_tile_keeps_tiles_in_step():
+    grid = make_grid((5000, 5000), Tiling(tile=256), CARD)
+    assert grid.rows.overlap == 128
+    assert grid.rows.stride % 32 == 0
+
+
+def test_automatic_sizes_do_not_depend_on_the_machine(pipeline_file, monkeypatch):
+    one = prepare(pipeline_file).plan
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
+    many = prepare(pipeline_file).plan
+    assert many.passes == 64 != one.passes
+    assert (many.grid, many.block, many.batch, many.fingerprint) == (
+        one.grid,
+        one.block,
+        one.batch,
+        one.fingerprint,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "tiling.tile=256",
+        "inference.augment=flips",
+        "outputs.probabilities=true",
+        "inference.batch=3",
+        "gsd=11",
+    ],
+)
+def test_whatever_changes_the_bytes_changes_the_fingerprint(pipeline_file, change):
+    assert prepare(pipeline_file).plan.fingerprint != prepare(pipeline_file, [change]).plan.fingerprint
+
+
+@pytest.mark.parametrize("change", ["cluster={workers: 2}", "vectorize.minimum_area=900", "name=other"])
+def test_what_does_not_change_the_bytes_keeps_the_fingerprint(pipeline_file, change):
+    plan, other = prepare(pipeline_file).plan, prepare(pipeline_file, [change]).plan
+    assert plan.fingerprint == other.fingerprint
+
+
+def test_another_bundle_or_scene_file_changes_the_fingerprint(pipeline_file, scene_file, tmp_path):
+    plan = prepare(pipeline_file).plan
+    other = make_bundle(tmp_path / "other", seed=1)
+    assert prepare(write_pipeline(tmp_path, scene_file, other.folder)).plan.fingerprint != plan.fingerprint
+    changed = replace(plan.scene.bands[0].source, modified=1)
+    assert replace(plan.scene.bands[0], source=changed) != plan.scene.bands[0]
+
+
+def test_identity_is_plain_json(pipeline_file):
+    identity = prepare(pipeline_file).plan.identity()
+    assert json.loads(json.dumps(identity)) == identity
+
+
+def test_memory_does_not_grow_with_the_scene(pipeline_file):
+    plan = prepare(pipeline_file).plan
+
+    def total(side):
+        return replace(plan, grid=make_grid((side, side), Tiling(), CARD), block=2).memory.total
+
+    assert total(16384) / total(8192) < 1.10
+    assert total(65536) / total(8192) < 1.30  # only the fringes of one line of blocks grow
+
+
+def test_a_plan_that_does_not_fit_names_the_tile_that_would(pipeline_file):
+    plan = prepare(pipeline_file).plan
+    plan = replace(plan, grid=make_grid((8192, 8192), Tiling(tile=512), plan.bundle.card.tile), block=4)
+    assert check_memory(plan, plan.memory.total) is None
+    message = check_memory(plan, plan.memory.total - 1)
+    assert message is not None
+    assert f"needs {plan.memory.total / 1e9:.2f} GB" in message
+    assert "--set tiling.tile=96" in message
+    assert "no smaller tile fits" in check_memory(plan, 10_000_000)
+
+
+def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, monkeypatch):
+    class Small:
+        available = 500_000_000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Small)
+    with pytest.raises(PlanError, match=r"needs .* GB of memory .* but 0.50 GB are free.*checks.memory=warn"):
+        prepare(pipeline_file)
+    assert "0.50 GB are free" in prepare(pipeline_file, ["checks.memory=warn"]).warnings[0]
+
+
+def test_summary_tells_what_will_happen(pipeline_file):
+    plan = prepare(pipeline_file).plan
+    summary = plan.summary()
+    assert summary["tiles"] == plan.grid.count
+    assert summary["blocks"] == plan.blocks.count
+    assert summary["memory_per_worker_bytes"]["total"] == sum(
+        v for k, v in summary["memory_per_worker_bytes"].items() if k != "total"
+    )
+    assert np.isclose(summary["network_pixels_per_pixel"], plan.grid.network_pixels_per_pixel, atol=1e-3)

@@ -1,0 +1,252 @@
+import shutil
+import threading
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from geoseg.core.errors import BundleError, ConfigError
+from geoseg.models import segmenter as module
+from geoseg.models.bundle import open_bundle
+from geoseg.models.segmenter import (
+    SegmenterSpec,
+    TorchSegmenter,
+    device_pool,
+    forward_passes,
+    load_segmenter,
+    resolve_device,
+    resolve_precision,
+)
+
+from tests.conftest import make_bundle
+
+GAIN = np.array([1e-4, 2e-4, 1e-4, 5e-5], dtype=np.float32)
+BIAS = np.array([0.0, -0.1, 0.01, 0.2], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """Run in one thread, and leave the number of threads of this process as it was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def spec_of(bundle, **changes):
+    fields = {"device": "cpu", "precision": "fp32", "augment": "none", "passes": 2}
+    return SegmenterSpec(bundle.folder, bundle.sha256, **{**fields, **changes})
+
+
+def segmenter(bundle, **changes):
+    return TorchSegmenter(bundle, spec_of(bundle, **changes))
+
+
+@lru_cache(maxsize=4)
+def network_of(folder):
+    """Open the network of a bundle once for many tests."""
+    return open_bundle(folder).network()
+
+
+def batch(count=3, size=(64, 64), dtype=np.uint16, seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 5000, (count, 4, *size)).astype(dtype)
+    return values, np.ones((count, *size), bool)
+
+
+def plain(bundle, values, valid):
+    """Compute the probabilities as one would write them down."""
+    per_band = (1, 4, 1, 1)
+    mean, std = (
+        np.array([getattr(b, k) for b in bundle.card.bands]).reshape(per_band) for k in ("mean", "std")
+    )
+    x = (values.astype(np.float64) * GAIN.reshape(per_band) + BIAS.reshape(per_band) - mean) / std
+    x = np.where(valid[:, None], x, 0.0)
+    with torch.inference_mode():
+        logits = network_of(bundle.folder)(torch.from_numpy(x.astype(np.float32)))
+        return torch.softmax(logits / bundle.card.temperature, dim=1).numpy()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
+def test_a_prediction_is_a_plain_forward_pass(bundle, dtype):
+    values, valid = batch(2)
+    values = (values % 250 if dtype == "uint8" else values).astype(dtype)
+    before = values.copy()
+    found = segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    assert found.dtype == np.float32
+    assert found.shape == (2, 3, 64, 64)
+    assert np.abs(found - plain(bundle, before, valid)).max() < 2e-3
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert found.std() > 0.05
+
+
+def test_the_temperature_of_the_card_softens_probabilities(tmp_path):
+    bundles = [make_bundle(tmp_path / str(t), temperature=t) for t in (1.0, 4.0)]
+    values, valid = batch(1)
+    sharp, soft = (segmenter(b).predict(values, valid, GAIN, BIAS) for b in bundles)
+    assert np.abs(sharp - plain(bundles[0], values, valid)).max() < 2e-3
+    assert np.abs(soft - plain(bundles[1], values, valid)).max() < 2e-3
+    assert soft.max(axis=1).mean() < sharp.max(axis=1).mean()
+
+
+def test_bands_are_normalised_each_with_its_own_statistics(tmp_path, bundle):
+    bands = [{**b.model_dump(), "mean": 0.1 * i, "std": 0.05 * i} for i, b in enumerate(bundle.card.bands, 1)]
+    other = make_bundle(tmp_path / "b", bands=bands)
+    values, valid = batch(1)
+    found = segmenter(other).predict(values, valid, GAIN, BIAS)
+    assert np.abs(found - plain(other, values, valid)).max() < 2e-3
+    assert np.abs(found - plain(bundle, values, valid)).max() > 0.05
+
+
+@pytest.mark.parametrize("filler", [0.0, 30_000.0, np.nan, np.inf])
+def test_invalid_pixels_enter_as_the_band_mean(bundle, filler):
+    values, valid = batch(2, dtype=np.float32)
+    valid[0, 10:30, 5:40] = False
+    valid[1] = False
+    expected = plain(bundle, values, valid)
+    values[np.broadcast_to(~valid[:, None], values.shape)] = filler
+    found = segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    assert np.abs(found - expected).max() < 2e-3
+
+
+@pytest.mark.parametrize(("augment", "turns"), [("flips", (0, 2)), ("d4", (0, 1, 2, 3))])
+def test_augmentation_is_the_mean_over_explicit_transforms(bundle, augment, turns):
+    values, valid = batch(1)
+    valid[0, :20, :30] = False
+    parts = []
+    for k in turns:
+        for mirrored in (False, True):
+            v, m = np.rot90(values, k, (2, 3)), np.rot90(valid, k, (1, 2))
+            if mirrored:
+                v, m = v[..., ::-1], m[..., ::-1]
+            p = plain(bundle, v.copy(), m.copy())
+            p = p[..., ::-1] if mirrored else p
+            parts.append(np.rot90(p, -k, (2, 3)))
+    found = segmenter(bundle, augment=augment).predict(values, valid, GAIN, BIAS)
+    assert np.abs(found - np.mean(parts, axis=0)).max() < 2e-3
+    assert np.abs(found - parts[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("augment", ["none", "flips", "d4"])
+def test_tiles_need_not_be_square(bundle, augment):
+    values, valid = batch(2, (64, 96))
+    found = segmenter(bundle, augment=augment).predict(values, valid, GAIN, BIAS)
+    assert found.shape == (2, 3, 64, 96)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("augment", ["none", "d4"])
+def test_neither_the_place_in_the_batch_nor_the_other_tiles_change_a_byte(bundle, augment):
+    run = segmenter(bundle, augment=augment)
+    values, valid = batch(4)
+    expected = run.predict(values, valid, GAIN, BIAS)
+    order = [2, 0, 3, 1]
+    shuffled = run.predict(values[order], valid[order], GAIN, BIAS)
+    assert shuffled.tobytes() == np.ascontiguousarray(expected[order]).tobytes()
+    others, all_valid = batch(4, seed=9)
+    others[1], all_valid[2:] = values[3], False
+    assert run.predict(others, all_valid, GAIN, BIAS)[1].tobytes() == expected[3].tobytes()
+
+
+def test_a_prediction_leaves_its_input_alone(bundle):
+    values, valid = batch(2, dtype=np.float32)
+    before = values.copy()
+    segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    assert (values == before).all()
+
+
+def test_a_network_that_sees_the_whole_tile_predicts_too(tmp_path):
+    bundle = make_bundle(tmp_path / "p", architecture="PSPNet")
+    values, valid = batch(2)
+    found = segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    assert np.abs(found - plain(bundle, values, valid)).max() < 2e-3
+
+
+def test_bfloat16_comes_close(bundle):
+    values, valid = batch(1)
+    exact, rough = (
+        segmenter(bundle, precision=p).predict(values, valid, GAIN, BIAS) for p in ("fp32", "bf16")
+    )
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(exact - rough).mean() < 0.05
+
+
+def test_weights_that_give_nan_are_told(bundle):
+    run = segmenter(bundle)
+    with torch.no_grad():
+        next(run.network.parameters()).fill_(float("nan"))
+    with pytest.raises(BundleError, match="NaN or infinite probabilities"):
+        run.predict(*batch(1), GAIN, BIAS)
+
+
+def test_a_network_with_another_output_size_is_told(bundle):
+    run = segmenter(bundle)
+    run.network = torch.nn.Conv2d(4, 3, 3)
+    with pytest.raises(
+        BundleError, match=r"turns \(1, 4, 64, 64\) into \(1, 3, 62, 62\); 3 channels of the same"
+    ):
+        run.predict(*batch(1), GAIN, BIAS)
+
+
+def test_a_segmenter_is_loaded_once(bundle):
+    first = load_segmenter(spec_of(bundle))
+    assert load_segmenter(spec_of(bundle)) is first
+    other = load_segmenter(spec_of(bundle, augment="flips"))
+    assert other is not first
+    assert len(module._loaded) == 1
+
+
+def test_a_bundle_that_changed_since_the_plan_is_refused(bundle, tmp_path):
+    shutil.copytree(bundle.folder, tmp_path / "b")
+    planned = open_bundle(tmp_path / "b")
+    make_bundle(tmp_path / "b", seed=5)
+    with pytest.raises(BundleError, match=r"b: changed since the run was planned; start the run again"):
+        load_segmenter(spec_of(planned))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_told(bundle):
+    with pytest.raises(
+        ConfigError, match=r"inference\.device: cuda:1 is not available here; use device: cpu"
+    ):
+        segmenter(bundle, device="cuda:1")
+    assert resolve_device("auto") == "cpu"
+
+
+def test_devices_and_precisions_are_resolved():
+    assert resolve_device("cuda:3") == "cuda:3"
+    assert resolve_precision("auto", "cpu") == resolve_precision("auto", "cuda") == "fp32"
+    assert resolve_precision("fp16", "cuda") == "fp16"
+    assert resolve_precision("bf16", "cpu") == "bf16"
+    with pytest.raises(ConfigError, match=r"inference\.precision: fp16 needs a GPU"):
+        resolve_precision("fp16", "cpu")
+
+
+def test_workers_share_the_cores(monkeypatch):
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [forward_passes("cpu", n) for n in (1, 2, 3, 8, 100)] == [8, 4, 2, 1, 1]
+    assert forward_passes("cuda", 1) == forward_passes("cuda:1", 2) == 1
+
+
+def test_forward_passes_share_a_pool_whose_threads_compute_alone(bundle):
+    torch.set_num_threads(2)
+    pool = device_pool(spec_of(bundle, passes=2))
+    assert device_pool(spec_of(bundle, passes=2, augment="d4")) is pool
+    assert device_pool(spec_of(bundle, passes=1)) is not pool
+    started = threading.Barrier(2, timeout=60)
+
+    def threads():
+        started.wait()
+        return torch.get_num_threads()
+
+    assert [f.result() for f in [pool.submit(threads), pool.submit(threads)]] == [1, 1]
+
+
+def test_passes_at_once_give_the_bytes_of_passes_in_turn(bundle):
+    run = segmenter(bundle)
+    batches = [batch(1, seed=i) for i in range(4)]
+    expected = [run.predict(v, m, GAIN, BIAS).tobytes() for v, m in batches]
+    pool = device_pool(spec_of(bundle))
+    found = [f.result().tobytes() for f in [pool.submit(run.predict, v, m, GAIN, BIAS) for v, m in batches]]
+    assert found == expected
+    assert len(set(found)) == 4

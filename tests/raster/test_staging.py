@@ -1,0 +1,154 @@
+import errno
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+from geoseg.core.errors import OutputError
+from geoseg.raster.staging import Staging, crs_wkt
+from geoseg.tiling.blocks import BlockGrid
+from geoseg.tiling.grid import TileAxis, TileGrid
+from odc.geo.geobox import CRS
+
+BLOCK = BlockGrid.of(TileGrid(TileAxis(300, 128, 32), TileAxis(280, 128, 32)), 2).block(1, 1)
+COUNTS = {"tiles": 4, "classes": {"1": 7}, "seconds": {"read": 0.5}}
+
+
+@pytest.fixture
+def staging(tmp_path):
+    transform = (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_500_000.0)
+    return Staging(tmp_path, "f1", crs_wkt("EPSG:32633"), transform, ("class", "confidence"))
+
+
+@pytest.fixture
+def planes():
+    return np.random.default_rng(0).integers(0, 256, (2, *BLOCK.core.shape), dtype=np.uint8)
+
+
+def test_a_block_is_written_with_its_place_and_found_again(staging, planes):
+    assert staging.counts(BLOCK) is None
+    staging.write(BLOCK, planes, COUNTS)
+    assert staging.counts(BLOCK) == COUNTS
+    assert sorted(p.name for p in staging.folder.iterdir()) == [
+        "block_00001_00001.done",
+        "block_00001_00001.tif",
+    ]
+    with rasterio.open(staging.path(BLOCK)) as src:
+        assert (src.read() == planes).all()
+        assert src.descriptions == ("class", "confidence")
+        assert src.crs.to_epsg() == 32633
+        left, top = BLOCK.core.cols.start * 10 + 500_000, 4_500_000 - BLOCK.core.rows.start * 10
+        assert (src.bounds.left, src.bounds.top) == (left, top)
+
+
+def test_writing_again_gives_the_same_bytes(staging, planes):
+    staging.write(BLOCK, planes, COUNTS)
+    once = staging.path(BLOCK).read_bytes()
+    staging.write(BLOCK, planes, COUNTS)
+    assert staging.path(BLOCK).read_bytes() == once
+
+
+@pytest.mark.parametrize("at", [0, 300, -1])
+def test_a_flipped_byte_makes_the_block_uncounted(staging, planes, at):
+    staging.write(BLOCK, planes, COUNTS)
+    data = bytearray(staging.path(BLOCK).read_bytes())
+    data[at] ^= 1
+    staging.path(BLOCK).write_bytes(data)
+    assert staging.counts(BLOCK) is None
+
+
+def test_a_truncated_or_missing_block_is_uncounted(staging, planes):
+    staging.write(BLOCK, planes, COUNTS)
+    data = staging.path(BLOCK).read_bytes()
+    staging.path(BLOCK).write_bytes(data[:-10])
+    assert staging.counts(BLOCK) is None
+    staging.path(BLOCK).unlink()
+    assert staging.counts(BLOCK) is None
+
+
+def test_a_block_of_another_fingerprint_is_uncounted(staging, planes):
+    staging.write(BLOCK, planes, COUNTS)
+    assert replace(staging, fingerprint="f2").counts(BLOCK) is None
+
+
+@pytest.mark.parametrize("marker", [b"", b"{", b"[]", b"null", b"{}", b'"x"', b"\xff\xfe\x00"])
+def test_a_damaged_marker_makes_the_block_uncounted(staging, planes, marker):
+    staging.write(BLOCK, planes, COUNTS)
+    (staging.folder / f"{BLOCK.name}.done").write_bytes(marker)
+    assert staging.counts(BLOCK) is None
+
+
+def test_the_marker_of_other_bytes_makes_the_block_uncounted(staging, planes):
+    staging.write(BLOCK, planes, COUNTS)
+    marker = staging.folder / f"{BLOCK.name}.done"
+    old = marker.read_bytes()
+    staging.write(BLOCK, 255 - planes, COUNTS)
+    marker.write_bytes(old)
+    assert staging.counts(BLOCK) is None
+    assert json.loads(old)["fingerprint"] == "f1"
+
+
+@pytest.mark.parametrize("failing", ["tif", "done"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_process_that_ends_while_it_writes_leaves_nothing_that_counts(
+    staging, planes, monkeypatch, failing, kind
+):
+    true_replace = Path.replace
+
+    def end(self, target):
+        if Path(target).suffix == f".{failing}":
+            raise kind
+        return true_replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", end)
+    with pytest.raises(kind):
+        staging.write(BLOCK, planes, COUNTS)
+    assert staging.counts(BLOCK) is None
+    left = {p.name for p in staging.folder.iterdir()}
+    assert left == (set() if failing == "tif" else {f"{BLOCK.name}.tif"})
+    monkeypatch.undo()
+    staging.write(BLOCK, planes, COUNTS)
+    assert staging.counts(BLOCK) == COUNTS
+
+
+def test_an_interrupted_rewrite_keeps_the_finished_block(staging, planes, monkeypatch):
+    staging.write(BLOCK, planes, COUNTS)
+
+    def end(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", end)
+    with pytest.raises(KeyboardInterrupt):
+        staging.write(BLOCK, 255 - planes, {"tiles": 0})
+    assert staging.counts(BLOCK) == COUNTS
+
+
+def test_a_full_disk_is_told(staging, planes, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        OutputError, match=r"block_00001_00001\.tif: cannot be written: No space left.*make room"
+    ):
+        staging.write(BLOCK, planes, COUNTS)
+    assert list(staging.folder.iterdir()) == []
+    assert staging.counts(BLOCK) is None
+
+
+def test_a_scene_without_crs_can_be_staged(staging, planes):
+    bare = replace(staging, crs=None)
+    bare.write(BLOCK, planes, COUNTS)
+    with rasterio.open(bare.path(BLOCK)) as src:
+        assert src.crs is None
+        assert (src.read() == planes).all()
+
+
+def test_a_crs_of_any_library_becomes_wkt():
+    assert crs_wkt(None) is None
+    for crs in (CRS("EPSG:32633"), rasterio.crs.CRS.from_epsg(32633), pyproj.CRS(32633), "EPSG:32633"):
+        assert rasterio.crs.CRS.from_wkt(crs_wkt(crs)).to_epsg() == 32633
