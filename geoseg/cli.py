@@ -6,6 +6,7 @@ configuration, 130 interrupted.
 
 import contextlib
 import json
+import os
 import signal
 import sys
 import warnings
@@ -258,7 +259,11 @@ def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
         TextColumn("{task.completed:.0f}/{task.total:.0f} blocks  {task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    # A descriptor of its own: the bar goes on while GDAL's messages are being caught.
+    with (
+        os.fdopen(os.dup(2), "w") as terminal,
+        Bars(*columns, console=Console(file=terminal), transient=True) as bars,
+    ):
         task = bars.add_task("predict", total=1, speed="")
         pixels = 0
 

@@ -156,7 +156,6 @@ def environment() -> dict[str, Any]:
     """Describe the machine and the libraries."""
     import rasterio  # noqa: PLC0415
     import torch  # noqa: PLC0415
-    from rasterio.drivers import raster_driver_extensions  # noqa: PLC0415
 
     versions = {"geoseg": geoseg.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
@@ -165,7 +164,8 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[package] = "missing"
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    drivers = set(raster_driver_extensions().values())
+    with rasterio.Env() as env:
+        drivers = env.drivers()
     return {
         "versions": versions,
         "system": platform.platform(),

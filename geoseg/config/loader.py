@@ -89,7 +89,7 @@ def _assign(data: dict[str, Any], text: str) -> tuple[str, ...]:
         target = target[part]
     try:
         target[path[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from None
     return path
 

@@ -7,7 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from geoseg.config.loader import Document
 
 PositiveFloat = Annotated[float, Field(gt=0)]
-BitGroup = int | tuple[int, ...]
+Bit = Annotated[int, Field(ge=0, le=31)]
+BitGroup = Bit | Annotated[tuple[Bit, ...], Field(min_length=1)]
 
 
 class BandEntry(Document):

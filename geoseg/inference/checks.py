@@ -18,6 +18,10 @@ MEAN_TOLERANCE = 3.0
 """A band's mean may lie this many of the training pixels' standard deviations from theirs."""
 
 
+EXPLAINED_TOLERANCE = 1.5
+"""A cause is named when it brings every band this near."""
+
+
 class CheckWarning(UserWarning):
     """A check that failed and was told to warn only."""
 
@@ -110,7 +114,7 @@ def _cause(scene: Scene, means: NDArray[np.float64], card: Card) -> str:
     std = np.array([b.std for b in card.bands])
 
     def fits(values: NDArray[np.float64]) -> bool:
-        return bool((np.abs(values - expected) <= MEAN_TOLERANCE * std).all())
+        return bool((np.abs(values - expected) <= EXPLAINED_TOLERANCE * std).all())
 
     for power in (4, 3, 2, 1, -1, -2, -3, -4):
         if fits(means * 10.0**-power):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from geoseg.config.loader import Document
 from geoseg.core.bands import Band
@@ -12,7 +12,7 @@ from geoseg.core.errors import BundleError
 from geoseg.core.legend import Legend, LegendClass
 
 FORMAT = "geoseg-bundle/1"
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1)]
 
 
@@ -26,7 +26,7 @@ class CardBand(Document):
     """How the training data were stored, for information: a scene's own scale is what counts."""
     offset: float = 0.0
     nodata: float | None = None
-    mean: float
+    mean: FiniteFloat
     """Mean of the training pixels in physical units (reflectance)."""
     std: Positive
     """Standard deviation of the training pixels in physical units."""
@@ -37,6 +37,12 @@ class GsdRange(Document):
 
     min: Positive
     max: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "GsdRange":
+        if self.min > self.max:
+            raise ValueError("needs min <= max")
+        return self
 
 
 class CardTile(Document):
@@ -124,6 +130,6 @@ def read_card(path: Path) -> Card:
     except (OSError, ValueError) as error:
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
+            key = ".".join(str(part) for part in first["loc"]) or "document"
             raise BundleError(f"{path}: {key}: {first['msg']}") from None
         raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

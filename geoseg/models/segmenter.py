@@ -86,7 +86,7 @@ class TorchSegmenter:
         """Return class probabilities, see `Segmenter`."""
         factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
         shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
-        x = torch.from_numpy(values).to(self.device).float().mul_(factor).add_(shift)
+        x = torch.from_numpy(values).to(self.device, torch.float32, copy=True).mul_(factor).add_(shift)
         x.masked_fill_(torch.from_numpy(~valid).to(self.device)[:, None], 0.0)
         total: torch.Tensor | None = None
         for quarter_turns, flip in self.symmetries:

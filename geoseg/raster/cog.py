@@ -4,8 +4,10 @@ A VRT lays the blocks side by side and GDAL's COG driver copies from it, interna
 memory does not grow with the map.
 """
 
+import contextlib
 import os
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # errors of rasterio.shutil.copy reach Python as these
 from rasterio.errors import RasterioError
 
 from geoseg.core.errors import OutputError, one_line
@@ -69,8 +72,9 @@ def write_cog(
     temporary = staging.folder / f".{path.name}.tmp.tif"
     with saying_why(vrt):
         vrt.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
+    said: list[str] = []
     try:
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
+        with _libtiff_messages(said), rasterio.Env(GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
             rasterio.shutil.copy(
                 str(vrt), str(temporary), driver="COG", compress="DEFLATE", blocksize=512, bigtiff="IF_SAFER",
                 overview_resampling=overviews, overview_compress="DEFLATE", num_threads="ALL_CPUS",
@@ -78,15 +82,36 @@ def write_cog(
         with saying_why(path), temporary.open("rb") as written:
             os.fsync(written.fileno())
             temporary.replace(path)
-    except RasterioError as error:
-        reason = one_line(error.__cause__ or error)
+    except (RasterioError, CPLE_BaseError) as error:
+        reason = said[0] if said else one_line(error.__cause__ or error)
         raise OutputError(
             f"{path}: cannot be written: {reason}; make room and run the same command again, "
             "finished blocks are kept"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_name(f"{temporary.name}.aux.xml").unlink(missing_ok=True)
+        # GDAL leaves its own temporary files beside ours when it fails.
+        for leftover in staging.folder.glob(f"{temporary.name}*"):
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _libtiff_messages(said: list[str]) -> Iterator[None]:
+    """Collect what libtiff writes to the standard error when a write fails: only there it says why."""
+    keep = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(keep, 2)
+            os.close(keep)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                function, _, message = line.partition(":")
+                if function == "_tiffWriteProc":
+                    said.append(message.strip(" ."))
+                else:
+                    os.write(2, f"{line}\n".encode())
 
 
 def _vrt(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -69,7 +70,7 @@ def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
     a, b = one.geobox, other.geobox
     if a.crs != b.crs:
         raise SceneError(
-            f"{other.path}: its CRS {b.crs or 'none'} is not the CRS {a.crs or 'none'} of {one.path}; "
+            f"{other.path}: its CRS {_named(b.crs)} is not the CRS {_named(a.crs)} of {one.path}; "
             "warp one onto the other with gdalwarp -t_srs"
         )
     for name, near, far, step in (
@@ -82,6 +83,12 @@ def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
                 f"{other.path}: its {name} cover {far[0]:.10g} to {far[1]:.10g}, but {one.path} covers "
                 f"{near[0]:.10g} to {near[1]:.10g}; cut the bands to one extent with gdalwarp -te"
             )
+
+
+def _named(crs: Any) -> str:
+    if crs is None:
+        return "none"
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
 
 
 def edges_in(source: GeoBox, target: GeoBox, span: Span, axis: int) -> NDArray[np.float64]:

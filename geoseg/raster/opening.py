@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
 from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in
 from geoseg.core.errors import SceneError, did_you_mean
 from geoseg.raster import grid, radiometry, sources
 from geoseg.raster.scene import Scene, SceneBand, SceneMask
+from geoseg.raster.sources import SourceFile
 
 _SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
 
@@ -60,17 +63,14 @@ def open_scene(
 
 def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
     """List the bands of an entry; open a file only when its bands have no names in the entry."""
-
-    def path(uri: str) -> str:
-        absolute = "://" in uri or uri.startswith("/")
-        return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
-
     if entry.bands:
         return [
-            _Candidate(name, common_name(name, entry.sensor), path(b.uri or entry.uri or ""), b)
+            _Candidate(
+                name, common_name(name, entry.sensor), _place(b.uri or entry.uri or "", entry, base), b
+            )
             for name, b in entry.bands.items()
         ]
-    place = path(entry.uri or "")
+    place = _place(entry.uri or "", entry, base)
     if Path(place).is_dir():
         files = sorted(f for f in Path(place).iterdir() if f.suffix.lower() in _SUFFIXES)
         named = [(designation_in(f.stem), f) for f in files]
@@ -112,8 +112,7 @@ def _find(offered: list[_Candidate], wanted: str, scene: str) -> _Candidate:
 def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     """Open a band's file; what the entry says wins over what the file says."""
     source, here = sources.inspect(candidate.path), candidate.entry
-    if here.band > len(source.names):
-        raise SceneError(f"{source.path}: has no band {here.band}, only {len(source.names)}")
+    _check_band(source, here.band)
 
     def first(*values: float | None) -> float | None:
         return next((v for v in values if v is not None), None)
@@ -135,9 +134,22 @@ def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     )
 
 
+def _check_band(source: SourceFile, number: int) -> None:
+    if number > len(source.names):
+        raise SceneError(f"{source.path}: has no band {number}, only {len(source.names)}")
+
+
+def _place(uri: str, entry: SceneEntry, base: Path) -> str:
+    """Return the place of a file of an entry, inside the entry's folder if it has one."""
+    absolute = "://" in uri or uri.startswith("/")
+    return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
+
+
 def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
-    uri = mask.uri if entry.folder is None or "://" in mask.uri else f"{entry.folder}/{mask.uri}"
-    source = sources.inspect(sources.resolve(uri, base))
+    source = sources.inspect(_place(mask.uri, entry, base))
+    _check_band(source, mask.band)
+    if mask.invalid_bits and np.dtype(source.dtype).kind not in "iu":
+        raise SceneError(f"{source.path}: holds {source.dtype}, which has no bits; use invalid_values")
     groups = [(b,) if isinstance(b, int) else b for b in mask.invalid_bits]
     return SceneMask(source, mask.band, mask.invalid_values, tuple(sum(1 << b for b in g) for g in groups))
 

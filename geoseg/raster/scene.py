@@ -54,8 +54,9 @@ class SceneMask:
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where the values of the quality band allow a class."""
         bad = np.isin(values, self.invalid_values)
+        wide = values.astype(np.int64) if self.invalid_bits else values
         for pattern in self.invalid_bits:
-            bad |= (values & pattern) == pattern
+            bad |= (wide & pattern) == pattern
         return ~bad
 
 
@@ -228,10 +229,20 @@ class _Lazy:
         self.dtype = np.dtype(np.float32)
         self.ndim = 3
 
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> NDArray[np.float32]:
-        bands, rows, cols = (s.indices(n) for s, n in zip(key, self.shape, strict=True))
-        pixels = self.scene.read(Window(Span(rows[0], rows[1]), Span(cols[0], cols[1])))
-        return self.scene.physical(pixels)[slice(*bands)]
+    def __getitem__(self, key: tuple[slice | int, slice | int, slice | int]) -> NDArray[np.float32]:
+        # Dask hands later slices down to here: numbers, steps and empty spans as well as chunks.
+        bands, rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
+        if rows.size == 0 or cols.size == 0:
+            return np.empty((*bands.shape, *rows.shape, *cols.shape), dtype=self.dtype)
+        window = Window(_around(rows), _around(cols))
+        values = self.scene.physical(self.scene.read(window))
+        picked = values[bands]
+        picked = picked[..., rows - window.rows.start, :]
+        return picked[..., cols - window.cols.start]
+
+
+def _around(positions: NDArray[np.intp]) -> Span:
+    return Span(int(positions.min()), int(positions.max()) + 1)
 
 
 def _spread(length: int) -> list[Span]:

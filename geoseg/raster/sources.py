@@ -1,5 +1,6 @@
 """Raster files: where they are, what they say of themselves, and one open handle per thread."""
 
+import errno
 import importlib.util
 import threading
 from collections import OrderedDict
@@ -42,7 +43,10 @@ def resolve(uri: str, base: Path) -> str:
     if uri.startswith("package://"):
         package, _, path = uri.removeprefix("package://").partition("/")
         # Found without being imported: sample data needs none of its package's dependencies.
-        spec = importlib.util.find_spec(package)
+        try:
+            spec = importlib.util.find_spec(package)
+        except (ImportError, ValueError):
+            spec = None
         if spec is None or spec.origin is None:
             raise SceneError(f"{uri}: not installed; get it with: python -m pip install --no-deps {package}")
         return str(Path(spec.origin).parent / path)
@@ -73,7 +77,6 @@ class SourceFile:
     """Time of the last change in nanoseconds, 0 when it is not a local file."""
 
 
-@lru_cache(maxsize=1024)
 def inspect(path: str) -> SourceFile:
     """Read a file's header.
 
@@ -82,8 +85,30 @@ def inspect(path: str) -> SourceFile:
     SceneError
         When the file is missing, is no raster, or its grid is rotated or stands on its head.
     """
-    if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
-        raise SceneError(f"{path}: no such file")
+    return _inspect(path, *_version(path))
+
+
+def _version(path: str) -> tuple[int, int]:
+    """Return size and time of the last change, zeros when it is not a local file.
+
+    Raises
+    ------
+    SceneError
+        When a local file does not exist.
+    """
+    if "://" in path or path.startswith("/vsi"):
+        return 0, 0
+    try:
+        stat = Path(path).stat()
+    except OSError as error:
+        raise SceneError(
+            f"{path}: {'no such file' if error.errno == errno.ENOENT else error.strerror}"
+        ) from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _inspect(path: str, size: int, modified: int) -> SourceFile:
     try:
         with rasterio.open(path) as src:
             transform, crs = src.transform, src.crs
@@ -96,11 +121,14 @@ def inspect(path: str) -> SourceFile:
                 offsets=tuple(src.offsets),
                 nodata=tuple(src.nodatavals),
                 masked=any(MaskFlags.per_dataset in flags for flags in src.mask_flag_enums),
-                size=Path(path).stat().st_size if Path(path).exists() else 0,
-                modified=Path(path).stat().st_mtime_ns if Path(path).exists() else 0,
+                size=size,
+                modified=modified,
             )
     except RasterioError as error:
-        raise SceneError(f"{path}: cannot be opened as a raster: {one_line(error)}") from error
+        raise SceneError(
+            f"{path}: cannot be opened: it is no raster, or truncated or damaged; get it again "
+            f"({one_line(error)})"
+        ) from error
     if transform.b != 0 or transform.d != 0:
         raise SceneError(
             f"{path}: its grid is rotated; make a north-up copy first: gdalwarp {path} north_up.tif"
@@ -124,16 +152,16 @@ def _band_name(src: Any, index: int) -> str:
     return color if color in {"red", "green", "blue", "nir"} else ""
 
 
-def _open(path: str) -> Any:
+def _open(source: SourceFile) -> Any:
     """Return this thread's handle: GDAL datasets must not be shared between threads."""
-    cache: OrderedDict[str, Any] = _handles.__dict__.setdefault("cache", OrderedDict())
-    if path in cache:
-        cache.move_to_end(path)
+    cache: OrderedDict[SourceFile, Any] = _handles.__dict__.setdefault("cache", OrderedDict())
+    if source in cache:
+        cache.move_to_end(source)
     else:
-        cache[path] = rasterio.open(path)
+        cache[source] = rasterio.open(source.path)
         if len(cache) > _HANDLES_PER_THREAD:
             cache.popitem(last=False)[1].close()
-    return cache[path]
+    return cache[source]
 
 
 def read(
@@ -156,12 +184,12 @@ def read(
     (row, col), (height, width) = (window.rows.start, window.cols.start), window.shape
     place = rasterio.windows.Window(col, row, width, height)
     try:
-        src = _open(source.path)
+        src = _open(source)
         values = src.read(list(indexes), window=place)
         valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
     except RasterioError as error:
         # A handle that failed once may hold broken state; the next try opens the file anew.
-        handle = _handles.__dict__.get("cache", {}).pop(source.path, None)
+        handle = _handles.__dict__.get("cache", {}).pop(source, None)
         if handle is not None:
             handle.close()
         raise SceneError(

@@ -1,5 +1,6 @@
 """Write polygons to a GeoPackage (OGC 12-128)."""
 
+import warnings
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,12 +17,15 @@ def write_geopackage(path: Path, frame: gpd.GeoDataFrame, layer: str) -> None:
     OutputError
         When the file cannot be written.
     """
-    path.unlink(missing_ok=True)
     try:
-        frame.to_file(
-            path, layer=layer, driver="GPKG", engine="pyogrio", geometry_type="Polygon",
-            VERSION="1.3", SPATIAL_INDEX="YES", GEOMETRY_NAME="geom", FID="id",
-        )  # fmt: skip
+        path.unlink(missing_ok=True)
+        with warnings.catch_warnings():
+            # A scene without CRS gives polygons without CRS; the run has said so already.
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            frame.to_file(
+                path, layer=layer, driver="GPKG", engine="pyogrio", geometry_type="Polygon",
+                VERSION="1.3", SPATIAL_INDEX="YES", GEOMETRY_NAME="geom", FID="id",
+            )  # fmt: skip
     except (DataSourceError, FeatureError, OSError) as error:
         raise OutputError(
             f"{path}: cannot be written: {one_line(error)}; make room and run the same command again, "

@@ -3,12 +3,14 @@
 The whole map is held in memory here.
 """
 
+import itertools
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import rasterio
 import shapely
+from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio import features
 from shapely.geometry import shape
@@ -46,7 +48,9 @@ def trace(
         # Vertices at every pixel corner: a corner in the middle of a neighbour's edge would let the two
         # drift apart.
         dense = shapely.segmentize(geometry, 1.0)
-        geometry = shapely.coverage_simplify(dense, simplify_pixels, simplify_boundary=False)
+        geometry = _without_idle_vertices(
+            shapely.coverage_simplify(dense, simplify_pixels, simplify_boundary=False)
+        )
     a, b, c, d, e, f = transform[:6]
     placed = shapely.transform(geometry, lambda xy: xy @ np.array([[a, d], [b, e]]) + np.array([c, f]))
     titles = {i: klass.title for i, klass in legend.by_id().items()}
@@ -59,9 +63,33 @@ def trace(
     return frame
 
 
+def _without_idle_vertices(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Drop vertices at which no polygon turns; where one does, its neighbours keep the vertex as well."""
+    if not len(geometry):
+        return geometry
+    kind, xy, (rings, polygons) = shapely.to_ragged_array(geometry)
+    position = np.arange(len(xy))
+    ring = np.searchsorted(rings, position, side="right") - 1
+    first, last = rings[ring], rings[ring + 1] - 1  # a ring ends with its first vertex
+    before = np.where(position == first, last - 1, position - 1)
+    after = np.where(position == last, first + 1, position + 1)
+    (ax, ay), (bx, by) = (xy - xy[before]).T, (xy[after] - xy).T
+    turns = ax * by != ay * bx
+    _, place = np.unique(xy, axis=0, return_inverse=True)
+    kept = np.bincount(place.ravel(), weights=turns) > 0
+    keep = kept[place.ravel()]
+    # A ring may begin at an idle vertex; it then begins and ends at its next kept one.
+    rows: list[NDArray[np.float64]] = []
+    for start, stop in itertools.pairwise(rings.tolist()):
+        line = xy[start : stop - 1][keep[start : stop - 1]]
+        rows.append(np.concatenate([line, line[:1]]))
+    offsets = np.concatenate([[0], np.cumsum([len(r) for r in rows])])
+    return np.asarray(shapely.from_ragged_array(kind, np.concatenate(rows), (offsets, polygons)))
+
+
 def _areas_m2(frame: gpd.GeoDataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Planar in projected CRS, geodesic in geographic ones; in square pixels without a CRS."""
-    planar = np.asarray(frame.geometry.area, dtype=np.float64)
+    planar = np.asarray(shapely.area(frame.geometry.values), dtype=np.float64)
     if frame.crs is None:
         return planar
     crs = CRS(frame.crs)

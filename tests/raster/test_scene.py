@@ -366,7 +366,7 @@ def test_an_array_may_be_selected_by_band_and_place(coloured):
     array = coloured.to_xarray(chunk=16)
     red = array.sel(band="red")
     assert np.array_equal(red.values, coloured.physical(whole(coloured))[2], equal_nan=True)
-    assert array.sel(x=500_105, y=4_499_895, band="green").item() == (2000 + 10 * 40 + 10) / 2
+    assert array.sel(x=500_105, y=4_499_895, band="green").compute().item() == (2000 + 10 * 40 + 10) / 2
 
 
 def test_a_scene_without_crs_becomes_an_array_too(tmp_path):

@@ -73,7 +73,9 @@ def test_a_missing_file_is_told(tmp_path):
 def test_a_file_that_is_no_raster_is_told(tmp_path, content):
     path = tmp_path / "a.tif"
     path.write_bytes(content)
-    with pytest.raises(SceneError, match=r"a\.tif: cannot be opened as a raster: ") as caught:
+    with pytest.raises(
+        SceneError, match=r"a\.tif: cannot be opened: it is no raster, or truncated"
+    ) as caught:
         sources.inspect(str(path))
     assert "\n" not in str(caught.value)
 
@@ -154,9 +156,9 @@ def test_an_alpha_band_is_the_mask(tmp_path):
 
 
 def test_every_thread_has_its_own_handle(tmp_path):
-    path = str(write_raster(tmp_path / "a.tif", NUMBERS))
-    handles = [sources._open(path), sources._open(path)]
-    thread = threading.Thread(target=lambda: handles.append(sources._open(path)))
+    source = sources.inspect(str(write_raster(tmp_path / "a.tif", NUMBERS)))
+    handles = [sources._open(source), sources._open(source)]
+    thread = threading.Thread(target=lambda: handles.append(sources._open(source)))
     thread.start()
     thread.join()
     assert handles[0] is handles[1]

@@ -87,8 +87,9 @@ def test_a_simplified_map_has_no_gap_and_no_overlap(tmp_path, seed, tolerance):
     assert frame.class_id.tolist() == plain.class_id.tolist()
 
 
-@pytest.mark.parametrize("tolerance", [0.7, 2.0, 6.0])
-def test_simplifying_never_adds_vertices(tmp_path, tolerance):
+# Below about a pixel the junctions, which only simplified polygons carry, outweigh what is saved.
+@pytest.mark.parametrize("tolerance", [2.0, 6.0])
+def test_simplifying_saves_vertices(tmp_path, tolerance):
     classes = smooth_map(2)
     plain, simple = (
         int(traced(tmp_path, classes, simplify_pixels=t)[0].geometry.count_coordinates().sum())
