@@ -66,6 +66,7 @@ def make_bundle(folder: Path, *, architecture: str = "Unet", seed: int = 0, clas
     """Write a bundle with a small network and random weights: 4 bands, tiles of 64 to 512 px, 10 m."""
     import segmentation_models_pytorch as smp
     import torch
+
     from geoseg.models.bundle import save_bundle
     from geoseg.models.card import Card
 

@@ -10,9 +10,9 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
-from geoseg.cli import app
 from typer.testing import CliRunner
 
+from geoseg.cli import app
 from tests.conftest import (
     BAND_NAMES,
     ROOT,

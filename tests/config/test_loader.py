@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Pipeline
 from geoseg.config.scene import CatalogDocument

@@ -1,7 +1,8 @@
 import pytest
+from pydantic import ValidationError
+
 from geoseg.config.pipeline import Cluster, Pipeline
 from geoseg.config.scene import SceneEntry
-from pydantic import ValidationError
 
 BASE = {"name": "toy", "scene": "s.tif", "model": "m", "outputs": {"folder": "out"}}
 

@@ -1,6 +1,7 @@
 import pytest
-from geoseg.config.scene import MaskEntry, Radiometry, SceneEntry
 from pydantic import ValidationError
+
+from geoseg.config.scene import MaskEntry, Radiometry, SceneEntry
 
 
 def test_short_forms_of_bands_mean_a_file_or_a_band_number():

@@ -1,4 +1,5 @@
 import pytest
+
 from geoseg.core.bands import SENSORS, WAVELENGTH_UM, common_name, designation_in
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from geoseg.core import errors
 
 

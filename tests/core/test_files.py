@@ -3,6 +3,7 @@ import os
 import stat
 
 import pytest
+
 from geoseg.core.errors import OutputError
 from geoseg.core.files import saying_why, write_atomic
 

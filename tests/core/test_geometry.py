@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from geoseg.core.geometry import Span, Window, reflect
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from geoseg.core.geometry import Span, Window, reflect
 
 spans = st.tuples(st.integers(-40, 40), st.integers(0, 40)).map(lambda s: Span(s[0], s[0] + s[1]))
 

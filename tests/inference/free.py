@@ -6,6 +6,7 @@ Run as a program it is `geoseg` with that network: `python -m tests.inference.fr
 from collections import Counter
 
 import numpy as np
+
 from geoseg.inference import predict
 from geoseg.models.segmenter import load_segmenter
 

@@ -1,10 +1,10 @@
 import warnings
 
 import pytest
+
 from geoseg.catalog import resolve_scene
 from geoseg.core.errors import PlanError
 from geoseg.inference import checks
-
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 

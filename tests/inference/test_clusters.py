@@ -1,8 +1,8 @@
 import pytest
+
 from geoseg.config.pipeline import Cluster
 from geoseg.core.errors import ConfigError
 from geoseg.inference.clusters import connect, resolve_cluster
-
 from tests.conftest import ROOT
 
 

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import rasterio
+
 from geoseg.config.pipeline import Cluster
 from geoseg.core.errors import PlanError, SceneError
 from geoseg.inference import driver, predict
@@ -14,7 +15,6 @@ from geoseg.inference.predict import Job, predict_block, settle_block
 from geoseg.models.segmenter import SegmenterSpec
 from geoseg.pipeline import _staging, prepare
 from geoseg.tiling.blocks import BlockGrid
-
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.free import FreeSegmenter, install, uninstall
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from geoseg.core.errors import OutputError
 from geoseg.inference.manifest import open_run_folder
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
 from geoseg.inference.plan import check_memory, make_grid
 from geoseg.models.card import CardTile
 from geoseg.pipeline import prepare
-
 from tests.conftest import make_bundle, write_pipeline
 
 CARD = CardTile(size=1024, min=256, max=2048, overlap=128, divisor=32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from geoseg.pipeline import prepare, run
 
+from geoseg.pipeline import prepare, run
 from tests.conftest import make_bundle, reflectance, write_pipeline
 
 

@@ -3,11 +3,11 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from geoseg.core.errors import BundleError
 from geoseg.models.architectures import SMP, build
 from geoseg.models.bundle import list_bundles, open_bundle, save_bundle
-from safetensors.torch import load_file, save_file
-
 from tests.conftest import make_bundle
 
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
 from geoseg.models.card import read_card

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from geoseg.models.memory import forward_bytes_per_pixel
 from torch import nn
+
+from geoseg.models.memory import forward_bytes_per_pixel
 
 
 class Kept(nn.Module):

@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+
 from geoseg.core.errors import BundleError, ConfigError
 from geoseg.models import segmenter as module
 from geoseg.models.bundle import open_bundle
@@ -17,7 +18,6 @@ from geoseg.models.segmenter import (
     resolve_device,
     resolve_precision,
 )
-
 from tests.conftest import make_bundle
 
 GAIN = np.array([1e-4, 2e-4, 1e-4, 5e-5], dtype=np.float32)

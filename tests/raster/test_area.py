@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 from affine import Affine
-from geoseg.core.legend import Legend, LegendClass
-from geoseg.raster.area import class_areas_m2, pixel_area_m2
 from odc.geo.geobox import GeoBox
 
+from geoseg.core.legend import Legend, LegendClass
+from geoseg.raster.area import class_areas_m2, pixel_area_m2
 from tests.conftest import write_raster
 
 LEGEND = Legend(tuple(LegendClass(i, f"c{i}", f"C{i}", "#000000") for i in (2, 0, 7)))

@@ -5,13 +5,14 @@ import textwrap
 import numpy as np
 import pytest
 import rasterio
+from rio_cogeo import cog_validate
+
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.raster.cog import MapBand, write_cog
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
-from rio_cogeo import cog_validate
 
 LEGEND = Legend(
     (LegendClass(3, "water", "Water & <ice>", "#2b7bba"), LegendClass(0, "bare", "Bare", "#b8a99a"))

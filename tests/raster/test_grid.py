@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from affine import Affine
+from odc.geo.geobox import GeoBox
+
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Span
 from geoseg.raster import grid, sources
-from odc.geo.geobox import GeoBox
-
 from tests.conftest import write_raster
 
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import rasterio
+
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.raster.opening import open_scene
-
 from tests.conftest import write_raster
 
 

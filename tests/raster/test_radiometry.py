@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from geoseg.raster.radiometry import DARK_REFLECTANCE, SCATTERING_POWER, haze
 
 VALID = np.ones((10, 10), bool)

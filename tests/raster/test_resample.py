@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from geoseg.core.geometry import Span
-from geoseg.raster import grid, resample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rasterio.warp import Resampling, reproject
+
+from geoseg.core.geometry import Span
+from geoseg.raster import grid, resample
 
 METHODS = [resample.bilinear, resample.average, resample.nearest]
 

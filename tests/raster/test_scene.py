@@ -2,14 +2,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.raster.opening import open_scene
 from geoseg.raster.scene import SAMPLE_SIZE, Scene
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.conftest import write_raster
 
 WEST, NORTH = 3_000.0, 9_000.0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.raster import sources
-
 from tests.conftest import write_raster
 
 NUMBERS = np.arange(2 * 30 * 20, dtype=np.uint16).reshape(2, 30, 20)

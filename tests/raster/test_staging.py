@@ -8,11 +8,12 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from odc.geo.geobox import CRS
+
 from geoseg.core.errors import OutputError
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
-from odc.geo.geobox import CRS
 
 BLOCK = BlockGrid.of(TileGrid(TileAxis(300, 128, 32), TileAxis(280, 128, 32)), 2).block(1, 1)
 COUNTS = {"tiles": 4, "classes": {"1": 7}, "seconds": {"read": 0.5}}

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from geoseg.tiling.blocks import BlockAxis, BlockGrid
-from geoseg.tiling.grid import TileAxis, TileGrid
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from geoseg.tiling.blocks import BlockAxis, BlockGrid
+from geoseg.tiling.grid import TileAxis, TileGrid
 
 
 @st.composite

@@ -1,10 +1,11 @@
 from itertools import pairwise
 
 import pytest
-from geoseg.core.geometry import Span, Window
-from geoseg.tiling.grid import TileAxis, TileGrid
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from geoseg.core.geometry import Span, Window
+from geoseg.tiling.grid import TileAxis, TileGrid
 
 
 @st.composite

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from geoseg.core.geometry import Window
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.tiling.mosaic import PROBABILITY_BITS, Mosaic, Strips, percent, strongest
 from geoseg.tiling.taper import taper
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 CHANNELS = 3
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from geoseg.tiling.grid import TileAxis
-from geoseg.tiling.taper import UNIT, rising, taper
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from geoseg.tiling.grid import TileAxis
+from geoseg.tiling.taper import UNIT, rising, taper
 
 
 @st.composite

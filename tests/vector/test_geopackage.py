@@ -5,6 +5,7 @@ import geopandas as gpd
 import pyogrio
 import pytest
 import shapely
+
 from geoseg.core.errors import OutputError
 from geoseg.vector.geopackage import write_geopackage
 

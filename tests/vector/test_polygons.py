@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from geoseg.core.legend import NODATA, Legend, LegendClass
-from geoseg.vector.polygons import trace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -11,6 +9,8 @@ from pyproj import Geod
 from rasterio import features
 from shapely.geometry import shape
 
+from geoseg.core.legend import NODATA, Legend, LegendClass
+from geoseg.vector.polygons import trace
 from tests.conftest import write_raster
 
 LEGEND = Legend(tuple(LegendClass(i, f"c{i}", f"Class {i}", "#000000") for i in (1, 2, 0)))

@@ -3,10 +3,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import rasterio
+
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.vector.style import write_raster_styles
-
 from tests.conftest import write_raster
 
 TITLES = ("Wald & <Wiese>", "a \"b\" 'c'", "Forêt – été", "水体")

@@ -1,0 +1,12 @@
+"""Run the measurements: `python -m tests.benchmarks [correctness|forward|memory]`, all without a name."""
+
+import importlib
+import sys
+
+NAMES = ("correctness", "forward", "memory")
+
+for name in sys.argv[1:] or NAMES:
+    if name not in NAMES:
+        sys.exit(f"{name!r} is not one of {', '.join(NAMES)}")
+    print(f"\n## {name}\n")
+    importlib.import_module(f"tests.benchmarks.{name}").main()
