@@ -14,6 +14,7 @@ from geoseg.core.errors import ConfigError, OutputError
 from geoseg.core.files import write_atomic
 from geoseg.inference.manifest import MANIFEST, STAGING
 from geoseg.models.bundle import CARD, Bundle, list_bundles, open_bundle
+from geoseg.raster.grid import crs_name
 from geoseg.raster.scene import Scene
 
 _PACKAGES = (
@@ -46,9 +47,9 @@ def scene(name: str, catalog_file: Path) -> dict[str, Any]:
         **facts,
         "width": opened.shape[1],
         "height": opened.shape[0],
-        "crs": None if geobox.crs is None else str(geobox.crs),
+        "crs": crs_name(geobox.crs),
         "gsd_m": opened.gsd_m,
-        "extent": [left, bottom, right, top],
+        "extent": [round(v, 9) for v in (left, bottom, right, top)],
         "bands": [_band(b) for b in opened.bands],
         "mask": None if opened.mask is None else opened.mask.source.path,
         "haze": [round(h, 5) for h in opened.haze] or None,
@@ -210,7 +211,7 @@ def _table(rows: list[dict[str, Any]], pad: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "-" if value is None else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def plan_line(plan: dict[str, Any]) -> str:

@@ -30,6 +30,9 @@ GPU_BATCH_PIXELS = 1 << 22
 BASE_BYTES = 950_000_000
 FORWARD_FACTOR = 1.6
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
+# Tracing the sample's map, repeated to 8192 px, took 21 bytes a pixel, and 34 with simplifying.
+POLYGON_BYTES_PER_PIXEL = 32
+SIMPLIFIED_BYTES_PER_PIXEL = 48
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,13 @@ class Memory:
     """What finished blocks keep for their neighbours."""
     cache: int
     """GDAL's cache of internal tiles."""
+    polygons: int
+    """The whole map and its polygons, after the blocks are gone; grows with the scene."""
 
     @property
     def total(self) -> int:
-        """Sum of all parts."""
-        return self.base + self.network + self.blocks + self.fringes + self.cache
+        """All that is held at the same time."""
+        return self.base + self.cache + max(self.network + self.blocks + self.fringes, self.polygons)
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class Plan:
     precision: str
     augment: str
     probabilities: bool
+    polygon_bytes_per_pixel: int
+    """Memory for polygons, 0 when none are asked for."""
     workers: int
     passes: int
     """Forward passes that a worker runs at once; does not change the bytes."""
@@ -176,6 +183,7 @@ def make_plan(
     height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     auto_batch = 1 if device == "cpu" else max(1, GPU_BATCH_PIXELS // (height * width))
+    polygons = SIMPLIFIED_BYTES_PER_PIXEL if pipeline.vectorize.simplify else POLYGON_BYTES_PER_PIXEL
     return Plan(
         name=pipeline.name,
         scene=scene,
@@ -187,6 +195,7 @@ def make_plan(
         precision=precision,
         augment=pipeline.inference.augment,
         probabilities=pipeline.outputs.probabilities,
+        polygon_bytes_per_pixel=polygons if pipeline.outputs.polygons else 0,
         workers=workers,
         passes=passes,
     )
@@ -240,14 +249,15 @@ def check_memory(plan: Plan, available: int) -> str | None:
     if needed <= available:
         return None
     card = plan.bundle.card.tile
+    advice = "no smaller tile fits either; free some memory or use fewer workers"
+    if replace(plan, polygon_bytes_per_pixel=0).memory.total * plan.workers <= available:
+        advice = "without polygons it would fit: --set outputs.polygons=[]"
     for tile in range(card.size - card.divisor, card.min - 1, -card.divisor):
         grid = make_grid(plan.scene.shape, Tiling(tile=tile), card)
         smaller = replace(plan, grid=grid, block=1, batch=1)
         if smaller.memory.total * plan.workers <= available:
             advice = f"--set tiling.tile={tile} --set tiling.block=1 --set inference.batch=1 would fit"
             break
-    else:
-        advice = "no smaller tile fits either; free some memory or use fewer workers"
     height, width = plan.grid.tile_shape
     return (
         f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
@@ -282,7 +292,9 @@ def _memory(plan: Plan) -> Memory:
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
-    return Memory(BASE_BYTES, network, blocks, fringes, GDAL_CACHE_MB * 1_000_000)
+    height, width = plan.scene.shape
+    polygons = plan.polygon_bytes_per_pixel * height * width
+    return Memory(BASE_BYTES, network, blocks, fringes, GDAL_CACHE_MB * 1_000_000, polygons)
 
 
 def _product(values: Any) -> int:

@@ -70,7 +70,7 @@ def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
     a, b = one.geobox, other.geobox
     if a.crs != b.crs:
         raise SceneError(
-            f"{other.path}: its CRS {_named(b.crs)} is not the CRS {_named(a.crs)} of {one.path}; "
+            f"{other.path}: its CRS {crs_name(b.crs)} is not the CRS {crs_name(a.crs)} of {one.path}; "
             "warp one onto the other with gdalwarp -t_srs"
         )
     for name, near, far, step in (
@@ -85,7 +85,8 @@ def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
             )
 
 
-def _named(crs: Any) -> str:
+def crs_name(crs: Any) -> str:
+    """Return a short name of a CRS: its EPSG code where it has one."""
     if crs is None:
         return "none"
     return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)

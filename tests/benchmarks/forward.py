@@ -39,19 +39,15 @@ def main() -> None:
             manifest = run(prepare(PIPELINE, output=Path(folder))).manifest
         whole.append(manifest["seconds"]["total"])
         predict.append(manifest["seconds"]["predict"])
-    for name, seconds in (
-        ("bare forward passes", bare),
-        ("blocks into staging", predict),
-        ("whole run", whole),
-    ):
+    rows = {"bare forward passes": bare, "blocks into staging": predict, "whole run": whole}
+    for name, seconds in rows.items():
         ratio = np.array(seconds) / np.array(bare)
         print(
             f"{name:>20}: {statistics.median(seconds):6.2f} s, ratio to bare {np.median(ratio):.2f} "
             f"({ratio.min():.2f} to {ratio.max():.2f})"
         )
-    print(
-        f"{'':>20}  {plan.grid.count} tiles of {plan.grid.tile_shape}, {plan.passes} at once, {ROUNDS} rounds in turn"
-    )
+    tiles = f"{plan.grid.count} tiles of {plan.grid.tile_shape}"
+    print(f"{'':>20}  {tiles}, {plan.passes} at once, {ROUNDS} rounds in turn")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def main() -> None:
         small = write_raster(folder / "small.tif", reflectance(2048, 2048), names=BAND_NAMES, tiled=True)
         for side in SIDES:
             pipeline = write_pipeline(folder, repeat(small, side, scale=0.0001), bundle.folder)
-            command = [sys.executable, "-m", "tests.inference.free", "run", str(pipeline), "--json", "--quiet",
-                       "--output", str(folder / str(side)), "--set", "outputs.polygons=[]"]  # fmt: skip
+            free = [sys.executable, "-m", "tests.inference.free", "run", str(pipeline), "--json", "--quiet"]
+            command = [*free, "--output", str(folder / str(side)), "--set", "outputs.polygons=[]"]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
             manifest = json.loads(done.stdout)
             memory, seconds = manifest["memory_bytes"], manifest["seconds"]

@@ -131,6 +131,13 @@ def test_a_plan_that_does_not_fit_names_the_tile_that_would(pipeline_file):
     assert "no smaller tile fits" in check_memory(plan, 10_000_000)
 
 
+def test_polygons_of_a_large_map_are_announced_and_can_be_left_out(pipeline_file):
+    plan = prepare(pipeline_file, ["outputs.polygons=[gpkg]"]).plan
+    plan = replace(plan, scene=replace(plan.scene, geobox=plan.scene.geobox.zoom_to((16384, 16384))))
+    assert plan.memory.polygons == 32 * 16384**2
+    assert "--set outputs.polygons=[]" in check_memory(plan, 3_000_000_000)
+
+
 def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, monkeypatch):
     class Small:
         available = 500_000_000
@@ -146,7 +153,6 @@ def test_summary_tells_what_will_happen(pipeline_file):
     summary = plan.summary()
     assert summary["tiles"] == plan.grid.count
     assert summary["blocks"] == plan.blocks.count
-    assert summary["memory_per_worker_bytes"]["total"] == sum(
-        v for k, v in summary["memory_per_worker_bytes"].items() if k != "total"
-    )
+    memory = dict(summary["memory_per_worker_bytes"])
+    assert memory["total"] == plan.memory.total > memory["base"]
     assert np.isclose(summary["network_pixels_per_pixel"], plan.grid.network_pixels_per_pixel, atol=1e-3)
