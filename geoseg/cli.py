@@ -63,7 +63,8 @@ def run(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Run folder, instead of the pipeline's.")] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a finished run, or discard an unfinished one.")
+        bool,
+        typer.Option("--overwrite", help="Replace a finished run, or another plan's unfinished one."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
@@ -71,7 +72,7 @@ def run(
     catalog: CatalogFile = _CATALOG,
     as_json: AsJson = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, only errors and results.")
+        bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -87,7 +88,7 @@ def run(
         say(f"geoseg {geoseg.__version__}: checking {pipeline}")
         prepared = work.prepare(pipeline, assign or [], output, catalog)
         for warning in prepared.warnings:
-            say(f"warning: {warning}")
+            _say(f"warning: {warning}")
         if dry_run:
             summary = prepared.plan.summary()
             typer.echo(json.dumps(summary, indent=2) if as_json else describe.plan(summary))
@@ -214,25 +215,28 @@ def _errors(debug: bool) -> Iterator[None]:
         warnings.simplefilter("ignore")
     try:
         yield
+    except BrokenPipeError:
+        # Whoever read the result has seen enough, as with `geoseg inspect X | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(0) from None
     except KeyboardInterrupt:
         _say("interrupted; the same command goes on from the finished blocks")
         raise typer.Exit(130) from None
-    except GeosegError as error:
-        if debug:
-            raise
-        for line in str(error).splitlines():
-            _say(f"error: {line}")
-        raise typer.Exit(error.exit_code) from None
-    except MemoryError:
-        if debug:
-            raise
-        _say("error: out of memory; a smaller tile needs less: --set tiling.tile=256 --set tiling.block=1")
-        raise typer.Exit(1) from None
     except Exception as error:
         if debug:
             raise
-        _say(f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}")
-        raise typer.Exit(1) from None
+        for line in _lines_of(error):
+            _say(f"error: {line}")
+        raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
+
+
+def _lines_of(error: Exception) -> list[str]:
+    if isinstance(error, GeosegError):
+        return str(error).splitlines()
+    if isinstance(error, MemoryError):
+        return ["out of memory; a smaller tile needs less: --set tiling.tile=256 --set tiling.block=1"]
+    # A bug in geoseg; the user still gets one line.
+    return [f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}"]
 
 
 @contextlib.contextmanager

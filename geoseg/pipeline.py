@@ -24,7 +24,7 @@ from geoseg.config.loader import load
 from geoseg.config.pipeline import Cluster, Pipeline
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.inference import checks
-from geoseg.inference.plan import Plan, check_memory, make_plan
+from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
 from geoseg.models.bundle import open_bundle
 
 _VERSIONED = ("torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "shapely", "geopandas")
@@ -87,12 +87,14 @@ def prepare(
     pipeline = load(path, Pipeline, overrides)
     bundle = open_bundle(Path(pipeline.model))
     gsd = None if pipeline.gsd == "auto" else pipeline.gsd
-    noticed: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", checks.CheckWarning)
         wanted = [b.common_name for b in bundle.card.bands]
         scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
+        vectorize = pipeline.vectorize
+        if (vectorize.simplify or vectorize.minimum_area) and scene.geobox.crs is None:
+            raise ConfigError("vectorize: sizes are in metres, but the scene has no CRS; leave them at 0")
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         # Everything cheap has been checked; torch takes seconds to import.
@@ -114,14 +116,24 @@ def prepare(
             workers=cluster.workers,
             passes=forward_passes(device, cluster.workers),
         )
-        problem = check_memory(plan, psutil.virtual_memory().available)
+        available = _available_memory()
+        plan = fewer_passes(plan, available)
+        problem = check_memory(plan, pipeline.tiling, available)
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
-        noticed += [str(w.message) for w in caught]
-    vectorize = pipeline.vectorize
-    if (vectorize.simplify or vectorize.minimum_area) and scene.geobox.crs is None:
-        raise ConfigError("vectorize: sizes are in metres, but the scene has no CRS; leave them at 0")
-    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), tuple(noticed))
+    noticed = tuple(str(w.message) for w in caught)
+    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed)
+
+
+def _available_memory() -> int:
+    """Return the free memory in bytes: the machine's, or what a container's limit (cgroup v2) leaves."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return max(0, min(free, limit - used))
 
 
 def run(

@@ -111,6 +111,39 @@ def test_init_says_what_it_had_to_guess(geoseg, bundle, tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.parametrize("name", ["20240101", "on", "x+y", "my: scene #1 (é)", "-a"])
+def test_init_quotes_odd_names(tmp_path, bundle, name):
+    from geoseg import describe
+    from geoseg.config.loader import load
+    from geoseg.config.pipeline import Pipeline
+
+    scene = write_raster(tmp_path / f"{name}.tif", reflectance(40, 40), names=BAND_NAMES, scale=0.0002)
+    path, notes = describe.write_pipeline(str(scene), bundle.folder, tmp_path / "p.yaml", tmp_path / "none")
+    pipeline = load(path, Pipeline)
+    assert pipeline.scene.uri == str(scene)
+    assert pipeline.scene.scale is None  # the file says it
+    assert notes == []
+
+
+def test_init_of_a_folder_names_the_file_that_is_missing(tmp_path, bundle):
+    from geoseg import describe
+
+    for designation in ("B02", "B03", "B04"):
+        write_raster(tmp_path / f"s/x_{designation}.tif", reflectance(40, 40)[0])
+    path, notes = describe.write_pipeline(
+        str(tmp_path / "s"), bundle.folder, tmp_path / "p.yaml", tmp_path / "none"
+    )
+    assert "nir: NAME-OF-THE-FILE.tif" in path.read_text()
+    assert "blue: x_B02.tif   # B02" in path.read_text()
+    assert any("has no file named after band nir" in n for n in notes)
+
+
+def test_a_reader_that_leaves_early_is_no_error(scene_file):
+    command = f"{sys.executable} -m geoseg inspect {scene_file} | true"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
 def test_doctor_names_versions_and_drivers(geoseg):
     facts = json.loads(geoseg("doctor", "--json").stdout)
     assert facts["versions"]["torch"] != "missing"

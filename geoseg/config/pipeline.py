@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 Level = Annotated[
     Literal["error", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
 ]
-NonNegative = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Tiling(Document):
@@ -54,7 +54,7 @@ class Vectorize(Document):
     """How polygons are made."""
 
     minimum_area: NonNegative = 0
-    """Minimum mapping unit in square metres: smaller regions join a neighbour."""
+    """Minimum mapping unit in square metres: smaller regions join their largest neighbour."""
     simplify: NonNegative = 0
     """Tolerance in metres; neighbours keep their common edges."""
 
@@ -79,12 +79,12 @@ class Cluster(Document):
 class Pipeline(Document):
     """A pipeline file."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     scene: str | SceneEntry
     """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
     model: str
     """A bundle folder."""
-    gsd: Auto | Annotated[float, Field(gt=0)] = "auto"
+    gsd: Auto | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
     """Ground sample distance of the map in metres; auto: that of the scene."""
     tiling: Tiling = Tiling()
     inference: Inference = Inference()

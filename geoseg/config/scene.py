@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from geoseg.config.loader import Document
 
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bit = Annotated[int, Field(ge=0, le=31)]
 BitGroup = Bit | Annotated[tuple[Bit, ...], Field(min_length=1)]
 
@@ -78,6 +78,7 @@ class SceneEntry(Document):
     scale: PositiveFloat | None = None
     offset: float | None = None
     nodata: float | None = None
+    """A pixel is nodata when any of its bands has this value."""
     gsd: PositiveFloat | None = None
     """Ground sample distance of the scene's grid in metres; default: that of the finest band asked for."""
     mask: MaskEntry | None = None

@@ -27,6 +27,8 @@ class LegendClass:
     def __post_init__(self) -> None:
         if not 0 <= self.id < NODATA:
             raise ValueError(f"class id {self.id} of {self.slug!r} is not between 0 and 254")
+        if self.slug == "nodata":
+            raise ValueError("a class cannot be called 'nodata'")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
             raise ValueError(f"colour {self.color!r} of {self.slug!r} is not written #rrggbb")
 

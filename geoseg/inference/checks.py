@@ -80,11 +80,14 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
     Raises
     ------
     SceneError
-        When the scene is small enough to be seen whole and has no valid pixel.
+        When neither the sample nor an overview of the whole scene shows a valid pixel.
     PlanError
         When a band is far off and `level` is error.
     """
     pixels = scene.sample()
+    if not pixels.valid.any():
+        # A large scene may be valid in a corner only.
+        pixels = scene.overview(1024)
     if not pixels.valid.any():
         raise SceneError(
             f"{scene.name}: every pixel looked at is nodata, NaN or masked; see its nodata and mask"

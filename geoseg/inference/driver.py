@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distributed import Client, as_completed
+from distributed import Client, KilledWorker, as_completed
 
 from geoseg.core.errors import PlanError
 from geoseg.inference.plan import SLOTS
-from geoseg.inference.predict import Job, Prediction, predict_block, settle_block
+from geoseg.inference.predict import Job, Prediction, predict_block, settle_block, stopping
 from geoseg.tiling.blocks import Block, BlockGrid
 
 RESOURCE = "GPU"
@@ -61,12 +61,19 @@ def run_blocks(
     workers = _count_workers(client)
     submission = _Submission(client, job, blocks, finished)
     running = as_completed()
+    stopping.clear()
     done = len(finished)
 
     def collect() -> None:
         nonlocal done
         future = next(running)
-        counts = future.result()
+        try:
+            counts = future.result()
+        except KilledWorker as error:
+            raise PlanError(
+                f"workers died again and again at {future.key}, most likely out of memory; use fewer workers "
+                "or a smaller tile (--set tiling.tile=256); finished blocks are kept"
+            ) from error
         done += 1
         on_event(BlockDone(submission.waiting.pop(future.key), counts, done, blocks.count))
 
@@ -79,6 +86,9 @@ def run_blocks(
                 collect()
         while running.count():
             collect()
+    except KeyboardInterrupt:
+        stopping.set()
+        raise
     finally:
         client.cancel(list(running.futures), force=True)
 

@@ -39,10 +39,10 @@ class RunFolder:
         run makes the outputs again from the staged blocks.
         """
         path = self.folder / MANIFEST
-        for old in _outputs(path):
-            if old not in {f.name for f in files}:
-                (self.folder / old).unlink(missing_ok=True)
+        surplus = set(_outputs(path)) - {f.name for f in files}
         path.unlink(missing_ok=True)
+        for old in surplus:
+            (self.folder / old).unlink(missing_ok=True)
         for file in files:
             with saying_why(self.folder / file.name):
                 file.replace(self.folder / file.name)
@@ -78,14 +78,22 @@ def open_run_folder(
         resumed = _decide(folder, identity, outputs, overwrite=overwrite)
         with saying_why(folder / STAGING):
             (folder / STAGING).mkdir(exist_ok=True)
-        write_atomic(folder / STAGING / _PLAN, json.dumps(identity).encode())
+        if not resumed:
+            write_atomic(folder / STAGING / _PLAN, json.dumps(identity).encode())
         yield RunFolder(folder, resumed)
 
 
 def _decide(folder: Path, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
     staged, finished = _read(folder / STAGING / _PLAN), _read(folder / MANIFEST)
-    if staged == identity and (finished is None or finished.get("identity") != identity):
+    if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
         return True
+    strangers = [name for name in (*outputs, MANIFEST) if (folder / name).exists()]
+    if staged is None and any(not p.name.startswith(".") for p in (folder / STAGING).glob("*")):
+        # Never deleted, whatever is asked for: it may be anybody's.
+        raise OutputError(
+            f"{folder / STAGING}: is not the staging of a geoseg run; move it away, or choose another folder "
+            "with --output"
+        )
     if staged is not None and staged != identity and finished is None and not overwrite:
         raise OutputError(
             f"{folder}: holds an unfinished run of another plan ({_difference(staged, identity)}); finish "
@@ -96,7 +104,6 @@ def _decide(folder: Path, identity: dict[str, Any], outputs: list[str], *, overw
             f"{folder}: holds a finished run ({finished.get('name')}, {finished.get('finished')}); choose "
             "another folder with --output, or replace it with --overwrite"
         )
-    strangers = [name for name in outputs if (folder / name).exists()]
     if finished is None and staged is None and strangers and not overwrite:
         raise OutputError(
             f"{folder}: has a {strangers[0]} that is not of a geoseg run; choose another folder with "
@@ -119,7 +126,7 @@ def _difference(old: Any, new: Any, path: str = "") -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -131,19 +138,24 @@ def _outputs(manifest: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock ends with the process, however it ends."""
+    """Keep other runs out of the folder; the lock ends with the process, however it ends.
+
+    The empty file stays: were it deleted, two later runs could hold locks on two files of that name.
+    """
     path = folder / _LOCK
     with saying_why(path):
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with saying_why(path):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OutputError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise
             raise OutputError(
                 f"{folder}: another geoseg run is writing here; wait for it, or choose another folder with "
                 "--output"
             ) from None
         yield
-        path.unlink(missing_ok=True)
     finally:
         os.close(handle)

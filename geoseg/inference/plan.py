@@ -1,9 +1,10 @@
-"""The plan of a run: pure arithmetic over scene, card and options. Nothing is read, nothing is loaded."""
+"""The plan of a run: arithmetic over scene, card and options. No pixel is read, no network loaded."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import geoseg
@@ -93,6 +94,7 @@ class Plan:
         """Return all that decides the bytes of the map; plain JSON values."""
         identity = {
             "geoseg": geoseg.__version__,
+            "torch": version("torch"),
             "scene": self.scene.identity(),
             "model": {"name": self.bundle.card.name, "sha256": self.bundle.sha256},
             "tile": self.grid.tile_shape,
@@ -235,34 +237,59 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
     return TileGrid(rows, cols)
 
 
-def check_memory(plan: Plan, available: int) -> str | None:
+def check_memory(plan: Plan, tiling: Tiling, available: int) -> str | None:
     """Return one line when the plan does not fit into memory, else None.
 
     Parameters
     ----------
     plan
         The plan.
+    tiling
+        What the pipeline asks for, to say what would fit.
     available
         Free memory of the machine in bytes; all workers share it.
     """
     needed = plan.memory.total * plan.workers
     if needed <= available:
         return None
-    card = plan.bundle.card.tile
-    advice = "no smaller tile fits either; free some memory or use fewer workers"
-    if replace(plan, polygon_bytes_per_pixel=0).memory.total * plan.workers <= available:
-        advice = "without polygons it would fit: --set outputs.polygons=[]"
-    for tile in range(card.size - card.divisor, card.min - 1, -card.divisor):
-        grid = make_grid(plan.scene.shape, Tiling(tile=tile), card)
-        smaller = replace(plan, grid=grid, block=1, batch=1)
-        if smaller.memory.total * plan.workers <= available:
-            advice = f"--set tiling.tile={tile} --set tiling.block=1 --set inference.batch=1 would fit"
-            break
     height, width = plan.grid.tile_shape
     return (
         f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
-        f"but {available / 1e9:.2f} GB are free; {advice}"
+        f"but {available / 1e9:.2f} GB are free; {_advice(plan, tiling, available)}"
     )
+
+
+def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
+    """Return what would make a plan fit: the smallest change of the pipeline first."""
+    card = plan.bundle.card.tile
+    current = max(plan.grid.tile_shape)
+    smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
+    few = {"tiling.block": 1, "inference.batch": 1}
+    tries: list[tuple[dict[str, Any], Plan]] = [
+        ({"outputs.polygons": "[]"}, replace(plan, polygon_bytes_per_pixel=0)),
+        (few, replace(plan, block=1, batch=1)),
+    ]
+    for tile in smaller:
+        overlap = tiling.overlap if tiling.overlap == "auto" else min(tiling.overlap, tile // 4 * 2)
+        grid = make_grid(plan.scene.shape, Tiling(tile=tile, overlap=overlap), card)
+        changes: dict[str, Any] = {"tiling.tile": tile, **few}
+        if overlap != tiling.overlap:
+            changes["tiling.overlap"] = overlap
+        tries.append((changes, replace(plan, grid=grid, block=1, batch=1)))
+    for changes, attempt in tries:
+        if attempt.memory.total * plan.workers <= available:
+            return "this would fit: " + " ".join(f"--set {k}={v}" for k, v in changes.items())
+    return "no smaller tile fits either; free some memory or use fewer workers"
+
+
+def fewer_passes(plan: Plan, available: int) -> Plan:
+    """Return the plan with as many forward passes at once as have work and fit into memory, at least one."""
+    most = min(plan.passes, SLOTS * -(-(plan.block**2) // plan.batch))
+    for passes in range(most, 1, -1):
+        attempt = replace(plan, passes=passes)
+        if attempt.memory.total * plan.workers <= available:
+            return attempt
+    return replace(plan, passes=1)
 
 
 def _memory(plan: Plan) -> Memory:

@@ -1,7 +1,8 @@
 """The two tasks of a run, pure but for reading the scene and writing the finished block."""
 
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,9 @@ from geoseg.raster.staging import Staging
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums, percent, strongest
+
+stopping = Event()
+"""Set when this process is asked to end: tiles that have not begun are left out, and so is their block."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ def predict_block(job: Job, block: Block) -> Prediction:
     finally:
         for b in batches:
             b.cancel()
+    if stopping.is_set():
+        raise CancelledError(f"{block.name} was given up")
     core_valid = pixels.valid[block.core.relative_to(block.reach)]
     planes = _planes(job, mosaic.core)
     planes[:, ~core_valid] = NODATA
@@ -96,6 +102,8 @@ def _predict_batch(
         valid[k] = pixels.valid[rows, cols]
     # Invalid numbers may be NaN or infinite, which zero weight would not silence.
     np.copyto(values, 0, where=~valid[:, None])
+    if stopping.is_set():
+        return 0.0
     segmenter = load_segmenter(job.segmenter)
     start = perf_counter()
     probabilities = segmenter.predict(values, valid, job.scene.gain, job.scene.bias)

@@ -108,7 +108,7 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     network
         A network of segmentation_models_pytorch; `save_pretrained` writes its configuration and weights.
     card
-        Its card; `weights_sha256` is filled in.
+        Its card; `weights_sha256`, and `memory_bytes_per_pixel` when it is missing, are filled in.
     folder
         The folder to make.
     """
@@ -117,7 +117,13 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     # With a name here, loading elsewhere would download the encoder's weights again.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
     (folder / "README.md").write_text(f"# {card.title}\n\n{card.description}\n", encoding="utf-8")
-    stamped = card.model_copy(update={"weights_sha256": _sha256(folder / WEIGHTS)})
+    update: dict[str, Any] = {"weights_sha256": _sha256(folder / WEIGHTS)}
+    if card.memory_bytes_per_pixel is None:
+        from geoseg.models.memory import forward_bytes_per_pixel  # noqa: PLC0415
+
+        measured = forward_bytes_per_pixel(network.eval(), len(card.bands), card.tile.min)
+        update["memory_bytes_per_pixel"] = round(measured, 1)
+    stamped = card.model_copy(update=update)
     (folder / CARD).write_text(stamped.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return open_bundle(folder)
 

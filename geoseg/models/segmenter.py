@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.core.errors import BundleError, ConfigError
+from geoseg.core.errors import BundleError, ConfigError, PlanError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
 
 
@@ -63,8 +63,10 @@ class TorchSegmenter:
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         self.device = torch.device(spec.device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ConfigError(f"inference.device: {spec.device} is not available here; use device: cpu")
+        if self.device.type == "cuda":
+            # fp32 means fp32, and the same kernel every time.
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
         self.symmetries = _SYMMETRIES[spec.augment]
         card = bundle.card
@@ -99,8 +101,21 @@ class TorchSegmenter:
         return mean.cpu().numpy()
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            logits = self.network(x.contiguous(memory_format=torch.channels_last))
+        shape = tuple(x.shape)
+        try:
+            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+                logits = self.network(x.contiguous(memory_format=torch.channels_last))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
+            if "memory" in str(error):
+                raise PlanError(
+                    f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
+                    "--set tiling.tile=256 --set inference.batch=1"
+                ) from error
+            raise BundleError(
+                f"the network cannot take an input of {shape}: {one_line(error)[:200]}; check tile and "
+                "divisor in its card"
+            ) from error
         if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
             raise BundleError(
                 f"the network turns {tuple(x.shape)} into {tuple(logits.shape)}; {self.classes} channels of "
@@ -165,8 +180,19 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
 
 
 def resolve_device(device: str) -> str:
-    """Return the device that `auto` means here."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    """Return the device that `auto` means here.
+
+    Raises
+    ------
+    ConfigError
+        When the device asked for is not there.
+    """
+    count = torch.cuda.device_count()
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= count:
+        raise ConfigError(f"inference.device: {device} is not available here ({count} GPUs); use device: cpu")
+    return device
 
 
 def resolve_precision(precision: str, device: str) -> str:

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod
 
 from geoseg.core.legend import Legend
+from geoseg.raster.grid import areal_scale
 
 _ROWS = 512
 
@@ -16,7 +17,8 @@ _ROWS = 512
 def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
     """Return the area of one pixel in each row in square metres, shape (rows,); None without a CRS.
 
-    Planar in projected CRS, on the ellipsoid (Karney 2013, through PROJ) in geographic ones.
+    On the ellipsoid (Karney 2013, through PROJ) in a geographic CRS; planar in a projected one, unless its
+    scale is more than 1 % off, as in Web Mercator: then that is taken out.
     """
     crs, rows = geobox.crs, geobox.shape.y
     if crs is None:
@@ -24,7 +26,10 @@ def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
     width, height = abs(geobox.resolution.x), abs(geobox.resolution.y)
     if not crs.geographic:
         factor = float(crs.proj.axis_info[0].unit_conversion_factor)
-        return np.full(rows, width * height * factor**2)
+        x, top = (geobox.boundingbox.left + geobox.boundingbox.right) / 2, geobox.boundingbox.top
+        # One look for each 256 rows: the scale of a projection changes slowly.
+        looks = [areal_scale(crs, x, top - (r + 128) * height) for r in range(0, rows, 256)]
+        return np.asarray(width * height * factor**2 / np.repeat(looks, 256)[:rows])
     geod: Geod = crs.proj.get_geod()
     top = geobox.transform.f
     areas = np.empty(rows)

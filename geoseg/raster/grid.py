@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pyproj import Geod
+from pyproj import Geod, Proj
+from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Span
@@ -18,21 +20,37 @@ from geoseg.raster.sources import SourceFile
 def gsd_m(geobox: GeoBox) -> float | None:
     """Return the ground sample distance at the middle of a grid in metres, or None without a CRS.
 
-    The geometric mean of pixel height and width; on the ellipsoid when the CRS is geographic.
+    The geometric mean of pixel height and width on the ground: on the ellipsoid when the CRS is geographic,
+    with the projection's scale taken out when it is projected (Web Mercator doubles lengths at 60 degrees).
     """
     crs = geobox.crs
     if crs is None:
         return None
     width, height = abs(geobox.resolution.x), abs(geobox.resolution.y)
+    x, y = geobox.boundingbox.bbox[0::2], geobox.boundingbox.bbox[1::2]
+    middle = sum(x) / 2, sum(y) / 2
     if crs.geographic:
-        middle = geobox.extent.centroid.coords[0]
-        geod = Geod(ellps="WGS84")
-        lon, lat = middle
+        (lon, lat), geod = middle, Geod(ellps="WGS84")
         _, _, width = geod.inv(lon - width / 2, lat, lon + width / 2, lat)
         _, _, height = geod.inv(lon, lat - height / 2, lon, lat + height / 2)
         return math.sqrt(width * height)
     factor = float(crs.proj.axis_info[0].unit_conversion_factor)
-    return math.sqrt(width * height) * factor
+    return math.sqrt(width * height / areal_scale(crs, *middle)) * factor
+
+
+def areal_scale(crs: CRS, x: float, y: float) -> float:
+    """Return by how much a projected CRS enlarges areas at a place.
+
+    1 within the distortion that users of such a CRS accept (1 %, as everywhere in a UTM zone), or where the
+    projection cannot tell.
+    """
+    try:
+        projection = Proj(crs.proj)
+        lon, lat = projection(x, y, inverse=True, errcheck=True)
+        scale = float(projection.get_factors(lon, lat).areal_scale)
+    except ProjError:
+        return 1.0
+    return scale if math.isfinite(scale) and abs(scale - 1) > 0.01 else 1.0
 
 
 def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:

@@ -164,6 +164,8 @@ def _haze(scene: Scene, atmosphere: str) -> tuple[float, ...]:
         )
     pixels = scene.sample()
     if not pixels.valid.any():
+        pixels = scene.overview(1024)
+    if not pixels.valid.any():
         return (0.0,) * len(scene.bands)
     return radiometry.haze(
         scene.physical(pixels), pixels.valid, [w for w in wavelengths if w is not None], atmosphere

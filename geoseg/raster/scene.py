@@ -216,7 +216,7 @@ class Scene:
             if self.mask is None
             else [self.mask.source.path, self.mask.index, self.mask.invalid_values, self.mask.invalid_bits],
             "haze": self.haze,
-            "files": [[f.path, f.size, f.modified] for f in files],
+            "files": [[f.path, f.size, f.modified, *f.parts] for f in files],
         }
 
 

@@ -75,6 +75,8 @@ class SourceFile:
     """Bytes on disk, 0 when it is not a local file."""
     modified: int
     """Time of the last change in nanoseconds, 0 when it is not a local file."""
+    parts: tuple[tuple[str, int, int], ...] = ()
+    """The same of every other file that it consists of, as a VRT does."""
 
 
 def inspect(path: str) -> SourceFile:
@@ -85,7 +87,12 @@ def inspect(path: str) -> SourceFile:
     SceneError
         When the file is missing, is no raster, or its grid is rotated or stands on its head.
     """
-    return _inspect(path, *_version(path))
+    found = _inspect(path, *_version(path))
+    if found.parts != tuple((f, *_version(f)) for f, *_ in found.parts):
+        # A part of a VRT changed behind its back.
+        _inspect.cache_clear()
+        found = _inspect(path, *_version(path))
+    return found
 
 
 def _version(path: str) -> tuple[int, int]:
@@ -123,6 +130,7 @@ def _inspect(path: str, size: int, modified: int) -> SourceFile:
                 masked=any(MaskFlags.per_dataset in flags for flags in src.mask_flag_enums),
                 size=size,
                 modified=modified,
+                parts=tuple((f, *_version(f)) for f in src.files if f != path and Path(f).is_file()),
             )
     except RasterioError as error:
         raise SceneError(

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import geopandas as gpd
-from pyogrio.errors import DataSourceError, FeatureError
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from geoseg.core.errors import OutputError, one_line
 
@@ -26,7 +26,7 @@ def write_geopackage(path: Path, frame: gpd.GeoDataFrame, layer: str) -> None:
                 path, layer=layer, driver="GPKG", engine="pyogrio", geometry_type="Polygon",
                 VERSION="1.3", SPATIAL_INDEX="YES", GEOMETRY_NAME="geom", FID="id",
             )  # fmt: skip
-    except (DataSourceError, FeatureError, OSError) as error:
+    except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
         raise OutputError(
             f"{path}: cannot be written: {one_line(error)}; make room and run the same command again, "
             "finished blocks are kept"

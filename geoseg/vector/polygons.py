@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Geod, Proj
 from rasterio import features
 from shapely.geometry import shape
 
@@ -39,11 +39,12 @@ def trace(
         classes, transform, crs = src.read(1), src.transform, src.crs
     valid = classes != NODATA
     if minimum_pixels > 1:
-        classes = features.sieve(classes, size=minimum_pixels, mask=valid, connectivity=4)
-    # Traced in pixels, where corners are whole numbers and common edges equal to the last bit.
-    pairs = list(features.shapes(classes, mask=valid, connectivity=4))
-    geometry = np.array([shape(outline) for outline, _ in pairs], dtype=object)
-    ids = np.array([int(value) for _, value in pairs], dtype=np.int32)
+        classes = _sieve(classes, valid, minimum_pixels)
+    # Traced in pixels, where corners are whole numbers and common edges equal to the last bit. Converted one
+    # by one: outlines as Python numbers would need several times the memory.
+    traced = [(shape(o), int(v)) for o, v in features.shapes(classes, mask=valid, connectivity=4)]
+    geometry = np.array([g for g, _ in traced], dtype=object)
+    ids = np.array([i for _, i in traced], dtype=np.int32)
     if simplify_pixels > 0:
         # Vertices at every pixel corner: a corner in the middle of a neighbour's edge would let the two
         # drift apart.
@@ -61,6 +62,22 @@ def trace(
     )
     frame.insert(2, "area_m2", _areas_m2(frame))
     return frame
+
+
+def _sieve(classes: NDArray[np.uint8], valid: NDArray[np.bool_], minimum_pixels: int) -> NDArray[np.uint8]:
+    """Merge small regions into their largest neighbour, the smallest first.
+
+    GDAL's sieve merges a region only into one that is large enough itself; with thresholds that double, small
+    regions first grow together, and few are left whose neighbours are all as small.
+    """
+    limit = min(minimum_pixels, classes.size - 1)
+    thresholds = itertools.takewhile(lambda size: size < limit, (2**k for k in itertools.count(1)))
+    for size in [*thresholds, limit]:
+        before = None
+        while before is None or not np.array_equal(before, classes):
+            before, classes = classes, features.sieve(classes, size=size, mask=valid, connectivity=4)
+            classes[~valid] = NODATA
+    return classes
 
 
 def _without_idle_vertices(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -87,13 +104,18 @@ def _without_idle_vertices(geometry: NDArray[np.object_]) -> NDArray[np.object_]
     return np.asarray(shapely.from_ragged_array(kind, np.concatenate(rows), (offsets, polygons)))
 
 
-def _areas_m2(frame: gpd.GeoDataFrame) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Planar in projected CRS, geodesic in geographic ones; in square pixels without a CRS."""
+def _areas_m2(frame: gpd.GeoDataFrame) -> NDArray[np.float64]:
+    """Planar where the CRS keeps areas to 1 %, geodesic elsewhere; in square pixels without a CRS."""
     planar = np.asarray(shapely.area(frame.geometry.values), dtype=np.float64)
-    if frame.crs is None:
+    if frame.crs is None or not len(frame):
         return planar
     crs = CRS(frame.crs)
-    geod = crs.get_geod()
-    if not crs.is_geographic or geod is None:
-        return planar * float(crs.axis_info[0].unit_conversion_factor) ** 2
-    return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in frame.geometry])
+    if not crs.is_geographic:
+        left, bottom, right, top = frame.total_bounds
+        projection = Proj(crs)
+        lon, lat = projection((left + right) / 2, (bottom + top) / 2, inverse=True)
+        if abs(projection.get_factors(lon, lat).areal_scale - 1) <= 0.01:
+            return planar * float(crs.axis_info[0].unit_conversion_factor) ** 2
+    ground = frame.geometry if crs.is_geographic else frame.geometry.to_crs(crs.geodetic_crs)
+    geod = crs.get_geod() or Geod(ellps="WGS84")
+    return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in ground])

@@ -43,3 +43,14 @@ def test_only_the_bands_that_are_off_are_named(tmp_path, bundle):
         checks.check_statistics(scene, bundle.card, "error")
     assert "the mean of red 0.9 (trained on 0.22) is far" in str(caught.value)
     assert "wrong scale, offset or band order, or a place unlike the training data" in str(caught.value)
+
+
+def test_a_large_scene_that_is_valid_in_a_corner_only_is_looked_at_there(tmp_path, bundle):
+    import numpy as np
+
+    values = np.zeros((4, 4000, 4000), np.uint16)
+    values[:, 300:500, 300:500] = 2000
+    path = write_raster(tmp_path / "c.tif", values, names=BAND_NAMES, scale=0.0001, nodata=0, compress="zstd")
+    scene = resolve_scene(str(path), "c", BAND_NAMES)
+    assert not scene.sample().valid.any()
+    checks.check_statistics(scene, bundle.card, "error")

@@ -28,7 +28,7 @@ def interrupt(folder, identity=PLAN, *, overwrite=False):
 
 def test_a_finished_run_leaves_its_outputs_and_nothing_else(tmp_path):
     assert publish(tmp_path / "run") is False
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["classes.tif", "run.json"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".geoseg.lock", "classes.tif", "run.json"]
 
 
 def test_the_same_plan_is_resumed_and_keeps_its_blocks(tmp_path):
@@ -66,7 +66,12 @@ def test_outputs_that_are_no_longer_wanted_go(tmp_path):
     publish(tmp_path, names=["classes.tif", "confidence.tif"])
     (tmp_path / "notes.txt").write_text("mine")
     publish(tmp_path, names=["classes.tif"], overwrite=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["classes.tif", "notes.txt", "run.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".geoseg.lock",
+        "classes.tif",
+        "notes.txt",
+        "run.json",
+    ]
 
 
 def test_a_run_that_finished_but_could_not_clean_up_counts_as_finished(tmp_path):
@@ -78,6 +83,36 @@ def test_a_run_that_finished_but_could_not_clean_up_counts_as_finished(tmp_path)
         open_run_folder(tmp_path, PLAN, NAMES, overwrite=False),
     ):
         pass
+
+
+def test_an_interrupted_overwrite_of_the_same_plan_is_resumed_by_the_same_command(tmp_path):
+    publish(tmp_path)
+    assert not interrupt(tmp_path, overwrite=True).resumed
+    with open_run_folder(tmp_path, PLAN, NAMES, overwrite=True) as run:
+        assert run.resumed
+        assert (run.staging / "block.tif").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_staging_folder_of_somebody_else_is_never_deleted(tmp_path, overwrite):
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "staging/precious.txt").write_text("mine")
+    with (
+        pytest.raises(OutputError, match="is not the staging of a geoseg run; move it away"),
+        open_run_folder(tmp_path, PLAN, NAMES, overwrite=overwrite),
+    ):
+        pass
+    assert (tmp_path / "staging/precious.txt").read_text() == "mine"
+
+
+def test_a_manifest_that_is_not_ours_is_not_overwritten(tmp_path):
+    (tmp_path / "run.json").write_text("[]")
+    with (
+        pytest.raises(OutputError, match=r"has a run.json that is not of a geoseg run"),
+        open_run_folder(tmp_path, PLAN, NAMES, overwrite=False),
+    ):
+        pass
+    assert (tmp_path / "run.json").read_text() == "[]"
 
 
 def test_a_folder_is_locked_while_a_run_writes(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
-from geoseg.inference.plan import check_memory, make_grid
+from geoseg.inference.plan import check_memory, fewer_passes, make_grid
 from geoseg.models.card import CardTile
 from geoseg.pipeline import prepare
 from tests.conftest import make_bundle, write_pipeline
@@ -68,7 +68,7 @@ def test_automatic_sizes_do_not_depend_on_the_machine(pipeline_file, monkeypatch
     one = prepare(pipeline_file).plan
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
     many = prepare(pipeline_file).plan
-    assert many.passes == 64 != one.passes
+    assert many.passes > one.passes
     assert (many.grid, many.block, many.batch, many.fingerprint) == (
         one.grid,
         one.block,
@@ -120,22 +120,31 @@ def test_memory_does_not_grow_with_the_scene(pipeline_file):
     assert total(65536) / total(8192) < 1.30  # only the fringes of one line of blocks grow
 
 
-def test_a_plan_that_does_not_fit_names_the_tile_that_would(pipeline_file):
-    plan = prepare(pipeline_file).plan
+def test_a_plan_that_does_not_fit_names_what_would(pipeline_file):
+    plan = prepare(pipeline_file, ["outputs.polygons=[]"]).plan
     plan = replace(plan, grid=make_grid((8192, 8192), Tiling(tile=512), plan.bundle.card.tile), block=4)
-    assert check_memory(plan, plan.memory.total) is None
-    message = check_memory(plan, plan.memory.total - 1)
+    assert check_memory(plan, Tiling(), plan.memory.total) is None
+    message = check_memory(plan, Tiling(), plan.memory.total - 1)
     assert message is not None
     assert f"needs {plan.memory.total / 1e9:.2f} GB" in message
-    assert "--set tiling.tile=96" in message
-    assert "no smaller tile fits" in check_memory(plan, 10_000_000)
+    assert message.endswith("this would fit: --set tiling.block=1 --set inference.batch=1")
+    small = replace(plan, block=1, batch=1).memory.total
+    assert "--set tiling.tile=" in check_memory(plan, Tiling(), small - 1)
+    assert "no smaller tile fits" in check_memory(plan, Tiling(), 10_000_000)
+
+
+def test_forward_passes_are_no_more_than_have_work_and_fit(pipeline_file):
+    plan = replace(prepare(pipeline_file).plan, passes=64, block=2)
+    assert fewer_passes(plan, 10**12).passes == 8  # two blocks of four tiles
+    assert fewer_passes(plan, replace(plan, passes=3).memory.total).passes == 3
+    assert fewer_passes(plan, 0).passes == 1
 
 
 def test_polygons_of_a_large_map_are_announced_and_can_be_left_out(pipeline_file):
     plan = prepare(pipeline_file, ["outputs.polygons=[gpkg]"]).plan
     plan = replace(plan, scene=replace(plan.scene, geobox=plan.scene.geobox.zoom_to((16384, 16384))))
     assert plan.memory.polygons == 32 * 16384**2
-    assert "--set outputs.polygons=[]" in check_memory(plan, 3_000_000_000)
+    assert "--set outputs.polygons=[]" in check_memory(plan, Tiling(), 3_000_000_000)
 
 
 def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, monkeypatch):

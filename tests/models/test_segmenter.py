@@ -205,16 +205,17 @@ def test_a_bundle_that_changed_since_the_plan_is_refused(bundle, tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_here_is_told(bundle):
-    with pytest.raises(
-        ConfigError, match=r"inference\.device: cuda:1 is not available here; use device: cpu"
-    ):
-        segmenter(bundle, device="cuda:1")
+def test_a_device_that_is_not_here_is_told():
+    with pytest.raises(ConfigError, match=r"inference\.device: cuda:1 is not available here \(0 GPUs\)"):
+        resolve_device("cuda:1")
     assert resolve_device("auto") == "cpu"
 
 
-def test_devices_and_precisions_are_resolved():
+def test_devices_and_precisions_are_resolved(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert resolve_device("cuda:3") == "cuda:3"
+    assert resolve_device("auto") == resolve_device("cuda") == "cuda"
+    assert resolve_device("cpu") == "cpu"
     assert resolve_precision("auto", "cpu") == resolve_precision("auto", "cuda") == "fp32"
     assert resolve_precision("fp16", "cuda") == "fp16"
     assert resolve_precision("bf16", "cpu") == "bf16"

@@ -104,3 +104,15 @@ def test_edges_of_target_pixels_in_source_pixels():
     assert grid.edges_in(coarse, fine, Span(0, 3), 1).tolist() == [0.5, 1.0, 1.5, 2.0]
     assert grid.edges_in(coarse, fine, Span(0, 3), 0).tolist() == [2.0, 2.5, 3.0, 3.5]
     assert grid.edges_in(coarse, fine, Span(2, 4), 0).tolist() == [3.0, 3.5, 4.0]
+
+
+def test_the_scale_of_web_mercator_is_taken_out():
+    from odc.geo.geobox import GeoBox
+
+    from geoseg.raster.area import pixel_area_m2
+    from geoseg.raster.grid import gsd_m
+
+    x, y = 1_113_194.9, 8_399_737.9  # 10 degrees east, 60 degrees north
+    geobox = GeoBox.from_bbox((x, y - 1000, x + 1000, y), crs="EPSG:3857", resolution=10)
+    assert gsd_m(geobox) == pytest.approx(5.0, rel=0.01)
+    assert pixel_area_m2(geobox) == pytest.approx(25.0, rel=0.01)

@@ -403,3 +403,18 @@ def test_a_file_that_changed_on_disk_is_seen(tmp_path):
     assert after.identity() != before.identity()
     assert whole(after).values.shape == (1, 9, 9)
     assert whole(after).values.min() == 2
+
+
+def test_a_change_behind_a_vrt_changes_the_identity(tmp_path):
+    from tests.scenes import repeat
+
+    def scene():
+        return open_scene(SceneEntry(uri=str(vrt)), "v", tmp_path)
+
+    small = write_raster(tmp_path / "small.tif", np.full((1, 8, 8), 7, np.uint16), names=["blue"])
+    vrt = repeat(small, 16)
+    before = scene().identity()
+    assert scene().identity() == before
+    write_raster(small, np.full((1, 8, 8), 9, np.uint16), names=["blue"], compress="zstd")
+    assert scene().identity() != before
+    assert (scene().read(Window.of(0, 0, 16, 16)).values == 9).all()

@@ -176,7 +176,7 @@ def test_areas_of_a_geographic_map_are_geodesic(tmp_path):
 
 def test_areas_in_feet_are_told_in_metres_and_without_crs_in_pixels(tmp_path):
     classes = np.ones((4, 5), np.uint8)
-    feet, _ = traced(tmp_path, classes, gsd=2.0, crs="EPSG:2263")
+    feet, _ = traced(tmp_path, classes, gsd=2.0, crs="EPSG:2263", origin=(1_000_000, 200_000))
     assert feet.area_m2.item() == pytest.approx(80 * (1200 / 3937) ** 2)
     bare, _ = traced(tmp_path / "bare", classes, gsd=1.0, crs=None)
     assert bare.area_m2.item() == 20
@@ -186,3 +186,21 @@ def test_areas_in_feet_are_told_in_metres_and_without_crs_in_pixels(tmp_path):
 def test_a_class_that_the_legend_does_not_know_keeps_its_number(tmp_path):
     frame, _ = traced(tmp_path, np.full((3, 3), 9, np.uint8))
     assert frame.class_name.tolist() == ["9"]
+
+
+def test_areas_in_web_mercator_are_those_on_the_ground(tmp_path):
+    classes = np.ones((20, 20), np.uint8)
+    path = write_raster(
+        tmp_path / "c.tif", classes, crs="EPSG:3857", origin=(1_113_194.9, 8_399_737.9), nodata=255
+    )
+    assert trace(path, LEGEND).area_m2.sum() == pytest.approx(400 * 25, rel=0.01)
+
+
+def test_no_region_smaller_than_the_minimum_is_left_beside_a_neighbour(tmp_path):
+    classes = np.random.default_rng(0).integers(1, 4, (200, 200)).astype(np.uint8)
+    path = write_raster(tmp_path / "c.tif", classes, nodata=255)
+    frame = trace(path, LEGEND, minimum_pixels=9)
+    assert (frame.area_m2 >= 900).all()
+    everything = trace(path, LEGEND, minimum_pixels=10**9)
+    assert len(everything) < 10
+    assert everything.area_m2.sum() == 200 * 200 * 100
