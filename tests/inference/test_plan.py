@@ -143,7 +143,7 @@ def test_forward_passes_are_no_more_than_have_work_and_fit(pipeline_file):
 def test_polygons_of_a_large_map_are_announced_and_can_be_left_out(pipeline_file):
     plan = prepare(pipeline_file, ["outputs.polygons=[gpkg]"]).plan
     plan = replace(plan, scene=replace(plan.scene, geobox=plan.scene.geobox.zoom_to((16384, 16384))))
-    assert plan.memory.polygons == 32 * 16384**2
+    assert plan.memory.polygons == 48 * 16384**2
     assert "--set outputs.polygons=[]" in check_memory(plan, Tiling(), 3_000_000_000)
 
 
