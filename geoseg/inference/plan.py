@@ -31,8 +31,8 @@ GPU_BATCH_PIXELS = 1 << 22
 BASE_BYTES = 950_000_000
 FORWARD_FACTOR = 1.6
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
-# Tracing the sample's map, repeated to 4096 px, took 10 bytes a pixel, and 21 with simplifying; a map of noise
-# took 45.
+# Tracing the sample's map, repeated to 4096 px, took 10 bytes a pixel, and 21 with simplifying; a map of
+# noise took 45.
 POLYGON_BYTES_PER_PIXEL = 48
 SIMPLIFIED_BYTES_PER_PIXEL = 64
 
