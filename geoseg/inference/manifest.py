@@ -138,24 +138,36 @@ def _outputs(manifest: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock ends with the process, however it ends.
-
-    The empty file stays: were it deleted, two later runs could hold locks on two files of that name.
-    """
+    """Keep other runs out of the folder; the lock ends with the process, however it ends."""
     path = folder / _LOCK
-    with saying_why(path):
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    handle = _acquire(path)
+    while not _is_at(handle, path):
+        # The run that held it removed the file while this one waited at its door: lock the new file.
+        os.close(handle)
+        handle = _acquire(path)
     try:
-        try:
-            with saying_why(path):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OutputError as error:
-            if not isinstance(error.__cause__, BlockingIOError):
-                raise
-            raise OutputError(
-                f"{folder}: another geoseg run is writing here; wait for it, or choose another folder with "
-                "--output"
-            ) from None
         yield
     finally:
+        path.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _acquire(path: Path) -> int:
+    with saying_why(path):
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise OutputError(
+                f"{path.parent}: another geoseg run is writing here; wait for it, or choose another folder "
+                "with --output"
+            ) from None
+    return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False

@@ -28,7 +28,7 @@ def interrupt(folder, identity=PLAN, *, overwrite=False):
 
 def test_a_finished_run_leaves_its_outputs_and_nothing_else(tmp_path):
     assert publish(tmp_path / "run") is False
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [".geoseg.lock", "classes.tif", "run.json"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["classes.tif", "run.json"]
 
 
 def test_the_same_plan_is_resumed_and_keeps_its_blocks(tmp_path):
@@ -66,12 +66,7 @@ def test_outputs_that_are_no_longer_wanted_go(tmp_path):
     publish(tmp_path, names=["classes.tif", "confidence.tif"])
     (tmp_path / "notes.txt").write_text("mine")
     publish(tmp_path, names=["classes.tif"], overwrite=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        ".geoseg.lock",
-        "classes.tif",
-        "notes.txt",
-        "run.json",
-    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["classes.tif", "notes.txt", "run.json"]
 
 
 def test_a_run_that_finished_but_could_not_clean_up_counts_as_finished(tmp_path):
@@ -122,3 +117,23 @@ def test_a_folder_is_locked_while_a_run_writes(tmp_path):
         open_run_folder(tmp_path, PLAN, NAMES, overwrite=True),
     ):
         pass
+
+
+def test_a_lock_file_that_was_removed_meanwhile_is_not_taken_for_a_lock(tmp_path, monkeypatch):
+    from geoseg.inference import manifest
+
+    taken = []
+
+    def acquire(path):
+        handle = real(path)
+        if not taken:
+            path.unlink()  # what the run before does as it ends
+        taken.append(handle)
+        return handle
+
+    real = manifest._acquire
+    monkeypatch.setattr(manifest, "_acquire", acquire)
+    with manifest._lock(tmp_path):
+        assert len(taken) == 2
+        with pytest.raises(OutputError, match="another geoseg run"):
+            real(tmp_path / manifest._LOCK)
