@@ -73,7 +73,10 @@ def write_quicklook(path: Path, scene: Scene, class_map: Path, legend: Legend, c
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": "geoseg"})
+    # Tight: long class names must not be cut off at the edge.
+    figure.savefig(
+        buffer, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": "geoseg"}
+    )
     return buffer.getvalue()
 
 
