@@ -1,6 +1,5 @@
 """The composition root: from a pipeline document to a finished run folder."""
 
-import hashlib
 import math
 import platform
 import resource
@@ -23,6 +22,7 @@ from geoseg.catalog import CATALOG, resolve_scene
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Cluster, Pipeline
 from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.files import sha256
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
 from geoseg.models.bundle import open_bundle
@@ -368,7 +368,7 @@ def _manifest(
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
         "warnings": list(prepared.warnings),
-        "outputs": {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files},
+        "outputs": {f.name: {"bytes": f.stat().st_size, "sha256": sha256(f)} for f in files},
     }
 
 
@@ -381,8 +381,3 @@ def _peak_bytes() -> int:
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,7 +17,6 @@ GSD_TOLERANCE = 0.25
 MEAN_TOLERANCE = 3.0
 """A band's mean may lie this many of the training pixels' standard deviations from theirs."""
 
-
 EXPLAINED_TOLERANCE = 1.5
 """A cause is named when it brings every band this near."""
 
@@ -84,10 +83,7 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
     PlanError
         When a band is far off and `level` is error.
     """
-    pixels = scene.sample()
-    if not pixels.valid.any():
-        # A large scene may be valid in a corner only.
-        pixels = scene.overview(1024)
+    pixels = scene.valid_sample()
     if not pixels.valid.any():
         raise SceneError(
             f"{scene.name}: every pixel looked at is nodata, NaN or masked; see its nodata and mask"

@@ -2,6 +2,6 @@
 
 import os
 
-# Before torch loads its OpenMP: threads that wait shall sleep, not spin. Where other processes share the
-# cores, spinning made small tiles twenty times slower; alone on the machine nothing was lost.
+# Before torch loads its OpenMP: threads that wait shall sleep, not spin. Where other processes shared the
+# cores, spinning made small tiles about twenty times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

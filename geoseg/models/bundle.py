@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.core.errors import BundleError, one_line
+from geoseg.core.files import sha256
 from geoseg.models.card import Card, read_card
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def open_bundle(folder: Path) -> Bundle:
     card = read_card(folder / CARD)
     config = _read_config(folder / CONFIG)
     try:
-        digest = _sha256(folder / WEIGHTS)
+        digest = sha256(folder / WEIGHTS)
     except OSError as error:
         raise BundleError(f"{folder / WEIGHTS}: cannot be read: {error.strerror or error}") from error
     if digest != card.weights_sha256:
@@ -117,7 +118,7 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     # With a name here, loading elsewhere would download the encoder's weights again.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
     (folder / "README.md").write_text(f"# {card.title}\n\n{card.description}\n", encoding="utf-8")
-    update: dict[str, Any] = {"weights_sha256": _sha256(folder / WEIGHTS)}
+    update: dict[str, Any] = {"weights_sha256": sha256(folder / WEIGHTS)}
     if card.memory_bytes_per_pixel is None:
         from geoseg.models.memory import forward_bytes_per_pixel  # noqa: PLC0415
 
@@ -141,8 +142,3 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise BundleError(f"{path}: an object with the network's arguments is expected")
     return config
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -162,9 +162,7 @@ def _haze(scene: Scene, atmosphere: str) -> tuple[float, ...]:
             f"{scene.name}: dark-object subtraction needs the wavelength of band {', '.join(unknown)}; "
             "say wavelength_um under bands:"
         )
-    pixels = scene.sample()
-    if not pixels.valid.any():
-        pixels = scene.overview(1024)
+    pixels = scene.valid_sample()
     if not pixels.valid.any():
         return (0.0,) * len(scene.bands)
     return radiometry.haze(

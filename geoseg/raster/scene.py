@@ -161,6 +161,14 @@ class Scene:
             np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
         )
 
+    def valid_sample(self) -> Pixels:
+        """Read pixels for statistics: the sample or, where that is all nodata, an overview of the scene.
+
+        A large scene may be valid in a corner only.
+        """
+        pixels = self.sample()
+        return pixels if pixels.valid.any() else self.overview(1024)
+
     def sample_windows(self) -> list[Window]:
         """Return the windows of `sample`: the whole of a small scene, evenly spread parts of a large one."""
         rows, cols = (_spread(n) for n in self.shape)
