@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from typer.testing import CliRunner
 
 from geoseg.cli import app
