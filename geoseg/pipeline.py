@@ -21,7 +21,7 @@ import geoseg
 from geoseg.catalog import CATALOG, resolve_scene
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Cluster, Pipeline
-from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.files import sha256
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
@@ -89,7 +89,7 @@ def prepare(
     gsd = None if pipeline.gsd == "auto" else pipeline.gsd
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
-        warnings.simplefilter("always", checks.CheckWarning)
+        warnings.simplefilter("always", GeosegWarning)
         wanted = [b.common_name for b in bundle.card.bands]
         scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
         vectorize = pipeline.vectorize

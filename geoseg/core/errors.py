@@ -36,6 +36,10 @@ class OutputError(GeosegError):
     """A run folder that cannot be used or written."""
 
 
+class GeosegWarning(UserWarning):
+    """Something worth saying that does not stop the work."""
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's message on one line, or its type's name when it carries none."""
     return " ".join(str(error).split()) or type(error).__name__

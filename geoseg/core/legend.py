@@ -1,8 +1,10 @@
 """The legend: which class has which id, name and colour."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,3 +66,45 @@ class Legend:
     def by_id(self) -> dict[int, LegendClass]:
         """Classes by id, in ascending order of id."""
         return {c.id: c for c in sorted(self.classes, key=lambda c: c.id)}
+
+
+UNLABELLED = -1
+"""Code of pixels that a label source says nothing about."""
+
+IGNORE = 255
+"""Channel number of pixels that neither train nor count."""
+
+
+@dataclass(frozen=True)
+class Remap:
+    """Codes of a label source to channel numbers: many codes may mean one class."""
+
+    codes: tuple[tuple[int, ...], ...]
+    """Codes of each channel."""
+    ignored: tuple[int, ...] = ()
+    """Codes that mean no class of the legend, on purpose."""
+
+    def __post_init__(self) -> None:
+        every = [c for group in (*self.codes, self.ignored) for c in group]
+        double = {c for c in every if every.count(c) > 1}
+        if double:
+            raise ValueError(f"code {double.pop()} is given to two classes")
+
+    @cached_property
+    def _table(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        pairs = {c: channel for channel, group in enumerate(self.codes) for c in group}
+        pairs |= dict.fromkeys((*self.ignored, UNLABELLED), IGNORE)
+        known = sorted(pairs)
+        return np.array(known, dtype=np.int64), np.array([pairs[c] for c in known], dtype=np.uint8)
+
+    def channels(self, labels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return channel numbers of the same shape, 255 where the code is ignored, unlabelled or unknown."""
+        known, channel = self._table
+        place = np.searchsorted(known, labels).clip(max=len(known) - 1)
+        return np.where(known[place] == labels, channel[place], np.uint8(IGNORE))
+
+    def unknown(self, labels: NDArray[Any]) -> Mapping[int, int]:
+        """Return the codes that neither a class nor `ignored` names, with their number of pixels."""
+        values, counts = np.unique(labels, return_counts=True)
+        strange = ~np.isin(values, self._table[0])
+        return {int(v): int(n) for v, n in zip(values[strange], counts[strange], strict=True)}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config.pipeline import Level
-from geoseg.core.errors import PlanError, SceneError
+from geoseg.core.errors import GeosegWarning, PlanError, SceneError
 from geoseg.models.card import Card
 from geoseg.raster.scene import Scene
 
@@ -19,10 +19,6 @@ MEAN_TOLERANCE = 3.0
 
 EXPLAINED_TOLERANCE = 1.5
 """A cause is named when it brings every band this near."""
-
-
-class CheckWarning(UserWarning):
-    """A check that failed and was told to warn only."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ def complain(level: Level, message: str, key: str) -> None:
     if level == "error":
         raise PlanError(f"{message}; to go on all the same: --set checks.{key}=warn")
     if level == "warn":
-        warnings.warn(message, CheckWarning, stacklevel=2)
+        warnings.warn(message, GeosegWarning, stacklevel=2)
 
 
 def check_gsd(scene: Scene, card: Card, level: Level) -> None:
@@ -61,7 +57,7 @@ def check_gsd(scene: Scene, card: Card, level: Level) -> None:
         warnings.warn(
             f"{scene.name}: has no CRS, so its ground sample distance is unknown; the network expects "
             f"{low:g} to {high:g} m",
-            CheckWarning,
+            GeosegWarning,
             stacklevel=2,
         )
     elif not low * (1 - GSD_TOLERANCE) <= gsd <= high * (1 + GSD_TOLERANCE):

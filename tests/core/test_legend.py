@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.legend import Legend, LegendClass, Remap
 
 
 def klass(number, slug=None, color="#102030"):
@@ -44,3 +44,16 @@ def test_a_colour_that_is_not_hexadecimal_is_refused(color):
 def test_a_legend_without_distinct_classes_is_refused(classes, message):
     with pytest.raises(ValueError, match=message):
         Legend(classes)
+
+
+def test_remap_turns_codes_into_channels():
+    remap = Remap(((10,), (20, 30)), ignored=(0,))
+    labels = np.array([[10, 20, 30], [0, -1, 99]])
+    assert remap.channels(labels).tolist() == [[0, 1, 1], [255, 255, 255]]
+    assert remap.unknown(labels) == {99: 1}
+
+
+def test_remap_takes_every_integer_type():
+    remap = Remap(((7,), (250,)))
+    for dtype in (np.uint8, np.int16, np.uint16, np.int64):
+        assert remap.channels(np.array([7, 250], dtype=dtype)).tolist() == [0, 1]

@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from geoseg.catalog import resolve_scene
-from geoseg.core.errors import PlanError
+from geoseg.core.errors import GeosegWarning, PlanError
 from geoseg.inference import checks
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
@@ -29,7 +29,7 @@ def test_gsd_may_lie_a_quarter_outside(tmp_path, bundle, gsd, fine):
         return
     with pytest.raises(PlanError, match="more than 25 % outside"):
         checks.check_gsd(scene, bundle.card, "error")
-    with pytest.warns(checks.CheckWarning, match="more than 25 % outside"):
+    with pytest.warns(GeosegWarning, match="more than 25 % outside"):
         checks.check_gsd(scene, bundle.card, "warn")
     checks.check_gsd(scene, bundle.card, "off")
 

@@ -1,0 +1,65 @@
+"""`configs/legends/*.yaml`: the classes of a map, and which label codes mean them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from geoseg.config.loader import Document, load
+from geoseg.core.errors import ConfigError
+from geoseg.core.legend import Legend, LegendClass, Remap
+
+LEGENDS = Path("configs/legends")
+
+
+class ClassEntry(Document):
+    """One class."""
+
+    id: Annotated[int, Field(ge=0, le=254)]
+    """Pixel value in class maps."""
+    slug: Annotated[str, Field(min_length=1)]
+    title: str
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    codes: tuple[int, ...] | None = None
+    """Values of this class in label rasters; default: its id."""
+
+
+class LegendDocument(Document):
+    """The classes in the channel order of the network."""
+
+    classes: Annotated[tuple[ClassEntry, ...], Field(min_length=2)]
+    ignore: tuple[int, ...] = ()
+    """Label values that neither train nor count."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LegendDocument":
+        _ = self.legend, self.remap
+        return self
+
+    @property
+    def legend(self) -> Legend:
+        """The classes."""
+        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.classes))
+
+    @property
+    def remap(self) -> Remap:
+        """Label codes to channels."""
+        return Remap(tuple((c.id,) if c.codes is None else c.codes for c in self.classes), self.ignore)
+
+
+def resolve_legend(legend: str | LegendDocument, overrides: Sequence[str] = ()) -> LegendDocument:
+    """Return the legend that a document means: written there, a file, or a name in `configs/legends`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such legend, or it contradicts itself.
+    """
+    if isinstance(legend, LegendDocument):
+        return legend
+    path = Path(legend) if legend.endswith((".yaml", ".yml")) else LEGENDS / f"{legend}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in LEGENDS.glob("*.yaml"))) or "none"
+        raise ConfigError(f"legend {legend!r}: no such file as {path}; known in {LEGENDS}: {known}")
+    return load(path, LegendDocument, overrides)

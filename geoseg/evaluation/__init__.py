@@ -1,0 +1,1 @@
+"""How good a map is: metrics, areas with confidence intervals, samples to label."""

@@ -1,0 +1,1 @@
+"""Train networks: chips from labelled scenes, losses, the training loop, checkpoints."""

@@ -1,0 +1,28 @@
+import pytest
+
+from geoseg.config.legend import LegendDocument, resolve_legend
+from geoseg.core.errors import ConfigError
+from tests.conftest import ROOT
+
+TWO = [
+    {"id": 1, "slug": "a", "title": "A", "color": "#000000", "codes": [10, 11]},
+    {"id": 2, "slug": "b", "title": "B", "color": "#ffffff"},
+]
+
+
+def test_codes_are_the_id_unless_given():
+    document = LegendDocument.model_validate({"classes": TWO, "ignore": [0]})
+    assert document.remap.codes == ((10, 11), (2,))
+    assert [c.slug for c in document.legend.classes] == ["a", "b"]
+
+
+def test_a_code_of_two_classes_is_refused():
+    with pytest.raises(ValueError, match="code 10 is given to two classes"):
+        LegendDocument.model_validate({"classes": TWO, "ignore": [10]})
+
+
+def test_an_unknown_name_lists_the_known(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ConfigError, match="known in configs/legends: .*landcover-6"):
+        resolve_legend("nope")
+    assert len(resolve_legend("landcover-6").classes) == 6
