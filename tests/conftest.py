@@ -64,22 +64,41 @@ BAND_NAMES = ("blue", "green", "red", "nir")
 
 def make_bundle(folder: Path, *, architecture: str = "Unet", seed: int = 0, classes: int = 3, **card_changes):
     """Write a bundle with a small network and random weights: 4 bands, tiles of 64 to 512 px, 10 m."""
-    import segmentation_models_pytorch as smp
     import torch
 
+    from geoseg.models.architectures import build
     from geoseg.models.bundle import save_bundle
     from geoseg.models.card import Card
 
     torch.manual_seed(seed)
+    lite, narrow = {"encoder_name": "tu-tf_efficientnet_lite0", "encoder_depth": 3}, {"decoder_channels": 16}
     arguments = {
-        "Unet": {
-            "encoder_name": "tu-tf_efficientnet_lite0",
-            "encoder_depth": 3,
-            "decoder_channels": (16, 8, 8),
+        "Unet": {**lite, "decoder_channels": (16, 8, 8)},
+        "UnetPlusPlus": {**lite, "decoder_channels": (16, 8, 8)},
+        "MAnet": {**lite, "decoder_channels": (16, 8, 8), "decoder_pab_channels": 8},
+        "Linknet": lite,
+        "FPN": {
+            "encoder_name": "resnet18",
+            "decoder_pyramid_channels": 32,
+            "decoder_segmentation_channels": 32,
         },
         "PSPNet": {"encoder_name": "resnet18", "psp_out_channels": 32},
+        "PAN": {"encoder_name": "resnet18", **narrow},
+        "DeepLabV3": {"encoder_name": "resnet18", **narrow},
+        "DeepLabV3Plus": {"encoder_name": "resnet18", **narrow},
+        "UPerNet": {"encoder_name": "resnet18", **narrow},
+        "Segformer": {"encoder_name": "mit_b0", "decoder_segmentation_channels": 32},
+        "DPT": {
+            "encoder_name": "tu-vit_tiny_patch16_224",
+            "decoder_intermediate_channels": (16, 16, 16, 16),
+            "decoder_fusion_channels": 16,
+            "dynamic_img_size": True,
+            "num_classes": 0,
+        },
+        "FCN": {"encoder_name": "resnet50"},
+        "SegNet": {"encoder_name": "vgg11", "encoder_depth": 3},
     }[architecture]
-    network = getattr(smp, architecture)(encoder_weights=None, in_channels=4, classes=classes, **arguments)
+    network = build({"_model_class": architecture, "in_channels": 4, "classes": classes, **arguments})
     # Spread and centre the logits: with the usual small start all pixels would get one class.
     last = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)][-1]
     with torch.no_grad():

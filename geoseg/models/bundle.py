@@ -107,7 +107,8 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     Parameters
     ----------
     network
-        A network of segmentation_models_pytorch; `save_pretrained` writes its configuration and weights.
+        A network of segmentation_models_pytorch, or `FCN` or `SegNet`; `save_pretrained` writes its
+        configuration and weights.
     card
         Its card; `weights_sha256`, and `memory_bytes_per_pixel` when it is missing, are filled in.
     folder
