@@ -1,0 +1,150 @@
+"""What stands in the blocks of a page: headline figures, confusion matrix, classes, reliability."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.legend import Legend, LegendClass
+from geoseg.report.charts import Chart, Series, reliability_chart, sparkline
+from geoseg.report.html import is_number
+
+HEADLINES = 5
+"""Figures at the top of the page."""
+
+SCORES = {
+    "miou": ("Mean IoU", "intersection over union, mean over the classes"),
+    "overall_accuracy": ("Overall accuracy", "share of the labelled pixels that are right"),
+    "macro_f1": ("Macro F1", "F1 score, mean over the classes"),
+    "kappa": ("Cohen's kappa", "agreement beyond chance"),
+    "ece": ("Calibration error", "expected gap between confidence and accuracy; lower is better"),
+    "brier": ("Brier score", "squared error of the probabilities, 0 to 2; lower is better"),
+    "fwiou": ("Weighted IoU", "IoU weighted by how common a class is"),
+}
+"""Title and meaning of the scores, the most telling first."""
+
+ALIASES = {"expected_calibration_error": "ece", "frequency_weighted_iou": "fwiou"}
+"""Longer names of the same."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One headline figure."""
+
+    title: str
+    meaning: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix."""
+
+    count: int
+    share: float
+    """Of the pixels of its row, 0 to 1; NaN in an empty row."""
+    right: bool
+    """It lies on the diagonal."""
+
+    @property
+    def depth(self) -> float:
+        """Depth of its colour, 0 to 1; errors deepen with the square root, so that the small ones show."""
+        if math.isnan(self.share):
+            return 0.0
+        return self.share if self.right else math.sqrt(self.share)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One class of the reference."""
+
+    legend: LegendClass
+    total: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class with its scores; None where there is none."""
+
+    legend: LegendClass
+    iou: float | None
+    f1: float | None
+    precision: float | None
+    recall: float | None
+    support: float
+    """Pixels of the reference."""
+    curve: str
+    """Path of the IoU over the epochs, or nothing."""
+
+
+def headline(scores: Mapping[str, Any]) -> tuple[list[Figure], dict[str, Any]]:
+    """Return the headline figures, and what else was scored, by title."""
+    scores = {ALIASES.get(name, name): value for name, value in scores.items()}
+    known = [name for name in SCORES if name in scores]
+    figures = [Figure(*SCORES[name], scores[name]) for name in known[:HEADLINES]]
+    rest = [name for name in (*known[HEADLINES:], *scores) if name not in (*known[:HEADLINES], "classes")]
+    return figures, {SCORES[n][0] if n in SCORES else n: _rounded(scores[n]) for n in rest}
+
+
+def _rounded(value: Any) -> Any:
+    return round(float(value), 3) if isinstance(value, float) else value
+
+
+def confusion_table(confusion: NDArray[np.int64], legend: Legend) -> list[Row]:
+    """Return the rows of a confusion matrix of shape (C, C), empty when it holds no pixel."""
+    if confusion.sum() == 0:
+        return []
+    return [_row(c, i, confusion[i].tolist()) for i, c in enumerate(legend.classes)]
+
+
+def _row(legend: LegendClass, channel: int, counts: list[int]) -> Row:
+    total = sum(counts)
+    shares = [n / total if total else math.nan for n in counts]
+    return Row(
+        legend,
+        total,
+        tuple(Cell(n, s, channel == j) for j, (n, s) in enumerate(zip(counts, shares, strict=True))),
+    )
+
+
+def per_class(
+    scores: Mapping[str, Any],
+    legend: Legend,
+    confusion: NDArray[np.int64],
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+) -> list[ClassScores]:
+    """Return the scores of each class in the order of the legend, empty when none has any."""
+    found = scores.get("classes") or {}
+    if not found and not curves:
+        return []
+    rows = []
+    for c, total in zip(legend.classes, confusion.sum(axis=1).tolist(), strict=True):
+        values = {k: v for k, v in found.get(c.slug, {}).items() if is_number(v)}
+        iou, f1, precision, recall = (values.get(k) for k in ("iou", "f1", "precision", "recall"))
+        support = values.get("support", total)
+        rows.append(ClassScores(c, iou, f1, precision, recall, support, sparkline(curves.get(c.slug, ()))))
+    return rows
+
+
+def reliability(
+    before: Sequence[tuple[float, float, int]], after: Sequence[tuple[float, float, int]]
+) -> tuple[Chart, list[Series]] | None:
+    """Return the reliability diagram and its series, named with their calibration error."""
+    given = [("before", "as trained", before), ("after", "after temperature scaling", after)]
+    series = [
+        Series(f"{label}: error {calibration_error(bins):.3f}", style, tuple((c, a) for c, a, n in bins if n))
+        for style, label, bins in given
+        if any(n for _, _, n in bins)
+    ]
+    chart = reliability_chart(series, [(c, n) for c, _, n in (after or before)])
+    return (chart, series) if chart else None
+
+
+def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
+    """Return the expected calibration error of Guo et al. (2017) from mean confidence, accuracy and count."""
+    filled = [(abs(c - a), n) for c, a, n in bins if n]
+    return sum(gap * n for gap, n in filled) / sum(n for _, n in filled)

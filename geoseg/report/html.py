@@ -1,0 +1,85 @@
+"""From templates to one self-contained page: everything escaped, numbers in one hand."""
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from numbers import Integral, Real
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+MISSING = "–"
+"""What stands where there is no number."""
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of this room. Every value is escaped."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    # A misspelt name in a template is an error, never an empty place on the page.
+    environment = Environment(
+        loader=PackageLoader("geoseg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        score=score, percent=percent, grouped=grouped, short=short, fact=fact, words=words
+    )
+    environment.tests["nested"] = lambda value: isinstance(value, Mapping)
+    environment.tests["many"] = lambda value: isinstance(value, list | tuple)
+    return environment
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a finite number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
+
+
+def score(value: Any) -> str:
+    """Return a score with three decimals, a dash for none or NaN."""
+    return f"{float(value):.3f}" if is_number(value) else MISSING
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """Return a share between 0 and 1 in per cent, without the sign."""
+    return f"{100 * float(value):.{digits}f}" if is_number(value) else MISSING
+
+
+def grouped(value: Any) -> str:
+    """Return a count in groups of three digits."""
+    return f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if is_number(value) else MISSING
+
+
+def short(value: Any) -> str:
+    """Return a count in at most four characters (`812`, `4.1k`, `23M`)."""
+    if not is_number(value):
+        return MISSING
+    number = float(value)
+    for letter in ("", "k", "M", "G"):
+        if round(number, 1) < 10 and letter:
+            return f"{number:.1f}{letter}"
+        if round(number) < 1000:
+            return f"{number:.0f}{letter}"
+        number /= 1000
+    return f"{number:.0f}T"
+
+
+def fact(value: Any) -> str:
+    """Return any plain value as a person would write it."""
+    if value is None or value == "":
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f"{float(value):.6g}" if math.isfinite(float(value)) else MISSING
+    return str(value)
+
+
+def words(key: Any) -> str:
+    """Return a key as words (`learning_rate` gives `learning rate`)."""
+    return str(key).replace("_", " ")

@@ -1,0 +1,205 @@
+"""The page of a training: one file that opens anywhere and needs nothing else."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.files import write_atomic
+from geoseg.core.legend import Legend
+from geoseg.report.blocks import confusion_table, headline, per_class, reliability
+from geoseg.report.charts import Chart, Series, line_chart
+from geoseg.report.html import render
+from geoseg.report.pictures import Panel, panels
+
+Bins = tuple[tuple[float, float, int], ...]
+"""Mean confidence, accuracy and number of pixels of each bin."""
+
+_TITLES = {
+    "loss": "Loss", "miou": "Mean IoU", "lr": "Learning rate", "learning_rate": "Learning rate",
+    "learning rate": "Learning rate",
+}  # fmt: skip
+_PART_TITLES = {"train": "training", "val": "validation"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity over the epochs."""
+
+    name: str
+    """`loss`, `miou`, `lr`, `iou/<slug>` of a class, or any other; equal names share a chart."""
+    steps: tuple[float, ...]
+    """Epochs."""
+    values: tuple[float, ...]
+    """One value for each epoch; NaN leaves a gap."""
+    part: Literal["train", "val"]
+    """Chips it was measured on."""
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.values):
+            raise ValueError(f"curve {self.name!r} has {len(self.steps)} steps and {len(self.values)} values")
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """Step and value."""
+        return tuple((float(x), float(y)) for x, y in zip(self.steps, self.values, strict=True))
+
+
+@dataclass(frozen=True)
+class ChipPicture:
+    """A chip to look at."""
+
+    title: str
+    rgb: NDArray[np.uint8]
+    """Shape (rows, cols, 3)."""
+    label: NDArray[np.uint8]
+    """Channel numbers, shape (rows, cols), 255 where ignored."""
+    prediction: NDArray[np.uint8]
+    """Channel numbers, shape (rows, cols)."""
+    score: float
+    """Share of the labelled pixels on which label and prediction agree."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What the page tells. What is empty is left out, so that an evaluation without curves is one, too."""
+
+    title: str
+    subtitle: str
+    legend: Legend
+    """Classes in channel order."""
+    curves: tuple[Curve, ...]
+    confusion: NDArray[np.int64]
+    """Pixels, shape (C, C): rows are the reference, columns the prediction."""
+    measured_on: str
+    """What confusion and scores were measured on (`validation chips`)."""
+    scores: Mapping[str, Any]
+    """Scores by name; `classes` holds those of each class by slug."""
+    reliability: Bins = ()
+    """Before temperature scaling."""
+    reliability_scaled: Bins = ()
+    """After temperature scaling."""
+    best: tuple[ChipPicture, ...] = ()
+    worst: tuple[ChipPicture, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Model, data, split, loss, timings, versions: nested as deep as it likes."""
+    warnings: tuple[str, ...] = ()
+    best_epoch: float | None = None
+    """Epoch whose weights were kept; None takes the highest validation mIoU, else the lowest loss."""
+
+    def __post_init__(self) -> None:
+        if self.confusion.shape != (len(self.legend), len(self.legend)):
+            raise ValueError(
+                f"a confusion matrix of shape {self.confusion.shape} does not fit {len(self.legend)} classes"
+            )
+
+
+def write_training_page(path: Path, record: TrainingRecord) -> None:
+    """Write a record as one HTML file that loads nothing from elsewhere.
+
+    Parameters
+    ----------
+    path
+        File to write; it appears complete or not at all.
+    record
+        What to tell.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    write_atomic(path, training_page(record).encode("utf-8"))
+
+
+def training_page(record: TrainingRecord) -> str:
+    """Return the page as text."""
+    best = best_epoch(record)
+    figures, further = headline(record.scores)
+    return render(
+        "training.html.j2",
+        record=record,
+        pixels=int(record.confusion.sum()),
+        figures=figures,
+        further=further,
+        best=best,
+        charts=_charts(record.curves, best),
+        confusion=confusion_table(record.confusion, record.legend),
+        classes=per_class(record.scores, record.legend, record.confusion, _class_curves(record)),
+        reliability=reliability(record.reliability, record.reliability_scaled),
+        chips=_sheets(record),
+        numbers=_numbers(record.curves),
+    )
+
+
+def best_epoch(record: TrainingRecord) -> float | None:
+    """Return the epoch to mark: the one recorded, else that of the best validation mIoU or loss."""
+    if record.best_epoch is not None:
+        return record.best_epoch
+    for name, sign in (("miou", 1.0), ("loss", -1.0)):
+        points = [p for c in record.curves if (c.name, c.part) == (name, "val") for p in c.points]
+        seen = [p for p in points if math.isfinite(p[1])]
+        if seen:
+            return max(seen, key=lambda p: sign * p[1])[0]
+    return None
+
+
+def _charts(
+    curves: Sequence[Curve], best: float | None
+) -> list[tuple[str, bool, Chart | None, list[Series]]]:
+    """Return title, whether it is a small one, drawing and series of each chart: loss and mIoU come first."""
+    names = list(dict.fromkeys(c.name for c in curves if not c.name.startswith("iou/")))
+    names.sort(key=lambda n: list(_TITLES).index(n) if n in _TITLES else len(_TITLES))
+    charts = []
+    for name in names:
+        group = sorted((c for c in curves if c.name == name), key=lambda c: c.part)
+        small = name not in ("loss", "miou")
+        series = [Series(_PART_TITLES[c.part], c.part, c.points) for c in group]
+        title = _TITLES.get(name, name.replace("_", " "))
+        drawing = line_chart(
+            series,
+            x_label="epoch",
+            y_label="" if small else title,
+            size=(290.0, 200.0) if small else (430.0, 290.0),
+            share=name == "miou",
+            best=None if small else _mark(group, best),
+        )
+        charts.append((title, small, drawing, series))
+    return charts
+
+
+def _mark(group: Sequence[Curve], best: float | None) -> tuple[float, float, str] | None:
+    for curve in group:
+        for step, value in curve.points:
+            if curve.part == "val" and step == best and math.isfinite(value):
+                return step, value, f"epoch {step:g}: {value:.3f}"
+    return None
+
+
+def _class_curves(record: TrainingRecord) -> dict[str, tuple[tuple[float, float], ...]]:
+    return {
+        c.name.removeprefix("iou/"): c.points
+        for c in record.curves
+        if c.name.startswith("iou/") and c.part == "val"
+    }
+
+
+def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
+    """Return the curves as a table: column names, and for each epoch its values."""
+    columns = [dict(c.points) for c in curves]
+    steps = sorted({x for c in columns for x in c})
+    return [f"{c.name}, {_PART_TITLES[c.part]}" for c in curves], [
+        (x, [c.get(x) for c in columns]) for x in steps
+    ]
+
+
+def _sheets(record: TrainingRecord) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
+    return [
+        (title, [(c, panels(c.rgb, c.label, c.prediction, record.legend)) for c in chips])
+        for title, chips in (("Best chips", record.best), ("Worst chips", record.worst))
+        if chips
+    ]
