@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import geoseg
-from geoseg.core.errors import GeosegError, one_line
+from geoseg.core.errors import ConfigError, GeosegError, one_line
 
 if TYPE_CHECKING:
     from geoseg.pipeline import Progress
@@ -135,6 +135,103 @@ def init(
         for note in notes:
             _say(f"note: {note}")
         typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
+
+
+@app.command()
+def evaluate(
+    class_map: Annotated[
+        Path | None, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="What is true: a raster of codes, or polygons.")
+    ] = None,
+    attribute: Annotated[str | None, typer.Option(help="Column of the polygons with the class.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the polygons.")] = None,
+    legend: Annotated[
+        str | None, typer.Option(help="Legend, name or file: classes of the map, codes of the reference.")
+    ] = None,
+    ignore: Annotated[
+        str, typer.Option(metavar="CODES", help="Codes of the reference that do not count, like 0,70.")
+    ] = "",
+    confidence: Annotated[Path | None, typer.Option(help="confidence.tif of the run.")] = None,
+    probabilities: Annotated[Path | None, typer.Option(help="probabilities.tif of the run.")] = None,
+    boundary: Annotated[
+        float | None, typer.Option(metavar="PIXELS", help="Score outlines, with this tolerance.")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="A labelled sample of `geoseg sample`, instead of --map.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say how good a map is: against a reference, or from a labelled sample."""
+    with _errors(debug):
+        from geoseg import assessment
+        from geoseg.evaluation import text
+
+        if sample is not None and class_map is None and reference is None:
+            report, lay_out = assessment.evaluate_sample(sample), text.sample_report
+        elif sample is None and class_map is not None and reference is not None:
+            report, lay_out = (
+                assessment.evaluate_map(
+                    class_map,
+                    reference,
+                    attribute=attribute,
+                    layer=layer,
+                    legend=legend,
+                    ignore=_codes(ignore),
+                    confidence=confidence,
+                    probabilities=probabilities,
+                    boundary=boundary,
+                ),
+                text.map_report,
+            )
+        else:
+            raise ConfigError("say what to compare: --map FILE --reference FILE, or --sample FILE")
+        for warning in report["warnings"]:
+            _say(f"warning: {warning}")
+        if output is not None:
+            assessment.write_report(output, report)
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else lay_out(report))
+
+
+@app.command()
+def sample(
+    class_map: Annotated[Path, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")],
+    output: Annotated[Path, typer.Option(help="The GeoPackage to write.")],
+    size: Annotated[int, typer.Option(help="Points in all.")] = 500,
+    allocation: Annotated[
+        str, typer.Option(help="Points of each class: proportional, equal, or neyman-like.")
+    ] = "proportional",
+    minimum: Annotated[int, typer.Option(help="Points of each class at least.")] = 50,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same points.")] = 0,
+    legend: Annotated[str | None, typer.Option(help="Legend of the map, name or file.")] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="confidence.tif of the run, for neyman-like.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Draw a stratified random sample of a class map, to be labelled in QGIS."""
+    with _errors(debug):
+        from geoseg import assessment
+        from geoseg.evaluation import text
+
+        report = assessment.draw_sample(
+            class_map, output, size=size, allocation=allocation, minimum=minimum, seed=seed, legend=legend,
+            confidence=confidence,
+        )  # fmt: skip
+        typer.echo(json.dumps(report, indent=2, ensure_ascii=False) if as_json else text.drawn_report(report))
+
+
+def _codes(listed: str) -> list[int]:
+    try:
+        return [int(code) for code in listed.split(",") if code.strip()]
+    except ValueError:
+        raise ConfigError(
+            f"--ignore {listed}: whole numbers parted by commas are needed, like 0,70"
+        ) from None
 
 
 @app.command()

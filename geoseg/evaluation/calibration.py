@@ -54,7 +54,8 @@ class Calibration:
         p = np.asarray(confidence, dtype=np.float64).ravel()
         bins = len(self._pixels)
         # Rounded up: a bin holds its upper end, as in the paper.
-        place = np.clip(np.ceil(p * bins).astype(np.intp) - 1, 0, bins - 1)
+        # and to the fifth digit before, as 0.8 in 32 bits is a little more.
+        place = np.clip(np.ceil(np.round(p * bins, 5)).astype(np.intp) - 1, 0, bins - 1)
         self._pixels += np.bincount(place, minlength=bins)
         self._right += np.bincount(place[np.asarray(right).ravel()], minlength=bins)
         self._confidence += np.bincount(place, weights=p, minlength=bins)

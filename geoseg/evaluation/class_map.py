@@ -1,0 +1,137 @@
+"""A finished class map: its classes, read as channel numbers."""
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import BundleError, ConfigError, SceneError
+from geoseg.core.geometry import Window
+from geoseg.core.legend import IGNORE, NODATA, Legend, LegendClass
+from geoseg.models.bundle import CARD
+from geoseg.models.card import read_card
+from geoseg.raster import sources
+from geoseg.raster.sources import SourceFile
+
+_MOST = 8
+"""Values that a message lists."""
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A raster of class ids and the classes it may hold."""
+
+    source: SourceFile
+    legend: Legend
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.source.geobox.shape.y, self.source.geobox.shape.x
+
+    @cached_property
+    def _channel(self) -> NDArray[np.int16]:
+        """Channel of each pixel value; 255 for nodata, -1 for what is no class."""
+        table = np.full(256, -1, dtype=np.int16)
+        table[NODATA] = IGNORE
+        nodata = self.source.nodata[0]
+        table[self.legend.ids] = np.arange(len(self.legend))
+        if nodata is not None and 0 <= nodata <= 255:
+            table[int(nodata)] = IGNORE
+        return table
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Read a window, which may lie beyond the map, as channel numbers; 255 where there is no class.
+
+        Raises
+        ------
+        SceneError
+            When the file cannot be read or holds values that its legend does not name.
+        """
+        found = np.full(window.shape, IGNORE, dtype=np.uint8)
+        inside = window.clip(self.shape)
+        if not inside:
+            return found
+        planes, valid = sources.read(self.source, (1,), inside, mask=self.source.masked)
+        values = planes[0] if valid is None else np.where(valid, planes[0], NODATA)
+        channels = np.where((values >= 0) & (values <= 255), self._channel[values & 255], -1)
+        strange = np.unique(values[channels < 0])
+        if strange.size:
+            listed = ", ".join(map(str, strange[:_MOST].tolist())) + (", ..." if strange.size > _MOST else "")
+            ids = ", ".join(f"{c.id} {c.slug}" for c in self.legend.by_id().values())
+            raise SceneError(
+                f"{self.source.path}: holds {listed}, no class of its legend ({ids}); is it a class map? "
+                "Give its classes with --legend"
+            )
+        found[inside.relative_to(window)] = channels
+        return found
+
+
+def open_class_map(path: Path, legend: Legend | None = None) -> ClassMap:
+    """Open a class map, with the given legend or its own.
+
+    Its own is that of the bundle named in `run.json` beside it, else the names and colours in its `.aux.xml`.
+
+    Raises
+    ------
+    SceneError
+        When the file is missing or is no class map.
+    ConfigError
+        When nothing says what its classes are.
+    """
+    source = sources.inspect(str(path))
+    bands = len(source.names) - (1 if source.masked and len(source.names) == 2 else 0)
+    if bands != 1 or np.dtype(source.dtype).kind not in "iu":
+        raise SceneError(
+            f"{path}: is no class map: it holds {bands} band{'s' * (bands != 1)} of {source.dtype}, not one "
+            "of class ids; a run writes it as classes.tif"
+        )
+    own = legend or _of_run(path) or _of_names(path.with_name(f"{path.name}.aux.xml"))
+    if own is None:
+        raise ConfigError(f"{path}: nothing beside it says what its classes are; give --legend NAME or FILE")
+    return ClassMap(source, own)
+
+
+def _of_run(path: Path) -> Legend | None:
+    """Return the legend of the bundle that made a map, where the run tells it and it is still there."""
+    try:
+        manifest = json.loads(path.with_name("run.json").read_bytes())
+        if path.name in manifest["outputs"]:
+            return read_card(Path(manifest["pipeline"]["model"]) / CARD).legend
+    except (OSError, ValueError, KeyError, TypeError, BundleError):
+        pass
+    return None
+
+
+def _of_names(path: Path) -> Legend | None:
+    """Return the legend in GDAL's auxiliary file: its attribute table, else its category names."""
+    try:
+        # Expat resolves no external entities and stops at entity bombs.
+        root = ET.parse(path).getroot()  # noqa: S314
+    except (OSError, ET.ParseError):
+        return None
+    rows = [[f.text or "" for f in row.findall("F")] for row in root.iterfind(".//Row")]
+    fields = [f.text for f in root.iterfind(".//FieldDefn/Name")]
+    classes = []
+    if {"Value", "Class", "Red", "Green", "Blue"} <= set(fields):
+        for row in rows:
+            cell = dict(zip(fields, row, strict=False))
+            rgb = [int(cell[c] or 0) for c in ("Red", "Green", "Blue")]
+            classes.append((int(cell["Value"] or NODATA), cell["Class"], "#{:02x}{:02x}{:02x}".format(*rgb)))
+    else:
+        names = [c.text or "" for c in root.iterfind(".//CategoryNames/Category")]
+        classes = [(i, name, "#808080") for i, name in enumerate(names)]
+    try:
+        named = [LegendClass(i, _slug(n), n, c) for i, n, c in classes if n and i < NODATA]
+        return Legend(tuple(named))
+    except ValueError:
+        return None
+
+
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")

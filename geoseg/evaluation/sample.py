@@ -1,0 +1,239 @@
+"""Stratified random samples of a class map: drawn, written for labelling, and read back.
+
+The design is that of Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land
+change, Remote Sensing of Environment 148, 42-57: strata are the classes of the map.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+
+from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
+from geoseg.core.geometry import Window
+from geoseg.core.legend import IGNORE
+from geoseg.evaluation.area import allocate
+from geoseg.evaluation.assess import Beliefs
+from geoseg.evaluation.class_map import ClassMap
+from geoseg.evaluation.form import add_form
+from geoseg.raster.area import pixel_area_m2
+
+POINTS, STRATA = "sample", "strata"
+ALLOCATIONS = ("proportional", "equal", "neyman-like")
+_PIXELS = 1 << 22
+"""Pixels that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Mapped pixels and area of each class, shape (C,) each."""
+
+    pixels: NDArray[np.int64]
+    area_m2: NDArray[np.float64] | None
+    """Geodesic where the CRS is geographic; None without a CRS."""
+    confidence: NDArray[np.float64] | None
+    """Mean confidence, when it was asked for."""
+
+
+def count_strata(class_map: ClassMap, confidence: Beliefs | None = None, rows: int | None = None) -> Strata:
+    """Count the pixels of each class; parameters as `draw`."""
+    classes = len(class_map.legend)
+    pixels, area, trust = np.zeros(classes, dtype=np.int64), np.zeros(classes), np.zeros(classes)
+    of_row = pixel_area_m2(class_map.source.geobox)
+    for window in _strips(class_map.shape, rows):
+        channels = class_map.read(window)
+        for row, line in enumerate(channels, start=window.rows.start):
+            here = np.bincount(line, minlength=256)[:classes]
+            pixels += here
+            area += here * (1.0 if of_row is None else of_row[row])
+        if confidence is not None:
+            known = channels != IGNORE
+            values = confidence.read(window)[0][known].astype(np.float64)
+            trust += np.bincount(channels[known], weights=values, minlength=classes)
+    if not pixels.any():
+        raise SceneError(f"{class_map.source.path}: every pixel is nodata; there is nothing to sample")
+    mean = None if confidence is None else trust / np.maximum(pixels, 1)
+    return Strata(pixels, None if of_row is None else area, mean)
+
+
+def points_per_class(strata: Strata, size: int, allocation: str, minimum: int) -> NDArray[np.int64]:
+    """Share points out among the classes, shape (C,).
+
+    `proportional` to the mapped area; `equal`; or `neyman-like`: in proportion to W * sqrt(U * (1 - U)) as in
+    their eq. 13, with the map's mean confidence as the conjectured user's accuracy U.
+
+    Raises
+    ------
+    ConfigError
+        When `size` does not suffice for the minimum, or `neyman-like` has no confidence.
+    """
+    weights = strata.pixels / strata.pixels.sum()
+    if allocation == "equal":
+        weights = np.ones(len(weights))
+    elif allocation == "neyman-like":
+        if strata.confidence is None:
+            raise ConfigError("--allocation neyman-like needs the map's confidence; give --confidence FILE")
+        # Bounded: a map that is sure of itself would get no points at all.
+        trust = strata.confidence.clip(0.05, 0.95)
+        weights = weights * np.sqrt(trust * (1 - trust))
+    try:
+        return allocate(weights, strata.pixels, size, minimum)
+    except ValueError as error:
+        raise ConfigError(f"{error}; ask for more with --size or for fewer with --minimum") from None
+
+
+def draw(
+    class_map: ClassMap,
+    pixels: NDArray[np.int64],
+    points: NDArray[np.int64],
+    seed: int,
+    rows: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Draw pixels of each class at random, none twice.
+
+    Parameters
+    ----------
+    class_map
+        The map.
+    pixels, points
+        Pixels of each class, and how many of them to draw, shape (C,).
+    seed
+        The same seed draws the same pixels.
+    rows
+        Rows that are read together; changes nothing but memory.
+
+    Returns
+    -------
+    rows, cols, channels
+        Of each drawn pixel in the order of the map's rows, shape (points,).
+    """
+    ranks = [
+        np.sort(np.random.default_rng([seed, c]).choice(int(n), int(k), replace=False))
+        for c, (n, k) in enumerate(zip(pixels, points, strict=True))
+    ]
+    seen, found = np.zeros(len(pixels), dtype=np.int64), []
+    for window in _strips(class_map.shape, rows):
+        channels = class_map.read(window).ravel()
+        for c, wanted in enumerate(ranks):
+            place = np.flatnonzero(channels == c)
+            mine = wanted[np.searchsorted(wanted, seen[c]) : np.searchsorted(wanted, seen[c] + len(place))]
+            where = place[mine - seen[c]] + window.rows.start * window.shape[1]
+            found.append(np.stack([where, np.full(len(where), c)]))
+            seen[c] += len(place)
+    where, drawn = np.concatenate(found, axis=1)[:, np.argsort(np.concatenate(found, axis=1)[0])]
+    return where // class_map.shape[1], where % class_map.shape[1], drawn
+
+
+def write_sample(
+    path: Path,
+    class_map: ClassMap,
+    strata: Strata,
+    drawn: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    about: dict[str, Any],
+) -> None:
+    """Write the points, the strata and a form with the classes to choose from; complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    geobox, classes = class_map.source.geobox, class_map.legend.classes
+    row, col, channel = drawn
+    x, y = geobox.transform * (col + 0.5, row + 0.5)
+    points = gpd.GeoDataFrame(
+        {
+            "map_class": np.array([classes[c].id for c in channel], dtype=np.int32),
+            "map_class_name": [classes[c].title for c in channel],
+            "reference_class": pd.array([None] * len(channel), dtype="Int32"),
+        },
+        geometry=gpd.points_from_xy(x, y),
+        crs=None if geobox.crs is None else geobox.crs.to_wkt(),
+    )
+    table = pd.DataFrame({
+        "class_id": [c.id for c in classes],
+        "slug": [c.slug for c in classes],
+        "title": [c.title for c in classes],
+        "color": [c.color for c in classes],
+        "pixels": strata.pixels,
+        "area_m2": [math.nan] * len(classes) if strata.area_m2 is None else strata.area_m2,
+        "points": np.bincount(channel, minlength=len(classes)),
+        **{k: [v] * len(classes) for k, v in about.items()},
+    })  # fmt: skip
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.gpkg")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            pyogrio.write_dataframe(
+                points, temporary, layer=POINTS, driver="GPKG", geometry_type="Point",
+                layer_options={"GEOMETRY_NAME": "geom", "FID": "id"},
+            )  # fmt: skip
+            pyogrio.write_dataframe(table, temporary, layer=STRATA, driver="GPKG")
+        add_form(temporary, POINTS, "reference_class", {c.title: c.id for c in classes})
+        temporary.replace(path)
+    except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
+        raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample as it was read back."""
+
+    strata: pd.DataFrame
+    """One row for each class: class_id, slug, title, pixels, area_m2 (NaN without CRS)."""
+    counts: NDArray[np.int64]
+    """Labelled points, shape (C, C): rows are classes of the map, columns of the reference."""
+    unlabelled: int
+    """Points without a reference class."""
+
+
+def read_sample(path: Path) -> Sample:
+    """Read a sample that was labelled.
+
+    Raises
+    ------
+    SceneError
+        When the file is no sample, or a label is no class.
+    """
+    try:
+        points = pyogrio.read_dataframe(path, layer=POINTS, read_geometry=False)
+        strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
+        ids = {int(i): n for n, i in enumerate(strata["class_id"])}
+        mapped, labels = points["map_class"], pd.to_numeric(points["reference_class"], errors="coerce")
+        written = points["reference_class"].notna()
+        strata = strata[["class_id", "slug", "title", "pixels", "area_m2"]]
+    except (DataLayerError, DataSourceError, FeatureError, KeyError, ValueError) as error:
+        raise SceneError(
+            f"{path}: is no sample with the tables {POINTS} and {STRATA}, as geoseg sample writes it: "
+            f"{one_line(error)}"
+        ) from error
+    strange = sorted({str(v) for v in points["reference_class"][written & ~labels.isin(list(ids))]})
+    if strange:
+        known = ", ".join(f"{i} {s}" for i, s in zip(strata["class_id"], strata["slug"], strict=True))
+        raise SceneError(
+            f"{path}: reference_class {', '.join(strange[:8])} is no class; the classes are {known}"
+        )
+    known = labels.notna()
+    counts = np.zeros((len(ids), len(ids)), dtype=np.int64)
+    np.add.at(counts, (mapped[known].map(ids).to_numpy(), labels[known].astype(int).map(ids).to_numpy()), 1)
+    return Sample(strata, counts, int((~known).sum()))
+
+
+def _strips(shape: tuple[int, int], rows: int | None) -> Iterator[Window]:
+    """Cut a map into full rows: the order of pixels must not depend on how it is read."""
+    step = rows or max(16, _PIXELS // shape[1])
+    for row in range(0, shape[0], step):
+        yield Window.of(row, 0, step, shape[1]).clip(shape)

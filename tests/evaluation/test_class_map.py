@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+
+from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.geometry import Window
+from geoseg.evaluation.class_map import open_class_map
+from tests.conftest import write_raster
+from tests.evaluation.conftest import LEGEND, SHAPE
+
+
+def test_a_map_is_read_as_channels_of_its_legend(class_map, mapped):
+    opened = open_class_map(class_map, LEGEND)
+    found = opened.read(Window.of(-2, 0, SHAPE[0] + 2, SHAPE[1]))
+    assert (found[:2] == 255).all()
+    expected = np.select([mapped == 4, mapped == 1, mapped == 2], [0, 1, 2], 255)
+    np.testing.assert_array_equal(found[2:], expected)
+
+
+def test_names_and_colours_beside_the_map_are_its_legend(class_map):
+    legend = open_class_map(class_map).legend
+    assert [(c.id, c.slug, c.title, c.color) for c in legend.classes] == [
+        (1, "tree-cover", "Tree cover", "#1b7837"),
+        (2, "cropland", "Cropland", "#f2cf63"),
+        (4, "open-water", "Open water", "#2b7bba"),
+    ]
+
+
+def test_category_names_alone_will_do(class_map):
+    aux = class_map.with_name("classes.tif.aux.xml")
+    text = aux.read_text()
+    start, stop = text.index("<GDALRasterAttributeTable"), text.index("</PAMRasterBand>")
+    aux.write_text(text[:start] + text[stop:])
+    assert [c.id for c in open_class_map(class_map).legend.classes] == [1, 2, 4]
+
+
+def test_the_bundle_of_the_run_knows_the_slugs(class_map, bundle, tmp_path):
+    manifest = {"outputs": {"classes.tif": {}}, "pipeline": {"model": str(bundle.folder)}}
+    (tmp_path / "run.json").write_text(json.dumps(manifest))
+    assert open_class_map(class_map).legend == bundle.card.legend
+
+
+@pytest.mark.parametrize("damaged", ["", "<PAMDataset>", "<a/>"])
+def test_a_map_without_names_asks_for_a_legend(class_map, damaged):
+    class_map.with_name("classes.tif.aux.xml").write_text(damaged)
+    with pytest.raises(ConfigError, match=r"classes\.tif: nothing beside it says.*--legend"):
+        open_class_map(class_map)
+
+
+def test_what_is_no_class_map_is_told(tmp_path):
+    confidence = write_raster(tmp_path / "confidence.tif", np.zeros((4, 4), np.float32))
+    with pytest.raises(SceneError, match="is no class map: it holds 1 band of float32"):
+        open_class_map(confidence, LEGEND)
+    picture = write_raster(tmp_path / "rgb.tif", np.zeros((3, 4, 4), np.uint8))
+    with pytest.raises(SceneError, match="holds 3 bands of uint8"):
+        open_class_map(picture, LEGEND)
+    values = np.array([[1, 4, 7, 300, -5]], dtype=np.int16)
+    with pytest.raises(
+        SceneError, match=r"holds -5, 7, 300, no class of its legend \(1 tree, 2 crop, 4 water\)"
+    ):
+        open_class_map(write_raster(tmp_path / "x.tif", values), LEGEND).read(Window.of(0, 0, 1, 5))
