@@ -142,6 +142,8 @@ def test_figures_are_those_of_the_record(page):
     assert "75.3 % agree" in page.text
     assert "Weights of epoch 2." in page.text
     assert "only 3 <chips> & more" in page.text
+    assert "90.0 900 5.0 50 5.0 50" in page.text
+    assert "25.0 25 75.0 75" in page.text
     assert "error 0.100" in page.text
     assert "error 0.000" in page.text
     for words in ("a&b", "no", "0.0003", "deep", "1, 2"):
