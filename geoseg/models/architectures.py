@@ -73,7 +73,7 @@ def divisor(network: nn.Module | dict[str, Any]) -> int:
     BundleError
         When no size was found that the network returns unchanged.
     """
-    empty = _without_content(network)
+    empty = without_content(network)
     stride: int = empty.encoder.output_stride
     # Two multiples without a common factor, so that the true divisor divides both only if it divides the
     # step; large ones, because small tiles fail where several poolings follow the encoder.
@@ -101,17 +101,41 @@ def is_global(network: nn.Module | dict[str, Any]) -> bool:
     network
         A network, or the configuration of one.
     """
-    empty = _without_content(network)
-    step = divisor(empty)
-    if step == _fixed_side(empty):
+    empty = without_content(network)
+    small_tile, large_tile = empty_tile(empty, 8), empty_tile(empty, 16)
+    if small_tile.shape == large_tile.shape:
         return True
-    small, large = (_trace(empty, side) for side in (8 * step, 16 * step))
+    small, large = (_trace(empty, tile) for tile in (small_tile, large_tile))
     if [s.name for s in small] != [s.name for s in large]:
         return True  # steps that come and go with the size cannot be compared
     return any(
         b.reach > a.reach or (b.read > a.read and b.written == a.written)
         for a, b in zip(small, large, strict=True)
     )
+
+
+def without_content(network: nn.Module | dict[str, Any]) -> Any:
+    """Return a copy of a network that computes shapes only: on the meta device, in evaluation mode."""
+    if isinstance(network, dict):
+        return build(network).to("meta").eval()
+    if next(network.parameters()).is_meta:
+        return network
+    # What stands in the memo is not copied: the weights are never held twice.
+    memo: dict[int, Any] = {id(b): b.to("meta") for b in network.buffers()}
+    memo |= {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
+    return copy.deepcopy(network, memo).eval()
+
+
+def empty_tile(empty: nn.Module, factor: int) -> torch.Tensor:
+    """Return a square tile for a network without content: so many divisors wide, or its only size."""
+    step = divisor(empty)
+    side = step if step == _fixed_side(empty) else factor * step
+    return torch.empty(1, input_bands(empty), side, side, device="meta")
+
+
+def input_bands(network: nn.Module) -> int:
+    """Return the number of bands that a network takes: the inputs of its first convolution."""
+    return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
 @dataclass(frozen=True)
@@ -151,18 +175,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def _without_content(network: nn.Module | dict[str, Any]) -> Any:
-    """Return the network, or a copy of it, on the meta device and in evaluation mode."""
-    if isinstance(network, dict):
-        return build(network).to("meta").eval()
-    if next(network.parameters()).is_meta:
-        return network
-    # What stands in the memo is not copied: the weights are never held twice.
-    memo: dict[int, Any] = {id(b): b.to("meta") for b in network.buffers()}
-    memo |= {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
-    return copy.deepcopy(network, memo).eval()
-
-
 def _returns(empty: nn.Module, rows: int, cols: int) -> bool:
     """Return whether a tile of this size comes back as logits of the same size."""
     try:
@@ -173,11 +185,11 @@ def _returns(empty: nn.Module, rows: int, cols: int) -> bool:
     return tuple(logits.shape[-2:]) == (rows, cols)
 
 
-def _trace(empty: nn.Module, side: int) -> list[_Step]:
+def _trace(empty: nn.Module, tile: torch.Tensor) -> list[_Step]:
     recorder = _Recorder()
     # Not inference_mode: there group norm and attention arrive as one step each, their insides unseen.
     with torch.no_grad(), recorder:
-        empty(torch.empty(1, input_bands(empty), side, side, device="meta"))
+        empty(tile)
     return recorder.steps
 
 
@@ -186,8 +198,3 @@ def _fixed_side(network: nn.Module) -> int | None:
     sizes: list[Any] = [getattr(m, "img_size", None) for m in network.modules()]
     rows, cols = next((s for s in sizes if isinstance(s, tuple)), (None, 0))
     return rows if rows == cols else None
-
-
-def input_bands(network: nn.Module) -> int:
-    """Return the number of bands that a network takes: the inputs of its first convolution."""
-    return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))

@@ -1,0 +1,74 @@
+"""The first layer of a network, made to fit other bands."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.core.bands import common_name
+from geoseg.core.errors import ConfigError
+
+Stem = Literal["repeat", "bands"]
+
+
+def adapt_stem(
+    weight: Tensor, source_bands: Sequence[str], target_bands: Sequence[str], mode: Stem
+) -> Tensor:
+    """Return the kernels of a first convolution for other bands.
+
+    The kernels are scaled by old over new number of bands, so that activations keep their size.
+
+    Parameters
+    ----------
+    weight
+        Shape (O, I, kh, kw).
+    source_bands
+        Common names of its I inputs; not looked at by `repeat`.
+    target_bands
+        Common names of the N inputs wanted.
+    mode
+        `repeat`: every band gets the mean kernel. `bands`: a band gets the kernel of the band of its name,
+        and the mean kernel where there is none.
+
+    Returns
+    -------
+    weight
+        Shape (O, N, kh, kw).
+    """
+    mean = weight.mean(dim=1)
+    kernels = [mean] * len(target_bands)
+    if mode == "bands":
+        place = {name: i for i, name in enumerate(source_bands)}
+        kernels = [weight[:, place[b]] if b in place else mean for b in target_bands]
+    return torch.stack(kernels, dim=1) * (weight.shape[1] / len(target_bands))
+
+
+def fit_stem(
+    weight: Tensor, source_bands: Sequence[str], target_bands: Sequence[str], mode: Stem, source: str
+) -> tuple[Tensor, str]:
+    """Return the first layer's kernels for the target's bands, and what was done in words."""
+    old, new = [common_name(b) for b in source_bands], [common_name(b) for b in target_bands]
+    if old == new:
+        return weight, "first layer as it was: the same bands"
+    if not old and weight.shape[1] == len(new):
+        return weight, "first layer as it was: as many bands, taken in their order"
+    if len(old) != weight.shape[1] and mode == "bands":
+        raise ConfigError(
+            f"{source}: does not tell its {weight.shape[1]} bands, so they cannot be mapped by name; use "
+            "stem: repeat"
+        )
+    fitted = adapt_stem(weight, old, new, mode)
+    if mode == "repeat":
+        return fitted, f"mean kernel of {weight.shape[1]} bands repeated for {len(new)}"
+    mapped = [b for b in new if b in old]
+    return (
+        fitted,
+        f"kernels of {', '.join(mapped) or 'no band'} by name, the mean for {len(new) - len(mapped)}",
+    )
+
+
+def stem_key_of(encoder: nn.Module, bands: int) -> str:
+    """Return the name of the first convolution's weight within an encoder."""
+    layers = encoder.named_modules()
+    return next((f"{n}.weight" for n, m in layers if isinstance(m, nn.Conv2d) and m.in_channels == bands), "")
