@@ -15,8 +15,8 @@ def test_the_worked_example_of_the_paper_comes_out():
     assert found.users.round(2).tolist() == [0.88, 0.73, 0.93, 0.96]
     assert (Z95 * found.users_se).round(2).tolist() == [0.07, 0.10, 0.04, 0.02]
     assert found.producers.round(2).tolist() == [0.75, 0.85, 0.93, 0.96]
-    # Quoted from the paper are 0.21, 0.23, 0.03 and 0.01; from these counts its eq. 7 gives 0.25 where it says
-    # 0.23, and 0.02 for 0.01; the bootstrap below gives 0.24 and 0.02.
+    # Quoted from the paper are 0.21, 0.23, 0.03 and 0.01. Its eq. 7 gives 0.25, not 0.23, and 0.02, not 0.01,
+    # from these counts; the bootstrap below gives 0.24 and 0.02.
     assert (Z95 * found.producers_se).round(2).tolist() == [0.21, 0.25, 0.03, 0.02]
     # Deforestation: 235,086 pixels, that is 21,158 ha, with a confidence interval of 6158 ha.
     assert round(float(found.share[0] * PIXELS.sum())) == 235_086
