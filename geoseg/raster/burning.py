@@ -1,6 +1,7 @@
 """Polygons as label codes: the features of a window are read, reprojected and burned into its pixels."""
 
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from geoseg.core.geometry import Window
 from geoseg.core.legend import UNLABELLED
 
 VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet"})
+
+# rasterio silences a warning around its burning by swapping the filters of the whole process: two threads at once
+# let it through, and may leave every warning silenced.
+_one_at_a_time = threading.Lock()
 
 _COLUMNS = ("class_id", "class_name")
 _POLYGON, _MULTIPOLYGON = 3, 6
@@ -83,10 +88,11 @@ class Polygons:
             )
 
         shapes = shapely.transform(placed.values, in_pixels)
-        burned = rasterize(
-            zip(shapes, codes, strict=True), out_shape=window.shape, fill=UNLABELLED, dtype="int32",
-            transform=Affine(1, 0, 0, 0, -1, 0),
-        )  # fmt: skip
+        with _one_at_a_time:
+            burned = rasterize(
+                zip(shapes, codes, strict=True), out_shape=window.shape, fill=UNLABELLED, dtype="int32",
+                transform=Affine(1, 0, 0, 0, -1, 0),
+            )  # fmt: skip
         return np.asarray(burned, dtype=np.int32)
 
     def _codes(self, values: list[Any]) -> list[int]:
