@@ -1,10 +1,12 @@
-"""Names in `data_catalog.yaml`, paths and URIs to scenes."""
+"""Names in `data_catalog.yaml`, paths and URIs to scenes and labelled data."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from geoseg.config.catalog import CatalogDocument
+from geoseg.config.dataset import DatasetEntry
 from geoseg.config.loader import load
-from geoseg.config.scene import CatalogDocument, SceneEntry
+from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, SceneError, did_you_mean
 from geoseg.raster.opening import open_scene
 from geoseg.raster.scene import Scene
@@ -21,7 +23,30 @@ def read_catalog(path: Path = CATALOG) -> dict[str, SceneEntry]:
     ConfigError
         When the file does not follow the catalog's model.
     """
-    return dict(load(path, CatalogDocument).scenes) if path.exists() else {}
+    return dict(_load(path).scenes)
+
+
+def _load(path: Path) -> CatalogDocument:
+    return load(path, CatalogDocument) if path.exists() else CatalogDocument()
+
+
+def find_dataset(dataset: str | DatasetEntry, path: Path = CATALOG) -> tuple[DatasetEntry, Path]:
+    """Return the labelled data that a training asks for, and the folder for their relative paths.
+
+    Raises
+    ------
+    ConfigError
+        When the name is not in the catalog.
+    """
+    if not isinstance(dataset, str):
+        return dataset, Path()
+    known = _load(path).datasets
+    if dataset not in known:
+        raise ConfigError(
+            f"dataset {dataset!r} is not under datasets: in {path}{did_you_mean(dataset, known)}; "
+            f"known: {', '.join(known) or 'none'}"
+        )
+    return known[dataset], path.parent
 
 
 def find_entry(scene: str, path: Path = CATALOG) -> tuple[SceneEntry, Path]:

@@ -102,9 +102,3 @@ class SceneEntry(Document):
             if band.uri is None and self.uri is None:
                 raise ValueError(f"band {name} has no uri and neither has the scene")
         return self
-
-
-class CatalogDocument(Document):
-    """`data_catalog.yaml`."""
-
-    scenes: dict[str, SceneEntry] = Field(default_factory=dict)

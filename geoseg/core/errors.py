@@ -32,6 +32,10 @@ class PlanError(GeosegError):
     """A run that cannot work as asked: wrong bands, scale or GSD, or too little memory."""
 
 
+class TrainingError(GeosegError):
+    """A training that cannot go on."""
+
+
 class OutputError(GeosegError):
     """A run folder that cannot be used or written."""
 

@@ -1,9 +1,7 @@
 """The run folder: who may write into it, how a run resumes, and how results appear."""
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +10,11 @@ from typing import Any
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.folder import difference, lock, read_json
 
 MANIFEST = "run.json"
 STAGING = "staging"
 _PLAN = "plan.json"
-_LOCK = ".geoseg.lock"
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def open_run_folder(
     """
     with saying_why(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
+    with lock(folder):
         resumed = _decide(folder, identity, outputs, overwrite=overwrite)
         with saying_why(folder / STAGING):
             (folder / STAGING).mkdir(exist_ok=True)
@@ -84,7 +82,7 @@ def open_run_folder(
 
 
 def _decide(folder: Path, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
-    staged, finished = _read(folder / STAGING / _PLAN), _read(folder / MANIFEST)
+    staged, finished = read_json(folder / STAGING / _PLAN), read_json(folder / MANIFEST)
     if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
         return True
     strangers = [name for name in (*outputs, MANIFEST) if (folder / name).exists()]
@@ -96,7 +94,7 @@ def _decide(folder: Path, identity: dict[str, Any], outputs: list[str], *, overw
         )
     if staged is not None and staged != identity and finished is None and not overwrite:
         raise OutputError(
-            f"{folder}: holds an unfinished run of another plan ({_difference(staged, identity)}); finish "
+            f"{folder}: holds an unfinished run of another plan ({difference(staged, identity)}); finish "
             "that one, choose another folder with --output, or discard it with --overwrite"
         )
     if finished is not None and not overwrite:
@@ -113,61 +111,6 @@ def _decide(folder: Path, identity: dict[str, Any], outputs: list[str], *, overw
     return False
 
 
-def _difference(old: Any, new: Any, path: str = "") -> str:
-    """Name the first value in which two plans differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in old.keys() | new.keys():
-            if old.get(key) != new.get(key):
-                return _difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    short = [str(v) if len(str(v)) <= 60 else f"{str(v)[:57]}..." for v in (old, new)]
-    return f"its {path or 'plan'} is {short[0]}, now {short[1]}"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def _outputs(manifest: Path) -> list[str]:
     """Return the names of the files that a finished run wrote."""
-    return [Path(o).name for o in (_read(manifest) or {}).get("outputs", {})]
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock ends with the process, however it ends."""
-    path = folder / _LOCK
-    handle = _acquire(path)
-    while not _is_at(handle, path):
-        # The run that held it removed the file while this one waited at its door: lock the new file.
-        os.close(handle)
-        handle = _acquire(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _acquire(path: Path) -> int:
-    with saying_why(path):
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise OutputError(
-                f"{path.parent}: another geoseg run is writing here; wait for it, or choose another folder "
-                "with --output"
-            ) from None
-    return handle
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    try:
-        return os.fstat(handle).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False
+    return [Path(o).name for o in (read_json(manifest) or {}).get("outputs", {})]

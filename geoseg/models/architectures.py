@@ -118,8 +118,8 @@ def without_content(network: nn.Module | dict[str, Any]) -> Any:
     """Return a copy of a network that computes shapes only: on the meta device, in evaluation mode."""
     if isinstance(network, dict):
         return build(network).to("meta").eval()
-    if next(network.parameters()).is_meta:
-        return network
+    if next(network.parameters()).is_meta and not network.training:
+        return network  # such a copy already
     # What stands in the memo is not copied: the weights are never held twice.
     memo: dict[int, Any] = {id(b): b.to("meta") for b in network.buffers()}
     memo |= {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}

@@ -68,7 +68,7 @@ class TorchSegmenter:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
-        self.symmetries = _SYMMETRIES[spec.augment]
+        self.symmetries = SYMMETRIES[spec.augment]
         card = bundle.card
         self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
         self.std = np.array([b.std for b in card.bands], dtype=np.float32)
@@ -92,7 +92,7 @@ class TorchSegmenter:
         x.masked_fill_(torch.from_numpy(~valid).to(self.device)[:, None], 0.0)
         total: torch.Tensor | None = None
         for quarter_turns, flip in self.symmetries:
-            p = _undo(self._forward(_apply(x, quarter_turns, flip)), quarter_turns, flip)
+            p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)
             total = p if total is None else total.add_(p)
         assert total is not None  # noqa: S101 (there is always the identity)
         mean = total if len(self.symmetries) == 1 else total.div_(len(self.symmetries))
@@ -124,20 +124,22 @@ class TorchSegmenter:
         return torch.softmax(logits.float().contiguous().div_(self.temperature), dim=1)
 
 
-# (quarter turns, flip along columns); the four flips are the symmetries that keep a tile's shape.
-_SYMMETRIES = {
+SYMMETRIES = {
     "none": [(0, False)],
     "flips": [(0, False), (0, True), (2, False), (2, True)],
     "d4": [(k, f) for k in range(4) for f in (False, True)],
 }
+"""(quarter turns, flip along columns) of each kind; the four flips keep the shape of any tile."""
 
 
-def _apply(x: torch.Tensor, quarter_turns: int, flip: bool) -> torch.Tensor:  # noqa: FBT001
+def turn(x: torch.Tensor, quarter_turns: int, flip: bool) -> torch.Tensor:  # noqa: FBT001
+    """Turn a batch of tiles, then mirror its columns."""
     turned = torch.rot90(x, quarter_turns, (2, 3)) if quarter_turns else x
     return turned.flip(3) if flip else turned
 
 
-def _undo(x: torch.Tensor, quarter_turns: int, flip: bool) -> torch.Tensor:  # noqa: FBT001
+def turn_back(x: torch.Tensor, quarter_turns: int, flip: bool) -> torch.Tensor:  # noqa: FBT001
+    """Undo `turn`."""
     straight = x.flip(3) if flip else x
     return torch.rot90(straight, -quarter_turns, (2, 3)) if quarter_turns else straight
 

@@ -1,9 +1,9 @@
-"""Run the measurements: `python -m tests.benchmarks [correctness|forward|memory]`, all without a name."""
+"""Run the measurements: `python -m tests.benchmarks [NAME...]`, all of `NAMES` without a name."""
 
 import importlib
 import sys
 
-NAMES = ("correctness", "forward", "memory")
+NAMES = ("architectures", "correctness", "forward", "memory")
 
 for name in sys.argv[1:] or NAMES:
     if name not in NAMES:

@@ -4,7 +4,7 @@ import pytest
 
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Pipeline
-from geoseg.config.scene import CatalogDocument
+from geoseg.config.catalog import CatalogDocument
 from geoseg.core.errors import ConfigError
 
 GOOD = """\

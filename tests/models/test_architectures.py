@@ -5,7 +5,8 @@ from geoseg.core.errors import BundleError
 from geoseg.models.architectures import REGISTRY, build, divisor, input_bands, is_global
 from geoseg.models.bundle import save_bundle
 from geoseg.pipeline import prepare, run
-from tests.conftest import BAND_NAMES, make_bundle, reflectance, write_pipeline, write_raster
+from tests.benchmarks.architectures import NETWORKS, facts
+from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
 
 TILE = {"size": 128, "min": 128, "max": 128, "overlap": 32, "divisor": 32}
 
@@ -152,3 +153,24 @@ def test_a_network_that_takes_no_tile_is_refused():
 def test_arguments_that_do_not_fit_are_told(name, wrong):
     with pytest.raises(BundleError, match=rf"architecture {name} cannot be built from config\.json: "):
         build({"_model_class": name, **wrong})
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Rows of the table in docs/architectures.md, by architecture."""
+    lines = (ROOT / "docs" / "architectures.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    header, *rest = [row for row in rows if len(row) == 7]
+    return {row[0]: dict(zip(header, row, strict=True)) for row in rest if row[0] in REGISTRY}
+
+
+def test_every_architecture_is_documented(table):
+    assert list(table) == list(REGISTRY) == list(NETWORKS)
+
+
+@pytest.mark.parametrize("name", list(REGISTRY))
+def test_the_documented_facts_are_true(table, name):
+    row = table[name]
+    _, millions, step, size = facts(name)
+    assert row["encoder"] == NETWORKS[name][0]
+    assert (row["parameters [M]"], row["divisor [px]"], row["tile size"]) == (millions, step, size)

@@ -1,0 +1,75 @@
+"""Labelled data in `data_catalog.yaml`: chips, labelled scenes, Cityscapes folders."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from geoseg.config.loader import Document
+from geoseg.config.scene import PositiveFloat, SceneEntry
+
+Part = Literal["train", "val", "test"]
+
+
+class _Dataset(Document):
+    """What every kind of labelled data has."""
+
+    title: str = ""
+    description: str = ""
+    license: str = ""
+    source: str = ""
+    folder: str | None = None
+    """Put before every relative path of this entry; a training's `data` replaces it."""
+
+
+class ChipsEntry(_Dataset):
+    """A folder of small rasters with one label raster each."""
+
+    kind: Literal["chips"]
+    images: str = "images/*.tif"
+    """Glob pattern of the images."""
+    labels: str = "labels/{stem}.tif"
+    """Label raster of an image; {stem} is the image's file name without its suffix."""
+    groups: str | None = None
+    """JSON file of image stem -> group. Chips of one group overlap or touch and stay in one part."""
+    bands: tuple[str, ...] = ()
+    """Band names in the order of the files; default: the names in the files."""
+    scale: PositiveFloat | None = None
+    """Physical value = number * scale + offset."""
+    offset: float | None = None
+    nodata: float | None = None
+    valid_range: tuple[float, float] | None = None
+    """Physical values outside are nodata."""
+    gsd: PositiveFloat | None = None
+    """Ground sample distance in metres, for chips without a CRS."""
+
+
+class LabelledScene(Document):
+    """A scene and its labels."""
+
+    scene: str | SceneEntry
+    """A name in the catalog, a path, or an entry."""
+    labels: str
+    """A raster or a vector file."""
+    attribute: str | None = None
+    """Column of a vector file that holds the class: its code, slug or title."""
+    layer: str | None = None
+    group: str | None = None
+    """Scenes of one group stay in one part; default: a group of its own."""
+    part: Part | None = None
+    """The part it belongs to, when `split.by` is `given`."""
+
+
+class ScenesEntry(_Dataset):
+    """Scenes of any size with labels."""
+
+    kind: Literal["scenes"]
+    scenes: Annotated[tuple[LabelledScene, ...], Field(min_length=1)]
+
+
+class CityscapesEntry(_Dataset):
+    """A folder in the layout of Cityscapes (Cordts et al. 2016): leftImg8bit/PART/CITY, gtFine/PART/CITY."""
+
+    kind: Literal["cityscapes"]
+
+
+DatasetEntry = Annotated[ChipsEntry | ScenesEntry | CityscapesEntry, Field(discriminator="kind")]

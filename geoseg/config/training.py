@@ -1,0 +1,235 @@
+"""`configs/training/*.yaml`: how a network is trained, on which labelled data, into which bundle."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from geoseg.config.dataset import DatasetEntry
+from geoseg.config.legend import LegendDocument
+from geoseg.config.loader import Document
+from geoseg.config.pipeline import Auto, Count, NonNegative
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Range = tuple[float, float]
+
+
+class Network(Document):
+    """The network: an architecture of the registry and the arguments of its constructor."""
+
+    architecture: str = "Unet"
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """As segmentation_models_pytorch names them: encoder_name, decoder_channels, ..."""
+
+
+class Transfer(Document):
+    """Where the weights start, and how fast the old ones move."""
+
+    encoder_weights: str | None = None
+    """A local file, `imagenet` or another name of smp or timm, or `torchgeo:NAME`; none: random."""
+    bundle: str | None = None
+    """A bundle folder to fine-tune: all weights that fit, instead of `encoder_weights`."""
+    stem: Literal["repeat", "bands"] = "repeat"
+    """Kernels of the first layer: their mean repeated, or mapped by band name."""
+    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    """The encoder is frozen this long, batch-norm statistics included."""
+    encoder_rate: Positive = 1.0
+    """Learning rate of the encoder as a multiple of the decoder's."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each encoder stage learns this much slower than the one behind it."""
+
+
+class Split(Document):
+    """How labelled data are divided into train, val and test."""
+
+    by: Literal["group", "file", "block", "given"] = "group"
+    """Groups of scenes; single scenes; square blocks of each scene; or as the data say."""
+    val: Share = 0.15
+    test: Share = 0.15
+    block: Count = 1024
+    """Side of a block in pixels."""
+    buffer: Annotated[int, Field(ge=0)] = 64
+    """Pixels between blocks that no part uses."""
+    tries: Count = 2000
+    """Of so many random divisions the one whose parts have the most alike class shares is taken."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> "Split":
+        if self.val + self.test >= 1:
+            raise ValueError("val and test together must leave a share to train")
+        return self
+
+
+class Chips(Document):
+    """What is cut from the labelled data as training samples."""
+
+    size: Annotated[int, Field(ge=16)] = 256
+    """Side in pixels."""
+    sampler: Literal["random", "grid"] = "random"
+    """Anywhere, or side by side."""
+    per_epoch: Auto | Count = "auto"
+    """Chips in an epoch; auto: as many as cover the training data once."""
+    balance: Share = 0.0
+    """0: every labelled pixel counts alike; 1: every class counts alike."""
+    cache: Auto | bool = "auto"
+    """Keep all data in memory; auto: when they are smaller than 1 GB."""
+
+
+class Augmentation(Document):
+    """Random changes to training chips; each value 0 or off means: not done."""
+
+    flips: bool = True
+    turns: bool = True
+    """By right angles."""
+    scale: Range = (1.0, 1.0)
+    """Zoom between these factors, 2: objects twice as large."""
+    scale_probability: Share = 0.75
+    brightness: Share = 0.0
+    """One factor for all bands, up to this much off 1."""
+    low_sun: Share = 0.0
+    """With probability 1/4 all bands are darkened, down to 1 - low_sun of their value."""
+    band_gain: Share = 0.0
+    """One factor for each band, up to this much off 1."""
+    haze: Range = (0.0, 0.0)
+    """Added path radiance in the first band, in physical units, falling off with the wavelength."""
+    noise: NonNegative = 0.0
+    """Standard deviation of pixel noise, in physical units, at most."""
+    texture: dict[str, NonNegative] = Field(default_factory=dict)
+    """Grain in enlarged chips, as a share of the value: what a finer sensor would see, by class slug."""
+    blur: Share = 0.0
+    """Probability of a slight Gaussian blur."""
+    band_dropout: Share = 0.0
+    """Probability for each band to be replaced by its mean."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Augmentation":
+        for name in ("scale", "haze"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} needs its smaller value first")
+        if self.scale[0] <= 0:
+            raise ValueError("scale must be positive")
+        return self
+
+
+class LossTerm(Document):
+    """One loss; the sum of all terms is minimised."""
+
+    kind: Literal["cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
+    weight: Positive = 1.0
+    """Factor in the sum."""
+    class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
+    """Of cross-entropy and focal: by class frequency f as 1/f, 1/sqrt(f), or effective numbers."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of cross-entropy."""
+    gamma: NonNegative = 2.0
+    """Of focal: how much easy pixels are played down."""
+    alpha: NonNegative = 0.5
+    """Of tversky: weight of false positives."""
+    beta: NonNegative = 0.5
+    """Of tversky: weight of false negatives."""
+
+
+class Optimizer(Document):
+    """How weights move."""
+
+    kind: Literal["adamw", "adam", "sgd"] = "adamw"
+    rate: Positive = 1e-3
+    """Learning rate of decoder and head at its peak."""
+    weight_decay: NonNegative = 0.01
+    """Of convolutions and linear layers; norms and biases have none."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of sgd."""
+    schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of all steps in which the rate rises."""
+    clip: NonNegative = 5.0
+    """Largest norm of the gradient; 0: any."""
+
+
+class Fit(Document):
+    """How long, how large, on what."""
+
+    epochs: Count = 50
+    batch: Count = 16
+    """Chips whose gradients make one step."""
+    accumulate: Count = 1
+    """Passes that a batch is cut into; their gradients are added."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on GPUs that have it, else fp32; weights stay fp32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Auto | Count = "auto"
+    """GPUs, or processes on a CPU; auto: all GPUs, one process on a CPU."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that read and augment chips; 0: the training process does."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the weights, which is then what is kept; 0: none."""
+    patience: Count | None = None
+    """Stop when mIoU on val has not risen for so many epochs."""
+
+
+class Measure(Document):
+    """How the trained network is measured."""
+
+    augment: Literal["none", "flips", "d4"] = "none"
+    """Test-time augmentation of the figures on test."""
+    calibrate: bool = True
+    """Fit the temperature on val."""
+
+
+class TileEntry(Document):
+    """Tile sizes for the card, in pixels."""
+
+    size: Count
+    min: Count
+    max: Count
+    overlap: Annotated[int, Field(ge=0, multiple_of=2)]
+
+
+class GsdEntry(Document):
+    """Ground sample distances that the bundle is meant for, in metres."""
+
+    min: Positive
+    max: Positive
+
+
+class Training(Document):
+    """A training file."""
+
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    version: str = "0.1.0"
+    title: str = ""
+    description: str = ""
+    license: str = ""
+    limitations: tuple[str, ...] = ()
+    dataset: str | DatasetEntry
+    """A name in the data catalog, or an entry as the catalog has it."""
+    data: str | None = None
+    """Folder of the data set, instead of the one in its entry."""
+    bands: tuple[str, ...] = ()
+    """Common names of the input bands, in the network's order; default: all bands of the first scene."""
+    legend: str | LegendDocument
+    """A name in configs/legends, a file, or a legend."""
+    gsd: GsdEntry | None = None
+    """Default: the range of the training data."""
+    tile: TileEntry | None = None
+    """Default: from the network and the chips."""
+    seed: int = 0
+    split: Split = Split()
+    chips: Chips = Chips()
+    augmentation: Augmentation = Augmentation()
+    network: Network = Network()
+    transfer: Transfer = Transfer()
+    loss: Annotated[tuple[LossTerm, ...], Field(min_length=1)] = (LossTerm(kind="cross-entropy"),)
+    optimizer: Optimizer = Optimizer()
+    fit: Fit = Fit()
+    measure: Measure = Measure()
+    output: str
+    """Folder of the training."""
+
+    @model_validator(mode="after")
+    def _no_two_starts(self) -> "Training":
+        if self.transfer.bundle and self.transfer.encoder_weights:
+            raise ValueError("transfer: give a bundle or encoder_weights, not both")
+        return self

@@ -1,0 +1,352 @@
+"""The composition root of training: from a training document to a bundle that `geoseg run` uses."""
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoseg.catalog import CATALOG
+from geoseg.config.legend import LegendDocument, resolve_legend
+from geoseg.config.loader import load
+from geoseg.config.training import Training
+from geoseg.core.errors import ConfigError, GeosegWarning, OutputError, SceneError
+from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.folder import difference, lock, read_json
+from geoseg.datasets import resolve_dataset
+from geoseg.raster.labelled import InMemory, Labelled
+from geoseg.training.census import Cell, Place, Statistics, class_counts, statistics, take_census
+from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from geoseg.models.bundle import Bundle
+    from geoseg.training.chips import GridChips, Source
+    from geoseg.training.fit import Event, Fitted
+    from geoseg.training.task import SegmentationTask
+
+RECORD = "training.json"
+_BEGUN, _CHECKPOINTS, _BUNDLE = "begun.json", "checkpoints", "bundle"
+_CACHED_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training whose data were read, checked and divided."""
+
+    document: Training
+    legend: LegendDocument
+    labelled: tuple[Labelled, ...]
+    places: tuple[Place, ...]
+    """The same scenes, kept in memory where they are small."""
+    parts: dict[str, tuple[Cell, ...]]
+    statistics: Statistics
+    folder: Path
+    warnings: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what will be trained on what, as plain values."""
+        titles = [c.slug for c in self.legend.classes]
+        return {
+            "name": self.document.name,
+            "network": f"{self.document.network.architecture} {self.document.network.arguments}",
+            "bands": [b.common_name for b in self.labelled[0].scene.bands],
+            "scenes": len(self.labelled),
+            "parts": {
+                part: {
+                    "scenes": len({c.region.place for c in cells}),
+                    "chips": sum(bool(c.classes.any()) for c in cells),
+                    "labelled_pixels": dict(
+                        zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
+                    ),
+                }
+                for part, cells in self.parts.items()
+            },
+            "epochs": self.document.fit.epochs,
+            "batch": self.document.fit.batch,
+            "output": str(self.folder),
+        }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    folder: Path
+    bundle: Path
+    record: dict[str, Any]
+
+
+def prepare(
+    path: Path, overrides: Sequence[str] = (), output: Path | None = None, catalog: Path = CATALOG
+) -> Prepared:
+    """Read a training document and its data, check and divide them; nothing is written.
+
+    Raises
+    ------
+    GeosegError
+        When the training cannot work; see the subclasses.
+    """
+    document = load(path, Training, overrides)
+    legend = resolve_legend(document.legend)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", GeosegWarning)
+        labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
+        _check_bands(labelled)
+        size = document.chips.size
+        places = _places(labelled, document)
+        regions = regions_of(labelled, document.split, size)
+        cells = take_census(places, regions, size, len(legend.classes))
+        counts = class_counts(cells, len(legend.classes))
+        if not counts.any():
+            raise SceneError(
+                f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
+                "nodata and the legend's codes"
+            )
+        parts = assign(cells, document.split)
+        warn_of_leaks(labelled, parts)
+        _check_classes(parts, legend)
+        measured = statistics(parts["train"])
+    noticed = tuple(dict.fromkeys(str(w.message) for w in caught))
+    return Prepared(
+        document, legend, labelled, places, parts, measured, output or Path(document.output), noticed
+    )
+
+
+def _check_bands(labelled: Sequence[Labelled]) -> None:
+    expected = [b.common_name for b in labelled[0].scene.bands]
+    for other in labelled:
+        found = [b.common_name for b in other.scene.bands]
+        if found != expected:
+            raise SceneError(
+                f"{other.name}: has the bands {', '.join(found)}, but {labelled[0].name} has "
+                f"{', '.join(expected)}; say which to use with bands:"
+            )
+
+
+def _places(labelled: Sequence[Labelled], document: Training) -> tuple[Place, ...]:
+    cache = document.chips.cache
+    if cache == "auto":
+        cache = sum(p.nbytes for p in labelled) < _CACHED_BYTES
+    return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
+
+
+def _check_classes(parts: dict[str, tuple[Cell, ...]], legend: LegendDocument) -> None:
+    """Refuse to train on a single class; warn of classes that nothing can be learnt or said about."""
+    counts = {part: class_counts(cells, len(legend.classes)) for part, cells in parts.items()}
+    slugs = np.array([c.slug for c in legend.classes])
+    present = slugs[counts["train"] > 0]
+    if len(present) < 2:
+        raise ConfigError(
+            f"train holds a single class ({', '.join(present)}); a network needs at least two: label more, "
+            "or check the codes in the legend"
+        )
+    for part in PARTS:
+        missing = slugs[counts[part] == 0]
+        if len(missing) and counts[part].any():
+            warnings.warn(f"{part} has no pixel of {', '.join(missing)}", GeosegWarning, stacklevel=2)
+
+
+def train(
+    prepared: Prepared,
+    *,
+    overwrite: bool = False,
+    on_event: Callable[["Event"], None] = lambda _: None,
+) -> Trained | None:
+    """Train, calibrate, measure, and write the bundle.
+
+    An interrupted training goes on from its last epoch and ends as if it had never stopped.
+
+    Returns
+    -------
+    Trained or None
+        None in the processes that only help to train on more devices.
+
+    Raises
+    ------
+    GeosegError
+        When the training failed; its checkpoints are kept.
+    """
+    from lightning.fabric.utilities.rank_zero import rank_zero_only  # noqa: PLC0415
+
+    if rank_zero_only.rank:
+        # A helper that the first process started; that one holds the lock.
+        _fit(prepared, on_event)
+        return None
+    folder = prepared.folder
+    with saying_why(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder):
+        _open_folder(prepared, overwrite=overwrite)
+        started = perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", GeosegWarning)
+            task, fitted, transfer = _fit(prepared, on_event)
+        noticed = (*prepared.warnings, *dict.fromkeys(str(w.message) for w in caught))
+        if not fitted.main:
+            return None
+        return _finish(prepared, task.network, fitted, transfer, noticed, started)
+
+
+def _open_folder(prepared: Prepared, *, overwrite: bool) -> None:
+    """Decide whether the training is new, resumed or refused."""
+    folder, identity = prepared.folder, _identity(prepared)
+    begun, finished = read_json(folder / _BEGUN), read_json(folder / RECORD)
+    if overwrite:
+        for name in (_CHECKPOINTS, _BUNDLE, "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / RECORD).unlink(missing_ok=True)
+    elif finished is not None:
+        raise OutputError(
+            f"{folder}: holds a finished training ({finished.get('name')}, {finished.get('finished')}); "
+            "choose another folder with --output, or replace it with --overwrite"
+        )
+    elif begun is not None and begun != identity:
+        raise OutputError(
+            f"{folder}: holds an unfinished training of other settings or data "
+            f"({difference(begun, identity)}); finish that one, choose another folder with --output, or "
+            "discard it with --overwrite"
+        )
+    elif begun is None and any(not p.name.startswith(".") for p in folder.iterdir()):
+        raise OutputError(
+            f"{folder}: is not empty and holds no training; choose another folder with --output"
+        )
+    write_atomic(folder / _BEGUN, json.dumps(identity).encode())
+
+
+def _identity(prepared: Prepared) -> dict[str, Any]:
+    """Return what decides the weights."""
+    document = prepared.document.model_dump(mode="json", exclude={"output", "data"})
+    data = [
+        [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part]
+        for p in prepared.labelled
+    ]
+    digest = hashlib.sha256(json.dumps(data, default=str, sort_keys=True).encode()).hexdigest()
+    legend = prepared.legend.model_dump(mode="json")
+    return json.loads(json.dumps({"training": document, "legend": legend, "data": digest}))  # type: ignore[no-any-return]
+
+
+def source(prepared: Prepared, part: str) -> "Source":
+    """Return where the chips of a part come from."""
+    from geoseg.training.chips import Source  # noqa: PLC0415
+
+    return Source(prepared.places, prepared.parts[part], prepared.statistics)
+
+
+def grid_chips(prepared: Prepared, part: str) -> "GridChips":
+    """Return the chips of a part for measuring."""
+    from geoseg.training.chips import GridChips  # noqa: PLC0415
+
+    return GridChips(source(prepared, part), prepared.document.chips.size)
+
+
+def _fit(
+    prepared: Prepared, on_event: Callable[["Event"], None]
+) -> tuple["SegmentationTask", "Fitted", dict[str, Any]]:
+    import torch  # noqa: PLC0415
+
+    from geoseg.training.augment import make_augmentation  # noqa: PLC0415
+    from geoseg.training.chips import RandomChips  # noqa: PLC0415
+    from geoseg.training.fit import fit  # noqa: PLC0415
+    from geoseg.training.losses import Loss  # noqa: PLC0415
+    from geoseg.training.task import SegmentationTask  # noqa: PLC0415
+
+    document, legend = prepared.document, prepared.legend.legend
+    facts: dict[str, Any] = {}
+
+    def make_task() -> SegmentationTask:
+        torch.manual_seed(document.seed)
+        network = make_network(prepared, facts)
+        counts = class_counts(prepared.parts["train"], len(legend))
+        return SegmentationTask(
+            network, Loss(document.loss, counts), len(legend), document.optimizer, document.transfer,
+            document.seed,
+        )  # fmt: skip
+
+    train_source = source(prepared, "train")
+    augmentation = make_augmentation(
+        document.augmentation, document.chips.size, legend, train_source.mean,
+        [b.wavelength_um for b in prepared.labelled[0].scene.bands],
+    )  # fmt: skip
+    margin = 1 / document.augmentation.scale[0]
+    chips = RandomChips(train_source, document.chips, augmentation, margin, document.seed)
+    checked_part = "val" if prepared.parts["val"] else "train"
+    task, fitted = fit(
+        make_task, chips, grid_chips(prepared, checked_part), document.fit, prepared.folder / _CHECKPOINTS,
+        clip=document.optimizer.clip, on_event=on_event,
+    )  # fmt: skip
+    return task, fitted, facts
+
+
+def make_network(prepared: Prepared, facts: dict[str, Any]) -> "nn.Module":
+    """Build the network with its starting weights; add to `facts` where they came from."""
+    from geoseg.models.architectures import build  # noqa: PLC0415
+    from geoseg.models.bundle import open_bundle  # noqa: PLC0415
+    from geoseg.models.transfer import load_encoder_weights, start_from_bundle  # noqa: PLC0415
+
+    document, transfer = prepared.document, prepared.document.transfer
+    bands = [b.common_name for b in prepared.labelled[0].scene.bands]
+    start = open_bundle(Path(transfer.bundle)) if transfer.bundle else None
+    network = build(network_config(document, start, len(bands), len(prepared.legend.classes)))
+    if start is not None:
+        slugs = [c.slug for c in prepared.legend.classes]
+        facts["start"] = str(start_from_bundle(network, start, slugs, bands))
+    elif transfer.encoder_weights is not None:
+        loaded = load_encoder_weights(network, transfer.encoder_weights, bands, stem=transfer.stem)
+        facts["start"] = str(loaded)
+    else:
+        facts["start"] = "random weights"
+    return network
+
+
+def network_config(document: Training, start: "Bundle | None", bands: int, classes: int) -> dict[str, Any]:
+    """Return what `build` needs: the document's network, or that of the bundle it starts from."""
+    if start is None or "network" in document.model_fields_set:
+        chosen = {"_model_class": document.network.architecture, **document.network.arguments}
+    else:
+        chosen = dict(start.config)
+    return {**chosen, "in_channels": bands, "classes": classes}
+
+
+def _finish(
+    prepared: Prepared,
+    network: "nn.Module",
+    fitted: "Fitted",
+    start: dict[str, Any],
+    noticed: tuple[str, ...],
+    started: float,
+) -> Trained:
+    """Calibrate, measure and write everything; the record comes last."""
+    from geoseg import findings  # noqa: PLC0415
+    from geoseg.models.bundle import save_bundle  # noqa: PLC0415
+    from geoseg.training.card import make_card  # noqa: PLC0415
+
+    document, legend, folder = prepared.document, prepared.legend.legend, prepared.folder
+    parts = {p: grid_chips(prepared, p) for p in PARTS if prepared.parts[p]}
+    batch = max(1, fitted.batch // fitted.accumulate)
+    found = findings.look(network, parts, legend, document.measure, batch)
+    facts = {
+        "training": {**findings.recipe(document, fitted, start), "data": prepared.summary()["parts"]},
+        "metrics": found.metrics(),
+        "temperature": found.temperature,
+    }
+    card = make_card(document, network, prepared.labelled, legend, prepared.statistics, facts)
+    bundle = save_bundle(network.to("cpu"), card, folder / _BUNDLE)
+    findings.write_history(folder / "metrics.csv", fitted.history, legend)
+    record = {
+        **findings.record(document, fitted, found, noticed, perf_counter() - started),
+        **facts,
+        "bundle": {"folder": _BUNDLE, "sha256": bundle.sha256},
+    }
+    findings.write_page(folder / "training.html", record, fitted, found, legend, card)
+    write_atomic(folder / RECORD, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    return Trained(folder, bundle.folder, record)

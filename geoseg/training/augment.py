@@ -1,0 +1,204 @@
+"""Random changes to training chips, with torchvision's transforms (v2).
+
+A sample is a dict of `image` (Image, (B, rows, cols), physical units), `label` (Mask, channels, 255 ignored)
+and `valid` (Mask). Geometry changes all three alike, masks by nearest neighbour; radiometry changes the image
+only. All randomness comes from torch's generator, which the caller seeds for each chip.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (its usual name)
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+from torchvision.tv_tensors import Image, Mask, wrap
+
+from geoseg.config.training import Augmentation
+from geoseg.core.legend import IGNORE, Legend
+
+
+def make_augmentation(
+    entry: Augmentation, size: int, legend: Legend, means: Tensor, wavelengths: Sequence[float | None]
+) -> v2.Transform:
+    """Return the transform that a training asks for.
+
+    Parameters
+    ----------
+    entry
+        What is changed, and by how much.
+    size
+        Side of the chips that come out, in pixels.
+    legend
+        The classes, for textures.
+    means
+        Mean of each band in physical units, shape (B,).
+    wavelengths
+        Centre wavelength of each band in micrometres; None counts as the first band's.
+    """
+    steps: list[v2.Transform] = [Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend))]
+    if entry.flips:
+        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+    if entry.turns:
+        steps.append(RightAngleTurn())
+    if entry.blur:
+        steps.append(v2.RandomApply([v2.GaussianBlur(3, (0.3, 0.8))], entry.blur))
+    steps.append(Light(entry, wavelengths))
+    if entry.band_dropout:
+        steps.append(BandDropout(entry.band_dropout, means))
+    return v2.Compose(steps)
+
+
+def uniform(low: float, high: float) -> float:
+    """Draw a number from torch's generator."""
+    return low + (high - low) * float(torch.rand(()))
+
+
+class _Geometric(v2.Transform):
+    """A transform that is the same for image and masks."""
+
+    _transformed_types = (Image, Mask)
+
+
+class RightAngleTurn(_Geometric):
+    """Turn by 0, 90, 180 or 270 degrees."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Draw the number of quarter turns."""
+        return {"turns": int(torch.randint(4, ()))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Turn one tensor."""
+        return wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
+
+
+class Zoom(v2.Transform):
+    """Cut a random square, resize it to the chip, and put grain on what was enlarged.
+
+    Parameters
+    ----------
+    size
+        Side of the chip that comes out.
+    low, high
+        Range of the factor, drawn evenly on a logarithmic scale; 2 cuts half the side.
+    probability
+        How often the factor is not 1.
+    grain
+        Standard deviation of the grain as a share of the value, for each channel and, last, for unlabelled
+        pixels, shape (C + 1,); none: None.
+    """
+
+    def __init__(self, size: int, low: float, high: float, probability: float, grain: Tensor | None) -> None:
+        super().__init__()
+        self.size, self.low, self.high, self.probability, self.grain = size, low, high, probability, grain
+
+    def forward(self, *inputs: Any) -> Any:
+        """Change a sample."""
+        sample: dict[str, Tensor] = inputs[0]
+        rows, cols = sample["image"].shape[-2:]
+        zoom = 1.0
+        if self.low != self.high and uniform(0, 1) < self.probability:
+            zoom = math.exp(uniform(math.log(self.low), math.log(self.high)))
+        side = max(1, min(round(self.size / zoom), rows, cols))
+        top, left = (int(torch.randint(n - side + 1, ())) for n in (rows, cols))
+        cut = {
+            k: functional.resized_crop(v, top, left, side, side, [self.size] * 2) for k, v in sample.items()
+        }
+        if self.grain is not None and zoom > 1.3:
+            cut["image"] = wrap(self._grainy(cut["image"], cut["label"]), like=sample["image"])
+        return cut
+
+    def _grainy(self, image: Tensor, label: Tensor) -> Tensor:
+        """Return the image with smooth noise of the strength that its classes have."""
+        assert self.grain is not None  # noqa: S101 (the only caller has looked)
+        strength = self.grain[label.long().clamp(max=len(self.grain) - 1)] * uniform(0, 1.2)
+        pixels = int(torch.randint(1, 4, ()))
+        coarse = torch.randn(1, 1, *[math.ceil(self.size / pixels)] * 2)
+        noise = F.interpolate(coarse, size=(self.size, self.size), mode="bicubic")[0, 0]
+        return image * (1 + noise * strength).clamp(0.4, 1.8)
+
+
+def _grain(entry: Augmentation, legend: Legend) -> Tensor | None:
+    if not entry.texture:
+        return None
+    values = [entry.texture.get(c.slug, 0.0) for c in legend.classes]
+    return torch.tensor([*values, sum(values) / len(values)])
+
+
+class Light(v2.Transform):
+    """Brightness, gain of each band, low sun, haze and noise."""
+
+    _transformed_types = (Image,)
+
+    def __init__(self, entry: Augmentation, wavelengths: Sequence[float | None]) -> None:
+        super().__init__()
+        self.entry = entry
+        first = next((w for w in wavelengths if w is not None), 1.0)
+        # Path radiance falls off with a power of the wavelength (Chavez 1988).
+        self.ratio = torch.tensor([first / (w or first) for w in wavelengths])
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Draw gain and haze of each band."""
+        e, bands = self.entry, len(self.ratio)
+        gain = uniform(1 - e.brightness, 1 + e.brightness)
+        if uniform(0, 1) < 0.25:
+            gain *= 1 - e.low_sun * uniform(0, 1)
+        gains = gain * (1 + e.band_gain * (2 * torch.rand(bands) - 1))
+        haze = uniform(*e.haze) * self.ratio ** uniform(1.0, 4.0)
+        return {"gain": gains[:, None, None], "haze": haze[:, None, None], "noise": e.noise * uniform(0, 1)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Change the image."""
+        changed = inpt * params["gain"] + params["haze"]
+        if params["noise"]:
+            changed = changed + torch.randn(inpt.shape) * params["noise"]
+        return wrap(changed, like=inpt)
+
+
+class BandDropout(v2.Transform):
+    """Replace bands by their mean, never all of them."""
+
+    _transformed_types = (Image,)
+
+    def __init__(self, probability: float, means: Tensor) -> None:
+        super().__init__()
+        self.probability, self.means = probability, means.float()
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Draw the bands."""
+        dropped = torch.rand(len(self.means)) < self.probability
+        if dropped.all():
+            dropped[int(torch.randint(len(dropped), ()))] = False
+        return {"dropped": dropped}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Change the image."""
+        changed = torch.where(params["dropped"][:, None, None], self.means[:, None, None], inpt)
+        return wrap(changed, like=inpt)
+
+
+def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tensor]:
+    """Make a sample: invalid pixels (NaN) take the band mean, so that resizing does not spread them.
+
+    Parameters
+    ----------
+    values
+        Physical values, shape (B, rows, cols).
+    channels
+        Shape (rows, cols), uint8.
+    means
+        Shape (B,).
+    """
+    valid = ~torch.isnan(values[0])
+    filled = torch.where(valid, values, means.float()[:, None, None])
+    return {"image": Image(filled), "label": Mask(channels), "valid": Mask(valid.to(torch.uint8))}
+
+
+def as_input(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the network sees: normalised image (B, rows, cols), and labels (rows, cols) as int64."""
+    valid = sample["valid"].bool().as_subclass(Tensor)
+    image = (sample["image"].as_subclass(Tensor) - mean[:, None, None]) / std[:, None, None]
+    label = sample["label"].as_subclass(Tensor).long()
+    return torch.where(valid, image, 0.0).float(), torch.where(valid, label, IGNORE)

@@ -1,0 +1,117 @@
+"""The card of a network that was trained here."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from torch import nn
+
+from geoseg.config.training import Training
+from geoseg.core.bands import WAVELENGTH_UM, common_name
+from geoseg.core.errors import ConfigError
+from geoseg.core.legend import IGNORE, Legend
+from geoseg.models.architectures import divisor, is_global
+from geoseg.models.card import Card
+from geoseg.raster.labelled import Labelled
+from geoseg.training.census import Statistics
+
+_VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")
+
+
+def make_card(
+    document: Training,
+    network: nn.Module,
+    places: Sequence[Labelled],
+    legend: Legend,
+    statistics: Statistics,
+    facts: dict[str, Any],
+) -> Card:
+    """Return the card; the hash of the weights is filled in when the bundle is saved.
+
+    Parameters
+    ----------
+    document
+        The training file.
+    network
+        The trained network, for its tile sizes.
+    places
+        The labelled scenes, for bands and GSD.
+    legend
+        The classes in channel order.
+    statistics
+        Of the bands, measured on train.
+    facts
+        `training`, `metrics`, `temperature`.
+    """
+    first = places[0].scene
+    bands = [
+        {
+            "name": name,
+            "common_name": common_name(name),
+            "wavelength_um": band.wavelength_um or WAVELENGTH_UM.get(common_name(name)),
+            "scale": band.scale,
+            "offset": band.offset,
+            "nodata": band.nodata,
+            "mean": round(float(mean), 6),
+            "std": round(float(std), 6),
+        }
+        for name, band, mean, std in zip(
+            document.bands or [b.common_name for b in first.bands],
+            first.bands, statistics.mean, statistics.std, strict=True,
+        )
+    ]  # fmt: skip
+    return Card.model_validate(
+        {
+            "name": document.name,
+            "version": document.version,
+            "title": document.title or document.name,
+            "description": document.description,
+            "bands": bands,
+            "gsd_m": gsd_range(document, places),
+            "tile": tile_sizes(document, network),
+            "classes": [
+                {"id": c.id, "slug": c.slug, "title": c.title, "color": c.color} for c in legend.classes
+            ],
+            "ignore_index": IGNORE,
+            "limitations": document.limitations,
+            "license": document.license,
+            "weights_sha256": "0" * 64,
+            "versions": {p: version(p).split("+")[0] for p in _VERSIONED},
+            **facts,
+        }
+    )
+
+
+def gsd_range(document: Training, places: Sequence[Labelled]) -> dict[str, float]:
+    """Return the ground sample distances that the bundle is for.
+
+    Raises
+    ------
+    ConfigError
+        When neither the document nor the data say them.
+    """
+    if document.gsd is not None:
+        return {"min": document.gsd.min, "max": document.gsd.max}
+    known = [g for p in places if (g := p.scene.gsd_m) is not None]
+    if not known:
+        raise ConfigError(
+            "gsd: the labelled data have no CRS, so say which ground sample distances the bundle is for, "
+            "in metres: gsd: {min: 10, max: 30}"
+        )
+    return {"min": round(min(known), 3), "max": round(max(known), 3)}
+
+
+def tile_sizes(document: Training, network: nn.Module) -> dict[str, int]:
+    """Return the tile sizes for the card.
+
+    A network that pools over the whole tile (PSPNet, DeepLab) sees another world in a larger one, so it keeps
+    the size of its training chips.
+    """
+    step = divisor(network)
+    if document.tile is not None:
+        return {**document.tile.model_dump(), "divisor": step}
+    chip = -(-document.chips.size // step) * step
+    if is_global(network):
+        return {"size": chip, "min": chip, "max": chip, "overlap": chip // 4 // 2 * 2, "divisor": step}
+    large, smallest = -(-1024 // step) * step, -(-min(128, chip) // step) * step
+    return {"size": large, "min": smallest, "max": 2 * large, "overlap": 128, "divisor": step}

@@ -1,0 +1,172 @@
+"""Training samples: chips drawn from labelled scenes.
+
+The chip of a draw follows from (seed, number of the draw) alone. Neither worker processes nor the order in
+which they finish nor an interruption change what the network sees.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+from torchvision.transforms import v2
+
+from geoseg.config.training import Chips
+from geoseg.core.geometry import Span, Window
+from geoseg.core.legend import IGNORE
+from geoseg.training.augment import as_input, as_sample
+from geoseg.training.census import Cell, Place, Statistics, class_counts
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where chips come from."""
+
+    places: Sequence[Place]
+    cells: tuple[Cell, ...]
+    """Of one part of the data."""
+    statistics: Statistics
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean of each band, shape (B,)."""
+        return torch.from_numpy(self.statistics.mean)
+
+    @property
+    def std(self) -> torch.Tensor:
+        """Standard deviation of each band, shape (B,)."""
+        return torch.from_numpy(self.statistics.std)
+
+    def where(self, cell: Cell, window: Window) -> str:
+        """Say where a chip lies."""
+        return f"{self.places[cell.region.place].name}, {window}"
+
+    def sample(self, cell: Cell, window: Window) -> dict[str, torch.Tensor]:
+        """Read a chip; labels outside the cell's region belong to another part and are ignored."""
+        pixels = self.places[cell.region.place].read(window)
+        own = np.full(window.shape, IGNORE, dtype=np.uint8)
+        inside = window.intersect(cell.region.window).relative_to(window)
+        own[inside] = pixels.channels[inside]
+        return as_sample(torch.from_numpy(np.array(pixels.values)), torch.from_numpy(own), self.mean)
+
+
+class RandomChips(Dataset[dict[str, Any]]):
+    """Chips for training: random places, augmented.
+
+    Parameters
+    ----------
+    source
+        Where they come from.
+    chips
+        Size, sampler and balance.
+    augmentation
+        What is changed.
+    margin
+        Factor by which more is read than a chip holds, so that a zoom below 1 finds pixels.
+    seed
+        Of all draws.
+    """
+
+    def __init__(
+        self, source: Source, chips: Chips, augmentation: v2.Transform, margin: float, seed: int
+    ) -> None:
+        self.source, self.chips, self.augmentation, self.seed = source, chips, augmentation, seed
+        self.side = math.ceil(chips.size * max(1.0, margin))
+        self.cells = [c for c in source.cells if c.classes.any()]
+        self.odds = cell_odds(self.cells, chips.balance)
+        self.mean, self.std = source.mean, source.std
+
+    def __len__(self) -> int:
+        return len(self.cells) if self.chips.per_epoch == "auto" else self.chips.per_epoch
+
+    def __getitem__(self, draw: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, draw))
+        cell = self.cells[self._pick(draw, rng)]
+        window = self._window(cell, rng)
+        sample = self.source.sample(cell, window)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**62)))
+            image, label = as_input(self.augmentation(sample), self.mean, self.std)
+        return {"image": image, "label": label, "where": self.source.where(cell, window)}
+
+    def _pick(self, draw: int, rng: np.random.Generator) -> int:
+        if self.chips.sampler == "random":
+            return int(rng.choice(len(self.cells), p=self.odds))
+        turn, place = divmod(draw, len(self.cells))
+        return int(np.random.default_rng((self.seed, turn, 1)).permutation(len(self.cells))[place])
+
+    def _window(self, cell: Cell, rng: np.random.Generator) -> Window:
+        jitter = self.chips.size // 2 if self.chips.sampler == "random" else 0
+        down, right = (int(n) for n in rng.integers(-jitter, jitter + 1, 2))
+        return Window(
+            _span(cell.window.rows, cell.region.window.rows, self.side, down),
+            _span(cell.window.cols, cell.region.window.cols, self.side, right),
+        )
+
+
+def _span(cell: Span, region: Span, side: int, shift: int) -> Span:
+    """Return a span around the cell's middle, moved by `shift`, inside the region if it can hold it."""
+    start = (cell.start + cell.stop - side) // 2 + shift
+    if len(region) >= side:
+        start = min(max(start, region.start), region.stop - side)
+    else:
+        start = region.start - (side - len(region)) // 2
+    return Span(start, start + side)
+
+
+def cell_odds(cells: Sequence[Cell], balance: float) -> NDArray[np.float64]:
+    """Return how often each cell is drawn, shape (cells,).
+
+    A mixture: with weight 1 - balance in proportion to its labelled pixels, with weight balance such that
+    every class that occurs is drawn alike.
+    """
+    counts = np.stack([c.classes for c in cells]).astype(np.float64)
+    by_pixels = counts.sum(axis=1) / counts.sum()
+    total = class_counts(cells, counts.shape[1])
+    by_class = (counts[:, total > 0] / total[total > 0]).mean(axis=1)
+    odds: NDArray[np.float64] = (1 - balance) * by_pixels + balance * by_class
+    return np.asarray(odds / odds.sum())
+
+
+class Draws(Sampler[int]):
+    """The numbers of the draws of an epoch, which Lightning tells through `set_epoch`."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.epoch = length, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.epoch * self.length, (self.epoch + 1) * self.length))
+
+
+class GridChips(Dataset[dict[str, Any]]):
+    """Chips for measuring: every cell once, as it is."""
+
+    def __init__(self, source: Source, size: int) -> None:
+        self.source, self.size = source, size
+        self.cells = [c for c in source.cells if c.classes.any()]
+        self.mean, self.std = source.mean, source.std
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        cell = self.cells[index]
+        # Cells at the end of a row are smaller; the rest is reflected or a neighbour's, and does not count.
+        window = Window.of(cell.window.rows.start, cell.window.cols.start, self.size, self.size)
+        sample = self.source.sample(cell, window)
+        outside = torch.ones(window.shape, dtype=torch.bool)
+        outside[cell.window.relative_to(window)] = False
+        sample["label"][outside] = IGNORE
+        image, label = as_input(sample, self.mean, self.std)
+        return {"image": image, "label": label, "where": self.source.where(cell, window)}

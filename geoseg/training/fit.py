@@ -1,0 +1,334 @@
+"""The training loop, which is Lightning's: checkpoints, history, resuming, less memory."""
+
+import gc
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from geoseg.config.training import Fit
+from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_line
+from geoseg.training.chips import Draws
+from geoseg.training.task import SegmentationTask
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """Event: an epoch has ended."""
+
+    epoch: int
+    """From 1."""
+    epochs: int
+    row: dict[str, Any]
+    """What the history keeps of it."""
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """Event: a batch has ended."""
+
+    batch: int
+    """From 1."""
+    batches: int
+    loss: float
+
+
+Event = EpochDone | BatchDone
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished training."""
+
+    history: tuple[dict[str, Any], ...]
+    """A row for each epoch: `epoch`, `rate`, `seconds`; `loss`, `miou`, `iou` after `train_` and `val_`."""
+    best_epoch: int
+    """Its weights are in the network."""
+    batch: int
+    accumulate: int
+    """As used: a batch that did not fit in memory is cut into more passes."""
+    resumed: bool
+    main: bool
+    """Whether this process is the one that writes; others only helped to train."""
+
+
+class _History(Callback):
+    """Keep a row for each epoch, in checkpoints too, and tell of progress."""
+
+    def __init__(self, epochs: int, on_event: Callable[[Event], None]) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.epochs, self.on_event = epochs, on_event
+        self.started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Any, _task: Any, outputs: Any, _batch: Any, batch_idx: int) -> None:
+        if trainer.is_global_zero:
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+            self.on_event(BatchDone(batch_idx + 1, int(trainer.num_training_batches), loss))
+
+    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "rate": max(g["lr"] for g in trainer.optimizers[0].param_groups),
+            "seconds": round(time.perf_counter() - self.started, 2),
+            **{f"train_{k}": v for k, v in task.results("train_").items()},
+            **{f"val_{k}": v for k, v in task.val.items()},
+        }
+        self.rows.append(row)
+        for logger in trainer.loggers:
+            scalars = {k: v for k, v in row.items() if isinstance(v, int | float)}
+            logger.log_metrics(scalars, step=row["epoch"])
+        if trainer.is_global_zero:
+            self.on_event(EpochDone(row["epoch"], self.epochs, row))
+
+
+class _BatchOrder(Callback):
+    """Tell the sampler which epoch comes; Lightning itself does so only for samplers that it made."""
+
+    def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
+        sampler = trainer.train_dataloader.sampler
+        sampler.set_epoch(trainer.current_epoch)
+
+
+def fit(
+    make_task: Callable[[], SegmentationTask],
+    train: Dataset[Any],
+    val: Dataset[Any],
+    entry: Fit,
+    folder: Path,
+    *,
+    clip: float = 0.0,
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> tuple[SegmentationTask, Fitted]:
+    """Train, and return the task with the weights of its best epoch on val.
+
+    Parameters
+    ----------
+    make_task
+        Makes the task with its starting weights; called again when a batch did not fit in memory.
+    train, val
+        The chips.
+    entry
+        How long and how large.
+    folder
+        For checkpoints; when it holds `last.ckpt` the training goes on from there and ends as if it had never
+        stopped.
+    clip
+        Largest norm of the gradient; 0: any.
+    on_event
+        Called with what happens.
+
+    Raises
+    ------
+    TrainingError
+        When the loss is no number, a checkpoint is damaged, or one chip alone does not fit in memory.
+    """
+    _hush()
+    batch, passes = max(1, entry.batch // entry.accumulate), entry.accumulate
+    while True:
+        resumed = (folder / LAST).exists()
+        try:
+            return _fit_once(make_task(), train, val, entry, folder, (batch, passes), clip, on_event)
+        except RuntimeError as error:
+            # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
+            if "memory" not in str(error).lower():
+                raise
+            if batch == 1:
+                raise TrainingError(
+                    "out of memory with a single chip; use smaller chips.size or a smaller network"
+                ) from error
+        # Outside the handler: there the traceback still holds the tensors of the failed pass.
+        batch, passes = batch // 2, passes * 2
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warnings.warn(
+            f"out of memory: goes on with {passes} passes of {batch} chips for a step"
+            f"{' from the last checkpoint' if resumed else ''}",
+            GeosegWarning,
+            stacklevel=2,
+        )
+
+
+def _fit_once(
+    task: SegmentationTask,
+    train: Dataset[Any],
+    val: Dataset[Any],
+    entry: Fit,
+    folder: Path,
+    sizes: tuple[int, int],
+    clip: float,
+    on_event: Callable[[Event], None],
+) -> tuple[SegmentationTask, Fitted]:
+    batch, passes = sizes
+    device = resolve_accelerator(entry.device)
+    history = _History(entry.epochs, on_event)
+    best = ModelCheckpoint(
+        folder, BEST.removesuffix(".ckpt"), monitor="val_miou", mode="max", save_last=True,
+        save_on_train_epoch_end=True, enable_version_counter=False,
+    )  # fmt: skip
+    callbacks: list[Callback] = [_BatchOrder(), history, best]
+    if entry.average:
+        callbacks.append(WeightAveraging(avg_fn=_moving_average(entry.average)))
+    if entry.patience:
+        callbacks.append(
+            EarlyStopping("val_miou", mode="max", patience=entry.patience, check_on_train_epoch_end=True)
+        )
+    trainer = pl.Trainer(
+        accelerator=device,
+        devices=_devices(entry, device),
+        strategy=_strategy(entry, device, task),
+        precision=_precision(entry.precision, device),
+        max_epochs=entry.epochs,
+        accumulate_grad_batches=passes,
+        gradient_clip_val=clip or None,
+        callbacks=callbacks,
+        logger=_loggers(folder.parent),
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=True,
+        deterministic="warn" if device == "cuda" else False,
+        default_root_dir=folder,
+    )
+    last = folder / LAST
+    resumed = last.exists()
+    try:
+        trainer.fit(
+            task,
+            _loader(train, batch, entry, Draws(len(train))),  # type: ignore[arg-type]
+            _loader(val, batch, entry),
+            ckpt_path=_checked(last) if resumed else None,
+            weights_only=False,
+        )
+    except SystemExit as error:
+        # How Lightning ends after Ctrl-C and SIGTERM.
+        raise KeyboardInterrupt from error
+    best_epoch = _load_best(task.network, folder / BEST) if history.rows else 0
+    rows = tuple(history.rows)
+    return task, Fitted(rows, best_epoch, batch * passes, passes, resumed, trainer.is_global_zero)
+
+
+def _checked(path: Path) -> Path:
+    """Return the path of a checkpoint that can be read."""
+    _read_checkpoint(path)
+    return path
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that a training of ours wrote."""
+    try:
+        # Holds no more than tensors and plain values, so no pickle has to be trusted.
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TrainingError(
+            f"{path}: is damaged: {one_line(error)[:120]}; remove it"
+            + (f" and rename {BEST} to {LAST} to go on from the best epoch" if path.name == LAST else "")
+            + ", or start again with --overwrite"
+        ) from error
+    return content
+
+
+def _load_best(network: nn.Module, path: Path) -> int:
+    """Bring the weights of the best epoch into the network; return the epoch, from 1."""
+    content = _read_checkpoint(path)
+    prefix = "network."
+    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+    network.load_state_dict(weights)
+    return int(content["epoch"]) + 1
+
+
+def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | None = None) -> DataLoader[Any]:
+    return DataLoader(
+        chips,
+        batch_size=batch,
+        sampler=sampler,
+        num_workers=entry.workers,
+        persistent_workers=entry.workers > 0,
+        pin_memory=torch.cuda.is_available() and entry.device != "cpu",
+        # A last batch of one chip would break batch norms.
+        drop_last=sampler is not None and len(sampler) > batch,
+    )
+
+
+def _moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:
+    """Return the rule of a moving average that forgets the random start quickly."""
+
+    def average(old: torch.Tensor, new: torch.Tensor, updates: Any) -> torch.Tensor:
+        if not old.is_floating_point():
+            return new
+        n = float(updates)
+        return torch.lerp(old, new, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return average
+
+
+def resolve_accelerator(device: str) -> str:
+    """Return `cpu` or `cuda`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such device.
+    """
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and found == "cpu":
+        raise ConfigError("fit.device: cuda is not available here; use device: cpu")
+    return found if device == "auto" else device
+
+
+def _devices(entry: Fit, device: str) -> int:
+    if entry.devices != "auto":
+        return entry.devices
+    return torch.cuda.device_count() if device == "cuda" else 1
+
+
+def _strategy(entry: Fit, device: str, task: SegmentationTask) -> str:
+    if _devices(entry, device) == 1:
+        return "auto"
+    # A frozen encoder gets no gradient, which plain DDP takes for a mistake.
+    return "ddp_find_unused_parameters_true" if task.transfer.freeze_epochs else "ddp"
+
+
+def _precision(precision: str, device: str) -> Any:
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp16" and device == "cpu":
+        raise ConfigError("fit.precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
+
+
+def _loggers(folder: Path) -> Any:
+    """Return a TensorBoard logger where that is installed."""
+    try:
+        from lightning.pytorch.loggers import TensorBoardLogger  # noqa: PLC0415
+
+        return [TensorBoardLogger(folder, name="tensorboard", version="")]
+    except ModuleNotFoundError:
+        return False
+
+
+def _hush() -> None:
+    """Keep Lightning's advertisements and tips out of the way of our own messages."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")

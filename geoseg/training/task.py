@@ -1,0 +1,184 @@
+"""What Lightning trains: the network, its loss, its metrics, its learning rates."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from geoseg.config.training import Optimizer, Transfer
+from geoseg.core.errors import TrainingError
+from geoseg.core.legend import IGNORE
+from geoseg.models.transfer import freeze_encoder, parameter_groups
+from geoseg.training.losses import Loss
+
+
+class SegmentationTask(pl.LightningModule):
+    """A network that learns to segment.
+
+    Parameters
+    ----------
+    network
+        (N, B, H, W) to logits (N, C, H, W).
+    loss
+        What is minimised.
+    classes
+        Number of channels.
+    optimizer, transfer
+        How weights move, and which of them.
+    seed
+        Of dropout.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        classes: int,
+        optimizer: Optimizer,
+        transfer: Transfer,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        # Convolutions of oneDNN and cuDNN are faster with channels last.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.loss = loss
+        self.optimizer, self.transfer, self.seed = optimizer, transfer, seed
+        self.frozen = False
+        # ModuleDict: metrics move to the device with the task. No type knows what it holds.
+        self.losses: Any = nn.ModuleDict({"train_": MeanMetric(), "val_": MeanMetric()})
+        self.ious: Any = nn.ModuleDict(
+            {
+                part: MulticlassJaccardIndex(classes, average="none", ignore_index=IGNORE)
+                for part in ("train_", "val_")
+            }
+        )
+
+    def train(self, mode: bool = True) -> "SegmentationTask":  # noqa: FBT001, FBT002 (torch's signature)
+        """Set the mode; batch norms of a frozen encoder keep their statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.network.encoder.eval()  # type: ignore[union-attr]
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze or free the encoder, and make dropout of this epoch independent of what ran before."""
+        frozen = self.current_epoch < self.transfer.freeze_epochs
+        if frozen != self.frozen:
+            self.frozen = frozen
+            freeze_encoder(self.network, frozen)
+            self.train()
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        """Return the loss of a batch."""
+        logits = self._forward(batch)
+        loss: Tensor = self.loss(logits, batch["label"])
+        if not torch.isfinite(loss):
+            raise TrainingError(self._say_where(batch, logits))
+        self._count("train_", loss, logits.detach(), batch["label"])
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+        """Measure a batch."""
+        logits = self._forward(batch)
+        self._count("val_", self.loss(logits, batch["label"]), logits, batch["label"])
+
+    def _forward(self, batch: dict[str, Any]) -> Tensor:
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.network(image)
+        return logits
+
+    def _count(self, part: str, loss: Tensor, logits: Tensor, label: Tensor) -> None:
+        labelled = (label != IGNORE).sum()
+        if labelled > 0:
+            self.losses[part].update(loss.detach(), weight=labelled)
+            # max(1).indices is several times faster than argmax along a strided axis.
+            self.ious[part].update(logits.float().max(1).indices, label)
+
+    def results(self, part: str) -> dict[str, Any]:
+        """Return and forget what was counted: `loss`, `miou`, and `iou` with NaN for absent classes."""
+        if not self.losses[part].update_called:
+            return {"loss": math.nan, "miou": math.nan, "iou": []}
+        metric = self.ious[part]
+        seen = metric.confmat.sum(0) + metric.confmat.sum(1) > 0
+        iou = torch.where(seen, metric.compute(), torch.nan)
+        result = {
+            "loss": float(self.losses[part].compute()),
+            "miou": float(iou.nanmean()),
+            "iou": [float(v) for v in iou],
+        }
+        for m in (self.losses[part], metric):
+            m.reset()
+        return result
+
+    def on_validation_epoch_end(self) -> None:
+        """Tell Lightning's callbacks the figures of val."""
+        self.val = self.results("val_")
+        self.log("val_miou", self.val["miou"], prog_bar=True)
+        self.log("val_loss", self.val["loss"])
+
+    def _say_where(self, batch: dict[str, Any], logits: Tensor) -> str:
+        """Name the chips whose own loss is not finite."""
+        with torch.no_grad():
+            bad = [
+                where
+                for where, one, label in zip(batch["where"], logits, batch["label"], strict=True)
+                if not torch.isfinite(self.loss(one[None], label[None]))
+            ]
+        return (
+            f"the loss is NaN or infinite in epoch {self.current_epoch + 1} at "
+            f"{'; '.join(bad or batch['where'])}; look at the values and labels there, or lower "
+            "optimizer.rate; the checkpoints of the epochs before are kept"
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its schedule, stepped with every batch."""
+        o, t = self.optimizer, self.transfer
+        groups = parameter_groups(
+            self.network, o.rate, encoder_rate=t.encoder_rate, layer_decay=t.layer_decay,
+            weight_decay=o.weight_decay,
+        )  # fmt: skip
+        chosen: torch.optim.Optimizer
+        if o.kind == "sgd":
+            chosen = torch.optim.SGD(groups, lr=o.rate, momentum=o.momentum)
+        else:
+            chosen = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[o.kind](groups, lr=o.rate)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": chosen,
+            "lr_scheduler": {"scheduler": schedule(chosen, o, steps), "interval": "step"},
+        }
+
+
+def schedule(
+    optimizer: torch.optim.Optimizer, entry: Optimizer, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the schedule of the learning rates over so many steps."""
+    if entry.schedule == "one-cycle":
+        # Smith and Topin 2018: up to the rate and down to nearly nothing.
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=[g["lr"] for g in optimizer.param_groups],
+            total_steps=steps + 1,
+            pct_start=max(entry.warmup, 1e-3),
+        )
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(entry, steps))
+
+
+def rate_factor(entry: Optimizer, steps: int) -> Callable[[int], float]:
+    """Return the factor of the rate at each step: a linear rise, then a half cosine or a constant."""
+    rise = max(1, round(entry.warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rise and entry.warmup > 0:
+            return (step + 1) / rise
+        if entry.schedule == "constant":
+            return 1.0
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise)))
+
+    return factor
