@@ -25,8 +25,8 @@ from geoseg.core.legend import UNLABELLED
 
 VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet"})
 
-# rasterio silences a warning while it burns by swapping the filters of the whole process: two threads at once let
-# it through, and may leave every warning silenced.
+# rasterio silences a warning while it burns by swapping the filters of the whole process: two threads at once
+# let it through.
 _one_at_a_time = threading.Lock()
 
 _COLUMNS = ("class_id", "class_name")
