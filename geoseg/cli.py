@@ -21,6 +21,7 @@ from geoseg.core.errors import ConfigError, GeosegError, one_line
 
 if TYPE_CHECKING:
     from geoseg.pipeline import Progress
+    from geoseg.training.fit import Event
 
 app = typer.Typer(
     name="geoseg",
@@ -138,7 +139,66 @@ def init(
 
 
 @app.command()
+def train(
+    training: Annotated[
+        Path, typer.Argument(help="The training file, like configs/training/landcover-s2.yaml.")
+    ],
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the training, instead of the file's.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start again, also where a training was begun or finished.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and divide the data, say what would be done, stop.")
+    ] = False,
+    catalog: CatalogFile = _CATALOG,
+    as_json: AsJson = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on labelled scenes or chips, into a bundle that `geoseg run` uses.
+
+    An interrupted training is resumed by the same command.
+    """
+    with _errors(debug):
+        from geoseg import describe, experiment
+
+        (_silent if quiet else _say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
+        prepared = experiment.prepare(training, assign or [], output, catalog)
+        for warning in prepared.warnings:
+            _say(f"warning: {warning}")
+        if dry_run:
+            _show(prepared.summary(), as_json)
+            return
+        with _training_progress(quiet) as on_event:
+            trained = experiment.train(prepared, overwrite=overwrite, on_event=on_event)
+        if trained is None:
+            return  # a process that only helped to train
+        for warning in trained.record["warnings"][len(prepared.warnings) :]:
+            _say(f"warning: {warning}")
+        if as_json:
+            typer.echo(json.dumps(trained.record, indent=2, ensure_ascii=False))
+        else:
+            typer.echo(describe.as_text(describe.training(trained.folder, trained.record)))
+
+
+@app.command()
 def evaluate(
+    training: Annotated[
+        Path | None, typer.Argument(help="A training file, to measure --model on its data.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="The bundle to measure.")] = None,
+    split: Annotated[str, typer.Option(help="Part of the data: train, val or test.")] = "test",
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the training file."),
+    ] = None,
     class_map: Annotated[
         Path | None, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")
     ] = None,
@@ -162,15 +222,23 @@ def evaluate(
         Path | None, typer.Option(help="A labelled sample of `geoseg sample`, instead of --map.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    catalog: CatalogFile = _CATALOG,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say how good a map is: against a reference, or from a labelled sample."""
+    """Say how good a map is, against a reference or a labelled sample, or how good a bundle is on labelled data."""
     with _errors(debug):
         from geoseg import assessment
         from geoseg.evaluation import text
 
-        if sample is not None and class_map is None and reference is None:
+        if training is not None and model is not None and class_map is None and sample is None:
+            from geoseg import experiment
+
+            report, lay_out = (
+                experiment.evaluate(training, assign or [], model, split, catalog),
+                text.map_report,
+            )
+        elif sample is not None and class_map is None and reference is None:
             report, lay_out = assessment.evaluate_sample(sample), text.sample_report
         elif sample is None and class_map is not None and reference is not None:
             report, lay_out = (
@@ -188,7 +256,9 @@ def evaluate(
                 text.map_report,
             )
         else:
-            raise ConfigError("say what to compare: --map FILE --reference FILE, or --sample FILE")
+            raise ConfigError(
+                "say what to compare: --map FILE --reference FILE, or --sample FILE, or TRAINING --model BUNDLE"
+            )
         for warning in report["warnings"]:
             _say(f"warning: {warning}")
         if output is not None:
@@ -334,6 +404,38 @@ def _lines_of(error: Exception) -> list[str]:
         return ["out of memory; a smaller tile needs less: --set tiling.tile=256 --set tiling.block=1"]
     # A bug in geoseg; the user still gets one line.
     return [f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}"]
+
+
+@contextlib.contextmanager
+def _training_progress(quiet: bool) -> Iterator[Callable[["Event"], None]]:
+    """Yield what shows the events of a training: a line for each epoch, and a bar of batches on a terminal."""
+    from geoseg.training.fit import EpochDone
+
+    def line(event: "Event") -> str:
+        row = event.row
+        return (
+            f"epoch {event.epoch}/{event.epochs}: loss {row['train_loss']:.3f}, val loss {row['val_loss']:.3f}, "
+            f"val mIoU {row['val_miou']:.3f}, {row['seconds']:.0f} s"
+        )
+
+    if quiet or not sys.stderr.isatty():
+        yield lambda event: _say(line(event)) if isinstance(event, EpochDone) and not quiet else None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("train", total=None)
+
+        def bar(event: "Event") -> None:
+            if isinstance(event, EpochDone):
+                bars.console.print(line(event), highlight=False)
+            else:
+                bars.update(
+                    task, completed=event.batch, total=event.batches, description=f"loss {event.loss:.3f}"
+                )
+
+        yield bar
 
 
 @contextlib.contextmanager

@@ -35,6 +35,22 @@ def anything(path: str, catalog_file: Path) -> dict[str, Any]:
     return scene(path, catalog_file)
 
 
+def training(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Say what came out of a training."""
+    metrics = record["metrics"]
+    return {
+        "classes": [
+            {k: row[k] for k in ("slug", "iou", "f1", "precision", "recall")} for row in metrics["classes"]
+        ],
+        "measured_on": metrics["reference"],
+        "miou": metrics["miou"],
+        "overall_accuracy": metrics["overall_accuracy"],
+        "best_epoch": record["training"]["best_epoch"],
+        "bundle": str(folder / record["bundle"]["folder"]),
+        "page": str(folder / "training.html"),
+    }
+
+
 def scene(name: str, catalog_file: Path) -> dict[str, Any]:
     """Describe a scene."""
     entry, base = find_entry(name, catalog_file)

@@ -5,7 +5,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -100,6 +100,7 @@ def prepare(
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", GeosegWarning)
         labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
+        labelled = _with_parts(labelled, document)
         _check_bands(labelled)
         size = document.chips.size
         places = _places(labelled, document)
@@ -119,6 +120,24 @@ def prepare(
     return Prepared(
         document, legend, labelled, places, parts, measured, output or Path(document.output), noticed
     )
+
+
+def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
+    """Return the scenes with the parts of a file, if the document names one; scenes not in it are left out."""
+    if document.split.parts is None:
+        return labelled
+    path = Path(document.split.parts)
+    content = read_json(path)
+    if content is None or not set(content) <= set(PARTS):
+        raise ConfigError(
+            f"{path}: a JSON object with lists of scene names under train, val and test is expected"
+        )
+    part_of = {name: part for part, names in content.items() for name in names}
+    if missing := sorted(set(part_of) - {p.name for p in labelled}):
+        raise ConfigError(
+            f"{path}: names {missing[0]!r} and {len(missing) - 1} more, which the data do not have"
+        )
+    return tuple(replace(p, part=part_of[p.name]) for p in labelled if p.name in part_of)
 
 
 def _check_bands(labelled: Sequence[Labelled]) -> None:
@@ -350,3 +369,52 @@ def _finish(
     findings.write_page(folder / "training.html", record, fitted, found, legend, card)
     write_atomic(folder / RECORD, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
     return Trained(folder, bundle.folder, record)
+
+
+def evaluate(
+    path: Path, overrides: Sequence[str], folder: Path, part: str, catalog: Path = CATALOG
+) -> dict[str, Any]:
+    """Measure a bundle on a part of the data of a training.
+
+    Raises
+    ------
+    ConfigError
+        When the part is empty, or bands or classes of the bundle are not those of the training.
+    """
+    from geoseg.appraisal import appraise  # noqa: PLC0415
+    from geoseg.models.bundle import open_bundle  # noqa: PLC0415
+    from geoseg.training.chips import GridChips, Source  # noqa: PLC0415
+
+    prepared, bundle = prepare(path, overrides, None, catalog), open_bundle(folder)
+    if not prepared.parts.get(part):
+        filled = ", ".join(p for p in PARTS if prepared.parts[p])
+        raise ConfigError(f"--split {part}: the data of {path} have no such part; they have {filled}")
+    card = bundle.card
+    for what, ours, theirs in (
+        ("classes", [c.slug for c in prepared.legend.classes], [c.slug for c in card.classes]),
+        (
+            "bands",
+            [b.common_name for b in prepared.labelled[0].scene.bands],
+            [b.common_name for b in card.bands],
+        ),
+    ):
+        if ours != theirs:
+            raise ConfigError(
+                f"{folder}: its {what} are {', '.join(theirs)}, those of {path} are {', '.join(ours)}; "
+                "they must agree"
+            )
+    # Normalised as the bundle was trained, whatever the data measure now.
+    known = Statistics(np.array([b.mean for b in card.bands]), np.array([b.std for b in card.bands]))
+    chips = GridChips(Source(prepared.places, prepared.parts[part], known), prepared.document.chips.size)
+    found = appraise(
+        bundle.network(), chips, prepared.legend.legend, temperature=card.temperature,
+        batch=prepared.document.fit.batch,
+    )  # fmt: skip
+    return {
+        "model": f"{card.name} {card.version}",
+        "part": part,
+        "chips": found.chips,
+        **found.figures,
+        "calibration": found.calibration.to_dict(),
+        "warnings": list(prepared.warnings),
+    }

@@ -83,18 +83,23 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_family_learns_and_its_bundle_maps_a_scene(name, tmp_path, data):
-    path = document(tmp_path, data, NETWORKS[name], epochs=8 if name == "FCN" else 12)
-    trained = run(path, "optimizer.rate=0.003")
-    # Guessing the largest class everywhere gives an mIoU of about 0.15.
-    assert trained.record["metrics"]["miou"] > 0.6, trained.record["history"]
-    bundle = open_bundle(trained.bundle)
-    assert bundle.card.legend.ids.tolist() == [1, 2, 3]
+def test_every_family_trains_into_a_bundle_that_maps_a_scene(name, tmp_path, data):
+    epochs = 2 if name == "FCN" else 4
+    trained = run(document(tmp_path, data, NETWORKS[name], epochs=epochs), "optimizer.rate=0.003")
+    losses = [row["train_loss"] for row in trained.record["history"]]
+    assert losses[-1] < 0.95 * losses[0]
+    assert open_bundle(trained.bundle).card.legend.ids.tolist() == [1, 2, 3]
     pipeline.run(pipeline.prepare(write_pipeline(tmp_path, data / "s3.tif", trained.bundle)))
-    with rasterio.open(tmp_path / "out/classes.tif") as map_, rasterio.open(data / "s3_labels.tif") as truth:
-        agreement = (map_.read(1) == truth.read(1)).mean()
-    # The same scene, whole instead of in chips.
-    assert agreement == pytest.approx(trained.record["metrics"]["overall_accuracy"], abs=0.1)
+    with rasterio.open(tmp_path / "out/classes.tif") as map_:
+        assert set(np.unique(map_.read(1))) <= {1, 2, 3}
+
+
+def test_a_network_learns_what_its_labels_say(tmp_path, data):
+    trained = run(document(tmp_path, data, epochs=8), "optimizer.rate=0.005", "chips.per_epoch=12")
+    # Guessing the largest class everywhere gives an mIoU of about 0.15.
+    assert trained.record["metrics"]["miou"] > 0.45, trained.record["history"]
+    report = experiment.evaluate(tmp_path / "training.yaml", [], trained.bundle, "test")
+    assert report["miou"] == pytest.approx(trained.record["metrics"]["miou"], abs=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,8 @@ class Split(Document):
 
     by: Literal["group", "file", "block", "given"] = "group"
     """Groups of scenes; single scenes; square blocks of each scene; or as the data say."""
+    parts: str | None = None
+    """For `given`: a JSON file of part -> list of scene names, instead of what the data say."""
     val: Share = 0.15
     test: Share = 0.15
     block: Count = 1024

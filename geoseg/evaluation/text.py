@@ -4,7 +4,7 @@ from typing import Any
 
 
 def map_report(report: dict[str, Any]) -> str:
-    """Lay out the comparison of a map with its reference: a row for each class, then the totals."""
+    """Lay out the comparison of a map, or of a model's chips, with a reference: classes, then totals."""
     boundary = report.get("boundary")
     head = ["class", "IoU", "F1", "precision", "recall", "reference", "map"]
     rows = []
@@ -32,10 +32,11 @@ def map_report(report: dict[str, Any]) -> str:
         if calibration["brier"] is not None:
             totals.append(("Brier score", _figure(calibration["brier"]), "0 best, 2 worst"))
     totals.append(("pixels compared", f"{report['pixels']:,}", ""))
-    totals.append(("not labelled", f"{report['unlabelled_pixels']:,}", "mapped, but no reference class"))
-    totals.append(
-        ("not mapped", f"{report['unmapped']['pixels']:,}", "reference class, but nodata in the map")
-    )
+    if "unmapped" in report:  # of a map; every pixel of a chip has a class
+        totals.append(("not labelled", f"{report['unlabelled_pixels']:,}", "mapped, but no reference class"))
+        totals.append(
+            ("not mapped", f"{report['unmapped']['pixels']:,}", "reference class, but nodata in the map")
+        )
     return "\n".join([*_table([head + (["outline F1"] if boundary else []), *rows]), "", *_totals(totals)])
 
 

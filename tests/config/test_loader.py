@@ -2,9 +2,9 @@ import re
 
 import pytest
 
+from geoseg.config.catalog import CatalogDocument
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Pipeline
-from geoseg.config.catalog import CatalogDocument
 from geoseg.core.errors import ConfigError
 
 GOOD = """\
