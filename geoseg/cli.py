@@ -226,7 +226,7 @@ def evaluate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say how good a map is, against a reference or a labelled sample, or how good a bundle is on labelled data."""
+    """Say how good a map is, by a reference or a labelled sample, or a bundle on labelled data."""
     with _errors(debug):
         from geoseg import assessment
         from geoseg.evaluation import text
@@ -257,7 +257,7 @@ def evaluate(
             )
         else:
             raise ConfigError(
-                "say what to compare: --map FILE --reference FILE, or --sample FILE, or TRAINING --model BUNDLE"
+                "say what to compare: --map FILE --reference FILE, --sample FILE, or TRAINING --model BUNDLE"
             )
         for warning in report["warnings"]:
             _say(f"warning: {warning}")
@@ -408,14 +408,14 @@ def _lines_of(error: Exception) -> list[str]:
 
 @contextlib.contextmanager
 def _training_progress(quiet: bool) -> Iterator[Callable[["Event"], None]]:
-    """Yield what shows the events of a training: a line for each epoch, and a bar of batches on a terminal."""
+    """Yield what shows the events of a training: a line for each epoch, on a terminal a bar too."""
     from geoseg.training.fit import EpochDone
 
-    def line(event: "Event") -> str:
+    def line(event: EpochDone) -> str:
         row = event.row
         return (
-            f"epoch {event.epoch}/{event.epochs}: loss {row['train_loss']:.3f}, val loss {row['val_loss']:.3f}, "
-            f"val mIoU {row['val_miou']:.3f}, {row['seconds']:.0f} s"
+            f"epoch {event.epoch}/{event.epochs}: loss {row['train_loss']:.3f}, "
+            f"val loss {row['val_loss']:.3f}, val mIoU {row['val_miou']:.3f}, {row['seconds']:.0f} s"
         )
 
     if quiet or not sys.stderr.isatty():

@@ -123,7 +123,7 @@ def prepare(
 
 
 def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
-    """Return the scenes with the parts of a file, if the document names one; scenes not in it are left out."""
+    """Return the scenes with the parts of a file, if the document names one; others are left out."""
     if document.split.parts is None:
         return labelled
     path = Path(document.split.parts)

@@ -2,13 +2,16 @@ import pytest
 import torch
 
 from geoseg.core.errors import BundleError
-from geoseg.models.architectures import REGISTRY, build, divisor, input_bands, is_global
+from geoseg.models.architectures import REGISTRY, build, divisor, input_bands, is_global, without_content
 from geoseg.models.bundle import save_bundle
 from geoseg.pipeline import prepare, run
-from tests.benchmarks.architectures import NETWORKS, facts
+from tests.benchmarks.architectures import NETWORKS, config_of
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
 
 TILE = {"size": 128, "min": 128, "max": 128, "overlap": 32, "divisor": 32}
+
+# With plain encoders; all others pool, attend or normalise over the whole tile.
+LOCAL = ("Unet", "UnetPlusPlus", "Linknet", "FCN", "SegNet")
 
 # Parts that smp and timm make and never use: stages below encoder_depth, and a transformer's last norm.
 SHALLOW = tuple(f"encoder.model.blocks.{i}." for i in range(3, 7))
@@ -94,8 +97,7 @@ def test_tiles_come_back_whole_at_multiples_of_the_divisor_only(toy, network):
 def test_a_network_that_sees_the_whole_tile_is_known(toy, network):
     network.train()
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    local = ("Unet", "UnetPlusPlus", "Linknet", "FCN", "SegNet")
-    assert is_global(network) == (toy.config["_model_class"] not in local)
+    assert is_global(network) == (toy.config["_model_class"] not in LOCAL)
     assert network.training
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
@@ -170,7 +172,8 @@ def test_every_architecture_is_documented(table):
 
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_the_documented_facts_are_true(table, name):
-    row = table[name]
-    _, millions, step, size = facts(name)
+    network, row = without_content(config_of(name)), table[name]
     assert row["encoder"] == NETWORKS[name][0]
-    assert (row["parameters [M]"], row["divisor [px]"], row["tile size"]) == (millions, step, size)
+    assert row["parameters [M]"] == f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"
+    assert row["divisor [px]"] == str(divisor(network))
+    assert row["tile size"] == ("any" if name in LOCAL else "fixed")

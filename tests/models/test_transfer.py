@@ -7,7 +7,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from geoseg.core.bands import common_name
 from geoseg.core.errors import BundleError, ConfigError, GeosegWarning
-from geoseg.models.architectures import build
+from geoseg.models.architectures import build, without_content
 from geoseg.models.stages import depths
 from geoseg.models.transfer import (
     adapt_stem,
@@ -216,21 +216,32 @@ def small(name):
     return build({"_model_class": name, "in_channels": 4, "classes": 3, **arguments})
 
 
-@pytest.fixture(scope="module", params=["Unet", "Segformer", "DPT", "FPN", "SegNet"])
-def network(request):
-    return small(request.param)
+IN_ORDER = {
+    "Unet": ["model.conv_stem", *(f"model.blocks.{i}" for i in range(7))],
+    "Segformer": [f"{part}{i}" for i in range(1, 5) for part in ("patch_embed", "block")],
+    "DPT": ["model.patch_embed", *(f"model.blocks.{i}" for i in range(12))],
+    "FPN": ["conv1", "layer1", "layer2", "layer3", "layer4"],
+    "SegNet": [f"features.{i}" for i in (0, 4, 8, 11)],
+}
 
 
-def test_every_parameter_is_in_exactly_one_group(network):
-    groups = parameter_groups(network, 1e-3, encoder_rate=0.1, layer_decay=0.7, weight_decay=0.01)
+@pytest.fixture(scope="module", params=list(IN_ORDER))
+def staged(request):
+    """Name of a network, the network, the stages of its encoder, and its groups."""
+    network = without_content(small(request.param))
+    groups = parameter_groups(network, 1e-3, encoder_rate=0.1, layer_decay=0.5, weight_decay=0.01)
+    return request.param, network, depths(network), groups
+
+
+def test_every_parameter_is_in_exactly_one_group(staged):
+    _, network, _, groups = staged
     ids = [id(p) for g in groups for p in g["params"]]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     assert len({g["name"] for g in groups}) == len(groups)
-    torch.optim.AdamW(groups, lr=1e-3)
 
 
-def test_norms_and_biases_have_no_weight_decay(network):
-    groups = parameter_groups(network, 1e-3, weight_decay=0.01)
+def test_norms_and_biases_have_no_weight_decay(staged):
+    _, network, _, groups = staged
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     for module in network.modules():
         for kind, parameter in module.named_parameters(recurse=False):
@@ -240,10 +251,9 @@ def test_norms_and_biases_have_no_weight_decay(network):
                 assert decay[id(parameter)] == 0.01
 
 
-def test_rates_rise_from_the_stem_to_the_head(network):
-    groups = parameter_groups(network, 1e-3, encoder_rate=0.1, layer_decay=0.5)
+def test_rates_rise_from_the_stem_to_the_head(staged):
+    _, network, stages, groups = staged
     rate = {id(p): g["lr"] for g in groups for p in g["params"]}
-    stages = depths(network)
     last = max(stages.values())
     for name, parameter in network.named_parameters():
         expected = 1e-3 if name not in stages else 1e-4 * 0.5 ** (last - stages[name])
@@ -252,30 +262,25 @@ def test_rates_rise_from_the_stem_to_the_head(network):
     assert rate[id(stem.weight)] == min(rate.values()) < 1e-3
 
 
-@pytest.mark.parametrize(
-    ("name", "in_order"),
-    [
-        ("Segformer", [f"{part}{i}" for i in range(1, 5) for part in ("patch_embed", "block")]),
-        ("FPN", ["conv1", "layer1", "layer2", "layer3", "layer4"]),
-        ("DPT", ["model.patch_embed", *(f"model.blocks.{i}" for i in range(12))]),
-        ("SegNet", [f"features.{i}" for i in (0, 4, 8, 11)]),
-    ],
-)
-def test_stages_are_numbered_as_they_run(name, in_order):
-    stages = depths(small(name))
-    for number, part in enumerate(in_order):
+def test_stages_are_numbered_as_they_run(staged):
+    name, _, stages, _ = staged
+    for number, part in enumerate(IN_ORDER[name]):
         assert {v for k, v in stages.items() if k.startswith(f"encoder.{part}.")} == {number}
-    assert max(stages.values()) == len(in_order) - 1
+    assert max(stages.values()) == len(IN_ORDER[name]) - 1
 
 
-def test_what_has_no_stage_of_its_own_belongs_to_a_neighbour():
-    assert depths(small("FPN"))["encoder.bn1.weight"] == 0
-    vit = depths(small("DPT"))
-    assert [vit[f"encoder.model.{n}"] for n in ("pos_embed", "cls_token", "norm.weight")] == [0, 0, 12]
+def test_what_has_no_stage_of_its_own_belongs_to_a_neighbour(staged):
+    name, _, stages, _ = staged
+    neighbours = {
+        "DPT": {"model.pos_embed": 0, "model.cls_token": 0, "model.norm.weight": 12},
+        "FPN": {"bn1.weight": 0},
+        "Segformer": {"norm1.weight": 1},
+    }.get(name, {})
+    assert {k: stages[f"encoder.{k}"] for k in neighbours} == neighbours
 
 
-def test_one_rate_for_all_is_the_default(network):
-    assert {g["lr"] for g in parameter_groups(network, 3e-4)} == {3e-4}
+def test_one_rate_for_all_is_the_default():
+    assert {g["lr"] for g in parameter_groups(unet(**LITE), 3e-4)} == {3e-4}
 
 
 def test_a_frozen_encoder_does_not_move_at_all():
