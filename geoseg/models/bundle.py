@@ -115,6 +115,8 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
         The folder to make.
     """
     network.save_pretrained(str(folder))  # type: ignore[operator]
+    # safetensors writes files that only their owner may read; a bundle is made to be shared.
+    (folder / WEIGHTS).chmod(0o644)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     # With a name here, loading elsewhere would download the encoder's weights again.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
