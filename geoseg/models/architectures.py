@@ -117,7 +117,12 @@ def is_global(network: nn.Module | dict[str, Any]) -> bool:
 def without_content(network: nn.Module | dict[str, Any]) -> Any:
     """Return a copy of a network that computes shapes only: on the meta device, in evaluation mode."""
     if isinstance(network, dict):
-        return build(network).to("meta").eval()
+        try:
+            with torch.device("meta"):
+                return build(network).eval()
+        except BundleError:
+            # Some encoders compute with numbers while they are built; what is wrong for good is told now.
+            return build(network).to("meta").eval()
     if next(network.parameters()).is_meta and not network.training:
         return network  # such a copy already
     # What stands in the memo is not copied: the weights are never held twice.

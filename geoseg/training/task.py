@@ -123,11 +123,14 @@ class SegmentationTask(pl.LightningModule):
         self.log("val_loss", self.val["loss"])
 
     def _say_where(self, batch: dict[str, Any], logits: Tensor) -> str:
-        """Name the chips whose own loss is not finite."""
+        """Name the chips with values that are no numbers, else those whose own loss is none."""
+        pairs = list(zip(batch["where"], batch["image"], logits, batch["label"], strict=True))
+        # Looked for first: batch norms spread a single bad value over the whole batch.
+        bad = [where for where, image, _, _ in pairs if not torch.isfinite(image).all()]
         with torch.no_grad():
-            bad = [
+            bad = bad or [
                 where
-                for where, one, label in zip(batch["where"], logits, batch["label"], strict=True)
+                for where, _, one, label in pairs
                 if not torch.isfinite(self.loss(one[None], label[None]))
             ]
         return (
