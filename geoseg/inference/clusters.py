@@ -67,7 +67,8 @@ def connect(cluster: Cluster) -> Iterator[Client]:
             threads_per_worker=SLOTS + 1,
             resources={RESOURCE: SLOTS},
             memory_limit=0,
-            dashboard_address=None,
+            # None would still open port 8787 to the world, and warn where another run has it.
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         ) as local,
         Client(local) as client,
