@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def resolve_cluster(cluster: str | Cluster) -> Cluster:
 
 
 @contextlib.contextmanager
+def _same_environment() -> Iterator[None]:
+    """Undo what Dask writes into this process's environment when it starts worker processes.
+
+    `OMP_NUM_THREADS=1` among it: every program started later would compute with one thread, and so to other bits.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
 def connect(cluster: Cluster) -> Iterator[Client]:
     """Start the cluster and yield a client; everything ends with the block.
 
@@ -58,6 +74,7 @@ def connect(cluster: Cluster) -> Iterator[Client]:
     # In one process a worker cannot be lost, only busy.
     lifetime = {"distributed.scheduler.worker-ttl": None if alone else "60s"}
     with (
+        _same_environment(),
         dask.config.set({**_SETTINGS, **lifetime}),
         LocalCluster(
             n_workers=cluster.workers,

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from geoseg.config.pipeline import Cluster
@@ -12,12 +14,14 @@ def test_local_is_one_worker_in_this_process_that_listens_nowhere():
         assert len(client.scheduler_info(n_workers=-1)["workers"]) == 1
 
 
-def test_more_workers_listen_on_the_loopback_interface_only():
+def test_more_workers_listen_on_the_loopback_interface_only_and_leave_the_environment_alone():
+    before = dict(os.environ)
     with connect(Cluster(workers=2)) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         assert len(workers) == 2
         assert client.scheduler.address.startswith("tcp://127.0.0.1:")
         assert all(address.startswith("tcp://127.0.0.1:") for address in workers)
+    assert dict(os.environ) == before
 
 
 def test_names_files_and_mappings(tmp_path, monkeypatch):
