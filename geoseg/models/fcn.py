@@ -6,6 +6,7 @@ import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.base.hub_mixin import supports_config_loading
 from torch import nn
+from torchvision.models.resnet import Bottleneck
 from torchvision.models.segmentation import fcn_resnet50, fcn_resnet101
 
 _MAKERS = {"resnet50": fcn_resnet50, "resnet101": fcn_resnet101}
@@ -24,6 +25,11 @@ class _Encoder(nn.Module):
         if in_channels != 3:
             self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.modules():
+            if isinstance(module, Bottleneck):
+                # Every block begins as the identity (Goyal et al. 2017, arXiv:1706.02677): without it the
+                # network hardly learns from random weights. Weights that are loaded replace it.
+                nn.init.zeros_(module.bn3.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for module in self.children():
