@@ -101,12 +101,17 @@ class _History(Callback):
             self.on_event(EpochDone(row["epoch"], self.epochs, row))
 
 
-class _BatchOrder(Callback):
-    """Tell the sampler which epoch comes; Lightning itself does so only for samplers that it made."""
+class _NextDraws(Callback):
+    """Tell the sampler which epoch comes.
+
+    Lightning does so only for samplers that it made; with more devices it wraps ours in one of those.
+    """
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
 
     def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
-        sampler = trainer.train_dataloader.sampler
-        sampler.set_epoch(trainer.current_epoch)
+        self.draws.set_epoch(trainer.current_epoch)
 
 
 def fit(
@@ -182,11 +187,16 @@ def _fit_once(
     batch, passes = sizes
     device = resolve_accelerator(entry.device)
     history = _History(entry.epochs, on_event)
-    best = ModelCheckpoint(
-        folder, BEST.removesuffix(".ckpt"), monitor="val_miou", mode="max", save_last=True,
-        save_on_train_epoch_end=True, enable_version_counter=False,
+    # Two of them: save_last would write only when the best is written.
+    best, latest = (
+        ModelCheckpoint(
+            folder, name.removesuffix(".ckpt"), monitor=monitor, mode="max", save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for name, monitor in ((BEST, "val_miou"), (LAST, None))
     )  # fmt: skip
-    callbacks: list[Callback] = [_BatchOrder(), history, best]
+    draws = Draws(len(train))  # type: ignore[arg-type]
+    callbacks: list[Callback] = [_NextDraws(draws), history, best, latest]
     if entry.average:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(entry.average)))
     if entry.patience:
@@ -196,7 +206,7 @@ def _fit_once(
     trainer = pl.Trainer(
         accelerator=device,
         devices=_devices(entry, device),
-        strategy=_strategy(entry, device, task),
+        strategy=_strategy(entry, device),
         precision=_precision(entry.precision, device),
         max_epochs=entry.epochs,
         accumulate_grad_batches=passes,
@@ -215,7 +225,7 @@ def _fit_once(
     try:
         trainer.fit(
             task,
-            _loader(train, batch, entry, Draws(len(train))),  # type: ignore[arg-type]
+            _loader(train, batch, entry, draws),
             _loader(val, batch, entry),
             ckpt_path=_checked(last) if resumed else None,
             weights_only=False,
@@ -302,11 +312,11 @@ def _devices(entry: Fit, device: str) -> int:
     return torch.cuda.device_count() if device == "cuda" else 1
 
 
-def _strategy(entry: Fit, device: str, task: SegmentationTask) -> str:
+def _strategy(entry: Fit, device: str) -> str:
     if _devices(entry, device) == 1:
         return "auto"
-    # A frozen encoder gets no gradient, which plain DDP takes for a mistake.
-    return "ddp_find_unused_parameters_true" if task.transfer.freeze_epochs else "ddp"
+    # A frozen encoder, or stages that a shallow decoder leaves out, get no gradient: a mistake to plain DDP.
+    return "ddp_find_unused_parameters_true"
 
 
 def _precision(precision: str, device: str) -> Any:

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from geoseg.config.training import Optimizer, Transfer
 from geoseg.core.errors import TrainingError
@@ -51,11 +51,8 @@ class SegmentationTask(pl.LightningModule):
         self.frozen = False
         # ModuleDict: metrics move to the device with the task. No type knows what it holds.
         self.losses: Any = nn.ModuleDict({"train_": MeanMetric(), "val_": MeanMetric()})
-        self.ious: Any = nn.ModuleDict(
-            {
-                part: MulticlassJaccardIndex(classes, average="none", ignore_index=IGNORE)
-                for part in ("train_", "val_")
-            }
+        self.confusions: Any = nn.ModuleDict(
+            {part: MulticlassConfusionMatrix(classes, ignore_index=IGNORE) for part in ("train_", "val_")}
         )
 
     def train(self, mode: bool = True) -> "SegmentationTask":  # noqa: FBT001, FBT002 (torch's signature)
@@ -94,25 +91,23 @@ class SegmentationTask(pl.LightningModule):
         return logits
 
     def _count(self, part: str, loss: Tensor, logits: Tensor, label: Tensor) -> None:
-        labelled = (label != IGNORE).sum()
-        if labelled > 0:
-            self.losses[part].update(loss.detach(), weight=labelled)
-            # max(1).indices is several times faster than argmax along a strided axis.
-            self.ious[part].update(logits.float().max(1).indices, label)
+        # Batches without labels count with weight 0: all devices must take part when results are gathered.
+        self.losses[part].update(loss.detach(), weight=(label != IGNORE).sum())
+        # max(1).indices is several times faster than argmax along a strided axis.
+        self.confusions[part].update(logits.float().max(1).indices, label)
 
     def results(self, part: str) -> dict[str, Any]:
-        """Return and forget what was counted: `loss`, `miou`, and `iou` with NaN for absent classes."""
+        """Return and forget what all devices counted: `loss`, `miou`, and `iou` with NaN for absent classes."""
         if not self.losses[part].update_called:
             return {"loss": math.nan, "miou": math.nan, "iou": []}
-        metric = self.ious[part]
-        seen = metric.confmat.sum(0) + metric.confmat.sum(1) > 0
-        iou = torch.where(seen, metric.compute(), torch.nan)
+        matrix = self.confusions[part].compute()
+        iou = matrix.diag() / (matrix.sum(0) + matrix.sum(1) - matrix.diag())
         result = {
             "loss": float(self.losses[part].compute()),
             "miou": float(iou.nanmean()),
             "iou": [float(v) for v in iou],
         }
-        for m in (self.losses[part], metric):
+        for m in (self.losses[part], self.confusions[part]):
             m.reset()
         return result
 
