@@ -53,7 +53,7 @@ def resolve_cluster(cluster: str | Cluster) -> Cluster:
 def _same_environment() -> Iterator[None]:
     """Undo what Dask writes into this process's environment when it starts worker processes.
 
-    `OMP_NUM_THREADS=1` among it: every program started later would compute with one thread, and so to other bits.
+    `OMP_NUM_THREADS=1` among it: programs started later would compute with one thread, and so to other bits.
     """
     before = dict(os.environ)
     try:
