@@ -16,10 +16,7 @@ from geoseg.models.bundle import WEIGHTS, Bundle
 from geoseg.models.stages import depths
 from geoseg.models.stem import Stem, adapt_stem, fit_stem, stem_key_of
 
-__all__ = [
-    "Loaded", "adapt_stem", "freeze_encoder", "load_encoder_weights", "parameter_groups", "set_train_mode",
-    "start_from_bundle",
-]  # fmt: skip
+__all__ = ["Loaded", "adapt_stem", "load_encoder_weights", "parameter_groups", "start_from_bundle"]
 
 _ENOUGH = 0.8
 
@@ -197,24 +194,6 @@ def _copy(target: Mapping[str, Tensor], taken: Mapping[str, Tensor], loaded: Loa
             stacklevel=3,
         )
     return Loaded(**{**vars(loaded), "missing": missing})
-
-
-def freeze_encoder(network: nn.Module, frozen: bool) -> None:  # noqa: FBT001 (a switch)
-    """Let no gradient reach the encoder, or let it again.
-
-    Batch norm moves its statistics without any gradient: set modes with `set_train_mode`.
-    """
-    network.encoder.requires_grad_(not frozen)
-
-
-def set_train_mode(network: nn.Module, encoder_frozen: bool) -> None:  # noqa: FBT001 (a switch)
-    """Put a network into training mode; a frozen encoder stays in evaluation mode.
-
-    Its batch norms keep their statistics and its dropout is off. `network.train()` alone would wake them up.
-    """
-    network.train()
-    if encoder_frozen:
-        network.encoder.eval()  # type: ignore[union-attr]
 
 
 def parameter_groups(

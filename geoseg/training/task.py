@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from geoseg.config.training import Optimizer, Transfer
 from geoseg.core.errors import TrainingError
 from geoseg.core.legend import IGNORE
-from geoseg.models.transfer import freeze_encoder, parameter_groups
+from geoseg.models.transfer import parameter_groups
 from geoseg.training.losses import Loss
 
 
@@ -67,7 +67,7 @@ class SegmentationTask(pl.LightningModule):
         frozen = self.current_epoch < self.transfer.freeze_epochs
         if frozen != self.frozen:
             self.frozen = frozen
-            freeze_encoder(self.network, frozen)
+            self.network.encoder.requires_grad_(not frozen)
             self.train()
         torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
 
@@ -97,7 +97,7 @@ class SegmentationTask(pl.LightningModule):
         self.confusions[part].update(logits.float().max(1).indices, label)
 
     def results(self, part: str) -> dict[str, Any]:
-        """Return and forget what all devices counted: `loss`, `miou`, and `iou` with NaN for absent classes."""
+        """Return and forget what all devices counted: `loss`, `miou`, `iou` with NaN for absent classes."""
         if not self.losses[part].update_called:
             return {"loss": math.nan, "miou": math.nan, "iou": []}
         matrix = self.confusions[part].compute()

@@ -11,10 +11,8 @@ from geoseg.models.architectures import build, without_content
 from geoseg.models.stages import depths
 from geoseg.models.transfer import (
     adapt_stem,
-    freeze_encoder,
     load_encoder_weights,
     parameter_groups,
-    set_train_mode,
     start_from_bundle,
 )
 from tests.conftest import BAND_NAMES, make_bundle
@@ -281,28 +279,3 @@ def test_what_has_no_stage_of_its_own_belongs_to_a_neighbour(staged):
 
 def test_one_rate_for_all_is_the_default():
     assert {g["lr"] for g in parameter_groups(unet(**LITE), 3e-4)} == {3e-4}
-
-
-def test_a_frozen_encoder_does_not_move_at_all():
-    torch.manual_seed(0)
-    network = small("Unet")
-    before = {k: v.clone() for k, v in network.state_dict().items()}
-
-    def step():
-        optimizer = torch.optim.AdamW(parameter_groups(network, 0.1, weight_decay=0.1), lr=0.1)
-        network(torch.randn(2, 4, 32, 32)).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return {k for k, v in network.state_dict().items() if not torch.equal(v, before[k])}
-
-    freeze_encoder(network, True)
-    set_train_mode(network, True)
-    assert network.training
-    assert network.decoder.training
-    moved = step()
-    assert any(k.startswith("decoder.") for k in moved)
-    assert not any(k.startswith("encoder.") for k in moved)
-    freeze_encoder(network, False)
-    set_train_mode(network, False)
-    moved = step()
-    assert {"encoder.model.conv_stem.weight", "encoder.model.bn1.running_mean"} <= moved
