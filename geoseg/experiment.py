@@ -56,7 +56,7 @@ class Prepared:
         titles = [c.slug for c in self.legend.classes]
         return {
             "name": self.document.name,
-            "network": f"{self.document.network.architecture} {self.document.network.arguments}",
+            "network": self.document.network_in_words,
             "bands": [b.common_name for b in self.labelled[0].scene.bands],
             "scenes": len(self.labelled),
             "parts": {
@@ -272,8 +272,9 @@ def _fit(
     prepared: Prepared, on_event: Callable[["Event"], None]
 ) -> tuple["SegmentationTask", "Fitted", dict[str, Any]]:
     import torch  # noqa: PLC0415
+    from torchvision.transforms import v2  # noqa: PLC0415
 
-    from geoseg.training.augment import make_augmentation  # noqa: PLC0415
+    from geoseg.training.augment import IgnoreSnow, make_augmentation  # noqa: PLC0415
     from geoseg.training.chips import RandomChips  # noqa: PLC0415
     from geoseg.training.fit import fit  # noqa: PLC0415
     from geoseg.training.losses import Loss  # noqa: PLC0415
@@ -292,10 +293,13 @@ def _fit(
         )  # fmt: skip
 
     train_source = source(prepared, "train")
+    bands = prepared.labelled[0].scene.bands
     augmentation = make_augmentation(
         document.augmentation, document.chips.size, legend, train_source.mean,
-        [b.wavelength_um for b in prepared.labelled[0].scene.bands],
+        [b.wavelength_um for b in bands],
     )  # fmt: skip
+    if document.chips.ignore_snow:
+        augmentation = v2.Compose([IgnoreSnow([b.common_name for b in bands]), augmentation])
     margin = 1 / document.augmentation.scale[0]
     chips = RandomChips(train_source, document.chips, augmentation, margin, document.seed)
     checked_part = "val" if prepared.parts["val"] else "train"
@@ -329,7 +333,7 @@ def make_network(prepared: Prepared, facts: dict[str, Any]) -> "nn.Module":
 
 def network_config(document: Training, start: "Bundle | None", bands: int, classes: int) -> dict[str, Any]:
     """Return what `build` needs: the document's network, or that of the bundle it starts from."""
-    if start is None or "network" in document.model_fields_set:
+    if start is None or not document.keeps_network:
         chosen = {"_model_class": document.network.architecture, **document.network.arguments}
     else:
         chosen = dict(start.config)

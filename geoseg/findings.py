@@ -111,7 +111,7 @@ def recipe(document: Training, fitted: Fitted, start: Mapping[str, Any]) -> dict
     if not isinstance(document.dataset, str):
         kept["dataset"] = document.dataset.title or document.dataset.kind
     return {
-        "network": f"{document.network.architecture} {document.network.arguments}",
+        "network": document.network_in_words,
         "start": start.get("start", ""),
         **kept,
         "epochs": len(fitted.history),

@@ -1,4 +1,4 @@
-"""Every command of the README, run where a new user runs it, with the output that the README shows."""
+"""Every command of README and docs/training.md, run where a new user runs it, with the output shown there."""
 
 import doctest
 import os
@@ -9,17 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+TRAINING = (ROOT / "docs/training.md").read_text()
 
 
-def commands():
+def commands(text):
     """Yield (command, expected output) of every console block, in order."""
-    for block in BLOCKS:
+    for block in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, expected = part.partition("\n")
             yield command, expected
@@ -43,10 +45,11 @@ def checkout(tmp_path_factory):
     return folder
 
 
-def test_every_geoseg_command_runs_and_shows_what_the_readme_shows(checkout):
+def follow(text, checkout):
+    """Run every command of geoseg; return how many."""
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     ran = 0
-    for command, expected in commands():
+    for command, expected in commands(text):
         if not command.startswith("geoseg "):
             continue
         done = subprocess.run(
@@ -55,17 +58,36 @@ def test_every_geoseg_command_runs_and_shows_what_the_readme_shows(checkout):
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert same(expected, done.stdout), f"{command}\n{done.stdout}"
         ran += 1
-    assert ran >= 8
+    return ran
+
+
+@pytest.fixture(scope="module")
+def toured(checkout):
+    """The checkout after the tour of the README."""
+    assert follow(README, checkout) >= 8
+    return checkout
+
+
+def test_the_tour_leaves_the_files_that_the_readme_names(toured):
     for name in ("classes.tif", "confidence.tif", "polygons.gpkg", "quicklook.png", "run.json"):
         assert f"`{name}`" in README
-        assert (checkout / "outputs/tour" / name).stat().st_size > 0
+        assert (toured / "outputs/tour" / name).stat().st_size > 0
     # Two worker processes leave the same bytes as one.
-    one, two = (checkout / f"outputs/{n}/confidence.tif" for n in ("tour", "two-workers"))
+    one, two = (toured / f"outputs/{n}/confidence.tif" for n in ("tour", "two-workers"))
     assert one.read_bytes() == two.read_bytes()
 
 
+def test_the_walk_from_labels_to_a_map(toured):
+    ((path, text),) = re.findall(r"Save this as `(\S+)`:\n\n```yaml\n(.*?)```", TRAINING, flags=re.DOTALL)
+    (toured / path).write_text(text)
+    assert follow(TRAINING, toured) == 4
+    assert (toured / "outputs/training/try/training.html").stat().st_size > 0
+    with rasterio.open(toured / "outputs/forest/classes.tif") as map_:
+        assert set(np.unique(map_.read(1))) == {1, 2, 3}
+
+
 def test_make_targets_exist_and_do_what_the_readme_says():
-    targets = [c.split()[1] for c, _ in commands() if c.startswith("make ")]
+    targets = [c.split()[1] for c, _ in commands(README) if c.startswith("make ")]
     assert targets == ["run", "test"]
     for target in [*targets, "lint", "bench", "help"]:
         done = subprocess.run(

@@ -74,6 +74,8 @@ class Chips(Document):
     """Chips in an epoch; auto: as many as cover the training data once."""
     balance: Share = 0.0
     """0: every labelled pixel counts alike; 1: every class counts alike."""
+    ignore_snow: bool = False
+    """Labels under snow train nothing: NDSI > 0.4 and NIR > 0.11; the other parts keep theirs."""
     cache: Auto | bool = "auto"
     """Keep all data in memory; auto: when they are smaller than 1 GB."""
 
@@ -229,6 +231,18 @@ class Training(Document):
     measure: Measure = Measure()
     output: str
     """Folder of the training."""
+
+    @property
+    def keeps_network(self) -> bool:
+        """Whether the network is that of the bundle it starts from."""
+        return self.transfer.bundle is not None and "network" not in self.model_fields_set
+
+    @property
+    def network_in_words(self) -> str:
+        """What is trained."""
+        if self.keeps_network:
+            return f"that of {self.transfer.bundle}"
+        return f"{self.network.architecture} {self.network.arguments}"
 
     @model_validator(mode="after")
     def _no_two_starts(self) -> "Training":
