@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional
 from torchvision.tv_tensors import Image, Mask, wrap
 
 from geoseg.config.training import Augmentation
+from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE, Legend
 
 
@@ -54,6 +55,41 @@ def make_augmentation(
 def uniform(low: float, high: float) -> float:
     """Draw a number from torch's generator."""
     return low + (high - low) * float(torch.rand(()))
+
+
+class IgnoreSnow(v2.Transform):
+    """Take the labels from pixels under snow, since a land-cover map tells what lies below.
+
+    The normalised difference snow index of green and short-wave infrared above 0.4, and near infrared above
+    0.11, which water does not reach (Hall, Riggs, Salomonson 1995).
+
+    Parameters
+    ----------
+    names
+        Common names of the bands.
+
+    Raises
+    ------
+    ConfigError
+        When `green`, `nir` or `swir16` is not among them.
+    """
+
+    def __init__(self, names: Sequence[str | None]) -> None:
+        super().__init__()
+        if missing := [n for n in ("green", "nir", "swir16") if n not in names]:
+            raise ConfigError(
+                f"chips.ignore_snow: needs the band {missing[0]}; bands are {', '.join(map(str, names))}"
+            )
+        self.green, self.nir, self.swir = (list(names).index(n) for n in ("green", "nir", "swir16"))
+
+    def forward(self, *inputs: Any) -> Any:
+        """Change a sample."""
+        sample: dict[str, Tensor] = inputs[0]
+        green, nir, swir = (sample["image"][i] for i in (self.green, self.nir, self.swir))
+        # green - swir > 0.4 (green + swir), without a division by zero
+        snow = (green - swir > 0.4 * (green + swir)) & (nir > 0.11)
+        label = torch.where(snow, IGNORE, sample["label"])
+        return {**sample, "label": wrap(label, like=sample["label"])}
 
 
 class _Geometric(v2.Transform):

@@ -4,9 +4,11 @@ import torch
 from torchvision.tv_tensors import Image, Mask
 
 from geoseg.config.training import Augmentation
+from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE
 from geoseg.training.augment import (
     BandDropout,
+    IgnoreSnow,
     Light,
     RightAngleTurn,
     Zoom,
@@ -173,3 +175,13 @@ def test_light_does_not_reach_invalid_pixels():
     bright = make(Augmentation(brightness=0.5, haze=(0.02, 0.03), flips=False, turns=False), 8)
     image, _ = as_input(bright(as_sample(values, torch.ones(8, 8, dtype=torch.uint8), MEANS)), MEANS, MEANS)
     assert not image[:, :4].any()
+
+
+def test_labels_under_snow_are_ignored_and_those_of_sand_and_water_are_not():
+    names = ["green", "nir", "swir16"]
+    snow, sand, water, nothing = (0.6, 0.5, 0.02), (0.4, 0.45, 0.5), (0.08, 0.03, 0.01), (0.0, 0.0, 0.0)
+    image = torch.tensor([snow, sand, water, nothing]).T[:, None]
+    sample = as_sample(image, torch.zeros((1, 4), dtype=torch.uint8), torch.zeros(3))
+    assert IgnoreSnow(names)(sample)["label"].tolist() == [[255, 0, 0, 0]]
+    with pytest.raises(ConfigError, match="needs the band swir16; bands are green, nir"):
+        IgnoreSnow(names[:2])
