@@ -114,8 +114,8 @@ class SegmentationTask(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Tell Lightning's callbacks the figures of val."""
         self.val = self.results("val_")
-        self.log("val_miou", self.val["miou"], prog_bar=True)
-        self.log("val_loss", self.val["loss"])
+        # For early stopping and checkpoints; what loggers get is the row of the history.
+        self.log("val_miou", self.val["miou"], logger=False)
 
     def _say_where(self, batch: dict[str, Any], logits: Tensor) -> str:
         """Name the chips with values that are no numbers, else those whose own loss is none."""
