@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.core.errors import BundleError, one_line
 from geoseg.core.files import sha256
 from geoseg.models.card import Card, read_card
+from geoseg.models.readme import readme
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,7 +121,6 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     # With a name here, loading elsewhere would download the encoder's weights again.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
-    (folder / "README.md").write_text(f"# {card.title}\n\n{card.description}\n", encoding="utf-8")
     update: dict[str, Any] = {"weights_sha256": sha256(folder / WEIGHTS)}
     if card.memory_bytes_per_pixel is None:
         from geoseg.models.memory import forward_bytes_per_pixel  # noqa: PLC0415
@@ -128,6 +128,7 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
         measured = forward_bytes_per_pixel(network.eval(), len(card.bands), card.tile.min)
         update["memory_bytes_per_pixel"] = round(measured, 1)
     stamped = card.model_copy(update=update)
+    (folder / "README.md").write_text(readme(stamped), encoding="utf-8")
     (folder / CARD).write_text(stamped.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return open_bundle(folder)
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,7 +94,9 @@ def load_encoder_weights(
     taken = _same_shape(taken, target)
     _check_share(taken, target, found.tensors, source, name)
     unexpected = tuple(k for k in found.tensors if wanted.get(pretrained.bare(k)) not in taken)
-    return _copy(target, taken, Loaded(source, len(taken), (), unexpected, found.sha256, words))
+    # Cards are shared: they name the file, not where it lay on somebody's disk.
+    said = Path(source).name if Path(source).is_file() else source
+    return _copy(target, taken, Loaded(said, len(taken), (), unexpected, found.sha256, words))
 
 
 def start_from_bundle(
@@ -140,11 +143,12 @@ def start_from_bundle(
     inside = {k: v for k, v in target.items() if k.startswith("encoder.")}
     _check_share(taken, inside, offered, source, str(bundle.architecture))
     unexpected = tuple(k for k in offered if k not in taken)
+    said = f"{bundle.card.name} {bundle.card.version}"
     head = f"channels of {len(kept)} of {len(class_slugs)} classes kept"
     return _copy(
         target,
         taken,
-        Loaded(source, len(taken), (), unexpected, sha256(bundle.folder / WEIGHTS), words, head),
+        Loaded(said, len(taken), (), unexpected, sha256(bundle.folder / WEIGHTS), words, head),
     )
 
 

@@ -51,7 +51,8 @@ def test_a_file_of_torchvision_fills_smps_encoder(resnet, resnet_file):
     assert (loaded.missing, set(loaded.unexpected)) == ((), {"fc.weight", "fc.bias"})
     assert loaded.stem == "first layer as it was: the same bands"
     assert len(loaded.sha256) == 64
-    assert str(loaded) == f"{resnet_file} (sha256 {loaded.sha256[:12]}), 120 of 120 tensors, {loaded.stem}"
+    digest = loaded.sha256[:12]
+    assert str(loaded) == f"resnet18.safetensors (sha256 {digest}), 120 of 120 tensors, {loaded.stem}"
 
 
 @pytest.mark.parametrize(

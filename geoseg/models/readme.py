@@ -1,0 +1,76 @@
+"""The card of a bundle for people: README.md."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from geoseg.models.card import Card
+
+
+def readme(card: Card) -> str:
+    """Return a bundle's README as Markdown: what it is for, its classes and figures, its limits, its licence.
+
+    Sections of which the card says nothing are left out.
+    """
+    gsd = card.gsd_m
+    span = f"{gsd.min:g} m" if gsd.min == gsd.max else f"{gsd.min:g} to {gsd.max:g} m"
+    use = (
+        f"Bands, in this order: {', '.join(b.common_name or b.name for b in card.bands)}; ground sample "
+        f"distance {span}. `geoseg run` uses this folder as `model:`, and `from_pretrained` of "
+        "segmentation_models_pytorch loads the network; `geoseg.json` holds scaling, classes and tile sizes."
+    )
+    sections = [
+        f"# {card.name} {card.version}",
+        card.title,
+        card.description,
+        use,
+        *_figures(card),
+        *_section("Training", _facts(card.training)),
+        *_section("Limits", card.limitations),
+        *([f"## Licence\n\n{card.license}"] if card.license else []),
+    ]
+    return "\n\n".join(s for s in sections if s) + "\n"
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    text = "\n".join(f"- {line}" for line in lines)
+    return [f"## {title}\n\n{text}"] if text else []
+
+
+def _figures(card: Card) -> list[str]:
+    """Return the classes, with their scores where they were measured."""
+    scores = {row["slug"]: row for row in card.metrics.get("classes", ())}
+    if not scores:
+        names = (f"{c.id}: {c.title} (`{c.slug}`)" for c in card.classes)
+        return _section("Classes", names)
+    rows = [
+        [
+            str(c.id),
+            c.title,
+            *(_score(scores.get(c.slug, {}), k) for k in ("iou", "f1", "precision", "recall")),
+        ]
+        for c in card.classes
+    ]
+    whole = (
+        f"{card.metrics['reference'].capitalize()}: mean IoU {card.metrics['miou']:.3f}, overall accuracy "
+        f"{card.metrics['overall_accuracy']:.3f}, Cohen's kappa {card.metrics['kappa']:.3f}."
+    )
+    table = _table(["id", "class", "IoU", "F1", "precision", "recall"], rows)
+    return [f"## Classes and figures\n\n{whole}\n\n{table}"]
+
+
+def _score(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _facts(training: Mapping[str, Any]) -> list[str]:
+    """Return what is told of a training in plain words or numbers, and how much data its parts had."""
+    lines = [f"{key}: {value}" for key, value in training.items() if isinstance(value, str | int | float)]
+    parts = training.get("data")
+    if isinstance(parts, Mapping):
+        lines.append("chips: " + ", ".join(f"{part['chips']} {name}" for name, part in parts.items()))
+    return lines
