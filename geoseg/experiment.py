@@ -274,7 +274,7 @@ def _fit(
     import torch  # noqa: PLC0415
     from torchvision.transforms import v2  # noqa: PLC0415
 
-    from geoseg.training.augment import IgnoreSnow, make_augmentation  # noqa: PLC0415
+    from geoseg.training.augment import IgnoreContradicted, make_augmentation  # noqa: PLC0415
     from geoseg.training.chips import RandomChips  # noqa: PLC0415
     from geoseg.training.fit import fit  # noqa: PLC0415
     from geoseg.training.losses import Loss  # noqa: PLC0415
@@ -298,8 +298,10 @@ def _fit(
         document.augmentation, document.chips.size, legend, train_source.mean,
         [b.wavelength_um for b in bands],
     )  # fmt: skip
-    if document.chips.ignore_snow:
-        augmentation = v2.Compose([IgnoreSnow([b.common_name for b in bands]), augmentation])
+    if document.chips.ignore:
+        names, slugs = [b.common_name for b in bands], [c.slug for c in legend.classes]
+        water = slugs.index("water") if "water" in slugs else None
+        augmentation = v2.Compose([IgnoreContradicted(document.chips.ignore, names, water), augmentation])
     margin = 1 / document.augmentation.scale[0]
     chips = RandomChips(train_source, document.chips, augmentation, margin, document.seed)
     checked_part = "val" if prepared.parts["val"] else "train"

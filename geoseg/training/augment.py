@@ -57,39 +57,50 @@ def uniform(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
 
 
-class IgnoreSnow(v2.Transform):
-    """Take the labels from pixels under snow, since a land-cover map tells what lies below.
+class IgnoreContradicted(v2.Transform):
+    """Take the labels from pixels that show something else, since maps of a year serve as labels of a day.
 
-    The normalised difference snow index of green and short-wave infrared above 0.4, and near infrared above
-    0.11, which water does not reach (Hall, Riggs, Salomonson 1995).
+    `snow`: the normalised difference snow index of green and short-wave infrared is above 0.4, and near
+    infrared above 0.11, which water does not reach (Hall, Riggs, Salomonson 1995). `dry`: labelled as water,
+    but brighter in near and short-wave infrared than in green, which water is not (McFeeters 1996; Xu 2006).
 
     Parameters
     ----------
+    kinds
+        Which of these.
     names
         Common names of the bands.
+    water
+        Channel of water, None where there is none.
 
     Raises
     ------
     ConfigError
-        When `green`, `nir` or `swir16` is not among them.
+        When `green`, `nir` or `swir16` is not among the bands, or water is needed and missing.
     """
 
-    def __init__(self, names: Sequence[str | None]) -> None:
+    def __init__(self, kinds: Sequence[str], names: Sequence[str | None], water: int | None) -> None:
         super().__init__()
         if missing := [n for n in ("green", "nir", "swir16") if n not in names]:
-            raise ConfigError(
-                f"chips.ignore_snow: needs the band {missing[0]}; bands are {', '.join(map(str, names))}"
-            )
+            known = ", ".join(map(str, names))
+            raise ConfigError(f"chips.ignore: needs the band {missing[0]}; bands are {known}")
+        if "dry" in kinds and water is None:
+            raise ConfigError("chips.ignore: dry needs a class with the slug water in the legend")
+        self.kinds, self.water = kinds, water
         self.green, self.nir, self.swir = (list(names).index(n) for n in ("green", "nir", "swir16"))
 
     def forward(self, *inputs: Any) -> Any:
         """Change a sample."""
         sample: dict[str, Tensor] = inputs[0]
+        label = sample["label"]
         green, nir, swir = (sample["image"][i] for i in (self.green, self.nir, self.swir))
-        # green - swir > 0.4 (green + swir), without a division by zero
-        snow = (green - swir > 0.4 * (green + swir)) & (nir > 0.11)
-        label = torch.where(snow, IGNORE, sample["label"])
-        return {**sample, "label": wrap(label, like=sample["label"])}
+        wrong = torch.zeros_like(label, dtype=torch.bool)
+        if "snow" in self.kinds:
+            # green - swir > 0.4 (green + swir), without a division by zero
+            wrong |= (green - swir > 0.4 * (green + swir)) & (nir > 0.11)
+        if "dry" in self.kinds:
+            wrong |= (label == self.water) & (nir > green) & (swir > green)
+        return {**sample, "label": wrap(torch.where(wrong, IGNORE, label), like=label)}
 
 
 class _Geometric(v2.Transform):

@@ -8,7 +8,7 @@ from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE
 from geoseg.training.augment import (
     BandDropout,
-    IgnoreSnow,
+    IgnoreContradicted,
     Light,
     RightAngleTurn,
     Zoom,
@@ -177,11 +177,29 @@ def test_light_does_not_reach_invalid_pixels():
     assert not image[:, :4].any()
 
 
-def test_labels_under_snow_are_ignored_and_those_of_sand_and_water_are_not():
+def test_labels_that_the_image_contradicts_are_ignored_and_no_others():
     names = ["green", "nir", "swir16"]
-    snow, sand, water, nothing = (0.6, 0.5, 0.02), (0.4, 0.45, 0.5), (0.08, 0.03, 0.01), (0.0, 0.0, 0.0)
-    image = torch.tensor([snow, sand, water, nothing]).T[:, None]
-    sample = as_sample(image, torch.zeros((1, 4), dtype=torch.uint8), torch.zeros(3))
-    assert IgnoreSnow(names)(sample)["label"].tolist() == [[255, 0, 0, 0]]
+    snow, sand, water, mud, nothing = (
+        (0.6, 0.5, 0.02),
+        (0.4, 0.45, 0.5),
+        (0.08, 0.03, 0.01),
+        (0.05, 0.06, 0.07),
+        (0, 0, 0),
+    )
+    image = torch.tensor([snow, sand, water, mud, nothing]).T[:, None]
+
+    def left(kinds, channel):
+        labels = torch.full((1, 5), channel, dtype=torch.uint8)
+        return IgnoreContradicted(kinds, names, 2)(as_sample(image, labels, torch.zeros(3)))[
+            "label"
+        ].tolist()[0]
+
+    assert left(("snow",), 0) == [255, 0, 0, 0, 0]
+    assert left(("snow",), 2) == [255, 2, 2, 2, 2]
+    assert left(("dry",), 0) == [0, 0, 0, 0, 0]
+    assert left(("dry",), 2) == [2, 255, 2, 255, 2]
+    assert left(("snow", "dry"), 2) == [255, 255, 2, 255, 2]
     with pytest.raises(ConfigError, match="needs the band swir16; bands are green, nir"):
-        IgnoreSnow(names[:2])
+        IgnoreContradicted(("snow",), names[:2], None)
+    with pytest.raises(ConfigError, match="dry needs a class with the slug water"):
+        IgnoreContradicted(("dry",), names, None)
