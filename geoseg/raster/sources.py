@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,6 +23,19 @@ from geoseg.core.geometry import Window
 
 _HANDLES_PER_THREAD = 32
 _handles = threading.local()
+_inherited: list[Any] = []
+
+
+def _forget_handles() -> None:
+    """Let a forked process, such as a worker that loads training data, open its files anew.
+
+    Parent and child share the offset in an open file: each would read where the other one left it. The
+    parent's handles stay open here, unused: closing takes locks of GDAL that may be held for ever.
+    """
+    _inherited.append(_handles.__dict__.pop("cache", None))
+
+
+os.register_at_fork(after_in_child=_forget_handles)
 
 
 def resolve(uri: str, base: Path) -> str:

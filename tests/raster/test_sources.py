@@ -1,3 +1,5 @@
+import multiprocessing
+import sys
 import threading
 
 import numpy as np
@@ -163,6 +165,32 @@ def test_every_thread_has_its_own_handle(tmp_path):
     thread.join()
     assert handles[0] is handles[1]
     assert handles[2] is not handles[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_forked_processes_do_not_read_where_the_others_are(tmp_path):
+    values = np.arange(1200 * 256, dtype=np.uint32).reshape(1200, 256)
+    source = sources.inspect(str(write_raster(tmp_path / "a.tif", values, blockysize=8)))
+    sources.read(source, [1], Window.of(0, 0, 8, 256))
+    fork = multiprocessing.get_context("fork")
+    together = fork.Barrier(3)
+
+    def count_wrong_strips():
+        wrong = 0
+        # In step and one strip after the other: a process that sees no need to seek is where others left it.
+        for row in range(0, 400, 8):
+            together.wait(timeout=20)
+            found = sources.read(source, [1], Window.of(row, 0, 8, 256))[0]
+            wrong += (found[0] != values[row : row + 8]).any()
+        sys.exit(int(wrong))
+
+    processes = [fork.Process(target=count_wrong_strips, daemon=True) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [p.exitcode for p in processes] == [0, 0, 0]
+    assert (sources.read(source, [1], Window.of(200, 0, 8, 256))[0] == values[200:208]).all()
 
 
 def test_no_thread_keeps_more_handles_than_allowed(tmp_path):
