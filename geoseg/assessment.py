@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.config.legend import resolve_legend
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
 from geoseg.core.files import saying_why, write_atomic
 from geoseg.core.legend import Legend, Remap
 from geoseg.evaluation import sample as samples
-from geoseg.evaluation.area import Z95, estimate
+from geoseg.evaluation.area import Z95, estimate, least_points
 from geoseg.evaluation.assess import Beliefs, assess, open_beliefs
 from geoseg.evaluation.class_map import ClassMap, open_class_map
 from geoseg.evaluation.metrics import plain
@@ -130,6 +131,8 @@ def draw_sample(
 ) -> dict[str, Any]:
     """Draw a stratified random sample of a class map and write it as a GeoPackage.
 
+    Each class that the map has gets at least two points, or its only pixel: `evaluate_sample` takes no fewer.
+
     Parameters
     ----------
     class_map
@@ -141,7 +144,7 @@ def draw_sample(
     allocation
         `proportional`, `equal` or `neyman-like`; see `geoseg.evaluation.sample.points_per_class`.
     minimum
-        Points of each class at least.
+        Points of each class at least, as far as it has pixels; fewer than two mean two.
     seed
         The same seed draws the same points.
     legend
@@ -192,18 +195,16 @@ def evaluate_sample(path: Path) -> dict[str, Any]:
     Raises
     ------
     SceneError
-        When the file is no sample, has labels that are no class, or a class has fewer than two points.
+        When the file is no sample, has labels that are no class, or a class has fewer than two labelled
+        points and more pixels.
     """
     read = samples.read_sample(path)
     strata, points = read.strata, read.counts.sum(axis=1)
+    pixels = strata["pixels"].to_numpy(dtype=np.int64)
     metric = bool(strata["area_m2"].notna().all())
     areas = strata["area_m2" if metric else "pixels"].to_numpy(dtype=np.float64)
-    poor = [t for t, a, n in zip(strata["title"], areas, points, strict=True) if a > 0 and n < 2]
-    if poor:
-        raise SceneError(
-            f"{path}: fewer than two labelled points in {', '.join(poor)}; fill in reference_class there"
-        )
-    found = estimate(read.counts, areas)
+    _check_points(path, read, least_points(pixels))
+    found = estimate(read.counts, areas, pixels)
     notices = []
     if read.unlabelled:
         total = read.unlabelled + int(points.sum())
@@ -244,6 +245,17 @@ def evaluate_sample(path: Path) -> dict[str, Any]:
             "points": read.counts.tolist(),
         },
     }
+
+
+def _check_points(path: Path, read: samples.Sample, needed: NDArray[Any]) -> None:
+    labelled = read.counts.sum(axis=1)
+    for points, what, remedy in (
+        (read.points, "points", "draw another sample with geoseg sample"),  # nothing there to fill in
+        (labelled, "labelled points", "fill in reference_class there"),
+    ):
+        poor = read.strata["title"][points < needed]
+        if len(poor):
+            raise SceneError(f"{path}: fewer than two {what} in {', '.join(poor)}; {remedy}")
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

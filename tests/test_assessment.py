@@ -3,6 +3,8 @@
 # ruff: noqa: F811 (fixtures are arguments)
 
 import json
+import sqlite3
+from contextlib import closing
 
 import geopandas as gpd
 import numpy as np
@@ -14,6 +16,7 @@ from shapely.geometry import shape
 from typer.testing import CliRunner
 
 from geoseg.cli import app
+from geoseg.vector.style import write_raster_styles
 from tests.conftest import UTM, write_raster
 from tests.evaluation.conftest import LEGEND, class_map, label, mapped, reference, truth  # noqa: F401  (fixtures)
 
@@ -172,6 +175,27 @@ def test_points_without_label_are_left_out_and_that_is_said(labelled):
     points = pyogrio.read_dataframe(labelled, layer="sample", fid_as_index=True)
     label(labelled, dict.fromkeys(points.index[points["map_class"] == 2].tolist()))
     assert "fewer than two labelled points in Cropland;" in refused(1, "evaluate", "--sample", labelled)
+
+
+def test_classes_of_a_few_pixels_do_not_stand_in_the_way(mapped, tmp_path):
+    values = np.where(mapped == 255, 255, 4).astype(np.uint8)
+    values[20, 20], values[40, 30:32] = 1, 2
+    class_map, path = write_raster(tmp_path / "rare.tif", values, nodata=255), tmp_path / "rare.gpkg"
+    write_raster_styles(class_map, LEGEND)
+    drawn = report_of("sample", "--map", class_map, "--size", 60, "--minimum", 0, "--output", path)
+    assert [c["points"] for c in drawn["classes"]] == [1, 2, 57]
+    points = pyogrio.read_dataframe(path, layer="sample", fid_as_index=True)
+    label(path, dict.fromkeys(points.index[points["map_class"] != 1].tolist(), 4))
+    assert "fewer than two labelled points in Tree cover;" in refused(1, "evaluate", "--sample", path)
+    label(path, dict.fromkeys(points.index.tolist(), 4))
+    report = report_of("evaluate", "--sample", path)
+    assert [c["users_accuracy"] for c in report["classes"]] == [
+        {"value": 0.0, "ci95": 0.0}, {"value": 0.0, "ci95": 0.0}, {"value": 1.0, "ci95": 0.0}
+    ]  # fmt: skip
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE strata SET pixels = 5, area_m2 = 500 WHERE slug = 'tree-cover'")
+    said = refused(1, "evaluate", "--sample", path)
+    assert "fewer than two points in Tree cover; draw another sample with geoseg sample" in said
 
 
 def test_a_sample_is_never_written_over_somebodys_labels(labelled, class_map):

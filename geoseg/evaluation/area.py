@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Z95 = 1.959964
 """Half width of a 95 % confidence interval in standard errors."""
+FEWEST = 2
+"""Points of a stratum that have a variance."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ class Estimates:
     share_se: NDArray[np.float64]
 
 
-def estimate(counts: NDArray[np.int64], areas: NDArray[Any]) -> Estimates:
+def least_points(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return how many points each stratum needs, shape (C,): two, or its only pixel."""
+    return np.asarray(np.minimum(FEWEST, pixels))
+
+
+def estimate(counts: NDArray[np.int64], areas: NDArray[Any], pixels: NDArray[Any] | None = None) -> Estimates:
     """Estimate accuracies and areas when the strata are the classes of the map.
 
     Parameters
@@ -41,19 +48,24 @@ def estimate(counts: NDArray[np.int64], areas: NDArray[Any]) -> Estimates:
         Sample points, shape (C, C): rows are classes of the map (strata), columns of the reference.
     areas
         Mapped area of each class in any unit, shape (C,); 0 for classes that the map does not have.
+    pixels
+        Pixels of each class, shape (C,). Where each of them is a point nothing is left to chance, and the
+        variance is 0. Default: more than there are points.
 
     Raises
     ------
     ValueError
-        When a stratum with an area has fewer than two points: it has no variance.
+        When a stratum with an area has fewer than two points, and more pixels: it has no variance.
     """
     points = counts.sum(axis=1)
-    if (points[areas > 0] < 2).any():
+    pixels = points + FEWEST if pixels is None else pixels
+    if ((areas > 0) & (points < least_points(pixels))).any():
         raise ValueError("a stratum has fewer than two points")
     weight = np.where(areas > 0, areas, 0) / areas.sum()
     # Strata without area take no part: their weight is 0, the divisors below are any number but 0.
     conditional = counts / np.maximum(points, 1)[:, None]
     spread = conditional * (1 - conditional) / np.maximum(points - 1, 1)[:, None]
+    spread[points >= pixels] = 0
     right, right_variance = np.diag(conditional), np.diag(spread)
     cells = weight[:, None] * conditional  # eq. 4
     share = cells.sum(axis=0)  # eq. 9

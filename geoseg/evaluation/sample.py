@@ -22,7 +22,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
-from geoseg.evaluation.area import allocate
+from geoseg.evaluation.area import FEWEST, allocate
 from geoseg.evaluation.assess import Beliefs
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.form import add_form
@@ -70,7 +70,8 @@ def points_per_class(strata: Strata, size: int, allocation: str, minimum: int) -
     """Share points out among the classes, shape (C,).
 
     `proportional` to the mapped area; `equal`; or `neyman-like`: in proportion to W * sqrt(U * (1 - U)) as in
-    their eq. 13, with the map's mean confidence as the conjectured user's accuracy U.
+    their eq. 13, with the map's mean confidence as the conjectured user's accuracy U. Each class that the map
+    has gets two points at least, or its only pixel, even when `minimum` is less: fewer have no variance.
 
     Raises
     ------
@@ -87,9 +88,10 @@ def points_per_class(strata: Strata, size: int, allocation: str, minimum: int) -
         trust = strata.confidence.clip(0.05, 0.95)
         weights = weights * np.sqrt(trust * (1 - trust))
     try:
-        return allocate(weights, strata.pixels, size, minimum)
+        return allocate(weights, strata.pixels, size, max(minimum, FEWEST))
     except ValueError as error:
-        raise ConfigError(f"{error}; ask for more with --size or for fewer with --minimum") from None
+        fewer = " or for fewer with --minimum" if minimum > FEWEST else ""
+        raise ConfigError(f"{error}; ask for more with --size{fewer}") from None
 
 
 def draw(
@@ -196,8 +198,13 @@ class Sample:
     """One row for each class: class_id, slug, title, pixels, area_m2 (NaN without CRS)."""
     counts: NDArray[np.int64]
     """Labelled points, shape (C, C): rows are classes of the map, columns of the reference."""
-    unlabelled: int
-    """Points without a reference class."""
+    points: NDArray[np.int64]
+    """Points of each class of the map, labelled or not, shape (C,)."""
+
+    @property
+    def unlabelled(self) -> int:
+        """Points without a reference class."""
+        return int(self.points.sum() - self.counts.sum())
 
 
 def read_sample(path: Path) -> Sample:
@@ -229,7 +236,7 @@ def read_sample(path: Path) -> Sample:
     known = labels.notna()
     counts = np.zeros((len(ids), len(ids)), dtype=np.int64)
     np.add.at(counts, (mapped[known].map(ids).to_numpy(), labels[known].astype(int).map(ids).to_numpy()), 1)
-    return Sample(strata, counts, int((~known).sum()))
+    return Sample(strata, counts, np.bincount(mapped.map(ids), minlength=len(ids)))
 
 
 def _strips(shape: tuple[int, int], rows: int | None) -> Iterator[Window]:

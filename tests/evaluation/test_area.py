@@ -72,6 +72,18 @@ def test_a_stratum_with_one_point_has_no_variance():
         estimate(np.array([[1, 0], [3, 9]]), np.array([5, 5]))
 
 
+def test_a_stratum_whose_every_pixel_is_a_point_has_a_variance_of_0():
+    counts = np.array([[2, 1, 0], [1, 0, 0], [4, 5, 41]])
+    found = estimate(counts, np.array([300.0, 100.0, 900.0]), np.array([3, 1, 900]))
+    assert found.users[:2].tolist() == [2 / 3, 0]
+    assert found.users_se[:2].tolist() == [0, 0]
+    # What is left is the third stratum, nine thirteenths of the area.
+    assert found.share_se[0] == pytest.approx(9 / 13 * np.sqrt(0.08 * 0.92 / 49))
+    assert found.overall_se == pytest.approx(9 / 13 * np.sqrt(0.82 * 0.18 / 49))
+    with pytest.raises(ValueError, match="fewer than two points"):
+        estimate(counts, np.array([300.0, 100.0, 900.0]), np.array([3, 2, 900]))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_points_add_up_within_their_bounds_and_in_proportion(seed):
     rng = np.random.default_rng(seed)

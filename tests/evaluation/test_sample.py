@@ -9,7 +9,7 @@ from pyproj import Geod
 
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.evaluation.class_map import open_class_map
-from geoseg.evaluation.sample import count_strata, draw, points_per_class, read_sample, write_sample
+from geoseg.evaluation.sample import Strata, count_strata, draw, points_per_class, read_sample, write_sample
 from tests.conftest import write_raster
 from tests.evaluation.conftest import LEGEND, label
 
@@ -86,6 +86,20 @@ def test_allocations(opened, tmp_path, mapped):
         points_per_class(count_strata(opened), 900, "neyman-like", 50)
     with pytest.raises(ConfigError, match="make 150, more than 100; ask for more with --size"):
         points_per_class(strata, 100, "equal", 50)
+
+
+@pytest.mark.parametrize("minimum", [0, 1, 2])
+@pytest.mark.parametrize("allocation", ["proportional", "equal"])
+def test_every_class_gets_two_points_or_its_only_pixel(allocation, minimum):
+    strata = Strata(np.array([1_000_000, 1, 2, 0, 30]), None, None)
+    points = points_per_class(strata, 9, allocation, minimum)
+    assert points.sum() == 9
+    assert points[1:4].tolist() == [1, 2, 0]
+    assert points[[0, 4]].min() >= 2
+    with pytest.raises(
+        ConfigError, match=r"at least 2 points in each class make 7, more than 6; ask for more with --size$"
+    ):
+        points_per_class(strata, 6, allocation, minimum)
 
 
 def test_points_lie_at_pixel_centres_with_the_class_of_the_map(written, mapped):
