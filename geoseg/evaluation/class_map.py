@@ -20,6 +20,9 @@ from geoseg.raster.sources import SourceFile
 
 _MOST = 8
 """Values that a message lists."""
+_RGB = ("Red", "Green", "Blue")
+_GREY = "#808080"
+"""Colour of classes without a colour."""
 
 
 @dataclass(frozen=True)
@@ -117,20 +120,38 @@ def _of_names(path: Path) -> Legend | None:
         return None
     rows = [[f.text or "" for f in row.findall("F")] for row in root.iterfind(".//Row")]
     fields = [f.text for f in root.iterfind(".//FieldDefn/Name")]
-    classes = []
-    if {"Value", "Class", "Red", "Green", "Blue"} <= set(fields):
-        for row in rows:
-            cell = dict(zip(fields, row, strict=False))
-            rgb = [int(cell[c] or 0) for c in ("Red", "Green", "Blue")]
-            classes.append((int(cell["Value"] or NODATA), cell["Class"], "#{:02x}{:02x}{:02x}".format(*rgb)))
-    else:
-        names = [c.text or "" for c in root.iterfind(".//CategoryNames/Category")]
-        classes = [(i, name, "#808080") for i, name in enumerate(names)]
     try:
+        if {"Value", "Class", *_RGB} <= set(fields):
+            cells = [dict(zip(fields, row, strict=True)) for row in rows]
+            colors = _colors([[cell[c] for c in _RGB] for cell in cells])
+            ids = [int(cell["Value"] or NODATA) for cell in cells]
+            classes = list(zip(ids, (cell["Class"] for cell in cells), colors, strict=True))
+        else:
+            names = [c.text or "" for c in root.iterfind(".//CategoryNames/Category")]
+            classes = [(i, name, _GREY) for i, name in enumerate(names)]
         named = [LegendClass(i, _slug(n), n, c) for i, n, c in classes if n and i < NODATA]
         return Legend(tuple(named))
     except ValueError:
         return None
+
+
+def _colors(rows: list[list[str]]) -> list[str]:
+    """Return `#rrggbb` of red, green and blue, 0 to 255 or all from 0 to 1; grey where they are neither."""
+    values = [[_number(cell) for cell in row] for row in rows]
+    factor = 1 if any(v > 1 for row in values for v in row) else 255
+    return [_color([v * factor for v in row]) for row in values]
+
+
+def _color(rgb: list[float]) -> str:
+    known = all(0 <= v <= 255 for v in rgb)  # NaN is not
+    return "#{:02x}{:02x}{:02x}".format(*map(round, rgb)) if known else _GREY
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell or 0)
+    except ValueError:
+        return np.nan
 
 
 def _slug(title: str) -> str:

@@ -1,4 +1,5 @@
 import json
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -33,6 +34,48 @@ def test_category_names_alone_will_do(class_map):
     start, stop = text.index("<GDALRasterAttributeTable"), text.index("</PAMRasterBand>")
     aux.write_text(text[:start] + text[stop:])
     assert [c.id for c in open_class_map(class_map).legend.classes] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("rgb", "color"),
+    [
+        (("0.1", "0.5", "1"), "#1a80ff"),
+        (("1", "0", "1"), "#ff00ff"),
+        (("26", "128.0", "255"), "#1a80ff"),
+        (("0.1", "red", "1"), "#808080"),
+        (("26", "128", "300"), "#808080"),
+        (("-1", "0", "0"), "#808080"),
+        (("nan", "inf", ""), "#808080"),
+    ],
+)
+def test_colours_of_other_programs_are_read_or_left_grey(class_map, rgb, color):
+    aux = class_map.with_name("classes.tif.aux.xml")
+    root = ET.parse(aux)  # noqa: S314
+    for row in root.iterfind(".//Row"):
+        for cell, text in zip(row.findall("F")[2:5], rgb, strict=True):
+            cell.text = text
+    root.write(aux)
+    legend = open_class_map(class_map).legend
+    assert [(c.id, c.title) for c in legend.classes] == [
+        (1, "Tree cover"),
+        (2, "Cropland"),
+        (4, "Open water"),
+    ]
+    assert {c.color for c in legend.classes} == {color}
+
+
+@pytest.mark.parametrize(("cell", "text"), [(0, "one"), (0, "-1"), (4, None)])
+def test_a_table_of_other_content_is_no_legend(class_map, cell, text):
+    aux = class_map.with_name("classes.tif.aux.xml")
+    root = ET.parse(aux)  # noqa: S314
+    row = root.find(".//Row")
+    if text is None:
+        row.remove(row.findall("F")[cell])
+    else:
+        row.findall("F")[cell].text = text
+    root.write(aux)
+    with pytest.raises(ConfigError, match="--legend"):
+        open_class_map(class_map)
 
 
 def test_the_bundle_of_the_run_knows_the_slugs(class_map, bundle, tmp_path):
