@@ -26,6 +26,8 @@ class Appraisal:
     figures: dict[str, Any]
     """All scores as plain values."""
     calibration: Calibration
+    uncalibrated: Calibration
+    """As if the temperature were 1; exact without augmentation."""
     best: tuple[PredictedChip, ...]
     worst: tuple[PredictedChip, ...]
     chips: int
@@ -60,7 +62,7 @@ def appraise(
     """
     classes = len(legend)
     matrix = np.zeros((classes, classes), dtype=np.int64)
-    calibration = Calibration()
+    calibration, uncalibrated = Calibration(), Calibration()
     best: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
     for number, chip in enumerate(
@@ -69,6 +71,7 @@ def appraise(
         prediction = chip.probabilities.argmax(0).astype(np.uint8)
         matrix += confusion_matrix(chip.label, prediction, classes)
         calibration.add(chip.probabilities, chip.label)
+        uncalibrated.add(_warmed(chip.probabilities, temperature), chip.label)
         # A chip with a handful of labelled pixels says little; it is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
             _keep(best, (chip.agreement, number, chip), shown)
@@ -78,7 +81,14 @@ def appraise(
         "brier": plain(calibration.brier),
         "expected_calibration_error": plain(calibration.expected_calibration_error),
     }
-    return Appraisal(matrix, figures, calibration, _chips(best), _chips(worst), len(chips))
+    return Appraisal(matrix, figures, calibration, uncalibrated, _chips(best), _chips(worst), len(chips))
+
+
+def _warmed(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Return what the softmax of the logits gives without a temperature: p ** T, normalised."""
+    powers = probabilities**temperature
+    warmed: NDArray[np.float32] = powers / powers.sum(axis=0)
+    return warmed
 
 
 def _keep(heap: list[Any], item: tuple[float, int, PredictedChip], most: int) -> None:

@@ -168,12 +168,14 @@ def train(
     """
     with _errors(debug):
         from geoseg import describe, experiment
+        from geoseg.preparation import prepare
 
         (_silent if quiet else _say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
-        prepared = experiment.prepare(training, assign or [], output, catalog)
+        prepared = prepare(training, assign or [], output, catalog)
         for warning in prepared.warnings:
             _say(f"warning: {warning}")
         if dry_run:
+            experiment.check_network(prepared)
             _show(prepared.summary(), as_json)
             return
         with _training_progress(quiet) as on_event:
@@ -387,7 +389,7 @@ def _errors(debug: bool) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(0) from None
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on from the finished blocks")
+        _say("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
     except Exception as error:
         if debug:
@@ -401,7 +403,10 @@ def _lines_of(error: Exception) -> list[str]:
     if isinstance(error, GeosegError):
         return str(error).splitlines()
     if isinstance(error, MemoryError):
-        return ["out of memory; a smaller tile needs less: --set tiling.tile=256 --set tiling.block=1"]
+        less = (
+            "smaller tiles (--set tiling.tile=256 --set tiling.block=1) or, in training, a smaller fit.batch"
+        )
+        return [f"out of memory; less is needed with {less}"]
     # A bug in geoseg; the user still gets one line.
     return [f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}"]
 
@@ -409,7 +414,7 @@ def _lines_of(error: Exception) -> list[str]:
 @contextlib.contextmanager
 def _training_progress(quiet: bool) -> Iterator[Callable[["Event"], None]]:
     """Yield what shows the events of a training: a line for each epoch, on a terminal a bar too."""
-    from geoseg.training.fit import EpochDone
+    from geoseg.training.fit import BatchDone, EpochDone
 
     def line(event: EpochDone) -> str:
         row = event.row
@@ -418,22 +423,30 @@ def _training_progress(quiet: bool) -> Iterator[Callable[["Event"], None]]:
             f"val loss {row['val_loss']:.3f}, val mIoU {row['val_miou']:.3f}, {row['seconds']:.0f} s"
         )
 
+    def tell(event: "Event") -> None:
+        if not isinstance(event, BatchDone) and not quiet:
+            _say(line(event) if isinstance(event, EpochDone) else event.message)
+
     if quiet or not sys.stderr.isatty():
-        yield lambda event: _say(line(event)) if isinstance(event, EpochDone) and not quiet else None
+        yield tell
         return
     from rich.console import Console
     from rich.progress import Progress as Bars
 
     with Bars(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("train", total=None)
+        miou = ""
 
         def bar(event: "Event") -> None:
+            nonlocal miou
             if isinstance(event, EpochDone):
                 bars.console.print(line(event), highlight=False)
+                miou = f", val mIoU {event.row['val_miou']:.3f}"
+            elif isinstance(event, BatchDone):
+                text = f"loss {event.loss:.3f}{miou}"
+                bars.update(task, completed=event.batch, total=event.batches, description=text)
             else:
-                bars.update(
-                    task, completed=event.batch, total=event.batches, description=f"loss {event.loss:.3f}"
-                )
+                bars.console.print(event.message, highlight=False)
 
         yield bar
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from geoseg.catalog import CATALOG, find_dataset, resolve_scene
@@ -124,7 +125,10 @@ def _scenes(
         place = one.scene
         if isinstance(place, str) and (folder / place).exists():
             place = str(folder / place)
-        scene = resolve_scene(place, Path(name).stem, wanted, None, catalog)
+        elif isinstance(place, SceneEntry) and place.folder is None:
+            place = place.model_copy(update={"folder": str(folder.absolute())})
+        # Called as the document calls it, wherever the folder lies.
+        scene = replace(resolve_scene(place, name, wanted, None, catalog), name=name)
         labels = open_labels(
             str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
         )

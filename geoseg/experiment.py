@@ -5,7 +5,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.catalog import CATALOG
-from geoseg.config.legend import LegendDocument, resolve_legend
-from geoseg.config.loader import load
 from geoseg.config.training import Training
-from geoseg.core.errors import ConfigError, GeosegWarning, OutputError, SceneError
+from geoseg.core.errors import ConfigError, GeosegWarning, OutputError
 from geoseg.core.files import saying_why, write_atomic
 from geoseg.core.folder import difference, lock, read_json
-from geoseg.datasets import resolve_dataset
-from geoseg.raster.labelled import InMemory, Labelled
-from geoseg.training.census import Cell, Place, Statistics, class_counts, statistics, take_census
-from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
+from geoseg.preparation import Prepared, prepare
+from geoseg.training.census import Statistics, class_counts
+from geoseg.training.split import PARTS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,45 +31,10 @@ if TYPE_CHECKING:
 
 RECORD = "training.json"
 _BEGUN, _CHECKPOINTS, _BUNDLE = "begun.json", "checkpoints", "bundle"
-_CACHED_BYTES = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A training whose data were read, checked and divided."""
-
-    document: Training
-    legend: LegendDocument
-    labelled: tuple[Labelled, ...]
-    places: tuple[Place, ...]
-    """The same scenes, kept in memory where they are small."""
-    parts: dict[str, tuple[Cell, ...]]
-    statistics: Statistics
-    folder: Path
-    warnings: tuple[str, ...]
-
-    def summary(self) -> dict[str, Any]:
-        """Return what will be trained on what, as plain values."""
-        titles = [c.slug for c in self.legend.classes]
-        return {
-            "name": self.document.name,
-            "network": self.document.network_in_words,
-            "bands": [b.common_name for b in self.labelled[0].scene.bands],
-            "scenes": len(self.labelled),
-            "parts": {
-                part: {
-                    "scenes": len({c.region.place for c in cells}),
-                    "chips": sum(bool(c.classes.any()) for c in cells),
-                    "labelled_pixels": dict(
-                        zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
-                    ),
-                }
-                for part, cells in self.parts.items()
-            },
-            "epochs": self.document.fit.epochs,
-            "batch": self.document.fit.batch,
-            "output": str(self.folder),
-        }
+_CARD_ONLY = {
+    "name", "version", "title", "description", "license", "limitations", "gsd", "tile", "measure", "output",
+    "data",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,96 +44,6 @@ class Trained:
     folder: Path
     bundle: Path
     record: dict[str, Any]
-
-
-def prepare(
-    path: Path, overrides: Sequence[str] = (), output: Path | None = None, catalog: Path = CATALOG
-) -> Prepared:
-    """Read a training document and its data, check and divide them; nothing is written.
-
-    Raises
-    ------
-    GeosegError
-        When the training cannot work; see the subclasses.
-    """
-    document = load(path, Training, overrides)
-    legend = resolve_legend(document.legend)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", GeosegWarning)
-        labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
-        labelled = _with_parts(labelled, document)
-        _check_bands(labelled)
-        size = document.chips.size
-        places = _places(labelled, document)
-        regions = regions_of(labelled, document.split, size)
-        cells = take_census(places, regions, size, len(legend.classes))
-        counts = class_counts(cells, len(legend.classes))
-        if not counts.any():
-            raise SceneError(
-                f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
-                "nodata and the legend's codes"
-            )
-        parts = assign(cells, document.split)
-        warn_of_leaks(labelled, parts)
-        _check_classes(parts, legend)
-        measured = statistics(parts["train"])
-    noticed = tuple(dict.fromkeys(str(w.message) for w in caught))
-    return Prepared(
-        document, legend, labelled, places, parts, measured, output or Path(document.output), noticed
-    )
-
-
-def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
-    """Return the scenes with the parts of a file, if the document names one; others are left out."""
-    if document.split.parts is None:
-        return labelled
-    path = Path(document.split.parts)
-    content = read_json(path)
-    if content is None or not set(content) <= set(PARTS):
-        raise ConfigError(
-            f"{path}: a JSON object with lists of scene names under train, val and test is expected"
-        )
-    part_of = {name: part for part, names in content.items() for name in names}
-    if missing := sorted(set(part_of) - {p.name for p in labelled}):
-        raise ConfigError(
-            f"{path}: names {missing[0]!r} and {len(missing) - 1} more, which the data do not have"
-        )
-    return tuple(replace(p, part=part_of[p.name]) for p in labelled if p.name in part_of)
-
-
-def _check_bands(labelled: Sequence[Labelled]) -> None:
-    expected = [b.common_name for b in labelled[0].scene.bands]
-    for other in labelled:
-        found = [b.common_name for b in other.scene.bands]
-        if found != expected:
-            raise SceneError(
-                f"{other.name}: has the bands {', '.join(found)}, but {labelled[0].name} has "
-                f"{', '.join(expected)}; say which to use with bands:"
-            )
-
-
-def _places(labelled: Sequence[Labelled], document: Training) -> tuple[Place, ...]:
-    cache = document.chips.cache
-    if cache == "auto":
-        cache = sum(p.nbytes for p in labelled) < _CACHED_BYTES
-    return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
-
-
-def _check_classes(parts: dict[str, tuple[Cell, ...]], legend: LegendDocument) -> None:
-    """Refuse to train on a single class; warn of classes that nothing can be learnt or said about."""
-    counts = {part: class_counts(cells, len(legend.classes)) for part, cells in parts.items()}
-    slugs = np.array([c.slug for c in legend.classes])
-    present = slugs[counts["train"] > 0]
-    if len(present) < 2:
-        raise ConfigError(
-            f"train holds a single class ({', '.join(present)}); a network needs at least two: label more, "
-            "or check the codes in the legend"
-        )
-    for part in PARTS:
-        missing = slugs[counts[part] == 0]
-        if len(missing) and counts[part].any():
-            warnings.warn(f"{part} has no pixel of {', '.join(missing)}", GeosegWarning, stacklevel=2)
 
 
 def train(
@@ -200,6 +72,7 @@ def train(
         # A helper that the first process started; that one holds the lock.
         _fit(prepared, on_event)
         return None
+    check_network(prepared)
     folder = prepared.folder
     with saying_why(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,6 +89,34 @@ def train(
         return _finish(prepared, task.network, fitted, transfer, noticed, started)
 
 
+def check_network(prepared: Prepared) -> None:
+    """Build the network and its card before anything is trained: no mistake is found hours later.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such network, it takes no such chips, or the card would be wrong.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from geoseg.models.architectures import divisor  # noqa: PLC0415
+    from geoseg.training.card import make_card  # noqa: PLC0415
+
+    document = prepared.document
+    network = make_network(prepared, {})
+    if document.chips.size % (step := divisor(network)):
+        raise ConfigError(
+            f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
+            "needs"
+        )
+    try:
+        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(k) for k in first["loc"])
+        raise ConfigError(f"the bundle's card would be wrong at {where}: {first['msg']}") from None
+
+
 def _open_folder(prepared: Prepared, *, overwrite: bool) -> None:
     """Decide whether the training is new, resumed or refused."""
     folder, identity = prepared.folder, _identity(prepared)
@@ -229,7 +130,7 @@ def _open_folder(prepared: Prepared, *, overwrite: bool) -> None:
             f"{folder}: holds a finished training ({finished.get('name')}, {finished.get('finished')}); "
             "choose another folder with --output, or replace it with --overwrite"
         )
-    elif begun is not None and begun != identity:
+    elif begun is not None and begun != identity and (folder / _CHECKPOINTS).exists():
         raise OutputError(
             f"{folder}: holds an unfinished training of other settings or data "
             f"({difference(begun, identity)}); finish that one, choose another folder with --output, or "
@@ -243,10 +144,10 @@ def _open_folder(prepared: Prepared, *, overwrite: bool) -> None:
 
 
 def _identity(prepared: Prepared) -> dict[str, Any]:
-    """Return what decides the weights."""
-    document = prepared.document.model_dump(mode="json", exclude={"output", "data"})
+    """Return what decides the weights; what only the card says may change."""
+    document = prepared.document.model_dump(mode="json", exclude=_CARD_ONLY)
     data = [
-        [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part]
+        [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
         for p in prepared.labelled
     ]
     digest = hashlib.sha256(json.dumps(data, default=str, sort_keys=True).encode()).hexdigest()
@@ -294,14 +195,18 @@ def _fit(
 
     train_source = source(prepared, "train")
     bands = prepared.labelled[0].scene.bands
+
+    def ignoring(*kinds: str) -> v2.Transform:
+        asked = [k for k in kinds if k in document.chips.ignore]
+        slugs = [c.slug for c in legend.classes]
+        water = slugs.index("water") if "water" in slugs else None
+        return IgnoreContradicted(asked, [b.common_name for b in bands], water) if asked else v2.Identity()
+
     augmentation = make_augmentation(
         document.augmentation, document.chips.size, legend, train_source.mean,
-        [b.wavelength_um for b in bands],
+        [b.wavelength_um for b in bands], ignoring("flooded"),
     )  # fmt: skip
-    if document.chips.ignore:
-        names, slugs = [b.common_name for b in bands], [c.slug for c in legend.classes]
-        water = slugs.index("water") if "water" in slugs else None
-        augmentation = v2.Compose([IgnoreContradicted(document.chips.ignore, names, water), augmentation])
+    augmentation = v2.Compose([ignoring("snow", "dry"), augmentation])
     margin = 1 / document.augmentation.scale[0]
     chips = RandomChips(train_source, document.chips, augmentation, margin, document.seed)
     checked_part = "val" if prepared.parts["val"] else "train"
@@ -356,7 +261,11 @@ def _finish(
     from geoseg.training.card import make_card  # noqa: PLC0415
 
     document, legend, folder = prepared.document, prepared.legend.legend, prepared.folder
+    from geoseg.training.fit import resolve_accelerator  # noqa: PLC0415
+
     parts = {p: grid_chips(prepared, p) for p in PARTS if prepared.parts[p]}
+    # Lightning hands the network back on the CPU.
+    network.to(resolve_accelerator(document.fit.device))
     batch = max(1, fitted.batch // fitted.accumulate)
     found = findings.look(network, parts, legend, document.measure, batch)
     facts = {
@@ -389,13 +298,16 @@ def evaluate(
     """
     from geoseg.appraisal import appraise  # noqa: PLC0415
     from geoseg.models.bundle import open_bundle  # noqa: PLC0415
-    from geoseg.training.chips import GridChips, Source  # noqa: PLC0415
+    from geoseg.training.fit import resolve_accelerator  # noqa: PLC0415
 
-    prepared, bundle = prepare(path, overrides, None, catalog), open_bundle(folder)
+    bundle = open_bundle(folder)
+    card = bundle.card
+    # Normalised as the bundle was trained, whatever the data measure now.
+    known = Statistics(np.array([b.mean for b in card.bands]), np.array([b.std for b in card.bands]))
+    prepared = prepare(path, overrides, None, catalog, known)
     if not prepared.parts.get(part):
         filled = ", ".join(p for p in PARTS if prepared.parts[p])
         raise ConfigError(f"--split {part}: the data of {path} have no such part; they have {filled}")
-    card = bundle.card
     for what, ours, theirs in (
         ("classes", [c.slug for c in prepared.legend.classes], [c.slug for c in card.classes]),
         (
@@ -409,12 +321,10 @@ def evaluate(
                 f"{folder}: its {what} are {', '.join(theirs)}, those of {path} are {', '.join(ours)}; "
                 "they must agree"
             )
-    # Normalised as the bundle was trained, whatever the data measure now.
-    known = Statistics(np.array([b.mean for b in card.bands]), np.array([b.std for b in card.bands]))
-    chips = GridChips(Source(prepared.places, prepared.parts[part], known), prepared.document.chips.size)
+    fit = prepared.document.fit
     found = appraise(
-        bundle.network(), chips, prepared.legend.legend, temperature=card.temperature,
-        batch=prepared.document.fit.batch,
+        bundle.network().to(resolve_accelerator(fit.device)), grid_chips(prepared, part),
+        prepared.legend.legend, temperature=card.temperature, batch=fit.batch,
     )  # fmt: skip
     return {
         "model": f"{card.name} {card.version}",

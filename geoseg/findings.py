@@ -44,8 +44,6 @@ class Findings:
     """The part that nothing was fitted to: test, or val where there is none."""
     appraisals: dict[str, Appraisal]
     """By part, and `PART with AUGMENTATION`; with the temperature."""
-    uncalibrated: Appraisal
-    """`measured_on` with temperature 1."""
 
     @property
     def main(self) -> Appraisal:
@@ -85,7 +83,8 @@ def look(
     network.eval()
     temperature = 1.0
     if measure.calibrate and "val" in parts:
-        temperature = round(fit_temperature(predict_chips(network, parts["val"], batch)), 4)
+        labelled = sum(int(c.classes.sum()) for c in parts["val"].cells)
+        temperature = round(fit_temperature(predict_chips(network, parts["val"], batch), labelled), 4)
     last = next(p for p in ("test", "val", "train") if p in parts)
     found = {
         part: appraise(
@@ -98,7 +97,7 @@ def look(
         found[f"{last} with {measure.augment}"] = appraise(
             network, parts[last], legend, temperature=temperature, augment=measure.augment, batch=batch
         )
-    return Findings(temperature, last, found, appraise(network, parts[last], legend, batch=batch))
+    return Findings(temperature, last, found)
 
 
 def recipe(document: Training, fitted: Fitted, start: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +187,7 @@ def write_page(
         confusion=found.main.confusion,
         measured_on=f"{found.main.chips} chips of {found.measured_on}",
         scores={**metrics, "classes": rows},
-        reliability=_bins(found.uncalibrated.calibration),
+        reliability=_bins(found.main.uncalibrated),
         reliability_scaled=_bins(found.main.calibration),
         best=pictures[0],
         worst=pictures[1],

@@ -94,13 +94,14 @@ def test_scenes_take_raster_and_polygon_labels(tmp_path):
             "kind": "scenes",
             "scenes": [
                 {"scene": "scene.tif", "labels": "labels.tif", "part": "train"},
-                {"scene": {"uri": str(image)}, "labels": "labels.gpkg", "attribute": "kind", "group": "x"},
+                {"scene": {"uri": image.name}, "labels": "labels.gpkg", "attribute": "kind", "group": "x"},
             ],
         }
     )
     found = resolve_dataset(entry, LEGEND, data=str(tmp_path))
     assert [p.part for p in found] == ["train", None]
     assert [p.group for p in found] == ["scene 1", "x"]
+    assert [p.name for p in found] == ["scene.tif", "scene 2"]
     both = [p.read(Window.of(0, 0, 40, 50)).channels for p in found]
     assert (both[0] == codes - 1).all()
     assert (both[1] == both[0]).all()

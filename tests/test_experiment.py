@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +18,9 @@ import torch
 from safetensors.torch import load_file
 
 from geoseg import experiment, pipeline
-from geoseg.core.errors import ConfigError, GeosegWarning, OutputError, SceneError, TrainingError
+from geoseg.core.errors import ConfigError, GeosegError, GeosegWarning, OutputError, SceneError, TrainingError
 from geoseg.models.bundle import open_bundle
+from geoseg.preparation import prepare
 from tests.conftest import ROOT, write_pipeline, write_raster
 from tests.training.worlds import labelled_scene
 
@@ -70,7 +73,7 @@ def document(folder, data, network=UNET, *more, scenes=4, epochs=3):
 
 
 def run(path, *overrides, **more):
-    return experiment.train(experiment.prepare(path, overrides), **more)
+    return experiment.train(prepare(path, overrides), **more)
 
 
 # Network, learning rate, epochs and chips of an epoch.
@@ -159,8 +162,8 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(tmp_path, da
         path.write_text(path.read_text().replace("fit: {epochs: 3, batch: 4, device: cpu}", more))
     expected = run(undisturbed / "training.yaml")
     script = (
-        "from pathlib import Path; from geoseg import experiment as e; import sys; "
-        "e.train(e.prepare(Path(sys.argv[1])))"
+        "import sys; from pathlib import Path; from geoseg import experiment, preparation as p; "
+        "experiment.train(p.prepare(Path(sys.argv[1])))"
     )
     command = [sys.executable, "-W", "ignore", "-c", script, killed / "training.yaml"]
     process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -182,16 +185,21 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(tmp_path, da
 
 def test_other_settings_do_not_go_on_from_old_checkpoints(tmp_path, data):
     path = document(tmp_path, data, epochs=1)
-    prepared = experiment.prepare(path)
+    prepared = prepare(path)
     prepared.folder.mkdir()
     experiment._open_folder(prepared, overwrite=False)
+    # Nothing was trained yet, so nothing is lost.
+    experiment._open_folder(prepare(path, ["optimizer.rate=0.02"]), overwrite=False)
+    experiment._open_folder(prepared, overwrite=False)
+    (prepared.folder / "checkpoints").mkdir()
+    experiment._open_folder(prepare(path, ["title=Other", "gsd={min: 5, max: 20}"]), overwrite=False)
     with pytest.raises(OutputError, match=r"its training.optimizer.rate is 0.01, now 0.5"):
-        experiment._open_folder(experiment.prepare(path, ["optimizer.rate=0.5"]), overwrite=False)
+        experiment._open_folder(prepare(path, ["optimizer.rate=0.5"]), overwrite=False)
 
 
 def test_a_damaged_checkpoint_is_said_in_one_line(tmp_path, data):
     path = document(tmp_path, data, epochs=1)
-    prepared = experiment.prepare(path)
+    prepared = prepare(path)
     prepared.folder.mkdir()
     experiment._open_folder(prepared, overwrite=False)
     (prepared.folder / "checkpoints").mkdir()
@@ -281,7 +289,7 @@ def test_labels_elsewhere_on_earth_are_refused(tmp_path, data):
     (tmp_path / "s2_labels.tif").unlink()
     write_raster(tmp_path / "s2_labels.tif", np.ones((128, 128), np.uint8), origin=(9e5, 5.5e6))
     with pytest.raises(SceneError, match=r"s2_labels.tif: .*overlap"):
-        experiment.prepare(document(tmp_path, tmp_path))
+        prepare(document(tmp_path, tmp_path))
 
 
 def test_labels_in_another_crs_are_reprojected_and_that_is_said(tmp_path, data):
@@ -303,7 +311,7 @@ def test_labels_in_another_crs_are_reprojected_and_that_is_said(tmp_path, data):
         dst.write(target, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GeosegWarning)
-        prepared = experiment.prepare(document(tmp_path, tmp_path))
+        prepared = prepare(document(tmp_path, tmp_path))
     assert any("s0_labels.tif" in w and "EPSG:4326" in w for w in prepared.warnings)
 
 
@@ -313,7 +321,7 @@ def test_a_single_class_is_refused(tmp_path, data):
         origin = (5e5 + 5000 * int(name[1]), 4.5e6)
         write_raster(tmp_path / f"{name}_labels.tif", np.ones((128, 128), np.uint8), origin=origin)
     with pytest.raises(ConfigError, match=r"train holds a single class \(water\)"):
-        experiment.prepare(document(tmp_path, tmp_path, scenes=2))
+        prepare(document(tmp_path, tmp_path, scenes=2))
 
 
 def test_a_class_without_pixels_is_said(tmp_path, data):
@@ -322,5 +330,92 @@ def test_a_class_without_pixels_is_said(tmp_path, data):
     path.write_text(text.replace('{id: 3, slug: crop, title: Crop, color: "#f2cf63"}',
                                  '{id: 3, slug: crop, title: Crop, color: "#f2cf63"}\n'
                                  '    - {id: 9, slug: snow, title: Snow, color: "#ffffff"}'))  # fmt: skip
-    prepared = experiment.prepare(path)
+    prepared = prepare(path)
     assert "train has no pixel of snow" in prepared.warnings
+
+
+def test_early_stopping_stays_stopped_when_the_end_is_done_again(tmp_path, data, monkeypatch):
+    from geoseg.training.task import SegmentationTask
+
+    def worse(self):
+        self.val = {**self.results("val_"), "miou": 0.9 - 0.1 * self.current_epoch}
+        self.log("val_miou", self.val["miou"])
+
+    monkeypatch.setattr(SegmentationTask, "on_validation_epoch_end", worse)
+    path = document(tmp_path, data, epochs=5)
+    first = run(path, "fit.patience=1")
+    assert len(first.record["history"]) == 2
+    weights = (first.bundle / "model.safetensors").read_bytes()
+    # As if it had been killed while the bundle was written.
+    (first.folder / "training.json").unlink()
+    (first.bundle / "model.safetensors").unlink()
+    again = run(path, "fit.patience=1")
+    assert len(again.record["history"]) == 2
+    assert (again.bundle / "model.safetensors").read_bytes() == weights
+
+
+def test_mistakes_are_found_before_anything_is_trained(tmp_path, data):
+    path = document(tmp_path, data, epochs=1)
+    for wrong, said in (
+        ("network.architecture=Unett", "Unett"),
+        ("chips.size=60", "chips.size: 60 is no multiple of 8"),
+        ("tile={size: 1000, min: 256, max: 2048, overlap: 128}", "wrong at tile: .*multiples of the divisor"),
+        ("gsd={min: 30, max: 10}", "gsd"),
+    ):
+        with pytest.raises(GeosegError, match=said):
+            experiment.train(prepare(path, [wrong]))
+    assert not (tmp_path / "trained").exists()
+
+
+def test_batch_norm_needs_more_than_one_chip_in_a_pass(tmp_path, data):
+    network = "{architecture: DeepLabV3Plus, arguments: {encoder_name: resnet18}}"
+    with pytest.raises(TrainingError, match="more than one chip in a pass"):
+        run(document(tmp_path, data, network, epochs=1), "fit.accumulate=4")
+
+
+def test_a_lost_checkpoint_is_not_called_damaged(tmp_path):
+    from geoseg.training.fit import _read_checkpoint
+
+    with pytest.raises(TrainingError, match=r"best.ckpt: no such checkpoint; start again with --overwrite"):
+        _read_checkpoint(tmp_path / "best.ckpt")
+
+
+def test_fine_tuning_normalises_as_the_bundle_did(tmp_path, data, trained):
+    shutil.copytree(trained.bundle, tmp_path / "old")
+    card = json.loads((tmp_path / "old/geoseg.json").read_text())
+    card["bands"][1]["mean"], card["bands"][1]["std"] = 0.5, 0.25
+    (tmp_path / "old/geoseg.json").write_text(json.dumps(card))
+    prepared = prepare(document(tmp_path, data, UNET, f"transfer: {{bundle: {tmp_path / 'old'}}}"))
+    assert (prepared.statistics.mean[1], prepared.statistics.std[1]) == (0.5, 0.25)
+    assert prepared.statistics.mean[0] == pytest.approx(card["bands"][0]["mean"], abs=1e-6)
+
+
+def test_a_bundle_is_measured_on_data_that_train_nothing(tmp_path, data, trained):
+    path = document(tmp_path, data)
+    path.write_text(re.sub("part: (train|val)", "part: test", path.read_text()))
+    report = experiment.evaluate(path, [], trained.bundle, "test")
+    assert report["chips"] == 16
+    with pytest.raises(ConfigError, match=r"--split val: .*they have test"):
+        experiment.evaluate(path, [], trained.bundle, "val")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "names no scene"),
+        ({"train": [], "val": []}, "names no scene"),
+        ({"train": ["s0.tif"], "val": ["s0.tif"]}, "names 's0.tif' twice, under train and val"),
+        ({"train": ["s0"]}, "names 's0' and 0 more, which the data do not have; they have s0.tif, s1.tif"),
+    ],
+)
+def test_a_file_of_parts_is_checked(tmp_path, data, content, said):
+    (tmp_path / "parts.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=said):
+        prepare(document(tmp_path, data), [f"split.parts={tmp_path / 'parts.json'}"])
+
+
+def test_a_file_of_parts_names_scenes_as_the_document_does(tmp_path, data):
+    parts = {"train": ["s1.tif"], "test": ["s3.tif"]}
+    (tmp_path / "parts.json").write_text(json.dumps(parts))
+    prepared = prepare(document(tmp_path, data), [f"split.parts={tmp_path / 'parts.json'}"])
+    assert [(p.name, p.part) for p in prepared.labelled] == [("s1.tif", "train"), ("s3.tif", "test")]

@@ -74,9 +74,10 @@ class Chips(Document):
     """Chips in an epoch; auto: as many as cover the training data once."""
     balance: Share = 0.0
     """0: every labelled pixel counts alike; 1: every class counts alike."""
-    ignore: tuple[Literal["snow", "dry"], ...] = ()
-    """Labels that the day of the image contradicts and that train nothing: those under snow, and those of the
-    class `water` where the bed has fallen dry. Val and test keep theirs."""
+    ignore: tuple[Literal["snow", "dry", "flooded"], ...] = ()
+    """Labels that the day of the image contradicts and that train nothing: those under snow; those of the
+    class `water` where the bed has fallen dry; and, in enlarged chips, which are too near to show what
+    surrounds a flooded field, those of land under water. Val and test keep theirs."""
     cache: Auto | bool = "auto"
     """Keep all data in memory; auto: when they are smaller than 1 GB."""
 

@@ -51,8 +51,8 @@ def _figures(card: Card) -> list[str]:
         for c in card.classes
     ]
     whole = (
-        f"{card.metrics['reference'].capitalize()}: mean IoU {card.metrics['miou']:.3f}, overall accuracy "
-        f"{card.metrics['overall_accuracy']:.3f}, Cohen's kappa {card.metrics['kappa']:.3f}."
+        f"{card.metrics['reference'].capitalize()}: mean IoU {_score(card.metrics, 'miou')}, overall "
+        f"accuracy {_score(card.metrics, 'overall_accuracy')}, Cohen's kappa {_score(card.metrics, 'kappa')}."
     )
     table = _table(["id", "class", "IoU", "F1", "precision", "recall"], rows)
     return [f"## Classes and figures\n\n{whole}\n\n{table}"]

@@ -20,9 +20,17 @@ from geoseg.config.training import Augmentation
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE, Legend
 
+_NEAR = 1.3
+"""From this factor on a chip counts as enlarged."""
+
 
 def make_augmentation(
-    entry: Augmentation, size: int, legend: Legend, means: Tensor, wavelengths: Sequence[float | None]
+    entry: Augmentation,
+    size: int,
+    legend: Legend,
+    means: Tensor,
+    wavelengths: Sequence[float | None],
+    enlarged: v2.Transform | None = None,
 ) -> v2.Transform:
     """Return the transform that a training asks for.
 
@@ -38,8 +46,11 @@ def make_augmentation(
         Mean of each band in physical units, shape (B,).
     wavelengths
         Centre wavelength of each band in micrometres; None counts as the first band's.
+    enlarged
+        What is done to chips that were enlarged, before grain is put on them.
     """
-    steps: list[v2.Transform] = [Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend))]
+    zoom = Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend), enlarged)
+    steps: list[v2.Transform] = [zoom]
     if entry.flips:
         steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
     if entry.turns:
@@ -63,6 +74,7 @@ class IgnoreContradicted(v2.Transform):
     `snow`: the normalised difference snow index of green and short-wave infrared is above 0.4, and near
     infrared above 0.11, which water does not reach (Hall, Riggs, Salomonson 1995). `dry`: labelled as water,
     but brighter in near and short-wave infrared than in green, which water is not (McFeeters 1996; Xu 2006).
+    `flooded`: labelled as land, but dark in near and nearly black in short-wave infrared.
 
     Parameters
     ----------
@@ -84,8 +96,8 @@ class IgnoreContradicted(v2.Transform):
         if missing := [n for n in ("green", "nir", "swir16") if n not in names]:
             known = ", ".join(map(str, names))
             raise ConfigError(f"chips.ignore: needs the band {missing[0]}; bands are {known}")
-        if "dry" in kinds and water is None:
-            raise ConfigError("chips.ignore: dry needs a class with the slug water in the legend")
+        if water is None and {"dry", "flooded"} & set(kinds):
+            raise ConfigError("chips.ignore: dry and flooded need a class with the slug water in the legend")
         self.kinds, self.water = kinds, water
         self.green, self.nir, self.swir = (list(names).index(n) for n in ("green", "nir", "swir16"))
 
@@ -100,6 +112,8 @@ class IgnoreContradicted(v2.Transform):
             wrong |= (green - swir > 0.4 * (green + swir)) & (nir > 0.11)
         if "dry" in self.kinds:
             wrong |= (label == self.water) & (nir > green) & (swir > green)
+        if "flooded" in self.kinds:
+            wrong |= (label != self.water) & (nir < 0.12) & (swir < 0.03) & (green > 1.5 * swir)
         return {**sample, "label": wrap(torch.where(wrong, IGNORE, label), like=label)}
 
 
@@ -135,25 +149,33 @@ class Zoom(v2.Transform):
     grain
         Standard deviation of the grain as a share of the value, for each channel and, last, for unlabelled
         pixels, shape (C + 1,); none: None.
+    enlarged
+        What is done to an enlarged chip before that.
     """
 
-    def __init__(self, size: int, low: float, high: float, probability: float, grain: Tensor | None) -> None:
+    def __init__(
+        self, size: int, low: float, high: float, probability: float, grain: Tensor | None,
+        enlarged: v2.Transform | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.size, self.low, self.high, self.probability, self.grain = size, low, high, probability, grain
+        self.enlarged = enlarged
 
     def forward(self, *inputs: Any) -> Any:
         """Change a sample."""
         sample: dict[str, Tensor] = inputs[0]
         rows, cols = sample["image"].shape[-2:]
         zoom = 1.0
-        if self.low != self.high and uniform(0, 1) < self.probability:
+        if (self.low, self.high) != (1.0, 1.0) and uniform(0, 1) < self.probability:
             zoom = math.exp(uniform(math.log(self.low), math.log(self.high)))
         side = max(1, min(round(self.size / zoom), rows, cols))
         top, left = (int(torch.randint(n - side + 1, ())) for n in (rows, cols))
         cut = {
             k: functional.resized_crop(v, top, left, side, side, [self.size] * 2) for k, v in sample.items()
         }
-        if self.grain is not None and zoom > 1.3:
+        if self.enlarged is not None and zoom > _NEAR:
+            cut = self.enlarged(cut)
+        if self.grain is not None and zoom > _NEAR:
             cut["image"] = wrap(self._grainy(cut["image"], cut["label"]), like=sample["image"])
         return cut
 

@@ -132,21 +132,40 @@ def cell_odds(cells: Sequence[Cell], balance: float) -> NDArray[np.float64]:
     return np.asarray(odds / odds.sum())
 
 
-class Draws(Sampler[int]):
-    """The numbers of the draws of an epoch, which Lightning tells through `set_epoch`."""
+def _rank() -> int:
+    """Return the number of this process among those that train together."""
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
-    def __init__(self, length: int) -> None:
-        self.length, self.epoch = length, 0
+
+class Draws(Sampler[int]):
+    """The numbers of the draws of an epoch; each device takes its turn, and all take as many."""
+
+    def __init__(self, length: int, devices: int = 1) -> None:
+        self.length, self.devices, self.epoch = length, devices, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.length
+        return max(1, self.length // self.devices)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(range(self.epoch * self.length, (self.epoch + 1) * self.length))
+        first = self.epoch * self.length + _rank()
+        return iter(range(first, first + len(self) * self.devices, self.devices))
+
+
+class Share(Sampler[int]):
+    """The chips that this device measures: together the devices take each chip once."""
+
+    def __init__(self, length: int, devices: int = 1) -> None:
+        self.length, self.devices = length, devices
+
+    def __len__(self) -> int:
+        return len(range(_rank(), self.length, self.devices))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(_rank(), self.length, self.devices))
 
 
 class GridChips(Dataset[dict[str, Any]]):

@@ -12,12 +12,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from geoseg.config.training import Fit
 from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_line
-from geoseg.training.chips import Draws
+from geoseg.training.chips import Draws, Share
 from geoseg.training.task import SegmentationTask
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -44,7 +45,14 @@ class BatchDone:
     loss: float
 
 
-Event = EpochDone | BatchDone
+@dataclass(frozen=True)
+class Noticed:
+    """Event: something that people should know at once."""
+
+    message: str
+
+
+Event = EpochDone | BatchDone | Noticed
 
 
 @dataclass(frozen=True)
@@ -102,16 +110,22 @@ class _History(Callback):
 
 
 class _NextDraws(Callback):
-    """Tell the sampler which epoch comes.
-
-    Lightning does so only for samplers that it made; with more devices it wraps ours in one of those.
-    """
+    """Tell the sampler which epoch comes; Lightning does so only for samplers that it made."""
 
     def __init__(self, draws: Draws) -> None:
         self.draws = draws
 
     def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
         self.draws.set_epoch(trainer.current_epoch)
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Write a checkpoint beside its place and rename it; Lightning's way goes through another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        draft = Path(path).with_suffix(".part")
+        super().save_checkpoint(checkpoint, draft, storage_options)
+        draft.replace(path)
 
 
 def fit(
@@ -148,11 +162,20 @@ def fit(
         When the loss is no number, a checkpoint is damaged, or one chip alone does not fit in memory.
     """
     _hush()
-    batch, passes = max(1, entry.batch // entry.accumulate), entry.accumulate
+    devices = _devices(entry, resolve_accelerator(entry.device))
+    if len(val) < devices:  # type: ignore[arg-type]
+        raise ConfigError(f"fit.devices: {devices}, but there are only {len(val)} chips to check on")  # type: ignore[arg-type]
+    batch, passes = max(1, entry.batch // (entry.accumulate * devices)), entry.accumulate
     while True:
         resumed = (folder / LAST).exists()
         try:
             return _fit_once(make_task(), train, val, entry, folder, (batch, passes), clip, on_event)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "batch norm needs more than one chip in a pass; use a larger fit.batch or less accumulation"
+            ) from error
         except RuntimeError as error:
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" not in str(error).lower():
@@ -166,12 +189,12 @@ def fit(
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        warnings.warn(
+        message = (
             f"out of memory: goes on with {passes} passes of {batch} chips for a step"
-            f"{' from the last checkpoint' if resumed else ''}",
-            GeosegWarning,
-            stacklevel=2,
+            f"{' from the last checkpoint' if resumed else ''}"
         )
+        on_event(Noticed(message))
+        warnings.warn(message, GeosegWarning, stacklevel=2)
 
 
 def _fit_once(
@@ -195,7 +218,8 @@ def _fit_once(
         )
         for name, monitor in ((BEST, "val_miou"), (LAST, None))
     )  # fmt: skip
-    draws = Draws(len(train))  # type: ignore[arg-type]
+    devices = _devices(entry, device)
+    draws = Draws(len(train), devices)  # type: ignore[arg-type]
     callbacks: list[Callback] = [_NextDraws(draws), history, best, latest]
     if entry.average:
         callbacks.append(WeightAveraging(avg_fn=_moving_average(entry.average)))
@@ -205,8 +229,10 @@ def _fit_once(
         )
     trainer = pl.Trainer(
         accelerator=device,
-        devices=_devices(entry, device),
-        strategy=_strategy(entry, device),
+        devices=devices,
+        # Plain DDP stops at what gets no gradient: a frozen encoder, stages that a decoder leaves out.
+        strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
+        plugins=[_WholeFiles()],
         precision=_precision(entry.precision, device),
         max_epochs=entry.epochs,
         accumulate_grad_batches=passes,
@@ -216,44 +242,51 @@ def _fit_once(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        use_distributed_sampler=True,
+        # Ours know of the other devices, and show no chip twice to fill up a row.
+        use_distributed_sampler=False,
         deterministic="warn" if device == "cuda" else False,
         default_root_dir=folder,
     )
     last = folder / LAST
     resumed = last.exists()
-    try:
-        trainer.fit(
-            task,
-            _loader(train, batch, entry, draws),
-            _loader(val, batch, entry),
-            ckpt_path=_checked(last) if resumed else None,
-            weights_only=False,
-        )
-    except SystemExit as error:
-        # How Lightning ends after Ctrl-C and SIGTERM.
-        raise KeyboardInterrupt from error
+    content = _read_checkpoint(last) if resumed else {}
+    if _had_enough(content, entry.patience):
+        history.rows = next(s for k, s in content["callbacks"].items() if k.startswith("_History"))["rows"]
+    else:
+        try:
+            trainer.fit(
+                task,
+                _loader(train, batch, entry, draws),
+                _loader(val, batch, entry, Share(len(val), devices)),  # type: ignore[arg-type]
+                ckpt_path=last if resumed else None,
+                weights_only=False,
+            )
+        except SystemExit as error:
+            # How Lightning ends after Ctrl-C and SIGTERM.
+            raise KeyboardInterrupt from error
     best_epoch = _load_best(task.network, folder / BEST) if history.rows else 0
     rows = tuple(history.rows)
-    return task, Fitted(rows, best_epoch, batch * passes, passes, resumed, trainer.is_global_zero)
+    return task, Fitted(rows, best_epoch, batch * passes * devices, passes, resumed, trainer.is_global_zero)
 
 
-def _checked(path: Path) -> Path:
-    """Return the path of a checkpoint that can be read."""
-    _read_checkpoint(path)
-    return path
+def _had_enough(content: dict[str, Any], patience: int | None) -> bool:
+    """Say whether early stopping had ended the training at a checkpoint; Lightning would train on."""
+    states = [s for k, s in content.get("callbacks", {}).items() if k.startswith("EarlyStopping")]
+    return bool(patience) and any(s["wait_count"] >= (patience or 0) for s in states)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that a training of ours wrote."""
+    if not path.exists():
+        raise TrainingError(f"{path}: no such checkpoint; start again with --overwrite")
     try:
         # Holds no more than tensors and plain values, so no pickle has to be trusted.
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise TrainingError(
-            f"{path}: is damaged: {one_line(error)[:120]}; remove it"
-            + (f" and rename {BEST} to {LAST} to go on from the best epoch" if path.name == LAST else "")
-            + ", or start again with --overwrite"
+            f"{path}: is damaged: {one_line(error)[:120]}; "
+            + (f"copy {BEST} over it to go on from the best epoch, or " if path.name == LAST else "")
+            + "start again with --overwrite"
         ) from error
     return content
 
@@ -267,7 +300,7 @@ def _load_best(network: nn.Module, path: Path) -> int:
     return int(content["epoch"]) + 1
 
 
-def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | None = None) -> DataLoader[Any]:
+def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | Share) -> DataLoader[Any]:
     return DataLoader(
         chips,
         batch_size=batch,
@@ -276,7 +309,7 @@ def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | None =
         persistent_workers=entry.workers > 0,
         pin_memory=torch.cuda.is_available() and entry.device != "cpu",
         # A last batch of one chip would break batch norms.
-        drop_last=sampler is not None and len(sampler) > batch,
+        drop_last=isinstance(sampler, Draws) and len(sampler) > batch,
     )
 
 
@@ -310,13 +343,6 @@ def _devices(entry: Fit, device: str) -> int:
     if entry.devices != "auto":
         return entry.devices
     return torch.cuda.device_count() if device == "cuda" else 1
-
-
-def _strategy(entry: Fit, device: str) -> str:
-    if _devices(entry, device) == 1:
-        return "auto"
-    # A frozen encoder, or stages that a shallow decoder leaves out, get no gradient: a mistake to plain DDP.
-    return "ddp_find_unused_parameters_true"
 
 
 def _precision(precision: str, device: str) -> Any:

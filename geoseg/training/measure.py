@@ -75,23 +75,28 @@ def predict_chips(
             )
 
 
-def fit_temperature(chips: Iterable[PredictedChip]) -> float:
+def fit_temperature(chips: Iterable[PredictedChip], labelled_pixels: int) -> float:
     """Return the temperature that makes the predictions of these chips most likely (Guo et al. 2017).
 
     Parameters
     ----------
     chips
         Predicted with temperature 1; at most a million labelled pixels of them are used, evenly spread.
+    labelled_pixels
+        How many they have together, so that only what is used has to be kept.
     """
-    logits, truth = [], []
+    step = -(-labelled_pixels // MOST_PIXELS)
+    logits, truth, seen = [], [], 0
     for chip in chips:
-        labelled = chip.label != IGNORE
+        used = np.flatnonzero(chip.label != IGNORE)
+        first, seen = -seen % step, seen + len(used)
+        used = used[first::step]
         # Logits but for a constant, which no softmax sees.
-        logits.append(np.log(np.maximum(chip.probabilities[:, labelled].T, 1e-12)))
-        truth.append(chip.label[labelled])
-    all_logits, all_truth = np.concatenate(logits), np.concatenate(truth)
-    step = -(-len(all_truth) // MOST_PIXELS)
-    x, y = torch.from_numpy(all_logits[::step]), torch.from_numpy(all_truth[::step]).long()
+        logits.append(
+            np.log(np.maximum(chip.probabilities.reshape(len(chip.probabilities), -1)[:, used].T, 1e-12))
+        )
+        truth.append(chip.label.reshape(-1)[used])
+    x, y = torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(truth)).long()
     found = minimize_scalar(
         lambda log_t: float(F.cross_entropy(x / np.exp(log_t), y)), bounds=(-2.5, 2.5), method="bounded"
     )

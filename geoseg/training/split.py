@@ -75,16 +75,25 @@ def _blocks(length: int, split: Split) -> list[Span]:
     ]
 
 
-def assign(cells: Sequence[Cell], split: Split) -> dict[str, tuple[Cell, ...]]:
+def assign(cells: Sequence[Cell], split: Split, *, trains: bool = True) -> dict[str, tuple[Cell, ...]]:
     """Give every unit to a part.
 
     Of many random divisions the one is taken whose parts have the most alike class shares, measured by the
     sum of |log(share in the part / share in all)| over parts and classes.
 
+    Parameters
+    ----------
+    cells
+        Everything that is labelled.
+    split
+        How it is divided.
+    trains
+        Whether a training follows, which needs all parts.
+
     Raises
     ------
     ConfigError
-        When a part gets nothing.
+        When a part that is needed gets nothing.
     """
     units = sorted({c.region.unit for c in cells})
     if split.by == "given":
@@ -102,7 +111,7 @@ def assign(cells: Sequence[Cell], split: Split) -> dict[str, tuple[Cell, ...]]:
         parts = _most_alike(units, cells, split)
     divided = {part: tuple(c for c in cells if parts[c.region.unit] == part) for part in PARTS}
     for part, share in (("train", 1.0), ("val", split.val), ("test", split.test)):
-        needed = share > 0 and (split.by != "given" or part == "train")
+        needed = share > 0 and (split.by != "given" or part == "train") and trains
         if needed and not any(c.classes.any() for c in divided[part]):
             raise ConfigError(f"split: {part} holds no labelled pixel; label more, or change split")
     return divided
@@ -146,7 +155,7 @@ def _deal(order: NDArray[np.intp], size: NDArray[np.float64], split: Split) -> N
 
 
 def warn_of_leaks(places: Sequence[Labelled], parts: Mapping[str, Sequence[Cell]]) -> None:
-    """Warn when regions of train overlap regions of val or test on the ground.
+    """Warn when regions of different parts overlap on the ground.
 
     Only scenes with a CRS can be compared.
     """
@@ -156,15 +165,15 @@ def warn_of_leaks(places: Sequence[Labelled], parts: Mapping[str, Sequence[Cell]
             geobox = places[region.place].scene.geobox
             if geobox.crs is not None:
                 footprints[part].append(_footprint(geobox, region.window))
-    train = shapely.STRtree(footprints["train"])
-    for part in ("val", "test"):
-        leaking = sum(
-            any(_overlap(f, footprints["train"][i]) for i in train.query(f)) for f in footprints[part]
-        )
+    # Val counts as seen by the time test is measured: it chose the epoch and the temperature.
+    for part, seen in (("val", "train"), ("test", "train"), ("test", "val")):
+        tree = shapely.STRtree(footprints[seen])
+        leaking = sum(any(_overlap(f, footprints[seen][i]) for i in tree.query(f)) for f in footprints[part])
         if leaking:
             warnings.warn(
-                f"split: {leaking} of {len(footprints[part])} regions of {part} overlap train on the ground, "
-                "so its figures will look too good; give overlapping scenes one group, or split by block",
+                f"split: {leaking} of {len(footprints[part])} regions of {part} overlap {seen} on the "
+                "ground, so its figures will look too good; give overlapping scenes one group, or split by "
+                "block",
                 GeosegWarning,
                 stacklevel=2,
             )

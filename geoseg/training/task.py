@@ -114,6 +114,11 @@ class SegmentationTask(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Tell Lightning's callbacks the figures of val."""
         self.val = self.results("val_")
+        if not math.isfinite(self.val["loss"]):
+            raise TrainingError(
+                f"the loss on val is NaN or infinite after epoch {self.current_epoch + 1}; lower "
+                "optimizer.rate; the checkpoints of the epochs before are kept"
+            )
         # For early stopping and checkpoints; what loggers get is the row of the history.
         self.log("val_miou", self.val["miou"], logger=False)
 
@@ -164,6 +169,7 @@ def schedule(
             max_lr=[g["lr"] for g in optimizer.param_groups],
             total_steps=steps + 1,
             pct_start=max(entry.warmup, 1e-3),
+            cycle_momentum=False,
         )
     return torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor(entry, steps))
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 
 from geoseg.config.training import Augmentation
@@ -201,5 +202,24 @@ def test_labels_that_the_image_contradicts_are_ignored_and_no_others():
     assert left(("snow", "dry"), 2) == [255, 255, 2, 255, 2]
     with pytest.raises(ConfigError, match="needs the band swir16; bands are green, nir"):
         IgnoreContradicted(("snow",), names[:2], None)
-    with pytest.raises(ConfigError, match="dry needs a class with the slug water"):
+    assert left(("flooded",), 0) == [0, 0, 255, 0, 0]
+    assert left(("flooded",), 2) == [2, 2, 2, 2, 2]
+    with pytest.raises(ConfigError, match="need a class with the slug water"):
         IgnoreContradicted(("dry",), names, None)
+
+
+def test_a_fixed_zoom_is_done_too():
+    zoomed = Zoom(16, 2.0, 2.0, 1.0, None)(sample(32))
+    assert zoomed["image"].shape[-2:] == (16, 16)
+    # Of patches of 8 px, a cut of 8 px shows few; without the zoom 16 px would show four.
+    assert (zoomed["label"][:, 1:] != zoomed["label"][:, :-1]).sum() <= 16
+
+
+@pytest.mark.parametrize(("zoom", "done"), [(1.0, False), (1.2, False), (1.5, True), (0.7, False)])
+def test_something_more_is_done_to_enlarged_chips_only(zoom, done):
+    class Blank(v2.Transform):
+        def forward(self, sample):
+            return {**sample, "label": Mask(torch.full_like(sample["label"], 255))}
+
+    label = Zoom(16, zoom, zoom, 1.0, None, Blank())(sample(32))["label"]
+    assert bool((label == 255).all()) == done

@@ -9,9 +9,10 @@ from torchvision.transforms import v2
 from geoseg.config.training import Augmentation, Chips
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import IGNORE
+from geoseg.training import chips as module
 from geoseg.training.augment import make_augmentation
 from geoseg.training.census import Region, Statistics, statistics, take_census
-from geoseg.training.chips import Draws, GridChips, RandomChips, Source, _span, cell_odds
+from geoseg.training.chips import Draws, GridChips, RandomChips, Share, Source, _span, cell_odds
 from tests.training.worlds import LEGEND, Known, labelled_scene
 
 SAME = v2.Identity()
@@ -132,6 +133,21 @@ def test_draws_go_on_where_the_epoch_before_ended():
     assert list(draws) == [0, 1, 2]
     draws.set_epoch(2)
     assert list(draws) == [6, 7, 8]
+
+
+def test_devices_divide_the_draws_and_the_chips_to_measure(monkeypatch):
+    taken, measured = [], []
+    for rank in range(3):
+        monkeypatch.setattr(module, "_rank", lambda rank=rank: rank)
+        draws = Draws(7, devices=3)
+        draws.set_epoch(1)
+        assert len(list(draws)) == len(draws) == 2  # as many each: gradients are averaged step by step
+        taken += list(draws)
+        share = Share(7, devices=3)
+        assert len(list(share)) == len(share)
+        measured += list(share)
+    assert sorted(taken) == [7, 8, 9, 10, 11, 12]
+    assert sorted(measured) == list(range(7))
 
 
 def test_grid_chips_count_every_labelled_pixel_once():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from geoseg.training import measure as module
 from geoseg.training.measure import PredictedChip, fit_temperature, predict_chips
 
 
@@ -60,7 +61,26 @@ def test_the_temperature_that_made_the_labels_is_found(true):
     said = np.exp(logits)
     said = (said / said.sum(axis=0)).astype(np.float32)
     chip = PredictedChip("a", np.zeros((1, 200, 200), np.float32), said, label)
-    assert fit_temperature([chip]) == pytest.approx(true, rel=0.05)
+    assert fit_temperature([chip], 199 * 200) == pytest.approx(true, rel=0.05)
+
+
+def test_no_more_pixels_are_kept_than_are_used(monkeypatch):
+    kept = []
+    monkeypatch.setattr(module, "MOST_PIXELS", 50)
+    real = np.concatenate
+    monkeypatch.setattr(
+        module.np, "concatenate", lambda parts: kept.append([len(p) for p in parts]) or real(parts)
+    )
+    chips = [
+        PredictedChip(
+            "a", np.zeros((1, 8, 8)), np.full((2, 8, 8), 0.5, np.float32), np.zeros((8, 8), np.uint8)
+        )
+        for _ in range(10)
+    ]
+    fit_temperature(iter(chips), 640)
+    # Every 13th of 640 pixels, wherever chips end.
+    assert [sum(k) for k in kept] == [50, 50]
+    assert set(kept[0]) == {5}
 
 
 def test_agreement_counts_labelled_pixels_only():

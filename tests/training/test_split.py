@@ -115,6 +115,15 @@ def test_overlapping_scenes_in_two_parts_are_said(tmp_path):
         warn_of_leaks(places, parts)
 
 
+def test_test_must_not_overlap_val_either(tmp_path):
+    places = [
+        labelled_scene(tmp_path, n, (64, 64), s, n, part, (5e5 + east, 4.5e6), keep=False)
+        for s, (n, part, east) in enumerate([("a", "train", 9000), ("b", "val", 0), ("c", "test", 320)])
+    ]
+    with pytest.warns(GeosegWarning, match="1 of 1 regions of test overlap val"):
+        warn_of_leaks(places, divide(places, Split(by="given"), tmp_path))
+
+
 def test_scenes_that_only_touch_and_blocks_with_a_buffer_do_not_leak(tmp_path):
     places = [
         labelled_scene(tmp_path, n, (64, 64), s, n, part, (5e5 + 640 * s, 4.5e6), keep=False)
