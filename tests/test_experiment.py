@@ -359,7 +359,7 @@ def test_mistakes_are_found_before_anything_is_trained(tmp_path, data):
     for wrong, said in (
         ("network.architecture=Unett", "Unett"),
         ("chips.size=60", "chips.size: 60 is no multiple of 8"),
-        ("tile={size: 1000, min: 256, max: 2048, overlap: 128}", "wrong at tile: .*multiples of the divisor"),
+        ("tile={size: 1001, min: 256, max: 2048, overlap: 128}", "wrong at tile: .*multiples of the divisor"),
         ("gsd={min: 30, max: 10}", "gsd"),
     ):
         with pytest.raises(GeosegError, match=said):
