@@ -21,7 +21,7 @@ from geoseg.core.errors import ConfigError, GeosegError, one_line
 
 if TYPE_CHECKING:
     from geoseg.pipeline import Progress
-    from geoseg.training.fit import Event
+    from geoseg.training.callbacks import Event
 
 app = typer.Typer(
     name="geoseg",
@@ -414,7 +414,7 @@ def _lines_of(error: Exception) -> list[str]:
 @contextlib.contextmanager
 def _training_progress(quiet: bool) -> Iterator[Callable[["Event"], None]]:
     """Yield what shows the events of a training: a line for each epoch, on a terminal a bar too."""
-    from geoseg.training.fit import BatchDone, EpochDone
+    from geoseg.training.callbacks import BatchDone, EpochDone
 
     def line(event: EpochDone) -> str:
         row = event.row

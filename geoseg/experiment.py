@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from geoseg.models.bundle import Bundle
+    from geoseg.training.callbacks import Event
     from geoseg.training.chips import GridChips, Source
-    from geoseg.training.fit import Event, Fitted
+    from geoseg.training.fit import Fitted
     from geoseg.training.task import SegmentationTask
 
 RECORD = "training.json"

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,47 +11,16 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from geoseg.config.training import Fit
 from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_line
+from geoseg.training.callbacks import Event, History, NextDraws, Noticed, WholeFiles, moving_average
 from geoseg.training.chips import Draws, Share
 from geoseg.training.task import SegmentationTask
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-
-
-@dataclass(frozen=True)
-class EpochDone:
-    """Event: an epoch has ended."""
-
-    epoch: int
-    """From 1."""
-    epochs: int
-    row: dict[str, Any]
-    """What the history keeps of it."""
-
-
-@dataclass(frozen=True)
-class BatchDone:
-    """Event: a batch has ended."""
-
-    batch: int
-    """From 1."""
-    batches: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class Noticed:
-    """Event: something that people should know at once."""
-
-    message: str
-
-
-Event = EpochDone | BatchDone | Noticed
 
 
 @dataclass(frozen=True)
@@ -69,63 +37,6 @@ class Fitted:
     resumed: bool
     main: bool
     """Whether this process is the one that writes; others only helped to train."""
-
-
-class _History(Callback):
-    """Keep a row for each epoch, in checkpoints too, and tell of progress."""
-
-    def __init__(self, epochs: int, on_event: Callable[[Event], None]) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.epochs, self.on_event = epochs, on_event
-        self.started = time.perf_counter()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
-
-    def on_train_epoch_start(self, *_: Any) -> None:
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: Any, _task: Any, outputs: Any, _batch: Any, batch_idx: int) -> None:
-        if trainer.is_global_zero:
-            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
-            self.on_event(BatchDone(batch_idx + 1, int(trainer.num_training_batches), loss))
-
-    def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
-        row = {
-            "epoch": trainer.current_epoch + 1,
-            "rate": max(g["lr"] for g in trainer.optimizers[0].param_groups),
-            "seconds": round(time.perf_counter() - self.started, 2),
-            **{f"train_{k}": v for k, v in task.results("train_").items()},
-            **{f"val_{k}": v for k, v in task.val.items()},
-        }
-        self.rows.append(row)
-        for logger in trainer.loggers:
-            scalars = {k: v for k, v in row.items() if isinstance(v, int | float)}
-            logger.log_metrics(scalars, step=row["epoch"])
-        if trainer.is_global_zero:
-            self.on_event(EpochDone(row["epoch"], self.epochs, row))
-
-
-class _NextDraws(Callback):
-    """Tell the sampler which epoch comes; Lightning does so only for samplers that it made."""
-
-    def __init__(self, draws: Draws) -> None:
-        self.draws = draws
-
-    def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
-        self.draws.set_epoch(trainer.current_epoch)
-
-
-class _WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it; Lightning's way goes through another disk."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        draft = Path(path).with_suffix(".part")
-        super().save_checkpoint(checkpoint, draft, storage_options)
-        draft.replace(path)
 
 
 def fit(
@@ -209,7 +120,7 @@ def _fit_once(
 ) -> tuple[SegmentationTask, Fitted]:
     batch, passes = sizes
     device = resolve_accelerator(entry.device)
-    history = _History(entry.epochs, on_event)
+    history = History(entry.epochs, on_event)
     # Two of them: save_last would write only when the best is written.
     best, latest = (
         ModelCheckpoint(
@@ -220,9 +131,9 @@ def _fit_once(
     )  # fmt: skip
     devices = _devices(entry, device)
     draws = Draws(len(train), devices)  # type: ignore[arg-type]
-    callbacks: list[Callback] = [_NextDraws(draws), history, best, latest]
+    callbacks: list[Callback] = [NextDraws(draws), history, best, latest]
     if entry.average:
-        callbacks.append(WeightAveraging(avg_fn=_moving_average(entry.average)))
+        callbacks.append(WeightAveraging(avg_fn=moving_average(entry.average)))
     if entry.patience:
         callbacks.append(
             EarlyStopping("val_miou", mode="max", patience=entry.patience, check_on_train_epoch_end=True)
@@ -232,7 +143,7 @@ def _fit_once(
         devices=devices,
         # Plain DDP stops at what gets no gradient: a frozen encoder, stages that a decoder leaves out.
         strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
-        plugins=[_WholeFiles()],
+        plugins=[WholeFiles()],
         precision=_precision(entry.precision, device),
         max_epochs=entry.epochs,
         accumulate_grad_batches=passes,
@@ -251,7 +162,7 @@ def _fit_once(
     resumed = last.exists()
     content = _read_checkpoint(last) if resumed else {}
     if _had_enough(content, entry.patience):
-        history.rows = next(s for k, s in content["callbacks"].items() if k.startswith("_History"))["rows"]
+        history.rows = next(s for k, s in content["callbacks"].items() if k.startswith("History"))["rows"]
     else:
         try:
             trainer.fit(
@@ -311,18 +222,6 @@ def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | Share)
         # A last batch of one chip would break batch norms.
         drop_last=isinstance(sampler, Draws) and len(sampler) > batch,
     )
-
-
-def _moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:
-    """Return the rule of a moving average that forgets the random start quickly."""
-
-    def average(old: torch.Tensor, new: torch.Tensor, updates: Any) -> torch.Tensor:
-        if not old.is_floating_point():
-            return new
-        n = float(updates)
-        return torch.lerp(old, new, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return average
 
 
 def resolve_accelerator(device: str) -> str:
