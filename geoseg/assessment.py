@@ -166,7 +166,8 @@ def draw_sample(
         )
     if output.suffix.lower() != ".gpkg":
         raise ConfigError(
-            f"--output {output}: a sample is a GeoPackage; name it {output.with_suffix('.gpkg')}"
+            f"--output {output}: a sample is a GeoPackage; name it "
+            f"{output.parent / (output.stem or 'sample')}.gpkg"
         )
     if output.exists():
         raise ConfigError(f"--output {output}: exists and may hold labels; choose another name or remove it")

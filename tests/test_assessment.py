@@ -126,7 +126,11 @@ def test_wrong_use_is_one_line_and_exit_2(class_map, reference, tmp_path):
     )
     for option in (["--allocation", "equals"], ["--size", "0"], ["--size", "90"]):
         refused(2, "sample", "--map", class_map, "--output", tmp_path / "s.gpkg", *option)
-    assert "s.gpkg" in refused(2, "sample", "--map", class_map, "--output", tmp_path / "s.shp")
+    assert f"name it {tmp_path}/s.gpkg" in refused(
+        2, "sample", "--map", class_map, "--output", tmp_path / "s.shp"
+    )
+    assert "name it sample.gpkg" in refused(2, "sample", "--map", class_map, "--output", ".")
+    assert "cannot be written: " in refused(1, "sample", "--map", class_map, "--output", reference / "s.gpkg")
 
 
 def test_a_reference_elsewhere_is_one_line_and_exit_1(class_map, tmp_path):

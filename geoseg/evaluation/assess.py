@@ -31,9 +31,20 @@ class Beliefs:
     bands: tuple[int, ...]
     """Band of each class, or the one band of confidence."""
 
-    def read(self, window: Window) -> NDArray[Any]:
-        """Return the values of a window inside the map, shape (bands, rows, cols)."""
-        return sources.read(self.source, self.bands, window)[0]
+    def read(self, window: Window, where: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the values at some pixels of a window inside the map, shape (bands, pixels).
+
+        Raises
+        ------
+        SceneError
+            When they are no probabilities.
+        """
+        values = sources.read(self.source, self.bands, window)[0][:, where]
+        if values.size and not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
+            raise SceneError(
+                f"{self.source.path}: holds values that are no probabilities from 0 to 1 at {window}"
+            )
+        return values
 
 
 @dataclass(frozen=True)
@@ -172,11 +183,7 @@ def _judge(
     beliefs = probabilities or confidence
     if beliefs is None or not both.any():
         return
-    values = beliefs.read(window)[:, both]
-    if not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
-        raise SceneError(
-            f"{beliefs.source.path}: holds values that are no probabilities from 0 to 1 at {window}"
-        )
+    values = beliefs.read(window, both)
     if probabilities is not None:
         calibration.add(values, truth[both])
     else:

@@ -39,13 +39,10 @@ class ClassMap:
 
     @cached_property
     def _channel(self) -> NDArray[np.int16]:
-        """Channel of each pixel value; 255 for nodata, -1 for what is no class."""
+        """Channel of each pixel value; 255 for 255, -1 for what is no class."""
         table = np.full(256, -1, dtype=np.int16)
         table[NODATA] = IGNORE
-        nodata = self.source.nodata[0]
         table[self.legend.ids] = np.arange(len(self.legend))
-        if nodata is not None and 0 <= nodata <= 255:
-            table[int(nodata)] = IGNORE
         return table
 
     def read(self, window: Window) -> NDArray[np.uint8]:
@@ -61,8 +58,12 @@ class ClassMap:
         if not inside:
             return found
         planes, valid = sources.read(self.source, (1,), inside, mask=self.source.masked)
-        values = planes[0] if valid is None else np.where(valid, planes[0], NODATA)
+        values = planes[0].astype(np.promote_types(planes.dtype, np.uint8), copy=False)  # int8 lacks 255
         channels = np.where((values >= 0) & (values <= 255), self._channel[values & 255], -1)
+        if self.source.nodata[0] is not None:
+            channels[values == self.source.nodata[0]] = IGNORE
+        if valid is not None:
+            channels[~valid] = IGNORE
         strange = np.unique(values[channels < 0])
         if strange.size:
             listed = ", ".join(map(str, strange[:_MOST].tolist())) + (", ..." if strange.size > _MOST else "")
@@ -116,7 +117,7 @@ def _of_names(path: Path) -> Legend | None:
     try:
         # Expat resolves no external entities and stops at entity bombs.
         root = ET.parse(path).getroot()  # noqa: S314
-    except (OSError, ET.ParseError):
+    except (OSError, ET.ParseError, LookupError, ValueError):  # the last two: encodings that Expat lacks
         return None
     rows = [[f.text or "" for f in row.findall("F")] for row in root.iterfind(".//Row")]
     fields = [f.text for f in root.iterfind(".//FieldDefn/Name")]

@@ -4,6 +4,7 @@ The design is that of Olofsson et al. 2014, Good practices for estimating area a
 change, Remote Sensing of Environment 148, 42-57: strata are the classes of the map.
 """
 
+import contextlib
 import math
 import os
 import warnings
@@ -30,6 +31,8 @@ from geoseg.raster.area import pixel_area_m2
 
 POINTS, STRATA = "sample", "strata"
 ALLOCATIONS = ("proportional", "equal", "neyman-like")
+_COLUMNS = {"class_id": "int64", "slug": "str", "title": "str", "pixels": "int64", "area_m2": "float64"}
+"""What an estimate needs of the strata."""
 _PIXELS = 1 << 22
 """Pixels that are looked at together."""
 
@@ -58,7 +61,7 @@ def count_strata(class_map: ClassMap, confidence: Beliefs | None = None, rows: i
             area += here * (1.0 if of_row is None else of_row[row])
         if confidence is not None:
             known = channels != IGNORE
-            values = confidence.read(window)[0][known].astype(np.float64)
+            values = confidence.read(window, known)[0].astype(np.float64)
             trust += np.bincount(channels[known], weights=values, minlength=classes)
     if not pixels.any():
         raise SceneError(f"{class_map.source.path}: every pixel is nodata; there is nothing to sample")
@@ -187,7 +190,8 @@ def write_sample(
     except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written nothing is left
+            temporary.unlink()
 
 
 @dataclass(frozen=True)
@@ -213,20 +217,25 @@ def read_sample(path: Path) -> Sample:
     Raises
     ------
     SceneError
-        When the file is no sample, or a label is no class.
+        When the file is no sample, a label is no class, or a point is not of the sample.
     """
     try:
-        points = pyogrio.read_dataframe(path, layer=POINTS, read_geometry=False)
-        strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
-        ids = {int(i): n for n, i in enumerate(strata["class_id"])}
-        mapped, labels = points["map_class"], pd.to_numeric(points["reference_class"], errors="coerce")
-        written = points["reference_class"].notna()
-        strata = strata[["class_id", "slug", "title", "pixels", "area_m2"]]
+        points = pyogrio.read_dataframe(path, layer=POINTS, read_geometry=False, fid_as_index=True)
+        strata = _checked(pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False))
+        mapped, labels = (pd.to_numeric(points[c], errors="coerce") for c in ("map_class", "reference_class"))
     except (DataLayerError, DataSourceError, FeatureError, KeyError, ValueError) as error:
         raise SceneError(
             f"{path}: is no sample with the tables {POINTS} and {STRATA}, as geoseg sample writes it: "
             f"{one_line(error)}"
         ) from error
+    ids = {i: n for n, i in enumerate(strata["class_id"])}
+    stray = points.index[~mapped.isin(list(ids))].astype(str)
+    if len(stray):
+        raise SceneError(
+            f"{path}: points without a map_class of the table {STRATA}: id {', '.join(stray[:8])}"
+            f"{', ...' if len(stray) > 8 else ''}; remove what geoseg sample did not draw"
+        )
+    written = points["reference_class"].notna()
     strange = sorted({str(v) for v in points["reference_class"][written & ~labels.isin(list(ids))]})
     if strange:
         known = ", ".join(f"{i} {s}" for i, s in zip(strata["class_id"], strata["slug"], strict=True))
@@ -237,6 +246,26 @@ def read_sample(path: Path) -> Sample:
     counts = np.zeros((len(ids), len(ids)), dtype=np.int64)
     np.add.at(counts, (mapped[known].map(ids).to_numpy(), labels[known].astype(int).map(ids).to_numpy()), 1)
     return Sample(strata, counts, np.bincount(mapped.map(ids), minlength=len(ids)))
+
+
+def _checked(strata: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that count in their types.
+
+    Raises
+    ------
+    KeyError, ValueError
+        When they are not as `write_sample` writes them.
+    """
+    strata = strata[list(_COLUMNS)]
+    if strata[["slug", "title"]].isna().any(axis=None):
+        raise ValueError("a class has no name")
+    strata = strata.astype(_COLUMNS)
+    area, mapped = strata["area_m2"], strata["pixels"] > 0
+    if strata["class_id"].duplicated().any() or not mapped.any() or (strata["pixels"] < 0).any():
+        raise ValueError("each class has one row with its pixels")
+    if area.notna().any() and not (np.isfinite(area) & ((area > 0) == mapped)).all():
+        raise ValueError("area_m2 does not fit pixels")
+    return strata
 
 
 def _strips(shape: tuple[int, int], rows: int | None) -> Iterator[Window]:

@@ -101,13 +101,14 @@ class Polygons:
 
     def _code(self, value: Any, known: Mapping[str, int]) -> int:
         if not isinstance(value, str):
-            if math.isfinite(value) and value == int(value):
+            # A column of the wrong kind may hold dates or lists.
+            if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
                 return int(value)
             raise SceneError(f"{self.path}: {self.attribute} is {value}; classes are whole numbers or names")
         text = value.strip()
         if text.casefold() in known:
             return known[text.casefold()]
-        if text.lstrip("-").isdecimal():
+        if text.removeprefix("-").isdecimal():
             return int(text)
         names = ", ".join(sorted(known)) or "none: give a legend"
         raise SceneError(

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.geometry import Span, Window
@@ -201,15 +203,25 @@ def open_labels(
         _check_shapes(source, geobox)
         notice = _resampled(source, geobox)
     if geobox.crs is not None:
-        ours, theirs = bounds_in(crs, geobox), tuple(map(float, extent.bbox))
-        if not (_meet(ours[0::2], theirs[0::2]) and _meet(ours[1::2], theirs[1::2])):
-            raise SceneError(
-                f"{path}: labels do not overlap the scene: in {crs_name(crs)} they cover {_span(theirs)}, "
-                f"the scene {_span(ours)} (left, bottom, right, top); check both CRS"
-            )
+        _check_overlap(path, geobox, crs, tuple(map(float, extent.bbox)))
     if notice:
         warnings.warn(notice, GeosegWarning, stacklevel=2)
     return Labels(path, geobox, codes)
+
+
+def _check_overlap(path: str, geobox: GeoBox, crs: CRS, theirs: tuple[float, ...]) -> None:
+    try:
+        ours = bounds_in(crs, geobox)
+    except ProjError as error:
+        raise SceneError(
+            f"{path}: labels in {crs_name(crs)} cannot be brought to {crs_name(geobox.crs)} of the scene; "
+            "correct the CRS that is wrong with gdal_edit.py -a_srs"
+        ) from error
+    if not (_meet(ours[0::2], theirs[0::2]) and _meet(ours[1::2], theirs[1::2])):
+        raise SceneError(
+            f"{path}: labels do not overlap the scene: in {crs_name(crs)} they cover {_span(theirs)}, "
+            f"the scene {_span(ours)} (left, bottom, right, top); check both CRS"
+        )
 
 
 def _meet(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -84,11 +84,31 @@ def test_the_bundle_of_the_run_knows_the_slugs(class_map, bundle, tmp_path):
     assert open_class_map(class_map).legend == bundle.card.legend
 
 
-@pytest.mark.parametrize("damaged", ["", "<PAMDataset>", "<a/>"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "",
+        "<PAMDataset>",
+        "<a/>",
+        "<?xml version='1.0' encoding='x'?><a/>",
+        "<?xml version='1.0' encoding='utf-32'?><a/>",
+    ],
+)
 def test_a_map_without_names_asks_for_a_legend(class_map, damaged):
     class_map.with_name("classes.tif.aux.xml").write_text(damaged)
     with pytest.raises(ConfigError, match=r"classes\.tif: nothing beside it says.*--legend"):
         open_class_map(class_map)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("int8", -1), ("int8", None), ("int16", -9999), ("uint16", 65535), ("int32", 0), ("uint8", 3)],
+)
+def test_ids_of_any_whole_type_and_their_nodata_are_read(tmp_path, dtype, nodata):
+    fill = 4 if nodata is None else nodata
+    path = write_raster(tmp_path / "x.tif", np.array([[1, fill, 2, 4]], dtype=dtype), nodata=nodata)
+    found = open_class_map(path, LEGEND).read(Window.of(0, 0, 1, 4))
+    assert found.tolist() == [[1, 0 if nodata is None else 255, 2, 0]]
 
 
 def test_what_is_no_class_map_is_told(tmp_path):

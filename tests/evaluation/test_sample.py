@@ -8,10 +8,17 @@ import pytest
 from pyproj import Geod
 
 from geoseg.core.errors import ConfigError, SceneError
+from geoseg.evaluation.assess import open_beliefs
 from geoseg.evaluation.class_map import open_class_map
 from geoseg.evaluation.sample import Strata, count_strata, draw, points_per_class, read_sample, write_sample
 from tests.conftest import write_raster
 from tests.evaluation.conftest import LEGEND, label
+
+
+def change_tables(path, statements):
+    label(path, {})  # without its triggers, which plain SQLite cannot run
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(statements)
 
 
 @pytest.fixture
@@ -73,8 +80,6 @@ def test_every_pixel_of_a_class_has_the_same_chance(opened, mapped):
 def test_allocations(opened, tmp_path, mapped):
     confidence = np.select([mapped == 4, mapped == 1], [0.95, 0.5], 0.8).astype(np.float32)
     path = write_raster(tmp_path / "confidence.tif", confidence)
-    from geoseg.evaluation.assess import open_beliefs
-
     strata = count_strata(opened, open_beliefs(str(path), opened, all_classes=False))
     assert points_per_class(strata, 90, "equal", 0).tolist() == [30, 30, 30]
     share = strata.pixels / strata.pixels.sum()
@@ -146,6 +151,50 @@ def test_a_label_that_is_no_class_is_told(written):
         SceneError, match=r"reference_class 9(\.0)? is no class; the classes are 4 water, 1 tree"
     ):
         read_sample(written)
+
+
+@pytest.mark.parametrize(
+    "change", ["map_class = NULL", "map_class = 7", "map_class = NULL, reference_class = 4"]
+)
+def test_points_that_were_not_drawn_are_told(written, change):
+    change_tables(written, f"UPDATE sample SET {change} WHERE id IN (3, 8)")  # noqa: S608
+    with pytest.raises(SceneError, match=r"without a map_class of the table strata: id 3, 8; remove"):
+        read_sample(written)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE strata; DELETE FROM gpkg_contents WHERE table_name = 'strata'",
+        "DELETE FROM strata",
+        "ALTER TABLE strata DROP COLUMN pixels",
+        "UPDATE strata SET class_id = 4",
+        "UPDATE strata SET class_id = NULL",
+        "UPDATE strata SET title = NULL",
+        "UPDATE strata SET pixels = NULL",
+        "UPDATE strata SET pixels = 0",
+        "UPDATE strata SET pixels = -pixels",
+        "UPDATE strata SET area_m2 = 0",
+        "UPDATE strata SET area_m2 = 9e999",
+        "UPDATE strata SET area_m2 = NULL WHERE class_id = 4",
+    ],
+)
+def test_strata_that_no_sample_has_are_told(written, change):
+    change_tables(written, change)
+    with pytest.raises(SceneError, match="is no sample with the tables sample and strata"):
+        read_sample(written)
+
+
+def test_a_sample_without_points_is_read(written):
+    change_tables(written, "DELETE FROM sample")
+    assert read_sample(written).points.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("value", [np.nan, 87.0, -0.1])
+def test_a_confidence_of_no_probabilities_is_told(opened, mapped, tmp_path, value):
+    path = write_raster(tmp_path / "confidence.tif", np.full(mapped.shape, value, np.float32))
+    with pytest.raises(SceneError, match=r"confidence\.tif: holds values that are no probabilities"):
+        count_strata(opened, open_beliefs(str(path), opened, all_classes=False))
 
 
 def test_a_file_that_is_no_sample_is_told(tmp_path, class_map):

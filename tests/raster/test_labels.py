@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 from affine import Affine
@@ -146,6 +147,13 @@ def shapes(grid):
     ]
 
 
+def test_a_crs_that_lies_nowhere_on_earth_is_told(tmp_path, grid):
+    local = 'LOCAL_CS["site plan",UNIT["metre",1]]'
+    path = write_raster(tmp_path / "labels.tif", CODES, crs=local)
+    with pytest.raises(SceneError, match=r"labels in site plan cannot be brought to EPSG:32633 of the scene"):
+        open_labels(str(path), grid)
+
+
 def test_a_line_through_pixel_centres_is_the_same_for_any_window(tmp_path, grid):
     halves = [square(grid, r + 0.5, c + 0.5, 7) for r in range(0, 60, 7) for c in range(0, 50, 7)]
     gpd.GeoDataFrame({"class_id": range(len(halves))}, geometry=halves, crs=UTM).to_file(
@@ -208,6 +216,14 @@ def test_names_are_looked_up_regardless_of_case(tmp_path, grid):
     assert set(np.unique(found)) == {-1, 1, 4, 6}
     with pytest.raises(SceneError, match=r"class_name 'Tree Cover' is no class; known: trees, water"):
         open_labels(str(tmp_path / "labels.gpkg"), grid, names={"trees": 1, "water": 6}).read(WHOLE)
+
+
+@pytest.mark.parametrize("values", [pd.to_datetime(["2020-05-01"]), ["--5"], ["5-"], [1.5]])
+def test_a_column_that_holds_no_classes_is_told(tmp_path, grid, values):
+    frame = gpd.GeoDataFrame({"seen": values}, geometry=shapes(grid)[:1], crs=UTM)
+    frame.to_file(tmp_path / "labels.gpkg")
+    with pytest.raises(SceneError, match=r"labels\.gpkg: seen (is [12]|'-?-?5-?' is no class)"):
+        open_labels(str(tmp_path / "labels.gpkg"), grid, attribute="seen").read(WHOLE)
 
 
 def test_an_unclear_column_or_layer_lists_what_there_is(tmp_path, grid):
