@@ -117,12 +117,21 @@ def bundle(folder: Path) -> dict[str, Any]:
         "tile": card.tile.model_dump(),
         "classes": [f"{c.id} {c.title}" for c in card.classes],
         "temperature": card.temperature,
-        "metrics": card.metrics,
-        "training": card.training,
+        "metrics": _figures(card.metrics),
         "limitations": list(card.limitations),
         "license": card.license,
+        "training": card.training,
         "sha256": opened.sha256,
     }
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return what people compare; `geoseg.json` has the confusion matrix and the other parts too."""
+    kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts"}}
+    if "classes" in kept:
+        shown = ("slug", "iou", "f1", "precision", "recall")
+        kept["classes"] = [{k: row[k] for k in shown} for row in kept["classes"]]
+    return kept
 
 
 def bundles(folder: Path) -> list[dict[str, Any]]:
@@ -222,8 +231,9 @@ def as_text(facts: Any, indent: int = 0) -> str:
 
 
 def _table(rows: list[dict[str, Any]], pad: str) -> str:
-    keys = list(rows[0])
-    cells = [keys, *([_value(row[k]) for k in keys] for row in rows)]
+    # Rows may leave out what does not concern them.
+    keys = list(dict.fromkeys(k for row in rows for k in row))
+    cells = [keys, *([_value(row.get(k)) for k in keys] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
     return "\n".join(
         pad + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells

@@ -31,13 +31,13 @@ def run_at(tmp_path_factory):
 
 def test_announced_memory_holds_and_the_peak_does_not_grow_with_the_scene(run_at):
     peaks = {}
-    for side in (2048, 4096, 8192):
+    for side in (2048, 8192, 12288):
         manifest = run_at(side)
         memory = manifest["memory_bytes"]
         peaks[side] = memory["peak_of_this_process"]
         assert peaks[side] <= memory["announced_per_worker"]
         assert manifest["tiles_predicted"] == manifest["plan"]["tiles"]
-    assert peaks[8192] <= 1.10 * peaks[4096]
+    assert peaks[12288] <= 1.10 * peaks[8192]
 
 
 def test_announced_memory_holds_with_a_real_network(run_at):

@@ -25,7 +25,11 @@ def work(tmp_path_factory, bundle):
 
 def start(path, folder, *more):
     command = [sys.executable, "-m", "geoseg", "run", str(path), "--output", str(folder), "--quiet", *more]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        # A test runner in the background ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
 
 
 def finish(process):
