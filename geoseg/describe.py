@@ -39,9 +39,7 @@ def training(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Say what came out of a training."""
     metrics = record["metrics"]
     return {
-        "classes": [
-            {k: row[k] for k in ("slug", "iou", "f1", "precision", "recall")} for row in metrics["classes"]
-        ],
+        "classes": _class_scores(metrics["classes"]),
         "measured_on": metrics["reference"],
         "miou": metrics["miou"],
         "overall_accuracy": metrics["overall_accuracy"],
@@ -129,9 +127,13 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return what people compare; `geoseg.json` has the confusion matrix and the other parts too."""
     kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts"}}
     if "classes" in kept:
-        shown = ("slug", "iou", "f1", "precision", "recall")
-        kept["classes"] = [{k: row[k] for k in shown} for row in kept["classes"]]
+        kept["classes"] = _class_scores(kept["classes"])
     return kept
+
+
+def _class_scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the scores of each class, without its pixels."""
+    return [{k: row[k] for k in ("slug", "iou", "f1", "precision", "recall")} for row in rows]
 
 
 def bundles(folder: Path) -> list[dict[str, Any]]:

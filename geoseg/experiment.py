@@ -83,11 +83,11 @@ def train(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", GeosegWarning)
-            task, fitted, transfer = _fit(prepared, on_event)
+            task, fitted, start = _fit(prepared, on_event)
         noticed = (*prepared.warnings, *dict.fromkeys(str(w.message) for w in caught))
         if not fitted.main:
             return None
-        return _finish(prepared, task.network, fitted, transfer, noticed, started)
+        return _finish(prepared, task.network, fitted, start, noticed, started)
 
 
 def check_network(prepared: Prepared) -> None:
@@ -104,7 +104,7 @@ def check_network(prepared: Prepared) -> None:
     from geoseg.training.card import make_card  # noqa: PLC0415
 
     document = prepared.document
-    network = make_network(prepared, {})
+    network, _ = make_network(prepared)
     if document.chips.size % (step := divisor(network)):
         raise ConfigError(
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
@@ -170,9 +170,8 @@ def grid_chips(prepared: Prepared, part: str) -> "GridChips":
     return GridChips(source(prepared, part), prepared.document.chips.size)
 
 
-def _fit(
-    prepared: Prepared, on_event: Callable[["Event"], None]
-) -> tuple["SegmentationTask", "Fitted", dict[str, Any]]:
+def _fit(prepared: Prepared, on_event: Callable[["Event"], None]) -> tuple["SegmentationTask", "Fitted", str]:
+    """Train; return the task with its best weights, how it went, and where the weights started."""
     import torch  # noqa: PLC0415
     from torchvision.transforms import v2  # noqa: PLC0415
 
@@ -183,11 +182,12 @@ def _fit(
     from geoseg.training.task import SegmentationTask  # noqa: PLC0415
 
     document, legend = prepared.document, prepared.legend.legend
-    facts: dict[str, Any] = {}
+    start = ""
 
     def make_task() -> SegmentationTask:
+        nonlocal start
         torch.manual_seed(document.seed)
-        network = make_network(prepared, facts)
+        network, start = make_network(prepared)
         counts = class_counts(prepared.parts["train"], len(legend))
         return SegmentationTask(
             network, Loss(document.loss, counts), len(legend), document.optimizer, document.transfer,
@@ -201,7 +201,7 @@ def _fit(
         asked = [k for k in kinds if k in document.chips.ignore]
         slugs = [c.slug for c in legend.classes]
         water = slugs.index("water") if "water" in slugs else None
-        return IgnoreContradicted(asked, [b.common_name for b in bands], water) if asked else v2.Identity()
+        return IgnoreContradicted(asked, prepared.band_names, water) if asked else v2.Identity()
 
     augmentation = make_augmentation(
         document.augmentation, document.chips.size, legend, train_source.mean,
@@ -215,28 +215,26 @@ def _fit(
         make_task, chips, grid_chips(prepared, checked_part), document.fit, prepared.folder / _CHECKPOINTS,
         clip=document.optimizer.clip, on_event=on_event,
     )  # fmt: skip
-    return task, fitted, facts
+    return task, fitted, start
 
 
-def make_network(prepared: Prepared, facts: dict[str, Any]) -> "nn.Module":
-    """Build the network with its starting weights; add to `facts` where they came from."""
+def make_network(prepared: Prepared) -> tuple["nn.Module", str]:
+    """Build the network with its starting weights; return it, and in words where they came from."""
     from geoseg.models.architectures import build  # noqa: PLC0415
     from geoseg.models.bundle import open_bundle  # noqa: PLC0415
     from geoseg.models.transfer import load_encoder_weights, start_from_bundle  # noqa: PLC0415
 
     document, transfer = prepared.document, prepared.document.transfer
-    bands = [b.common_name for b in prepared.labelled[0].scene.bands]
+    bands = prepared.band_names
     start = open_bundle(Path(transfer.bundle)) if transfer.bundle else None
     network = build(network_config(document, start, len(bands), len(prepared.legend.classes)))
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]
-        facts["start"] = str(start_from_bundle(network, start, slugs, bands))
-    elif transfer.encoder_weights is not None:
+        return network, str(start_from_bundle(network, start, slugs, bands))
+    if transfer.encoder_weights is not None:
         loaded = load_encoder_weights(network, transfer.encoder_weights, bands, stem=transfer.stem)
-        facts["start"] = str(loaded)
-    else:
-        facts["start"] = "random weights"
-    return network
+        return network, str(loaded)
+    return network, "random weights"
 
 
 def network_config(document: Training, start: "Bundle | None", bands: int, classes: int) -> dict[str, Any]:
@@ -252,7 +250,7 @@ def _finish(
     prepared: Prepared,
     network: "nn.Module",
     fitted: "Fitted",
-    start: dict[str, Any],
+    start: str,
     noticed: tuple[str, ...],
     started: float,
 ) -> Trained:
@@ -260,15 +258,13 @@ def _finish(
     from geoseg import findings  # noqa: PLC0415
     from geoseg.models.bundle import save_bundle  # noqa: PLC0415
     from geoseg.training.card import make_card  # noqa: PLC0415
-
-    document, legend, folder = prepared.document, prepared.legend.legend, prepared.folder
     from geoseg.training.fit import resolve_accelerator  # noqa: PLC0415
 
+    document, legend, folder = prepared.document, prepared.legend.legend, prepared.folder
     parts = {p: grid_chips(prepared, p) for p in PARTS if prepared.parts[p]}
     # Lightning hands the network back on the CPU.
     network.to(resolve_accelerator(document.fit.device))
-    batch = max(1, fitted.batch // fitted.accumulate)
-    found = findings.look(network, parts, legend, document.measure, batch)
+    found = findings.look(network, parts, legend, document.measure, fitted.chips)
     facts = {
         "training": {**findings.recipe(document, fitted, start), "data": prepared.summary()["parts"]},
         "metrics": found.metrics(),
@@ -311,11 +307,7 @@ def evaluate(
         raise ConfigError(f"--split {part}: the data of {path} have no such part; they have {filled}")
     for what, ours, theirs in (
         ("classes", [c.slug for c in prepared.legend.classes], [c.slug for c in card.classes]),
-        (
-            "bands",
-            [b.common_name for b in prepared.labelled[0].scene.bands],
-            [b.common_name for b in card.bands],
-        ),
+        ("bands", prepared.band_names, [b.common_name for b in card.bands]),
     ):
         if ours != theirs:
             raise ConfigError(

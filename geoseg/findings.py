@@ -100,7 +100,7 @@ def look(
     return Findings(temperature, last, found)
 
 
-def recipe(document: Training, fitted: Fitted, start: Mapping[str, Any]) -> dict[str, Any]:
+def recipe(document: Training, fitted: Fitted, start: str) -> dict[str, Any]:
     """Return how the network was trained, for the card."""
     kept = document.model_dump(
         mode="json",
@@ -111,7 +111,7 @@ def recipe(document: Training, fitted: Fitted, start: Mapping[str, Any]) -> dict
         kept["dataset"] = document.dataset.title or document.dataset.kind
     return {
         "network": document.network_in_words,
-        "start": start.get("start", ""),
+        "start": start,
         **kept,
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,

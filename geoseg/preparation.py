@@ -36,13 +36,18 @@ class Prepared:
     folder: Path
     warnings: tuple[str, ...]
 
+    @property
+    def band_names(self) -> list[str]:
+        """Common names of the input bands, in the network's order."""
+        return [b.common_name for b in self.labelled[0].scene.bands]
+
     def summary(self) -> dict[str, Any]:
         """Return what will be trained on what, as plain values."""
         titles = [c.slug for c in self.legend.classes]
         return {
             "name": self.document.name,
             "network": self.document.network_in_words,
-            "bands": [b.common_name for b in self.labelled[0].scene.bands],
+            "bands": self.band_names,
             "scenes": len(self.labelled),
             "parts": {
                 part: {

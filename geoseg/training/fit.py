@@ -4,7 +4,7 @@ import gc
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,26 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 @dataclass(frozen=True)
+class _Step:
+    """How the chips of an optimiser step are cut into forward passes."""
+
+    accelerator: str
+    devices: int
+    chips: int
+    """In a pass of one device."""
+    passes: int
+
+    @property
+    def batch(self) -> int:
+        """Chips that make a step."""
+        return self.chips * self.passes * self.devices
+
+    def halved(self) -> "_Step":
+        """Return the same step in passes of half the size."""
+        return replace(self, chips=self.chips // 2, passes=self.passes * 2)
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A finished training."""
 
@@ -34,6 +54,8 @@ class Fitted:
     batch: int
     accumulate: int
     """As used: a batch that did not fit in memory is cut into more passes."""
+    chips: int
+    """In a pass of one device: as many fit in its memory."""
     resumed: bool
     main: bool
     """Whether this process is the one that writes; others only helped to train."""
@@ -73,14 +95,16 @@ def fit(
         When the loss is no number, a checkpoint is damaged, or one chip alone does not fit in memory.
     """
     _hush()
-    devices = _devices(entry, resolve_accelerator(entry.device))
+    accelerator = resolve_accelerator(entry.device)
+    devices = _devices(entry, accelerator)
     if len(val) < devices:  # type: ignore[arg-type]
         raise ConfigError(f"fit.devices: {devices}, but there are only {len(val)} chips to check on")  # type: ignore[arg-type]
-    batch, passes = max(1, entry.batch // (entry.accumulate * devices)), entry.accumulate
+    chips = max(1, entry.batch // (entry.accumulate * devices))
+    step = _Step(accelerator, devices, chips, entry.accumulate)
     while True:
         resumed = (folder / LAST).exists()
         try:
-            return _fit_once(make_task(), train, val, entry, folder, (batch, passes), clip, on_event)
+            return _fit_once(make_task(), train, val, entry, folder, step, clip, on_event)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -91,17 +115,17 @@ def fit(
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" not in str(error).lower():
                 raise
-            if batch == 1:
+            if step.chips == 1:
                 raise TrainingError(
                     "out of memory with a single chip; use smaller chips.size or a smaller network"
                 ) from error
         # Outside the handler: there the traceback still holds the tensors of the failed pass.
-        batch, passes = batch // 2, passes * 2
+        step = step.halved()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         message = (
-            f"out of memory: goes on with {passes} passes of {batch} chips for a step"
+            f"out of memory: goes on with {step.passes} passes of {step.chips} chips for a step"
             f"{' from the last checkpoint' if resumed else ''}"
         )
         on_event(Noticed(message))
@@ -114,12 +138,10 @@ def _fit_once(
     val: Dataset[Any],
     entry: Fit,
     folder: Path,
-    sizes: tuple[int, int],
+    step: _Step,
     clip: float,
     on_event: Callable[[Event], None],
 ) -> tuple[SegmentationTask, Fitted]:
-    batch, passes = sizes
-    device = resolve_accelerator(entry.device)
     history = History(entry.epochs, on_event)
     # Two of them: save_last would write only when the best is written.
     best, latest = (
@@ -129,8 +151,7 @@ def _fit_once(
         )
         for name, monitor in ((BEST, "val_miou"), (LAST, None))
     )  # fmt: skip
-    devices = _devices(entry, device)
-    draws = Draws(len(train), devices)  # type: ignore[arg-type]
+    draws = Draws(len(train), step.devices)  # type: ignore[arg-type]
     callbacks: list[Callback] = [NextDraws(draws), history, best, latest]
     if entry.average:
         callbacks.append(WeightAveraging(avg_fn=moving_average(entry.average)))
@@ -139,14 +160,14 @@ def _fit_once(
             EarlyStopping("val_miou", mode="max", patience=entry.patience, check_on_train_epoch_end=True)
         )
     trainer = pl.Trainer(
-        accelerator=device,
-        devices=devices,
+        accelerator=step.accelerator,
+        devices=step.devices,
         # Plain DDP stops at what gets no gradient: a frozen encoder, stages that a decoder leaves out.
-        strategy="auto" if devices == 1 else "ddp_find_unused_parameters_true",
+        strategy="auto" if step.devices == 1 else "ddp_find_unused_parameters_true",
         plugins=[WholeFiles()],
-        precision=_precision(entry.precision, device),
+        precision=_precision(entry.precision, step.accelerator),
         max_epochs=entry.epochs,
-        accumulate_grad_batches=passes,
+        accumulate_grad_batches=step.passes,
         gradient_clip_val=clip or None,
         callbacks=callbacks,
         logger=_loggers(folder.parent),
@@ -155,7 +176,7 @@ def _fit_once(
         enable_model_summary=False,
         # Ours know of the other devices, and show no chip twice to fill up a row.
         use_distributed_sampler=False,
-        deterministic="warn" if device == "cuda" else False,
+        deterministic="warn" if step.accelerator == "cuda" else False,
         default_root_dir=folder,
     )
     last = folder / LAST
@@ -167,8 +188,8 @@ def _fit_once(
         try:
             trainer.fit(
                 task,
-                _loader(train, batch, entry, draws),
-                _loader(val, batch, entry, Share(len(val), devices)),  # type: ignore[arg-type]
+                _loader(train, step.chips, entry, draws),
+                _loader(val, step.chips, entry, Share(len(val), step.devices)),  # type: ignore[arg-type]
                 ckpt_path=last if resumed else None,
                 weights_only=False,
             )
@@ -177,13 +198,16 @@ def _fit_once(
             raise KeyboardInterrupt from error
     best_epoch = _load_best(task.network, folder / BEST) if history.rows else 0
     rows = tuple(history.rows)
-    return task, Fitted(rows, best_epoch, batch * passes * devices, passes, resumed, trainer.is_global_zero)
+    main = trainer.is_global_zero
+    return task, Fitted(rows, best_epoch, step.batch, step.passes, step.chips, resumed, main)
 
 
 def _had_enough(content: dict[str, Any], patience: int | None) -> bool:
     """Say whether early stopping had ended the training at a checkpoint; Lightning would train on."""
+    if patience is None:
+        return False
     states = [s for k, s in content.get("callbacks", {}).items() if k.startswith("EarlyStopping")]
-    return bool(patience) and any(s["wait_count"] >= (patience or 0) for s in states)
+    return any(s["wait_count"] >= patience for s in states)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
