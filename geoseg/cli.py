@@ -37,6 +37,7 @@ app.add_typer(models_app, name="models")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")]
 CatalogFile = Annotated[Path, typer.Option("--catalog", help="The data catalog.")]
 ModelsFolder = Annotated[Path, typer.Option("--folder", help="Where the bundles lie.")]
 
@@ -72,9 +73,7 @@ def run(
     ] = False,
     catalog: CatalogFile = _CATALOG,
     as_json: AsJson = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")
-    ] = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Turn a scene into a class map and polygons.
@@ -157,9 +156,7 @@ def train(
     ] = False,
     catalog: CatalogFile = _CATALOG,
     as_json: AsJson = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")
-    ] = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on labelled scenes or chips, into a bundle that `geoseg run` uses.

@@ -1,6 +1,5 @@
 """Labelled data of the catalog to labelled scenes."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,8 @@ from geoseg.catalog import CATALOG, find_dataset, resolve_scene
 from geoseg.config.dataset import ChipsEntry, CityscapesEntry, DatasetEntry, ScenesEntry
 from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import BandEntry, SceneEntry
-from geoseg.core.errors import SceneError, one_line
+from geoseg.core.errors import SceneError
+from geoseg.core.files import read_object
 from geoseg.raster.labelled import Labelled
 from geoseg.raster.labels import open_labels
 from geoseg.raster.opening import open_scene
@@ -63,7 +63,9 @@ def _chips(
     images = sorted(folder.glob(entry.images))
     if not images:
         raise SceneError(f"{folder / entry.images}: no image matches this pattern")
-    groups = {} if entry.groups is None else _read_groups(folder / entry.groups)
+    groups = {}
+    if entry.groups is not None:
+        groups = read_object(folder / entry.groups, SceneError, "of image name -> group")
     found = []
     for image in images:
         scene = open_scene(
@@ -93,16 +95,6 @@ def _chips(
             )
         )
     return tuple(found)
-
-
-def _read_groups(path: Path) -> dict[str, str | int]:
-    try:
-        groups = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SceneError(f"{path}: cannot be read: {one_line(error)}") from None
-    if not isinstance(groups, dict):
-        raise SceneError(f"{path}: an object of image name -> group is expected")
-    return groups
 
 
 def _scenes(

@@ -3,18 +3,31 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from geoseg.core.errors import OutputError
+from geoseg.core.errors import GeosegError, OutputError, one_line
 
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str, Any]:
+    """Return the object in a JSON file; `expected` says in an error what it should hold."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise error(f"{path}: cannot be read: {one_line(cause)}") from cause
+    if not isinstance(content, dict):
+        raise error(f"{path}: an object {expected} is expected")
+    return content
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.core.errors import BundleError, one_line
-from geoseg.core.files import sha256
+from geoseg.core.files import read_object, sha256
 from geoseg.models.card import Card, read_card
 from geoseg.models.readme import readme
 
@@ -76,7 +76,7 @@ def open_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such bundle folder; see: geoseg models list")
     card = read_card(folder / CARD)
-    config = _read_config(folder / CONFIG)
+    config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
     try:
         digest = sha256(folder / WEIGHTS)
     except OSError as error:
@@ -136,13 +136,3 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
 def list_bundles(root: Path) -> list[Path]:
     """Return the bundle folders directly under a folder, sorted by name."""
     return sorted(p.parent for p in root.glob(f"*/{CARD}"))
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read: {one_line(error)}") from error
-    if not isinstance(config, dict):
-        raise BundleError(f"{path}: an object with the network's arguments is expected")
-    return config
