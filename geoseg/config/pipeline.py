@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
@@ -50,6 +50,29 @@ class Checks(Document):
     """The plan needs more memory than is available."""
 
 
+class Instances(Document):
+    """How classes are parted into objects, each with its own id."""
+
+    method: Literal["components", "watershed"]
+    """`components`: each connected region is an object; `watershed`: regions are also cut at their necks."""
+    classes: tuple[str, ...] = ()
+    """Slugs of the classes that have objects; none: all but `boundary`."""
+    minimum_distance: NonNegative = 0
+    """Metres between the centres of two objects of a watershed, at least."""
+    depth: Auto | NonNegative = "auto"
+    """Metres that the edge is nearer at a neck than at the centres of both parts; auto: one pixel."""
+    boundary: str | None = None
+    """Slug of a class that parts objects and then goes to the nearest of them."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Instances":
+        if self.method == "components" and (self.minimum_distance or self.depth != "auto"):
+            raise ValueError("minimum_distance and depth belong to method watershed")
+        if self.boundary is not None and self.boundary in self.classes:
+            raise ValueError(f"{self.boundary!r} cannot be the boundary and have objects")
+        return self
+
+
 class Vectorize(Document):
     """How polygons are made."""
 
@@ -57,6 +80,11 @@ class Vectorize(Document):
     """Minimum mapping unit in square metres: smaller regions join their largest neighbour."""
     simplify: NonNegative = 0
     """Tolerance in metres; neighbours keep their common edges."""
+    instances: Annotated[
+        Instances | None,
+        BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
+    ] = None
+    """Objects; a method alone means all classes."""
 
 
 class Outputs(Document):
@@ -66,6 +94,8 @@ class Outputs(Document):
     confidence: bool = True
     probabilities: bool = False
     polygons: tuple[Literal["gpkg"], ...] = ("gpkg",)
+    instances: bool = False
+    """Ids of the objects that `vectorize.instances` asks for, as a raster."""
 
 
 class Cluster(Document):
@@ -93,3 +123,9 @@ class Pipeline(Document):
     outputs: Outputs
     cluster: str | Cluster = "local"
     """`local`, the name of a file in configs/clusters, or what such a file holds."""
+
+    @model_validator(mode="after")
+    def _knows_its_objects(self) -> "Pipeline":
+        if self.outputs.instances and self.vectorize.instances is None:
+            raise ValueError("outputs.instances needs vectorize.instances, which says what an object is")
+        return self
