@@ -96,6 +96,8 @@ def run(
         say(describe.plan_line(prepared.plan.summary()))
         with _progress(quiet) as on_event:
             result = work.run(prepared, overwrite=overwrite, on_event=on_event)
+        for warning in result.manifest["warnings"][len(prepared.warnings) :]:
+            _say(f"warning: {warning}")
         typer.echo(
             json.dumps(result.manifest, indent=2, ensure_ascii=False)
             if as_json

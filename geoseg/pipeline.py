@@ -26,6 +26,7 @@ from geoseg.core.files import sha256
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
 from geoseg.models.bundle import open_bundle
+from geoseg.vector.objects import Objects, resolve_objects
 
 _VERSIONED = ("torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "shapely", "geopandas")
 
@@ -40,6 +41,8 @@ class Prepared:
     folder: Path
     warnings: tuple[str, ...]
     """What was noticed and did not stop the run."""
+    objects: Objects | None = None
+    """What has an id of its own."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ def prepare(
         vectorize = pipeline.vectorize
         if (vectorize.simplify or vectorize.minimum_area) and scene.geobox.crs is None:
             raise ConfigError("vectorize: sizes are in metres, but the scene has no CRS; leave them at 0")
+        objects = None
+        if vectorize.instances is not None:
+            ground = None if scene.geobox.crs is None else scene.gsd_m
+            objects = resolve_objects(vectorize.instances, bundle.card.legend, ground)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         # Everything cheap has been checked; torch takes seconds to import.
@@ -122,7 +129,7 @@ def prepare(
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
     noticed = tuple(str(w.message) for w in caught)
-    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed)
+    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed, objects)
 
 
 def _available_memory() -> int:
@@ -172,8 +179,12 @@ def run(
             raise SceneError(
                 f"{plan.scene.name}: every pixel is nodata, NaN or masked; check nodata and mask of the scene"
             )
-        files = _write_outputs(prepared, folder.staging, totals, on_event)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", GeosegWarning)
+            files = _write_outputs(prepared, folder.staging, totals, on_event)
         facts = {
+            "warnings": [*prepared.warnings, *(str(w.message) for w in caught)],
             "resumed": folder.resumed,
             "seconds": {
                 "predict": round(predicted - start, 3),
@@ -259,6 +270,7 @@ def _output_names(pipeline: Pipeline) -> list[str]:
         "classes.qml": True,
         "confidence.tif": pipeline.outputs.confidence,
         "probabilities.tif": pipeline.outputs.probabilities,
+        "instances.tif": pipeline.outputs.instances,
         "polygons.gpkg": "gpkg" in pipeline.outputs.polygons,
         "quicklook.png": True,
     }
@@ -293,6 +305,9 @@ def _write_outputs(
         titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
         bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
         cog("probabilities.tif", bands, "AVERAGE")
+    if prepared.objects is not None and outputs.instances:
+        on_event(Progress("instances.tif"))
+        files.append(_write_instances(prepared.objects, class_map, staging_folder / "instances.tif"))
     if "gpkg" in outputs.polygons:
         on_event(Progress("polygons.gpkg"))
         files.append(_write_polygons(prepared, class_map, staging_folder / "polygons.gpkg"))
@@ -306,6 +321,16 @@ def _write_outputs(
     quicklook = staging_folder / "quicklook.png"
     write_quicklook(quicklook, plan.scene, class_map, legend, caption)
     return [*files, quicklook]
+
+
+def _write_instances(objects: Objects, class_map: Path, path: Path) -> Path:
+    from geoseg.raster.cog import copy_cog  # noqa: PLC0415
+    from geoseg.vector.instances import write_instances  # noqa: PLC0415
+
+    ids = path.with_name("objects.tif")
+    write_instances(class_map, ids, classes=objects.classes, method=objects.method, boundary=objects.boundary)
+    copy_cog(ids, path, "NEAREST")
+    return path
 
 
 def _write_polygons(prepared: Prepared, class_map: Path, path: Path) -> Path:
@@ -367,7 +392,7 @@ def _manifest(
         },
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
-        "warnings": list(prepared.warnings),
+        "warnings": facts["warnings"],
         "outputs": {f.name: {"bytes": f.stat().st_size, "sha256": sha256(f)} for f in files},
     }
 

@@ -69,15 +69,36 @@ def write_cog(
         When the file cannot be written.
     """
     vrt = staging.folder / f"{path.stem}.vrt"
-    temporary = staging.folder / f".{path.name}.tmp.tif"
     with saying_why(vrt):
         vrt.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
+    copy_cog(vrt, path, overviews)
+
+
+def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"]) -> None:
+    """Copy a raster to a cloud-optimised GeoTIFF; it appears by rename.
+
+    Parameters
+    ----------
+    source
+        The raster. Temporary files lie beside it.
+    path
+        The file to make.
+    overviews
+        Resampling of the overviews: mode for classes, average for numbers, nearest for ids.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    temporary = source.with_name(f".{path.name}.tmp.tif")
     said: list[str] = []
     try:
         with _libtiff_messages(said), rasterio.Env(GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
             rasterio.shutil.copy(
-                str(vrt), str(temporary), driver="COG", compress="DEFLATE", blocksize=512, bigtiff="IF_SAFER",
-                overview_resampling=overviews, overview_compress="DEFLATE", num_threads="ALL_CPUS",
+                str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=512,
+                bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
+                num_threads="ALL_CPUS",
             )  # fmt: skip
         with saying_why(path), temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -90,7 +111,7 @@ def write_cog(
         ) from error
     finally:
         # GDAL leaves its own temporary files beside ours when it fails.
-        for leftover in staging.folder.glob(f"{temporary.name}*"):
+        for leftover in source.parent.glob(f"{temporary.name}*"):
             leftover.unlink(missing_ok=True)
 
 

@@ -9,6 +9,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from geoseg.vector.objects import Components, Watershed
 from geoseg.vector.regions import Regions, blocks_of, find_regions
 from geoseg.vector.splitting import can_split, share, split
 
-LARGEST = 2**23
+LARGEST = 2**24
 """Pixels of the largest rectangle around a region that is cut or shared out; it takes about 1 GB."""
 
 
@@ -87,9 +89,9 @@ def write_instances(
                 if isinstance(method, Watershed):
                     worth = can_split(regions.sizes, method) & ~between
                     cut = _fitting(regions, worth, largest, f"{class_map}: left in one piece")
-                    parents = _cut(target, regions, cut, method)
+                    parents = _cut(target, regions, cut, method, block)
                 shared = _fitting(regions, between, largest, f"{class_map}: given to no object")
-                _share_out(target, regions, shared)
+                _share_out(target, regions, shared, block)
                 between[shared] = False
             last = drawn
             if boundary is not None or len(parents) > len(regions) + 1:
@@ -152,7 +154,7 @@ def _draw(source: Any, target: Any, classes: frozenset[int], boundary: int | Non
     return regions
 
 
-def _fitting(regions: Regions, chosen: NDArray[np.bool_], largest: int, fate: str) -> list[int]:
+def _fitting(regions: Regions, chosen: NDArray[np.bool_], largest: int, fate: str) -> NDArray[np.intp]:
     """Return the numbers of the chosen regions that are not too large; warn when some are."""
     area = regions.sizes.prod(axis=1)
     large = chosen & (area > largest)
@@ -165,35 +167,65 @@ def _fitting(regions: Regions, chosen: NDArray[np.bool_], largest: int, fate: st
             GeosegWarning,
             stacklevel=3,
         )
-    return np.flatnonzero(chosen & ~large).tolist()
+    return np.flatnonzero(chosen & ~large)
 
 
-def _cut(target: Any, regions: Regions, chosen: list[int], method: Watershed) -> NDArray[np.int64]:
+def _cut(
+    target: Any, regions: Regions, chosen: NDArray[np.intp], method: Watershed, block: int
+) -> NDArray[np.int64]:
     """Cut regions: the first part keeps its region's number, the others get new ones.
 
     Return the region of each number.
     """
-    parents, next_number = [np.arange(len(regions) + 1)], len(regions) + 1
-    for number in chosen:
-        window = regions.window(number)
-        drawn = _read(target, window)
+    parents, following = [np.arange(len(regions) + 1)], len(regions) + 1
+    for number, drawn in _around(target, regions, chosen, 0, block):
         parts = split(drawn == number, method)
         new = int(parts.max()) - 1
-        if new:
-            _write(target, window, np.where(parts > 1, (parts + (next_number - 2)).astype(np.uint32), drawn))
-            parents.append(np.full(new, number))
-            next_number += new
+        np.add(parts, following - 2, out=drawn, where=parts > 1, casting="unsafe")
+        parents.append(np.full(new, number))
+        following += new
     return np.concatenate(parents)
 
 
-def _share_out(target: Any, regions: Regions, chosen: list[int]) -> None:
+def _share_out(target: Any, regions: Regions, chosen: NDArray[np.intp], block: int) -> None:
     """Give regions to the objects around them."""
-    for number in chosen:
-        window = regions.window(number, margin=1).clip(target.shape)
-        drawn = _read(target, window)
+    for number, drawn in _around(target, regions, chosen, 1, block):
         mask = drawn == number
-        drawn[mask] = share(mask, drawn)[mask]
-        _write(target, window, drawn)
+        np.copyto(drawn, share(mask, drawn), where=mask)
+
+
+def _around(
+    target: Any, regions: Regions, chosen: NDArray[np.intp], margin: int, block: int
+) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+    """Yield each chosen region with what is drawn in and around its rectangle; changes are written.
+
+    Regions inside one block are read and written together.
+    """
+    for window, numbers in _windows(target.shape, regions, chosen, margin, block):
+        drawn = _read(target, window)
+        before = drawn.copy()
+        for number in numbers:
+            yield number, drawn[regions.window(number, margin).clip(target.shape).relative_to(window)]
+        if (drawn != before).any():
+            _write(target, window, drawn)
+
+
+def _windows(
+    shape: tuple[int, int], regions: Regions, chosen: NDArray[np.intp], margin: int, block: int
+) -> Iterator[tuple[Window, list[int]]]:
+    """Yield windows and their regions: blocks with all that lie inside, rectangles around the others."""
+    start = (regions.boxes[chosen, :2] - margin).clip(0) // block
+    last = ((regions.boxes[chosen, 2:] + margin).clip(max=shape) - 1) // block
+    across = -(-shape[1] // block)
+    home = np.where((start == last).all(axis=1), start[:, 0] * across + start[:, 1], -1)
+    for index, pairs in groupby(sorted(zip(home.tolist(), chosen.tolist(), strict=True)), itemgetter(0)):
+        numbers = [number for _, number in pairs]
+        if index < 0:
+            for number in numbers:
+                yield regions.window(number, margin).clip(shape), [number]
+        else:
+            row, col = divmod(index, across)
+            yield Window.of(row * block, col * block, block, block).clip(shape), numbers
 
 
 def _renumber(

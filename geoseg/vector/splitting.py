@@ -4,10 +4,10 @@ Arrays hold one region and nothing else, so the result depends on its form alone
 """
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
-from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from geoseg.vector.objects import Watershed
@@ -19,8 +19,8 @@ def split(mask: NDArray[np.bool_], how: Watershed) -> NDArray[np.int32]:
     """Cut a region at its necks.
 
     The distance to the edge is exact and Euclidean (Maurer et al. 2003, through SciPy); what lies beyond the
-    array is not the region. Markers are the regional maxima that remain when the distance is lowered by
-    `how.depth` and reconstructed (h-maxima; Vincent 1993, through scikit-image).
+    array is not the region. Markers are the maxima of this distance whose dynamics exceed `how.depth`
+    (h-maxima); from them scikit-image floods the region.
 
     Parameters
     ----------
@@ -35,10 +35,19 @@ def split(mask: NDArray[np.bool_], how: Watershed) -> NDArray[np.int32]:
     """
     inside = np.pad(mask, 1)
     distance = ndimage.distance_transform_edt(inside)
+    pixels = np.flatnonzero(inside)
+    heights = distance.ravel()[pixels]
     # At a neck the edge is at least a pixel away: too thin a region has none.
-    if distance.max() <= 1 + how.depth:
+    if heights.max() <= 1 + how.depth:
         return mask.astype(np.int32)
-    flooded: NDArray[np.int32] = watershed(-distance, _markers(distance, how), connectivity=1, mask=inside)
+    peaks = _peaks(distance, pixels[np.argsort(-heights, kind="stable")], how.depth)
+    if how.distance:
+        peaks = _spaced(peaks, distance.shape[1], how.distance)
+    if len(peaks) == 1:
+        return mask.astype(np.int32)
+    markers = np.zeros(distance.shape, np.int32)
+    markers.ravel()[np.sort(peaks)] = np.arange(1, len(peaks) + 1)
+    flooded: NDArray[np.int32] = watershed(-distance, markers, connectivity=1, mask=inside)
     return flooded[1:-1, 1:-1]
 
 
@@ -49,35 +58,62 @@ def can_split(sizes: NDArray[np.int64], how: Watershed) -> NDArray[np.bool_]:
     return np.asarray((thickest > 1 + how.depth) & (farthest >= how.distance))
 
 
-def _markers(distance: NDArray[np.float64], how: Watershed) -> NDArray[np.int32]:
-    """Return one marker, 4-connected, for each object."""
-    lowered = np.maximum(distance - how.depth, 0)
-    domes = local_maxima(reconstruction(lowered, distance, footprint=_CROSS), connectivity=1)
-    markers, count = ndimage.label(domes, _CROSS)
-    if count < 2 or how.distance == 0:
-        return np.asarray(markers)
-    rows, cols = np.nonzero(markers)
-    marker = markers[rows, cols]
-    size = np.bincount(marker)[1:]
-    centres = np.stack([np.bincount(marker, axis)[1:] / size for axis in (rows, cols)], axis=1)
-    heights = np.zeros(count + 1)
-    np.maximum.at(heights, marker, distance[rows, cols])
-    keep = _spaced(centres, heights[1:], how.distance)
-    number = np.concatenate([[0], np.cumsum(keep) * keep])
-    return np.asarray(number[markers], np.int32)
+@njit(nogil=True, cache=True)
+def _peaks(distance, order, depth):  # type: ignore[no-untyped-def]
+    """Return the maxima whose dynamics exceed `depth`, the highest first.
+
+    The dynamics of a maximum (Grimaud 1992): how far one has to go down from it to come to a higher one; of
+    equal ones the first in `order` counts as higher. Found by joining pixels from the highest on (Najman and
+    Couprie 2006).
+
+    Parameters
+    ----------
+    distance
+        What has maxima, with a margin of one pixel, shape (rows, cols).
+    order
+        Its pixels but those of the margin and the background, as positions in the flattened array, from the
+        highest down.
+    depth
+        The least dynamics.
+    """
+    height = distance.ravel()
+    steps = (-distance.shape[1], -1, 1, distance.shape[1])
+    parent = np.full(len(height), -1, np.int32)  # the root of a joined set is its maximum
+    rank = np.empty(len(height), np.int32)
+    kept = np.zeros(len(order), np.bool_)
+    kept[0] = True
+    for i in range(len(order)):
+        pixel = order[i]
+        parent[pixel], rank[pixel] = pixel, i
+        for step in steps:
+            if parent[pixel + step] < 0:
+                continue
+            one, other = _root(parent, pixel), _root(parent, pixel + step)
+            if one == other:
+                continue
+            high, low = (one, other) if rank[one] < rank[other] else (other, one)
+            kept[rank[low]] |= height[low] - height[pixel] > depth
+            parent[low] = high
+    return order[kept]
 
 
-def _spaced(points: NDArray[np.float64], heights: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
-    """Tell which points to keep: from the highest on, those that no kept one is nearer to than `distance`."""
-    order = np.lexsort((points[:, 1], points[:, 0], -heights))
-    tree, keep = cKDTree(points), np.ones(len(points), np.bool_)
-    done = np.zeros(len(points), np.bool_)
-    for i in order:
-        done[i] = True
+@njit(nogil=True, cache=True)
+def _root(parent, i):  # type: ignore[no-untyped-def]
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+def _spaced(peaks: NDArray[np.intp], width: int, distance: float) -> NDArray[np.intp]:
+    """Keep the peaks, from the first on, that lie at least `distance` from all kept ones."""
+    points = np.stack(np.divmod(peaks, width), axis=1)
+    tree, keep = cKDTree(points), np.ones(len(peaks), np.bool_)
+    for i in range(len(peaks)):
         if keep[i]:
             near = np.array(tree.query_ball_point(points[i], np.nextafter(distance, 0)))
-            keep[near[~done[near]]] = False
-    return keep
+            keep[near[near > i]] = False
+    return peaks[keep]
 
 
 def share(mask: NDArray[np.bool_], objects: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -98,7 +134,8 @@ def share(mask: NDArray[np.bool_], objects: NDArray[np.uint32]) -> NDArray[np.ui
     touching = ndimage.binary_dilation(mask, _CROSS) & ~mask & (objects > 0)
     ids, index = np.unique(objects[touching], return_inverse=True)
     shared = np.zeros(mask.shape, np.uint32)
-    if len(ids) == 0:
+    if len(ids) < 2:
+        shared[mask] = ids[0] if len(ids) else 0
         return shared
     markers = np.zeros(mask.shape, np.int32)
     markers[touching] = index + 1
