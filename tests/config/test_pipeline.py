@@ -13,7 +13,7 @@ def test_what_is_left_out_is_automatic_and_strict():
     assert (p.inference.device, p.inference.precision, p.inference.batch) == ("auto",) * 3
     assert (p.inference.augment, p.cluster) == ("none", "local")
     assert (p.checks.statistics, p.checks.gsd, p.checks.memory) == ("error",) * 3
-    assert (p.vectorize.minimum_area, p.vectorize.simplify) == (0, 0)
+    assert (p.vectorize.minimum_area, p.vectorize.simplify, p.vectorize.instances) == (0, 0, None)
     assert (p.outputs.confidence, p.outputs.probabilities, p.outputs.polygons) == (True, False, ("gpkg",))
 
 
@@ -38,12 +38,27 @@ def test_devices_that_exist(device):
         {"inference": {"precision": "fp8"}}, {"inference": {"augment": "all"}},
         {"checks": {"gsd": "ignore"}}, {"vectorize": {"simplify": -1}}, {"vectorize": {"minimum_area": -1}},
         {"outputs": {}}, {"outputs": {"folder": "o", "polygons": ["shp"]}}, {"cluster": {"kind": "slurm"}},
-        {"cluster": {"workers": 0}},
+        {"cluster": {"workers": 0}}, {"vectorize": {"instances": "watershd"}},
+        {"vectorize": {"instances": {"classes": ["a"]}}}, {"vectorize": {"instances": True}},
+        {"vectorize": {"instances": {"method": "watershed", "minimum_distance": -1}}},
+        {"vectorize": {"instances": {"method": "components", "minimum_distance": 5}}},
+        {"vectorize": {"instances": {"method": "components", "depth": 1}}},
+        {"vectorize": {"instances": {"method": "watershed", "classes": ["a", "b"], "boundary": "b"}}},
+        {"outputs": {"folder": "o", "instances": True}},
     ],
 )  # fmt: skip
 def test_impossible_values_are_refused(change):
     with pytest.raises(ValidationError):
         Pipeline.model_validate({**BASE, **change})
+
+
+def test_a_method_alone_means_all_classes():
+    short, long = (
+        Pipeline.model_validate({**BASE, "vectorize": {"instances": i}})
+        for i in ("watershed", {"method": "watershed", "classes": [], "minimum_distance": 0, "depth": "auto"})
+    )
+    assert short == long
+    assert short.vectorize.instances is not None
 
 
 def test_a_level_written_off_without_quotes_is_understood(tmp_path):
