@@ -268,7 +268,9 @@ def _output_names(pipeline: Pipeline) -> list[str]:
         "classes.tif": True,
         "classes.tif.aux.xml": True,
         "classes.qml": True,
+        "classes.sld": True,
         "confidence.tif": pipeline.outputs.confidence,
+        "confidence.qml": pipeline.outputs.confidence,
         "probabilities.tif": pipeline.outputs.probabilities,
         "instances.tif": pipeline.outputs.instances,
         "polygons.gpkg": "gpkg" in pipeline.outputs.polygons,
@@ -283,7 +285,7 @@ def _write_outputs(
     """Make all outputs inside the staging folder; return their paths."""
     from geoseg.raster.cog import MapBand, write_cog  # noqa: PLC0415
     from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415
-    from geoseg.vector.style import write_raster_styles  # noqa: PLC0415
+    from geoseg.vector.style import write_confidence_style, write_raster_styles  # noqa: PLC0415
 
     plan, outputs = prepared.plan, prepared.pipeline.outputs
     staging, blocks, legend = _staging(plan, staging_folder), list(plan.blocks), plan.bundle.card.legend
@@ -300,7 +302,7 @@ def _write_outputs(
     class_map = cog("classes.tif", [MapBand(1, "class", legend)], "MODE")
     files += write_raster_styles(class_map, legend)
     if outputs.confidence:
-        cog("confidence.tif", [MapBand(2, "confidence")], "AVERAGE")
+        files += write_confidence_style(cog("confidence.tif", [MapBand(2, "confidence")], "AVERAGE"))
     if outputs.probabilities:
         titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
         bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
@@ -336,6 +338,7 @@ def _write_instances(objects: Objects, class_map: Path, path: Path) -> Path:
 def _write_polygons(prepared: Prepared, class_map: Path, path: Path) -> Path:
     from geoseg.raster.area import pixel_area_m2  # noqa: PLC0415
     from geoseg.vector.geopackage import write_geopackage  # noqa: PLC0415
+    from geoseg.vector.layer_style import add_style_and_provenance  # noqa: PLC0415
     from geoseg.vector.polygons import trace  # noqa: PLC0415
 
     scene, vectorize = prepared.plan.scene, prepared.pipeline.vectorize
@@ -348,7 +351,26 @@ def _write_polygons(prepared: Prepared, class_map: Path, path: Path) -> Path:
         simplify_pixels=vectorize.simplify / (scene.gsd_m or 1.0),
     )
     write_geopackage(path, frame, layer=prepared.plan.name)
+    legend = prepared.plan.bundle.card.legend
+    add_style_and_provenance(path, prepared.plan.name, legend, _provenance(prepared))
     return path
+
+
+def _provenance(prepared: Prepared) -> dict[str, Any]:
+    """Return where the polygons come from, for the GeoPackage's metadata."""
+    plan = prepared.plan
+    return {
+        "software": f"geoseg {geoseg.__version__}",
+        "scene": plan.scene.name,
+        "files": [b.source.path for b in plan.scene.bands],
+        "model": {
+            "name": plan.bundle.card.name,
+            "version": plan.bundle.card.version,
+            "sha256": plan.bundle.sha256,
+        },
+        "fingerprint": plan.fingerprint,
+        "vectorize": prepared.pipeline.vectorize.model_dump(mode="json"),
+    }
 
 
 def _tags(plan: Plan) -> dict[str, str]:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 NODATA = 255
 """Value of pixels without a class in every class and confidence raster."""
 
+# Control characters, and what XML 1.0 cannot hold: no style file could say such a title.
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
 
 @dataclass(frozen=True, slots=True)
 class LegendClass:
@@ -31,6 +34,8 @@ class LegendClass:
             raise ValueError(f"class id {self.id} of {self.slug!r} is not between 0 and 254")
         if self.slug == "nodata":
             raise ValueError("a class cannot be called 'nodata'")
+        if _UNWRITABLE.search(self.title):
+            raise ValueError(f"title {self.title!r} of {self.slug!r} has control characters; write one line")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
             raise ValueError(f"colour {self.color!r} of {self.slug!r} is not written #rrggbb")
 

@@ -1,26 +1,54 @@
 """One legend, in the formats that desktop GIS read beside a class raster."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
+from geoseg.vector.qml import paletted, ramp
+from geoseg.vector.sld import raster_sld
+
+# Viridis: even steps to the eye, also to one that does not tell red from green, and in grey.
+_CONFIDENCE = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21918c"), (0.75, "#5ec962"), (1.0, "#fde725"))
 
 
 def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
-    """Write `classes.tif.aux.xml` (GDAL: names and attribute table) and `classes.qml` (QGIS) beside a raster.
+    """Write what GDAL, QGIS and GeoServer read beside a class raster; return the paths.
 
-    QGIS shows a bare TIFF colour table as 256 nameless rows; with the QML it lists the classes by name.
+    `classes.tif.aux.xml` holds names and attribute table for GDAL, `classes.qml` and `classes.sld` the style
+    for QGIS and GeoServer. QGIS shows a bare TIFF colour table as 256 nameless rows; with the QML it lists
+    the classes by name.
 
     Raises
     ------
     OutputError
         When a file cannot be written.
     """
-    files = {
-        raster.with_name(f"{raster.name}.aux.xml"): _pam(legend),
-        raster.with_suffix(".qml"): _qml(legend),
-    }
+    return _write(
+        {
+            raster.with_name(f"{raster.name}.aux.xml"): _pam(legend),
+            raster.with_suffix(".qml"): paletted(legend),
+            raster.with_suffix(".sld"): raster_sld(legend, raster.stem),
+        }
+    )
+
+
+def write_confidence_style(raster: Path) -> list[Path]:
+    """Write `confidence.qml` beside a raster of shares from 0 to 1; return the path.
+
+    Without it QGIS stretches grey from the second to the 98th percentile, and two maps cannot be compared.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    stops = ((value, color, f"{value:.0%}") for value, color in _CONFIDENCE)
+    return _write({raster.with_suffix(".qml"): ramp(stops)})
+
+
+def _write(files: Mapping[Path, ET.Element]) -> list[Path]:
     for path, root in files.items():
         ET.indent(root)
         write_atomic(path, ET.tostring(root, encoding="utf-8"))
@@ -48,17 +76,4 @@ def _pam(legend: Legend) -> ET.Element:
         row = ET.SubElement(table, "Row", index=str(index))
         for cell in (value, c.title, *c.rgb, 255):
             ET.SubElement(row, "F").text = str(cell)
-    return root
-
-
-def _qml(legend: Legend) -> ET.Element:
-    """Describe the raster layer style of QGIS: a paletted renderer with one named entry for each class."""
-    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
-    pipe = ET.SubElement(root, "pipe")
-    renderer = ET.SubElement(
-        pipe, "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1", nodataColor=""
-    )
-    palette = ET.SubElement(renderer, "colorPalette")
-    for value, c in legend.by_id().items():
-        ET.SubElement(palette, "paletteEntry", value=str(value), color=c.color, label=c.title, alpha="255")
     return root

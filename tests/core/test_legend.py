@@ -33,6 +33,12 @@ def test_a_colour_that_is_not_hexadecimal_is_refused(color):
         klass(1, color=color)
 
 
+@pytest.mark.parametrize("title", ["two\nlines", "a\x00", "a\ttab", "\x85", "\ud800", "\uffff"])
+def test_a_title_that_no_style_file_can_hold_is_refused(title):
+    with pytest.raises(ValueError, match="of 'x' has control characters"):
+        LegendClass(1, "x", title, "#102030")
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [

@@ -1,0 +1,103 @@
+"""Layer styles of QGIS (QML) as XML elements, tried in QGIS 3.22: see docs/qgis.md."""
+
+from collections.abc import Iterable, Mapping
+from xml.etree import ElementTree as ET
+
+from geoseg.core.legend import Legend
+
+# Red, green, blue and opacity of the line around polygons: dark, but one sees the classes of single pixels
+# through it when the whole map is on the screen.
+_OUTLINE = "35,35,35,90"
+_OUTLINE_MM = "0.06"
+
+
+def paletted(legend: Legend) -> ET.Element:
+    """Describe a class raster: one named colour for each class."""
+    root, renderer = _raster("paletted")
+    palette = ET.SubElement(renderer, "colorPalette")
+    for value, c in legend.by_id().items():
+        ET.SubElement(palette, "paletteEntry", value=str(value), color=c.color, label=c.title, alpha="255")
+    return root
+
+
+def ramp(stops: Iterable[tuple[float, str, str]]) -> ET.Element:
+    """Describe a raster of numbers: colours are interpolated between stops.
+
+    Parameters
+    ----------
+    stops
+        Value, colour (`#rrggbb`) and label, in ascending order of value.
+    """
+    stops = list(stops)
+    low, high = (str(stops[i][0]) for i in (0, -1))
+    root, renderer = _raster("singlebandpseudocolor")
+    renderer.attrib |= {"classificationMin": low, "classificationMax": high}
+    shader = ET.SubElement(
+        ET.SubElement(renderer, "rastershader"), "colorrampshader",
+        colorRampType="INTERPOLATED", classificationMode="1", clip="0", minimumValue=low, maximumValue=high,
+    )  # fmt: skip
+    for value, color, label in stops:
+        ET.SubElement(shader, "item", value=str(value), color=color, label=label, alpha="255")
+    return root
+
+
+def categorised(legend: Legend, attribute: str) -> ET.Element:
+    """Describe a polygon layer: one named fill for each class, with a thin outline.
+
+    Parameters
+    ----------
+    legend
+        The classes.
+    attribute
+        Column with the class id.
+    """
+    root = _qgis()
+    renderer = ET.SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr=attribute,
+        symbollevels="0", forceraster="0", enableorderby="0",
+    )  # fmt: skip
+    categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
+    for number, (value, c) in enumerate(legend.by_id().items()):
+        ET.SubElement(
+            categories, "category", symbol=str(number), value=str(value), type="long", label=c.title,
+            render="true",
+        )  # fmt: skip
+        symbol = ET.SubElement(
+            symbols, "symbol", name=str(number), type="fill", alpha="1", clip_to_extent="1", force_rhr="0"
+        )
+        layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+        _options(
+            ET.SubElement(symbol, "layer", layer),
+            {
+                "color": ",".join(map(str, (*c.rgb, 255))),
+                "style": "solid",
+                "outline_color": _OUTLINE,
+                "outline_style": "solid",
+                "outline_width": _OUTLINE_MM,
+                "outline_width_unit": "MM",
+                "joinstyle": "bevel",
+            },
+        )
+    return root
+
+
+def _options(element: ET.Element, values: Mapping[str, str]) -> None:
+    """Write properties as QGIS does since 3.20, and as older ones read them."""
+    options = ET.SubElement(element, "Option", type="Map")
+    for name, value in values.items():
+        ET.SubElement(options, "Option", name=name, type="QString", value=value)
+    for name, value in values.items():
+        ET.SubElement(element, "prop", k=name, v=value)
+
+
+def _qgis() -> ET.Element:
+    return ET.Element("qgis", version="3.22", styleCategories="Symbology")
+
+
+def _raster(kind: str) -> tuple[ET.Element, ET.Element]:
+    root = _qgis()
+    renderer = ET.SubElement(
+        ET.SubElement(root, "pipe"), "rasterrenderer",
+        type=kind, band="1", opacity="1", alphaBand="-1", nodataColor="",
+    )  # fmt: skip
+    return root, renderer
