@@ -1,5 +1,6 @@
 """The composition root: from a pipeline document to a finished run folder."""
 
+import json
 import math
 import platform
 import resource
@@ -8,7 +9,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,8 @@ from geoseg.catalog import CATALOG, resolve_scene
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Cluster, Pipeline
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
-from geoseg.core.files import sha256
+from geoseg.core.files import sha256, write_atomic
+from geoseg.core.legend import NODATA
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
 from geoseg.models.bundle import open_bundle
@@ -183,8 +185,11 @@ def run(
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", GeosegWarning)
             files = _write_outputs(prepared, folder.staging, totals, on_event)
+        finished = datetime.now(UTC).replace(microsecond=0)
+        files.append(_write_item(prepared, totals, files, finished))
         facts = {
             "warnings": [*prepared.warnings, *(str(w.message) for w in caught)],
+            "finished": finished.isoformat(),
             "resumed": folder.resumed,
             "seconds": {
                 "predict": round(predicted - start, 3),
@@ -275,6 +280,7 @@ def _output_names(pipeline: Pipeline) -> list[str]:
         "instances.tif": pipeline.outputs.instances,
         "polygons.gpkg": "gpkg" in pipeline.outputs.polygons,
         "quicklook.png": True,
+        "item.json": True,
     }
     return [name for name, yes in wanted.items() if yes]
 
@@ -373,6 +379,24 @@ def _provenance(prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def _write_item(prepared: Prepared, totals: dict[str, Any], files: list[Path], finished: datetime) -> Path:
+    from geoseg.stac import ITEM, Output, make_item  # noqa: PLC0415
+
+    plan = prepared.plan
+    item = make_item(
+        plan.name,
+        plan.scene,
+        plan.bundle,
+        [Output(f, f.stat().st_size, sha256(f)) for f in files],
+        {int(i): n for i, n in totals["classes"].items()} | {NODATA: totals["nodata"]},
+        fingerprint=plan.fingerprint,
+        finished=finished,
+    )
+    path = files[0].with_name(ITEM)
+    write_atomic(path, json.dumps(item, indent=2, ensure_ascii=False).encode() + b"\n")
+    return path
+
+
 def _tags(plan: Plan) -> dict[str, str]:
     return {
         "TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}",
@@ -396,7 +420,7 @@ def _manifest(
     summary = plan.summary()
     return {
         "name": plan.name,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": facts["finished"],
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "fingerprint": plan.fingerprint,
         "identity": plan.identity(),
@@ -405,6 +429,7 @@ def _manifest(
         "resumed": facts["resumed"],
         "tiles_predicted": totals["tiles"],
         "tiles_skipped": totals["skipped"],
+        "classes": [asdict(c) for c in legend.by_id().values()],
         "pixels": {**{slugs[i]: n for i, n in totals["classes"].items()}, "nodata": totals["nodata"]},
         "area_m2": class_areas_m2(class_map, plan.scene.geobox, legend),
         "seconds": seconds,

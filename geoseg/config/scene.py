@@ -1,14 +1,21 @@
 """`data_catalog.yaml` and the scenes in it."""
 
+import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from geoseg.config.loader import Document
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bit = Annotated[int, Field(ge=0, le=31)]
 BitGroup = Bit | Annotated[tuple[Bit, ...], Field(min_length=1)]
+
+
+def _utc(time: dt.datetime | None) -> dt.datetime | None:
+    if time is None:
+        return None
+    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
 
 
 class BandEntry(Document):
@@ -81,6 +88,8 @@ class SceneEntry(Document):
     """A pixel is nodata when any of its bands has this value."""
     gsd: PositiveFloat | None = None
     """Ground sample distance of the scene's grid in metres; default: that of the finest band asked for."""
+    datetime: Annotated[dt.datetime | None, AfterValidator(_utc)] = None
+    """When the scene was taken, in UTC unless it says another zone; goes into the STAC item."""
     mask: MaskEntry | None = None
     radiometry: Radiometry = Radiometry()
 

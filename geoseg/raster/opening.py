@@ -56,7 +56,7 @@ def open_scene(
     mask = None if entry.mask is None else _mask(entry.mask, entry, base)
     if mask is not None:
         grid.common_grid([bands[0].source, mask.source], None)
-    scene = Scene(name, geobox, bands, mask, declared_gsd_m=gsd or entry.gsd)
+    scene = Scene(name, geobox, bands, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime)
     dark = entry.radiometry.dark_object
     return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,8 @@ class Scene:
     """What dark-object subtraction takes off each band, in physical units; empty when it is not asked for."""
     declared_gsd_m: float | None = None
     """GSD from the catalog, for scenes without a CRS."""
+    acquired: datetime | None = None
+    """When it was taken, None when the catalog does not say."""
 
     @property
     def shape(self) -> tuple[int, int]:

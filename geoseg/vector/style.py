@@ -37,7 +37,7 @@ def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
 def write_confidence_style(raster: Path) -> list[Path]:
     """Write `confidence.qml` beside a raster of shares from 0 to 1; return the path.
 
-    Without it QGIS stretches grey from the second to the 98th percentile, and two maps cannot be compared.
+    Without it QGIS shows grey, stretched to the values of each map: two maps cannot be compared.
 
     Raises
     ------
