@@ -120,6 +120,28 @@ def inspect(
 
 
 @app.command()
+def validate(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Check the files of a run: record, checksums, rasters, styles, polygons, STAC item.
+
+    Exit code 1 when something is not as it should be.
+    """
+    with _errors(debug):
+        from geoseg.validation.run import validate as check
+
+        report = check(run)
+        typer.echo(
+            json.dumps(report.to_dict(), indent=2, ensure_ascii=False) if as_json else report.to_text()
+        )
+        failed = bool(report.failures)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def init(
     scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
     model: Annotated[Path, typer.Option("--model", help="The bundle that shall classify it.")],

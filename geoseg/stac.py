@@ -15,6 +15,7 @@ import pystac
 import rasterio
 import shapely
 from antimeridian import FixWindingWarning
+from jsonschema import Draft7Validator
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -22,6 +23,8 @@ from pyproj.exceptions import ProjError
 from pystac.extensions.classification import Classification
 from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry, Resource
 
 import geoseg
 from geoseg.core.legend import NODATA
@@ -30,13 +33,14 @@ from geoseg.raster.scene import Scene
 
 ITEM = "item.json"
 
+_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
 # pystac has no classes for these, or for older versions only.
 _RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 
-_SHA256 = "1220"
-"""Multihash prefix: sha2-256, 32 bytes."""
+MULTIHASH_SHA256 = "1220"
+"""What a multihash begins with: the code of sha2-256 and its length, 32 bytes."""
 
 _KINDS = {
     ".tif": (pystac.MediaType.COG, ["data"]),
@@ -125,7 +129,7 @@ def make_item(
     for output in outputs:
         asset = _asset(output.path.name)
         item.add_asset(_key(output.path), asset)
-        checksum = _SHA256 + output.sha256
+        checksum = MULTIHASH_SHA256 + output.sha256
         FileExtension.ext(asset, add_if_missing=True).apply(size=output.bytes, checksum=checksum)
         if output.path.suffix == ".tif":
             asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
@@ -159,6 +163,14 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
         warnings.simplefilter("ignore", FixWindingWarning)  # it says that it turned a ring, as it should
         cut = antimeridian.fix_polygon(lonlat)
     return shapely.transform(cut, lambda xy: np.round(xy, 7))  # about a centimetre
+
+
+def schema_problems(item: dict[str, Any]) -> list[str]:
+    """Hold an item to the official STAC 1.1 schemas, which pystac brings along; extensions are left out."""
+    cache = get_local_schema_cache()
+    registry = Registry().with_resources([(uri, Resource.from_contents(s)) for uri, s in cache.items()])
+    problems = Draft7Validator(cache[_SCHEMA], registry=registry).iter_errors(item)
+    return [f"{'/'.join(map(str, p.absolute_path)) or 'item'}: {p.message[:200]}" for p in problems]
 
 
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:

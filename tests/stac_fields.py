@@ -6,8 +6,6 @@ Each extension is closed: a field with its prefix that stands not here is an err
 from typing import Any
 
 from jsonschema import Draft7Validator
-from pystac.validation.local_validator import get_local_schema_cache
-from referencing import Registry, Resource
 
 _TEXT, _COUNT = {"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}
 _NUMBER = {"type": "number"}
@@ -52,14 +50,6 @@ FIELDS: dict[str, dict[str, Any]] = {
         "file:checksum": {"type": "string", "pattern": "^[0-9a-f]+$"},
     },
 }
-
-
-def core_problems(item: dict[str, Any]) -> list[str]:
-    """Hold an item to the official STAC 1.1 schemas, which pystac brings along."""
-    cache = get_local_schema_cache()
-    schema = cache["https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"]
-    registry = Registry().with_resources([(k, Resource.from_contents(v)) for k, v in cache.items()])
-    return [e.message for e in Draft7Validator(schema, registry=registry).iter_errors(item)]
 
 
 def extension_problems(item: dict[str, Any]) -> list[str]:

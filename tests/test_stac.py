@@ -15,9 +15,9 @@ from pystac.extensions.projection import ProjectionExtension
 from geoseg.config.scene import SceneEntry
 from geoseg.core.legend import NODATA
 from geoseg.raster.opening import open_scene
-from geoseg.stac import Output, footprint, make_item
+from geoseg.stac import Output, footprint, make_item, schema_problems
 from tests.conftest import BAND_NAMES, reflectance, write_raster
-from tests.stac_fields import core_problems, extension_problems
+from tests.stac_fields import extension_problems
 
 FINISHED = datetime(2024, 6, 2, 12, 30, 5, tzinfo=UTC)
 COUNTS = {1: 7000, 3: 61, NODATA: 11}
@@ -50,7 +50,7 @@ def described(tmp_path, bundle):
 def test_the_item_follows_the_schemas(described, crs, tmp_path):
     item = described(crs)
     assert item == json.loads(json.dumps(item))
-    assert core_problems(item) == []
+    assert schema_problems(item) == []
     assert extension_problems(item) == []
     assert (item["stac_version"], item["id"]) == ("1.1.0", "toy-0123456789ab")
 
@@ -61,7 +61,7 @@ def test_the_schemas_refuse_what_is_wrong(described):
     item["properties"]["proj:epsg"] = 32633
     assert len(extension_problems(item)) == 2
     del item["properties"]["datetime"]
-    assert core_problems(item)
+    assert schema_problems(item)
 
 
 def test_every_file_is_an_asset_with_its_checksum(described, tmp_path):

@@ -1,0 +1,1 @@
+"""A finished run held to what it promises, from its files alone."""

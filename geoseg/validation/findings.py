@@ -1,0 +1,56 @@
+"""What a check finds."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that is not as it should be."""
+
+    file: str
+    """Name in the run folder."""
+    what: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Return the failure on one line."""
+        return f"{self.file}: {self.what}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Checks that belong together."""
+
+    name: str
+    looked_at: str
+    """What was checked, for people."""
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks of a run folder."""
+
+    folder: Path
+    groups: tuple[Group, ...]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Everything that is not as it should be."""
+        return [f for group in self.groups for f in group.failures]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        groups = [{**asdict(g), "valid": not g.failures} for g in self.groups]
+        return {"run": str(self.folder), "valid": not self.failures, "groups": groups}
+
+    def to_text(self) -> str:
+        """Return one line for each group, then one for each failure."""
+        lines = []
+        for group in self.groups:
+            state = f"{len(group.failures)} failed" if group.failures else "ok"
+            lines.append(f"{group.name:<10}{state:<11}{group.looked_at}")
+        return "\n".join([*lines, *(f"  {failure}" for failure in self.failures)])
