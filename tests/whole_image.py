@@ -63,11 +63,7 @@ def compare(classes: NDArray[np.uint8], whole: NDArray[np.uint8], plan: Plan) ->
 def _changes(classes: NDArray[np.uint8], plan: Plan) -> int:
     total = 0
     for axis, tiles in enumerate((plan.grid.rows, plan.grid.cols)):
-        spans = [tiles.span(i) for i in range(tiles.count)]
-        lines = {s.start for s in spans} | {s.stop for s in spans}
-        lines |= {s.start + tiles.margin for s in spans[1:]}
-        for line in lines:
-            if 0 < line < tiles.length:
-                before, after = (classes.take(i, axis=axis) for i in (line - 1, line))
-                total += int((before != after).sum())
+        for line in tiles.seams:
+            before, after = (classes.take(i, axis=axis) for i in (line - 1, line))
+            total += int((before != after).sum())
     return total

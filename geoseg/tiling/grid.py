@@ -58,6 +58,14 @@ class TileAxis:
         start = i * self.stride - self.margin
         return Span(start, start + self.tile)
 
+    @property
+    def seams(self) -> tuple[int, ...]:
+        """Lines inside the scene where tiles begin, end, or meet half way: pixel i - 1 | pixel i."""
+        spans = [self.span(i) for i in range(self.count)]
+        ends = {s.start for s in spans} | {s.stop for s in spans}
+        meet = {s.start + self.margin for s in spans[1:]}
+        return tuple(sorted(line for line in ends | meet if 0 < line < self.length))
+
     def shrink(self, divisor: int, minimum: int) -> "TileAxis":
         """Return the axis with the smallest tile that needs no more tiles than this one.
 
