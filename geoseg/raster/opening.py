@@ -1,10 +1,14 @@
 """From a catalog entry to a scene: find the files, name the bands, agree on a grid."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
 from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in
@@ -59,6 +63,38 @@ def open_scene(
     scene = Scene(name, geobox, bands, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime)
     dark = entry.radiometry.dark_object
     return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
+
+
+def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
+    """Open a scene again from what `Scene.identity` said of it.
+
+    Returns
+    -------
+    scene
+        The scene on the same grid; its bands bear their common names and no wavelength.
+    changed
+        Whether a file of it was written since.
+
+    Raises
+    ------
+    SceneError
+        When a file is missing or cannot be opened.
+    """
+    bands = tuple(
+        SceneBand(name, name, sources.inspect(path), index, scale, offset, nodata, None, declared=True)
+        for name, path, index, scale, offset, nodata in identity["bands"]
+    )
+    mask = identity["mask"]
+    scene = Scene(
+        identity["name"],
+        GeoBox(tuple(identity["shape"]), Affine(*identity["transform"]), identity["crs"]),
+        bands,
+        None
+        if mask is None
+        else SceneMask(sources.inspect(mask[0]), mask[1], tuple(mask[2]), tuple(mask[3])),
+        tuple(identity["haze"]),
+    )
+    return scene, json.loads(json.dumps(scene.identity()["files"])) != identity["files"]
 
 
 def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:

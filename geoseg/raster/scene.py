@@ -1,7 +1,7 @@
 """A scene: bands on one grid, read window by window."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SAMPLE_WINDOWS = 8
 SAMPLE_SIZE = 256
 """Statistics look at up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
+
+_OVERVIEW_WINDOW = 2048
+"""Pixels of the scene along the side of a window when it is read from overviews."""
 
 
 @dataclass(frozen=True)
@@ -178,9 +181,15 @@ class Scene:
         return [Window(r, c) for r in rows for c in cols]
 
     def overview(self, longest: int) -> Pixels:
-        """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour."""
+        """Read the whole scene reduced to at most `longest` pixels a side.
+
+        From the overviews of its files where they have some, else every nth pixel.
+        """
         step = max(1, -(-max(self.shape) // longest))
         height, width = (-(-n // step) for n in self.shape)
+        small = self._on_overviews(step, (height, width))
+        if small is not None:
+            return small
         rows = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
         columns = np.minimum(np.arange(width) * step + step // 2, self.shape[1] - 1)
         values = np.empty((len(self.bands), height, width), dtype=self.dtype)
@@ -188,6 +197,29 @@ class Scene:
         for i, row in enumerate(rows):
             line = self.read(Window.of(int(row), 0, 1, self.shape[1]))
             values[:, i], valid[i] = line.values[:, 0, columns], line.valid[0, columns]
+        return Pixels(values, valid)
+
+    def _on_overviews(self, step: int, shape: tuple[int, int]) -> Pixels | None:
+        """Read the scene in windows of a coarser grid, None when no file has an overview for it."""
+
+        def overview(source: SourceFile) -> SourceFile:
+            finer = abs(self.geobox.resolution.x) / abs(source.geobox.resolution.x)
+            return sources.coarser(source, step * finer * (1 + 1e-9))
+
+        bands = tuple(replace(b, source=overview(b.source)) for b in self.bands)
+        if bands == self.bands and step > 1:
+            return None
+        small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to(shape), bands=bands)
+        values = np.empty((len(bands), *shape), dtype=self.dtype)
+        valid = np.empty(shape, dtype=np.bool_)
+        # In windows: a file without overviews is read in full beneath them.
+        side = max(16, _OVERVIEW_WINDOW // step)
+        for row in range(0, shape[0], side):
+            for col in range(0, shape[1], side):
+                part = Window.of(row, col, side, side).clip(shape)
+                pixels = small.read(part)
+                here = part.rows.relative_to(0), part.cols.relative_to(0)
+                values[:, *here], valid[here] = pixels.values, pixels.valid
         return Pixels(values, valid)
 
     def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":

@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,8 @@ class SourceFile:
     """Time of the last change in nanoseconds, 0 when it is not a local file."""
     parts: tuple[tuple[str, int, int], ...] = ()
     """The same of every other file that it consists of, as a VRT does."""
+    level: int | None = None
+    """Which of its overviews is meant, from 0; None is the file in full."""
 
 
 def inspect(path: str) -> SourceFile:
@@ -107,6 +109,26 @@ def inspect(path: str) -> SourceFile:
         _inspect.cache_clear()
         found = _inspect(path, *_version(path))
     return found
+
+
+def coarser(source: SourceFile, factor: float) -> SourceFile:
+    """Return the coarsest overview of a file that is at most `factor` times coarser, else the file itself.
+
+    Raises
+    ------
+    SceneError
+        When the file cannot be opened any more.
+    """
+    try:
+        with rasterio.open(source.path) as src:
+            fitting = [i for i, f in enumerate(src.overviews(1)) if f <= factor]
+        if not fitting:
+            return source
+        with rasterio.open(source.path, overview_level=fitting[-1]) as src:
+            geobox = GeoBox((src.height, src.width), src.transform, source.geobox.crs)
+    except RasterioError as error:
+        raise SceneError(f"{source.path}: cannot be opened: {one_line(error)}") from error
+    return replace(source, geobox=geobox, level=fitting[-1])
 
 
 def _version(path: str) -> tuple[int, int]:
@@ -180,7 +202,8 @@ def _open(source: SourceFile) -> Any:
     if source in cache:
         cache.move_to_end(source)
     else:
-        cache[source] = rasterio.open(source.path)
+        overview = {} if source.level is None else {"overview_level": source.level}
+        cache[source] = rasterio.open(source.path, **overview)
         if len(cache) > _HANDLES_PER_THREAD:
             cache.popitem(last=False)[1].close()
     return cache[source]
