@@ -161,6 +161,32 @@ def init(
         typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
 
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
+
+
+@app.command()
+def report(run: RunFolder, debug: Debug = False) -> None:
+    """Make the page of a finished run again: report.html."""
+    with _errors(debug):
+        from geoseg import reporting
+
+        typer.echo(reporting.report(run))
+
+
+@app.command()
+def view(run: RunFolder, debug: Debug = False) -> None:
+    """Open the page of a run in the web browser."""
+    with _errors(debug):
+        import webbrowser
+
+        from geoseg import reporting
+
+        page = reporting.page_of(run)
+        typer.echo(page)
+        if not webbrowser.open(page.as_uri()):
+            _say("no web browser was found; open the file yourself")
+
+
 @app.command()
 def train(
     training: Annotated[

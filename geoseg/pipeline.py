@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -23,12 +23,15 @@ from geoseg.catalog import CATALOG, resolve_scene
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Cluster, Pipeline
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
-from geoseg.core.files import sha256, write_atomic
+from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
 from geoseg.models.bundle import open_bundle
 from geoseg.vector.objects import Objects, resolve_objects
+
+if TYPE_CHECKING:
+    from geoseg.report.scene_picture import ScenePicture
 
 _VERSIONED = ("torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "shapely", "geopandas")
 
@@ -170,6 +173,8 @@ def run(
         When the run failed; finished blocks are kept.
     """
     from geoseg.inference.manifest import open_run_folder  # noqa: PLC0415
+    from geoseg.report.run_page import PAGE, RunRecord, write_run_page  # noqa: PLC0415
+    from geoseg.report.scene_picture import scene_picture  # noqa: PLC0415
 
     plan, start = prepared.plan, perf_counter()
     names = _output_names(prepared.pipeline)
@@ -184,7 +189,10 @@ def run(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", GeosegWarning)
-            files = _write_outputs(prepared, folder.staging, totals, on_event)
+            files = _write_outputs(prepared, folder.staging, on_event)
+        picture = scene_picture(plan.scene)
+        on_event(Progress("quicklook.png"))
+        files.append(_write_quicklook(prepared, folder.staging, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(_write_item(prepared, totals, files, finished))
         facts = {
@@ -198,6 +206,15 @@ def run(
             },
         }
         manifest = _manifest(prepared, totals, files, facts)
+        on_event(Progress(PAGE))
+        page = folder.staging / PAGE
+        write_run_page(page, RunRecord(manifest, folder.staging, picture))
+        files.append(page)
+        # The page tells what was known before it; the manifest counts it in.
+        manifest["outputs"][PAGE] = output_entry(page)
+        manifest["seconds"]["outputs"] = round(perf_counter() - predicted, 3)
+        manifest["seconds"]["total"] = round(perf_counter() - start, 3)
+        manifest["memory_bytes"]["peak_of_this_process"] = _peak_bytes()
         folder.publish(files, manifest)
     return Result(prepared.folder, manifest)
 
@@ -280,17 +297,17 @@ def _output_names(pipeline: Pipeline) -> list[str]:
         "instances.tif": pipeline.outputs.instances,
         "polygons.gpkg": "gpkg" in pipeline.outputs.polygons,
         "quicklook.png": True,
+        "report.html": True,
         "item.json": True,
     }
     return [name for name, yes in wanted.items() if yes]
 
 
 def _write_outputs(
-    prepared: Prepared, staging_folder: Path, totals: dict[str, Any], on_event: Callable[[Progress], None]
+    prepared: Prepared, staging_folder: Path, on_event: Callable[[Progress], None]
 ) -> list[Path]:
-    """Make all outputs inside the staging folder; return their paths."""
+    """Make maps and polygons inside the staging folder; return their paths."""
     from geoseg.raster.cog import MapBand, write_cog  # noqa: PLC0415
-    from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415
     from geoseg.vector.style import write_confidence_style, write_raster_styles  # noqa: PLC0415
 
     plan, outputs = prepared.plan, prepared.pipeline.outputs
@@ -319,16 +336,24 @@ def _write_outputs(
     if "gpkg" in outputs.polygons:
         on_event(Progress("polygons.gpkg"))
         files.append(_write_polygons(prepared, class_map, staging_folder / "polygons.gpkg"))
-    on_event(Progress("quicklook.png"))
+    return files
+
+
+def _write_quicklook(
+    prepared: Prepared, staging_folder: Path, totals: dict[str, Any], picture: "ScenePicture"
+) -> Path:
+    from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415
+
+    plan, path = prepared.plan, staging_folder / "quicklook.png"
     valid = sum(totals["classes"].values())
     caption = Caption(
         title=f"{plan.name}: {plan.scene.name}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
         shares={int(i): n / valid for i, n in totals["classes"].items()},
     )
-    quicklook = staging_folder / "quicklook.png"
-    write_quicklook(quicklook, plan.scene, class_map, legend, caption)
-    return [*files, quicklook]
+    legend = plan.bundle.card.legend
+    write_quicklook(path, plan.scene, picture, staging_folder / "classes.tif", legend, caption)
+    return path
 
 
 def _write_instances(objects: Objects, class_map: Path, path: Path) -> Path:
@@ -387,7 +412,7 @@ def _write_item(prepared: Prepared, totals: dict[str, Any], files: list[Path], f
         plan.name,
         plan.scene,
         plan.bundle,
-        [Output(f, f.stat().st_size, sha256(f)) for f in files],
+        [Output(f, **output_entry(f)) for f in files],
         {int(i): n for i, n in totals["classes"].items()} | {NODATA: totals["nodata"]},
         fingerprint=plan.fingerprint,
         finished=finished,
@@ -440,7 +465,7 @@ def _manifest(
         "machine": {"system": platform.platform(), "python": platform.python_version()},
         "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
         "warnings": facts["warnings"],
-        "outputs": {f.name: {"bytes": f.stat().st_size, "sha256": sha256(f)} for f in files},
+        "outputs": {f.name: output_entry(f) for f in files},
     }
 
 

@@ -69,6 +69,9 @@ _TITLES = {
 }
 
 
+_LATER = ("report.html", "run.json")
+
+
 @dataclass(frozen=True)
 class Output:
     """A finished file of a run."""
@@ -101,8 +104,8 @@ def make_item(
     scene, bundle
         What was classified, and by which model: linked as `derived_from`.
     outputs
-        The files, each an asset with size and checksum. `run.json` is an asset too, without them, for it is
-        written last.
+        The files, each an asset with size and checksum. `report.html` and `run.json` are assets too, without
+        them: they are written later.
     pixels
         Pixels of each class id, and of nodata (255).
     fingerprint
@@ -135,7 +138,8 @@ def make_item(
             asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
             if output.path.name == "classes.tif":
                 asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
-    item.add_asset("run.json", _asset("run.json"))
+    for name in _LATER:
+        item.add_asset(name, _asset(name))
     item.add_links(_links(scene, bundle))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 

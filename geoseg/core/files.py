@@ -19,6 +19,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def output_entry(path: Path) -> dict[str, Any]:
+    """Return what `run.json` says of an output: its size and the sha256 of its bytes."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
 def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str, Any]:
     """Return the object in a JSON file; `expected` says in an error what it should hold."""
     try:

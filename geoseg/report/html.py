@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,11 @@ MISSING = "–"
 def render(template: str, **values: Any) -> str:
     """Fill a template of this room. Every value is escaped."""
     return _environment().get_template(template).render(**values)
+
+
+def read_template(name: str) -> str:
+    """Return the text of a file beside the templates as it stands."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
 @cache

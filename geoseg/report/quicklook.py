@@ -17,11 +17,10 @@ from rasterio.enums import Resampling
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import NODATA, Legend
 from geoseg.raster.scene import Scene
+from geoseg.report.scene_picture import ScenePicture
 
 LONGEST = 1000
 """Pixels along the longer side of each picture, at most."""
-
-_TRUE_COLOR = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,17 @@ class Caption:
     """Share of the valid pixels by class id, 0 to 1."""
 
 
-def write_quicklook(path: Path, scene: Scene, class_map: Path, legend: Legend, caption: Caption) -> None:
-    """Draw the quicklook as PNG.
+def write_quicklook(
+    path: Path, scene: Scene, picture: ScenePicture, class_map: Path, legend: Legend, caption: Caption
+) -> None:
+    """Draw the quicklook of a scene, its picture and its class map as PNG.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
-    picture, note = _picture(scene)
+    step = max(1, -(-max(picture.rgb.shape) // LONGEST))
     classes = _classes(class_map, legend)
     aspect = scene.shape[0] / scene.shape[1]
     width = 13.0
@@ -51,9 +52,9 @@ def write_quicklook(path: Path, scene: Scene, class_map: Path, legend: Legend, c
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     extent = (0, scene.shape[1], scene.shape[0], 0)
-    left.imshow(picture, extent=extent, interpolation="nearest")
+    left.imshow(picture.rgb[::step, ::step], extent=extent, interpolation="nearest")
     right.imshow(classes, extent=extent, interpolation="nearest")
-    left.set_title(note, fontsize=10)
+    left.set_title(picture.title, fontsize=10)
     right.set_title("Class map", fontsize=10)
     for axes in (left, right):
         axes.set_xticks([])
@@ -78,27 +79,6 @@ def _png(figure: Figure) -> bytes:
         buffer, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": "geoseg"}
     )
     return buffer.getvalue()
-
-
-def _picture(scene: Scene) -> tuple[NDArray[np.uint8], str]:
-    """Return an RGB picture of the scene, stretched between the 2nd and 98th percentile, and its title."""
-    names = [b.common_name for b in scene.bands]
-    true_color = all(n in names for n in _TRUE_COLOR)
-    wanted = (
-        [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
-    )
-    pixels = scene.overview(LONGEST)
-    values = scene.physical(pixels)[wanted]
-    picture = np.zeros((*pixels.valid.shape, 3), dtype=np.uint8)
-    for i, band in enumerate(values):
-        seen = band[pixels.valid]
-        if seen.size == 0:
-            continue
-        low, high = np.percentile(seen, (2, 98))
-        scaled = (np.nan_to_num(band) - low) / max(high - low, 1e-9)
-        picture[..., i] = (255 * np.clip(scaled, 0, 1) ** 0.8).astype(np.uint8)
-    picture[~pixels.valid] = 255
-    return picture, "True colour" if true_color else "Bands " + ", ".join(names[i] for i in wanted)
 
 
 def _classes(class_map: Path, legend: Legend) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import pytest
 from geoseg.catalog import resolve_scene
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.quicklook import Caption, _round_length, write_quicklook
+from geoseg.report.scene_picture import scene_picture
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 LEGEND = Legend((LegendClass(1, "tree", "Tree", "#00ff00"), LegendClass(2, "water", "Water", "#0000ff")))
@@ -25,7 +26,8 @@ def test_the_map_shows_the_legend_colours_and_nodata_white(tmp_path, shape):
     class_map = write_raster(tmp_path / "c.tif", classes, nodata=255)
     out = tmp_path / "quicklook.png"
     scene = resolve_scene(str(scene_path), "s", BAND_NAMES)
-    write_quicklook(out, scene, class_map, LEGEND, Caption("title & <b>", "sub", {1: 0.5, 2: 0.5}))
+    caption = Caption("title & <b>", "sub", {1: 0.5, 2: 0.5})
+    write_quicklook(out, scene, scene_picture(scene), class_map, LEGEND, caption)
     assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     picture = pixels(out)
     width, height = struct.unpack(">II", out.read_bytes()[16:24])

@@ -3,7 +3,6 @@ import io
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from geoseg.report.training_page import (
     training_page,
     write_training_page,
 )
+from tests.report.parsing import Page
 
 NAN = math.nan
 TITLES = ('Grass & "herbs"', "<b>Wald</b>", "Forêt d'été", "水体")
@@ -30,39 +30,6 @@ LEGEND = Legend(
     tuple(LegendClass(10 + i, f"c{i}", t, c) for i, (t, c) in enumerate(zip(TITLES, COLORS, strict=True)))
 )
 CONFUSION = np.array([[900, 50, 50, 0], [25, 75, 0, 0], [0, 0, 0, 0], [1, 0, 1, 1_234_565]], np.int64)
-VOID = {"meta", "link", "img"}
-
-
-class Page(HTMLParser):
-    """Text, attributes and tables of a page; refuses tags that do not close in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.attributes, self.open, self.words, self.tags = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-        self.text = re.sub(r"[ \n]+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, k, v or "") for k, v in attrs]
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.attributes += [(tag, k, v or "") for k, v in attrs]
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    def all(self, tag, css=""):
-        return [a for t, a in self.tags if t == tag and (not css or css in (a.get("class") or "").split())]
 
 
 def curve(name, values, part="val"):

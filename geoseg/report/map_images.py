@@ -1,0 +1,108 @@
+"""The layers of the map on the page, as data URIs that together stay below some 13 MB."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.enums import Resampling
+
+from geoseg.core.legend import Legend
+from geoseg.report.scene_picture import ScenePicture
+
+CLASSES_LONGEST = 4096
+CONFIDENCE_LONGEST = 2048
+"""Pixels along the longer side of a layer, at most."""
+
+BYTES = {"scene": 4_000_000, "classes": 4_000_000, "confidence": 1_500_000}
+"""Size of each layer before it becomes text, which adds a third; a layer that is larger is made smaller."""
+
+STEP = 5
+"""Per cent of confidence that share a colour."""
+
+_QUALITIES = (88, 80, 70, 60)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One picture over the whole map."""
+
+    uri: str
+    """The picture as a data URI."""
+    shape: tuple[int, int]
+    """Its height and width."""
+
+
+def class_layer(path: Path, legend: Legend) -> Layer:
+    """Paint a class map in the colours of its legend, transparent where there is no class."""
+    classes = read_small(path, CLASSES_LONGEST, Resampling.nearest)
+    index = np.full(256, len(legend), dtype=np.uint8)
+    index[legend.ids] = np.arange(len(legend))
+    return _palette(index[classes], [c.rgb for c in legend.classes], BYTES["classes"])
+
+
+def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> Layer:
+    """Paint a confidence map in the colours of `confidence_colors`, transparent where there is none."""
+    shares = read_small(path, longest, Resampling.average)
+    colors = confidence_colors()
+    valid = shares <= 1
+    percent = np.rint(np.where(valid, shares, 0) * 100)
+    steps = np.minimum(percent // STEP, len(colors) - 1).astype(np.uint8)
+    steps[~valid] = len(colors)
+    return _palette(steps, colors, BYTES["confidence"])
+
+
+def confidence_colors() -> list[tuple[int, int, int]]:
+    """Return a colour for each `STEP` per cent of confidence, from unsure and dark to sure and light."""
+    colors = mpl.colormaps["viridis"](np.linspace(0, 1, 100 // STEP), bytes=True)
+    return [(int(r), int(g), int(b)) for r, g, b, _ in colors]
+
+
+def scene_layer(picture: ScenePicture) -> Layer:
+    """Return the picture of a scene as JPEG."""
+    rgb = picture.rgb
+    while True:
+        for quality in _QUALITIES:
+            data = _encoded(Image.fromarray(rgb), "JPEG", quality=quality)
+            if len(data) <= BYTES["scene"]:
+                return _layer("jpeg", data, rgb)
+        rgb = np.ascontiguousarray(rgb[::2, ::2])
+
+
+def read_small(path: Path, longest: int, resampling: Resampling) -> NDArray[Any]:
+    """Read band 1 of a map reduced to at most `longest` pixels a side, from its overviews."""
+    with rasterio.open(path) as src:
+        step = max(1, -(-max(src.shape) // longest))
+        shape = tuple(-(-n // step) for n in src.shape)
+        pixels: NDArray[Any] = src.read(1, out_shape=shape, resampling=resampling)
+    return pixels
+
+
+def _palette(index: NDArray[np.uint8], colors: list[tuple[int, int, int]], most: int) -> Layer:
+    """Return an indexed PNG; the index after the last colour is transparent."""
+    bits = next(b for b in (1, 2, 4, 8) if len(colors) < 1 << b)
+    opacity = b"\xff" * len(colors) + b"\0"
+    while True:
+        image = Image.fromarray(index)
+        image.putpalette([v for rgb in (*colors, (0, 0, 0)) for v in rgb])
+        data = _encoded(image, "PNG", bits=bits, transparency=opacity)
+        if len(data) <= most or min(index.shape) < 2:
+            return _layer("png", data, index)
+        index = np.ascontiguousarray(index[::2, ::2])
+
+
+def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _layer(kind: str, data: bytes, pixels: NDArray[np.uint8]) -> Layer:
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Layer(uri, (pixels.shape[0], pixels.shape[1]))

@@ -1,0 +1,166 @@
+"""The page of a run: one file that opens anywhere, needs nothing else and holds a map to move in."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import OutputError, one_line
+from geoseg.core.files import write_atomic
+from geoseg.core.legend import Legend, LegendClass
+from geoseg.raster.grid import crs_name
+from geoseg.report import run_blocks
+from geoseg.report.html import read_template, render
+from geoseg.report.map_images import (
+    STEP,
+    Layer,
+    class_layer,
+    confidence_colors,
+    confidence_layer,
+    scene_layer,
+)
+from geoseg.report.provenance import megabytes, provenance
+from geoseg.report.run_blocks import Place
+from geoseg.report.scene_picture import ScenePicture
+from geoseg.report.seams import check_seams
+from geoseg.report.survey import survey
+from geoseg.tiling.grid import TileAxis
+
+PAGE = "report.html"
+
+_SMALL_MAP = 640
+"""Longer side of the confidence map beside its histogram, in pixels."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the page tells of."""
+
+    manifest: Mapping[str, Any]
+    """Content of `run.json`."""
+    folder: Path
+    """Where the maps lie."""
+    picture: ScenePicture | None
+    """The scene, if it can still be read."""
+    note: str = ""
+    """What to say of the scene: that it is missing, or has changed."""
+
+    @cached_property
+    def legend(self) -> Legend:
+        """Classes in channel order."""
+        return Legend(tuple(LegendClass(**c) for c in self.manifest["classes"]))
+
+    @property
+    def class_map(self) -> Path:
+        """The class map."""
+        return self.folder / "classes.tif"
+
+    @property
+    def confidence(self) -> Path | None:
+        """The confidence map, if there is one."""
+        return self.folder / "confidence.tif" if "confidence.tif" in self.manifest["outputs"] else None
+
+    @property
+    def axes(self) -> tuple[TileAxis, TileAxis]:
+        """Where the tiles lay, along rows and columns."""
+        plan = self.manifest["plan"]
+        sizes = zip((plan["height"], plan["width"]), plan["tile"], plan["overlap"], strict=True)
+        rows, cols = (TileAxis(length, tile, overlap) for length, tile, overlap in sizes)
+        return rows, cols
+
+
+def write_run_page(path: Path, record: RunRecord) -> None:
+    """Write the page as one HTML file that loads nothing from elsewhere.
+
+    The maps are read in windows and from their overviews: memory does not grow with them.
+
+    Parameters
+    ----------
+    path
+        File to write; it appears complete or not at all.
+    record
+        What to tell.
+
+    Raises
+    ------
+    OutputError
+        When a map cannot be read or the file cannot be written.
+    """
+    try:
+        text = run_page(record)
+    except RasterioError as error:
+        raise OutputError(f"{record.folder}: a map of the run cannot be read: {one_line(error)}") from error
+    write_atomic(path, text.encode("utf-8"))
+
+
+def run_page(record: RunRecord) -> str:
+    """Return the page as text."""
+    manifest, legend = record.manifest, record.legend
+    with rasterio.open(record.class_map) as src:
+        geobox, model = GeoBox(src.shape, src.transform, src.crs), src.tags().get("GEOSEG_MODEL", "")
+    found = survey(record.class_map, record.confidence)
+    lines = tuple(axis.seams for axis in record.axes)
+    seams = check_seams(((found.rows, lines[0]), (found.cols, lines[1])))
+    places = run_blocks.least_confident(record.class_map, legend, geobox, found.cells)
+    rows = run_blocks.class_rows(manifest, legend, found)
+    script = read_template("map.js")
+    return render(
+        "run.html.j2",
+        manifest=manifest,
+        model=model,
+        finished=f"{datetime.fromisoformat(manifest['finished']):%Y-%m-%d %H:%M} UTC",
+        note=record.note,
+        picture=record.picture.title if record.picture else "",
+        figures=run_blocks.headline(manifest, found, seams),
+        rows=rows,
+        layers=_layers(
+            record, ", ".join(f"{r.legend.title} {100 * r.share:.0f} %" for r in rows if r.pixels)
+        ),
+        bars=run_blocks.confidence_bars(found) if found.cells else [],
+        small=confidence_layer(record.confidence, _SMALL_MAP) if record.confidence else None,
+        places=places,
+        seams=seams,
+        seam_chart=run_blocks.seam_chart(seams) if seams else None,
+        facts=provenance(manifest, model, crs_name(geobox.crs)),
+        files={k: (megabytes(v["bytes"]), v["sha256"]) for k, v in manifest["outputs"].items() if k != PAGE},
+        data=_map_data(record, geobox, places),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    )
+
+
+def _layers(record: RunRecord, classes: str) -> dict[str, tuple[Layer, str]]:
+    """Return the pictures of the map by name, from the lowest up, and what each shows in words."""
+    layers = {"classes": (class_layer(record.class_map, record.legend), f"Class map: {classes}")}
+    if record.confidence:
+        layers["confidence"] = (confidence_layer(record.confidence), "Confidence map, dark where unsure")
+    if record.picture:
+        layers = {"scene": (scene_layer(record.picture), f"Scene: {record.picture.title}"), **layers}
+    return layers
+
+
+def _map_data(record: RunRecord, geobox: GeoBox, places: list[Place]) -> dict[str, Any]:
+    """Return what the map's script needs."""
+    crs, (rows, cols) = geobox.crs, record.axes
+    return {
+        "width": geobox.shape.x,
+        "height": geobox.shape.y,
+        "transform": None if crs is None else tuple(geobox.transform)[:6],
+        "geographic": crs is not None and crs.geographic,
+        "gsd": record.manifest["plan"]["gsd_m"],
+        "classes": [[*c.rgb, c.title] for c in record.legend.classes],
+        "confidence": [
+            [*rgb, f"{i * STEP} to {(i + 1) * STEP} %"] for i, rgb in enumerate(confidence_colors())
+        ],
+        "rows": rows.seams,
+        "cols": cols.seams,
+        "places": [p.box for p in places],
+    }

@@ -1,0 +1,65 @@
+"""A picture of a scene: its own colours, stretched."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.raster.scene import Scene
+
+LONGEST = 3072
+"""Pixels along the longer side, at most."""
+
+_TRUE_COLOR = ("red", "green", "blue")
+_PERCENTILES = (2, 98)
+_LOOKS = 1 << 20
+"""The stretch is measured on about this many pixels."""
+
+
+@dataclass(frozen=True)
+class ScenePicture:
+    """A scene as people see it."""
+
+    rgb: NDArray[np.uint8]
+    """Shape (rows, cols, 3); white where a band has no value."""
+    title: str
+    """What the colours are."""
+
+
+def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
+    """Return true colour where the scene has red, green and blue, else its first three bands.
+
+    Each band is stretched between its 2nd and 98th percentile.
+
+    Raises
+    ------
+    SceneError
+        When a file cannot be read.
+    """
+    names = [b.common_name for b in scene.bands]
+    true_color = all(n in names for n in _TRUE_COLOR)
+    wanted = (
+        [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
+    )
+    # A stretch takes scale, offset and haze out; only the numbers count.
+    pixels = replace(scene, bands=tuple(scene.bands[i] for i in wanted), haze=()).overview(longest)
+    rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
+    for channel, band in enumerate(pixels.values):
+        seen = band[pixels.valid]
+        if seen.size:
+            low, high = np.percentile(seen[:: max(1, seen.size // _LOOKS)], _PERCENTILES)
+            rgb[pixels.valid, channel] = _stretched(seen, float(low), float(high))
+    return ScenePicture(rgb, "True colour" if true_color else _band_names([names[i] for i in wanted]))
+
+
+def _stretched(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+    scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-9))
+    np.clip(scaled, 0, 1, out=scaled)
+    np.power(scaled, np.float32(0.8), out=scaled)
+    scaled *= 255
+    return scaled.astype(np.uint8)
+
+
+def _band_names(names: list[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    return f"Band{'s' * (len(distinct) > 1)} {', '.join(distinct)}"

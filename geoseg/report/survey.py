@@ -1,0 +1,169 @@
+"""What the maps of a run say of themselves: one look at every pixel, window by window."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from geoseg.core.errors import OutputError
+from geoseg.core.geometry import Window
+from geoseg.core.legend import NODATA
+
+CELLS = 24
+"""Cells of the coarse grid along the longer side, about."""
+
+PERCENTS = 101
+"""Confidence is written in whole per cent, 0 to 100."""
+
+_WINDOW = 1024
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Where classes change along one axis: entry i is the line between pixels i - 1 and i."""
+
+    changes: NDArray[np.int64]
+    """Pairs of pixels with two different classes, shape (length,)."""
+    pairs: NDArray[np.int64]
+    """Pairs of pixels with a class each, shape (length,)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the coarse grid."""
+
+    window: Window
+    pixels: int
+    """Pixels with a class."""
+    confidence: float
+    """Their mean confidence, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The sums over all pixels of a class map and its confidence."""
+
+    counts: NDArray[np.int64]
+    """Pixels by class id and per cent of confidence, shape (255, 101); without confidence all at 0 %."""
+    cells: tuple[Cell, ...]
+    """The coarse grid, cells with a class only, row by row; empty without a confidence map."""
+    rows: Changes
+    """Changes between one row and the next."""
+    cols: Changes
+    """Changes between one column and the next."""
+
+    @property
+    def histogram(self) -> NDArray[np.int64]:
+        """Pixels by per cent of confidence, shape (101,)."""
+        totals: NDArray[np.int64] = self.counts.sum(axis=0)
+        return totals
+
+
+def mean_confidence(histogram: NDArray[np.int64]) -> float:
+    """Return the mean confidence, 0 to 1, of pixels counted by per cent, shape (101,); NaN without any."""
+    total = int(histogram.sum())
+    return float(histogram @ np.arange(PERCENTS)) / (100 * total) if total else float("nan")
+
+
+def survey(class_map: Path, confidence: Path | None) -> Survey:
+    """Look at every pixel of a class map and its confidence map once.
+
+    Parameters
+    ----------
+    class_map
+        Class ids, uint8, 255 without a class.
+    confidence
+        Confidence from 0 to 1 on the same grid, or None.
+
+    Raises
+    ------
+    OutputError
+        When the two are not on one grid.
+    """
+    with contextlib.ExitStack() as stack:
+        classes = stack.enter_context(rasterio.open(class_map))
+        if confidence is None:
+            return _survey(classes, None)
+        shares = stack.enter_context(rasterio.open(confidence))
+        if (shares.shape, shares.transform) != (classes.shape, classes.transform):
+            raise OutputError(f"{confidence}: is not on the grid of {class_map.name} beside it")
+        return _survey(classes, shares)
+
+
+def _survey(classes: rasterio.DatasetReader, shares: rasterio.DatasetReader | None) -> Survey:
+    height, width = classes.shape
+    side = max(1, -(-max(height, width) // CELLS))
+    grid = -(-height // side), -(-width // side)
+    counts = np.zeros((NODATA + 1) * PERCENTS, dtype=np.int64)
+    pixels, percents = np.zeros(grid, dtype=np.int64), np.zeros(grid, dtype=np.int64)
+    rows, cols = (Changes(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)) for n in (height, width))
+    for window in _windows((height, width)):
+        # One row and column more to the north and west: changes across the window's edge count too.
+        wider = Window.of(
+            window.rows.start - 1, window.cols.start - 1, window.shape[0] + 1, window.shape[1] + 1
+        ).clip((height, width))
+        around = _read(classes, wider)
+        found = around[window.relative_to(wider)]
+        _count_changes(around, window.cols.relative_to(wider.cols.start), wider.rows.start, rows)
+        _count_changes(around.T, window.rows.relative_to(wider.rows.start), wider.cols.start, cols)
+        percent = np.zeros_like(found)
+        if shares is not None:
+            percent = np.rint(_read(shares, window) * 100).clip(0, PERCENTS - 1).astype(np.uint8)
+        counts += np.bincount(
+            (found.astype(np.int32) * PERCENTS + percent).ravel(), minlength=counts.size
+        )  # fmt: skip
+        valid = found != NODATA
+        _add_cells(pixels, valid, window, side)
+        _add_cells(percents, np.where(valid, percent, np.uint8(0)), window, side)
+    cells = _cells((height, width), side, pixels, percents) if shares is not None else ()
+    return Survey(counts.reshape(NODATA + 1, PERCENTS)[:NODATA], cells, rows, cols)
+
+
+def _windows(shape: tuple[int, int]) -> Iterator[Window]:
+    for row in range(0, shape[0], _WINDOW):
+        for col in range(0, shape[1], _WINDOW):
+            yield Window.of(row, col, _WINDOW, _WINDOW).clip(shape)
+
+
+def _read(src: rasterio.DatasetReader, window: Window) -> NDArray[np.generic]:
+    height, width = window.shape
+    part = rasterio.windows.Window(window.cols.start, window.rows.start, width, height)
+    pixels: NDArray[np.generic] = src.read(1, window=part)
+    return pixels
+
+
+def _count_changes(around: NDArray[np.generic], across: slice, first: int, into: Changes) -> None:
+    """Count the changes from each line of pixels to the next; `first` is the number of the first one."""
+    lines = around[:, across]
+    both = (lines[1:] != NODATA) & (lines[:-1] != NODATA)
+    here = slice(first + 1, first + len(lines))
+    into.pairs[here] += both.sum(axis=1)
+    into.changes[here] += (both & (lines[1:] != lines[:-1])).sum(axis=1)
+
+
+def _add_cells(totals: NDArray[np.int64], values: NDArray[np.generic], window: Window, side: int) -> None:
+    """Add the values of a window to the cells that they lie in."""
+    starts, cells = [], []
+    for span in (window.rows, window.cols):
+        first, last = span.start // side, (span.stop - 1) // side
+        starts.append([max(i * side, span.start) - span.start for i in range(first, last + 1)])
+        cells.append(slice(first, last + 1))
+    lines = np.add.reduceat(values, starts[0], axis=0, dtype=np.int64)
+    totals[tuple(cells)] += np.add.reduceat(lines, starts[1], axis=1)
+
+
+def _cells(
+    shape: tuple[int, int], side: int, pixels: NDArray[np.int64], percents: NDArray[np.int64]
+) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(
+            Window.of(int(row) * side, int(col) * side, side, side).clip(shape),
+            int(pixels[row, col]),
+            float(percents[row, col] / pixels[row, col] / 100),
+        )
+        for row, col in np.argwhere(pixels)
+    )
