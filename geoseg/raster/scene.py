@@ -21,8 +21,8 @@ SAMPLE_WINDOWS = 8
 SAMPLE_SIZE = 256
 """Statistics look at up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
 
-_OVERVIEW_WINDOW = 2048
-"""Pixels of the scene along the side of a window when it is read from overviews."""
+_PREVIEW_WINDOW = 2048
+"""Pixels of the scene along the side of a window of a preview."""
 
 
 @dataclass(frozen=True)
@@ -181,15 +181,9 @@ class Scene:
         return [Window(r, c) for r in rows for c in cols]
 
     def overview(self, longest: int) -> Pixels:
-        """Read the whole scene reduced to at most `longest` pixels a side.
-
-        From the overviews of its files where they have some, else every nth pixel.
-        """
+        """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour."""
         step = max(1, -(-max(self.shape) // longest))
         height, width = (-(-n // step) for n in self.shape)
-        small = self._on_overviews(step, (height, width))
-        if small is not None:
-            return small
         rows = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
         columns = np.minimum(np.arange(width) * step + step // 2, self.shape[1] - 1)
         values = np.empty((len(self.bands), height, width), dtype=self.dtype)
@@ -199,24 +193,30 @@ class Scene:
             values[:, i], valid[i] = line.values[:, 0, columns], line.valid[0, columns]
         return Pixels(values, valid)
 
-    def _on_overviews(self, step: int, shape: tuple[int, int]) -> Pixels | None:
-        """Read the scene in windows of a coarser grid, None when no file has an overview for it."""
+    def preview(self, longest: int) -> Pixels:
+        """Read the whole scene to look at, reduced to at most `longest` pixels a side.
 
-        def overview(source: SourceFile) -> SourceFile:
+        From the overviews of its files where they have some; `overview` needs none, and gives the same pixels
+        with or without them.
+        """
+        step = max(1, -(-max(self.shape) // longest))
+        height, width = (-(-n // step) for n in self.shape)
+
+        def reduced(source: SourceFile) -> SourceFile:
             finer = abs(self.geobox.resolution.x) / abs(source.geobox.resolution.x)
             return sources.coarser(source, step * finer * (1 + 1e-9))
 
-        bands = tuple(replace(b, source=overview(b.source)) for b in self.bands)
+        bands = tuple(replace(b, source=reduced(b.source)) for b in self.bands)
         if bands == self.bands and step > 1:
-            return None
-        small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to(shape), bands=bands)
-        values = np.empty((len(bands), *shape), dtype=self.dtype)
-        valid = np.empty(shape, dtype=np.bool_)
+            return self.overview(longest)
+        small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to((height, width)), bands=bands)
+        values = np.empty((len(bands), height, width), dtype=self.dtype)
+        valid = np.empty((height, width), dtype=np.bool_)
         # In windows: a file without overviews is read in full beneath them.
-        side = max(16, _OVERVIEW_WINDOW // step)
-        for row in range(0, shape[0], side):
-            for col in range(0, shape[1], side):
-                part = Window.of(row, col, side, side).clip(shape)
+        side = max(16, _PREVIEW_WINDOW // step)
+        for row in range(0, height, side):
+            for col in range(0, width, side):
+                part = Window.of(row, col, side, side).clip((height, width))
                 pixels = small.read(part)
                 here = part.rows.relative_to(0), part.cols.relative_to(0)
                 values[:, *here], valid[here] = pixels.values, pixels.valid

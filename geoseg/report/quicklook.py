@@ -2,12 +2,15 @@
 
 import io
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import rasterio
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -21,6 +24,11 @@ from geoseg.report.scene_picture import ScenePicture
 
 LONGEST = 1000
 """Pixels along the longer side of each picture, at most."""
+
+_CJK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei",
+    "PingFang SC", "Arial Unicode MS",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,19 @@ def write_quicklook(
     OutputError
         When the file cannot be written.
     """
+    with mpl.rc_context({"font.family": _fonts()}), warnings.catch_warnings():
+        # Of a script that no installed font has, matplotlib draws boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        write_atomic(path, _drawn(scene, picture, class_map, legend, caption))
+
+
+def _fonts() -> list[str]:
+    """Return matplotlib's own font, and after it an installed one with Chinese, Japanese and Korean."""
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *[name for name in _CJK_FONTS if name in installed][:1]]
+
+
+def _drawn(scene: Scene, picture: ScenePicture, class_map: Path, legend: Legend, caption: Caption) -> bytes:
     step = max(1, -(-max(picture.rgb.shape) // LONGEST))
     classes = _classes(class_map, legend)
     aspect = scene.shape[0] / scene.shape[1]
@@ -69,7 +90,7 @@ def write_quicklook(
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.835, 0.5), frameon=False, fontsize=10)
     figure.suptitle(caption.title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.text(0.99, 0.985, caption.subtitle, ha="right", va="top", fontsize=8, color="#555555")
-    write_atomic(path, _png(figure))
+    return _png(figure)
 
 
 def _png(figure: Figure) -> bytes:

@@ -42,7 +42,7 @@ def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
         [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
     )
     # A stretch takes scale, offset and haze out; only the numbers count.
-    pixels = replace(scene, bands=tuple(scene.bands[i] for i in wanted), haze=()).overview(longest)
+    pixels = replace(scene, bands=tuple(scene.bands[i] for i in wanted), haze=()).preview(longest)
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
     for channel, band in enumerate(pixels.values):
         seen = band[pixels.valid]

@@ -1,3 +1,6 @@
+import json
+import os
+
 import numpy as np
 import pytest
 import rasterio
@@ -5,7 +8,7 @@ import rasterio
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
-from geoseg.raster.opening import open_scene
+from geoseg.raster.opening import open_scene, reopen_scene
 from tests.conftest import write_raster
 
 
@@ -232,3 +235,21 @@ def test_dark_object_subtraction_needs_wavelengths(tmp_path):
     numbered(tmp_path / "a.tif", 2, names=("blue", "mystery"))
     with pytest.raises(SceneError, match=r"needs the wavelength of band mystery; say wavelength_um"):
         opened(tmp_path, {"uri": "a.tif", "radiometry": {"dark_object": True}})
+
+
+def test_a_scene_is_opened_again_from_its_identity(tmp_path):
+    numbered(tmp_path / "a.tif", 3, names=("blue", "red", "nir"), nodata=9)
+    numbered(tmp_path / "qa.tif")
+    mask = MaskEntry(uri="qa.tif", invalid_bits=[1, [0, 2]], invalid_values=[4])
+    scene = opened(tmp_path, {"uri": "a.tif", "scale": 0.5, "mask": mask}, ["nir", "blue"], gsd=20)
+    said = json.loads(json.dumps(scene.identity()))
+    again, changed = reopen_scene(said)
+    assert json.loads(json.dumps(again.identity())) == said
+    assert not changed
+    pixels = again.read(Window.of(0, 0, 2, 2))
+    assert (pixels.values == scene.read(Window.of(0, 0, 2, 2)).values).all()
+    os.utime(tmp_path / "a.tif", ns=(1, 1))
+    assert reopen_scene(said)[1]
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(SceneError, match="no such file"):
+        reopen_scene(said)

@@ -2,12 +2,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.enums import Resampling
 
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
+from geoseg.raster import sources
 from geoseg.raster.opening import open_scene
 from geoseg.raster.scene import SAMPLE_SIZE, Scene
 from tests.conftest import write_raster
@@ -302,6 +305,59 @@ def test_an_overview_picks_every_nth_pixel(ground, longest, step):
     picks = np.minimum(np.arange(-(-120 // step)) * step + step // 2, 119)
     assert (pixels.values == whole(ground).values[:, picks[:, None], picks]).all()
     assert pixels.valid.shape == pixels.values.shape[1:]
+
+
+def with_overviews(path, factors=(2, 4)):
+    with rasterio.open(path, "r+") as dst:
+        dst.build_overviews(factors, Resampling.average)
+    return path
+
+
+@pytest.mark.parametrize(("longest", "step"), [(120, 1), (60, 2), (40, 3), (30, 4), (17, 8)])
+def test_a_preview_comes_from_overviews_and_lies_where_the_scene_lies(tmp_path, longest, step):
+    fine = with_overviews(coordinates(tmp_path, "fine.tif", 10))
+    coarse = with_overviews(coordinates(tmp_path, "coarse.tif", 20))
+    scene = scene_of(tmp_path, {"x10": (fine, 1), "y10": (fine, 2), "x20": (coarse, 1), "y20": (coarse, 2)})
+    pixels = scene.preview(longest)
+    count = 120 // step
+    assert pixels.values.shape[1:] == (count, count)
+    middles = (np.arange(count) + 0.5) * SIDE / count
+    inside = slice(2, -2)  # at the border a coarse band repeats its outermost pixel
+    for x, y in (pixels.values[:2], pixels.values[2:]):
+        for found, line in ((x, WEST + middles), (y.T, NORTH - middles)):
+            expected = np.tile(line, (count, 1))
+            # Overview pixels of 20 m do not divide pixels of 30 m: a tenth of a pixel is lost.
+            tolerance = 3 if step == 3 else 1e-3
+            np.testing.assert_allclose(found[inside, inside], expected[inside, inside], atol=tolerance)
+    assert pixels.valid.all()
+
+
+def test_a_preview_reads_the_smallest_overview_that_will_do(tmp_path, monkeypatch):
+    path = with_overviews(write_raster(tmp_path / "a.tif", np.ones((1, 512, 512), np.uint8)))
+    scene, read, seen = scene_of(tmp_path, {"red": (path, 1)}), sources.read, []
+
+    def counted(source, indexes, window, **more):
+        seen.append((source.level, np.prod(window.shape)))
+        return read(source, indexes, window, **more)
+
+    monkeypatch.setattr(sources, "read", counted)
+    assert scene.preview(128).values.shape == (1, 128, 128)
+    assert scene.preview(100).values.shape == (1, 86, 86)
+    assert {level for level, _ in seen} == {1}
+    assert sum(n for _, n in seen) < 2.5 * 128 * 128
+
+
+def test_a_preview_keeps_nodata_and_needs_no_overviews(tmp_path):
+    values = np.full((1, 90, 70), 7, np.uint16)
+    values[0, :45] = 0
+    plain = write_raster(tmp_path / "plain.tif", values, nodata=0)
+    small = write_raster(tmp_path / "small.tif", values, nodata=0)
+    for path in (plain, with_overviews(small)):
+        pixels = scene_of(tmp_path, {"red": (path, 1)}).preview(45)
+        assert pixels.valid.shape == (45, 35)
+        assert not pixels.valid[:22].any()
+        assert pixels.valid[23:].all()
+        assert (pixels.values[0][pixels.valid] == 7).all()
 
 
 @pytest.fixture

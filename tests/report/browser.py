@@ -70,12 +70,17 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def ready(self):
+        """Wait until the map can be used."""
+        self.js(_READY)
+        self.settle()
+
     def settle(self):
         """Wait until what was asked for is drawn."""
         self.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
 
     def mouse(self, kind, x, y, **more):
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+        self.call("Input.dispatchMouseEvent", type=kind, x=float(x), y=float(y), **more)
 
     def drag(self, start, stop):
         self.mouse("mousePressed", *start, button="left", clickCount=1)
@@ -84,7 +89,11 @@ class Page:
         self.settle()
 
     def touch(self, kind, *points):
-        self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
+        self.call(
+            "Input.dispatchTouchEvent",
+            type=kind,
+            touchPoints=[{"x": float(x), "y": float(y)} for x, y in points],
+        )
 
     def key(self, key):
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key)
@@ -126,8 +135,7 @@ def opened(path, width=1280, height=900):
                 page.call(f"{domain}.enable")
             page.resize(width, height)
             page.call("Page.navigate", url=Path(path).resolve().as_uri())
-            page.js(_READY)
-            page.settle()
+            page.ready()
             yield page
         finally:
             process.terminate()

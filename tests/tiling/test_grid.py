@@ -99,3 +99,23 @@ def test_a_grid_is_the_product_of_its_axes():
     assert grid.tile_shape == (64, 32)
     assert grid.window(1, 2) == Window(Span(40, 104), Span(44, 76))
     assert grid.network_pixels_per_pixel == pytest.approx(6 * 64 * 32 / 4500)
+
+
+@settings(max_examples=150, deadline=None)
+@given(axes())
+def test_seams_are_the_lines_where_the_number_of_tiles_or_the_nearest_tile_changes(axis):
+    found = spans(axis)
+    pixels = range(axis.length)
+    over = [[i for i, s in enumerate(found) if s.start <= p < s.stop] for p in pixels]
+    # Of two tiles over a pixel the one whose middle is nearer weighs more.
+    first = [
+        min(tiles, key=lambda i: (abs(sum((found[i].start, found[i].stop)) / 2 - p - 0.5), i))
+        for p, tiles in zip(pixels, over, strict=True)
+    ]
+    changes = {p for p in pixels[1:] if over[p] != over[p - 1] or first[p] != first[p - 1]}
+    assert set(axis.seams) == changes
+
+
+def test_seams_of_three_tiles():
+    assert TileAxis(1947, 864, 192).seams == (576, 672, 768, 1248, 1344, 1440)
+    assert TileAxis(96, 128, 32).seams == ()

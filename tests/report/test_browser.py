@@ -1,0 +1,236 @@
+"""The page in a real browser: it loads from a file without a complaint, and the map moves and zooms."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from tests.report.browser import CHROMIUM, opened
+from tests.report.conftest import TITLES
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+
+@pytest.fixture(scope="module")
+def browser(finished):
+    with opened(finished / "report.html") as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser):
+    """The page as it opens, at the size of a desk; nothing may be on its console afterwards."""
+    browser.resize(1280, 1000)
+    browser.call("Page.reload")
+    browser.ready()
+    browser.js("document.getElementById('map').scrollIntoView({block: 'center'})")
+    yield browser
+    assert browser.complaints == []
+    assert all(url.startswith(("file:///", "data:image/")) for url in browser.requests)
+
+
+def view(page):
+    """Column and row in the middle of the map, and CSS pixels for each pixel of the scene."""
+    return np.array([float(v) for v in page.js("document.getElementById('map').dataset.view").split()])
+
+
+def box(page, selector="#map"):
+    """Left, top, width and height on the screen."""
+    return page.js(
+        f"(({{x, y, width, height}}) => [x, y, width, height])(document.querySelector(`{selector}`)"
+        ".getBoundingClientRect())"
+    )
+
+
+def middle(page, selector="#map"):
+    x, y, width, height = box(page, selector)
+    return np.array([x + width / 2, y + height / 2])
+
+
+def click(page, selector):
+    page.js(f"document.querySelector(`{selector}`).scrollIntoView({{block: 'nearest'}})")
+    at = middle(page, selector)
+    page.drag(at, at)
+
+
+def scene_at(page, point):
+    """Column and row of the scene that lie under a point of the screen."""
+    x, y, scale = view(page)
+    return np.array([x, y]) + (point - middle(page)) / scale
+
+
+def picture(page):
+    """What the map shows, shape (rows, cols, 3)."""
+    page.settle()
+    data = page.js("document.querySelector('#map canvas').toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.partition(",")[2]))).convert("RGB"))
+
+
+def set_opacity(page, value):
+    page.js(
+        f"(({{opacity}}) => {{ opacity.value = {value}; opacity.dispatchEvent(new Event('input')); }})"
+        "({opacity: document.getElementById('opacity')})"
+    )
+
+
+def test_it_opens_with_the_whole_map(page):
+    _, _, width, height = box(page)
+    assert view(page) == pytest.approx([130, 150, min(width / 260, height / 300)], rel=0.01)
+    shown = picture(page)
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 1000
+    assert len(page.requests) >= 5
+
+
+def test_the_mouse_drags_the_map(page):
+    click(page, "[data-do=in]")
+    click(page, "[data-do=in]")
+    before, shown, start = view(page), picture(page), middle(page)
+    page.drag(start, start + np.array([60, -40]))
+    after = view(page)
+    assert after == pytest.approx(before + np.array([-60, 40, 0]) / [before[2], before[2], 1], abs=0.01)
+    # and its pixels went along
+    assert (picture(page)[:-40, 60:] == shown[40:, :-60]).all(axis=2).mean() > 0.9
+
+
+def test_the_wheel_zooms_where_the_pointer_is(page):
+    at = np.floor(middle(page)) + np.array([70, 50])
+    before, under, scrolled = view(page), scene_at(page, at), page.js("scrollY")
+    for _ in range(4):
+        page.mouse("mouseWheel", *at, deltaX=0, deltaY=-200)
+    page.settle()
+    assert view(page)[2] > 3 * before[2]
+    assert scene_at(page, at) == pytest.approx(under, abs=0.05)
+    assert page.js("scrollY") == scrolled  # the page did not move along
+    for _ in range(20):
+        page.mouse("mouseWheel", *at, deltaX=0, deltaY=400)
+    page.settle()
+    assert view(page) == pytest.approx(before)
+
+
+def test_the_keyboard_moves_and_zooms(page):
+    page.js("document.getElementById('map').focus()")
+    start = view(page)
+    page.key("+")
+    page.key("+")
+    closer = view(page)
+    assert closer[2] == pytest.approx(start[2] * 1.5**2, rel=1e-3)
+    page.key("ArrowRight")
+    page.key("ArrowUp")
+    moved = view(page)
+    assert moved[0] > closer[0]
+    assert moved[1] < closer[1]
+    page.key("-")
+    assert view(page)[2] == pytest.approx(start[2] * 1.5, rel=1e-3)
+    page.key("0")
+    assert view(page) == pytest.approx(start)
+
+
+def test_the_buttons_zoom(page):
+    start = view(page)
+    click(page, "[data-do=in]")
+    assert view(page)[2] == pytest.approx(1.5 * start[2], rel=1e-3)
+    click(page, "[data-do=out]")
+    assert view(page)[2] == pytest.approx(start[2], rel=1e-3)
+    click(page, "[data-do=in]")
+    click(page, "[data-do=fit]")
+    assert view(page) == pytest.approx(start)
+
+
+def test_two_fingers_pinch_and_one_drags(page):
+    page.resize(390, 844, ratio=2, mobile=True)
+    page.js("document.getElementById('map').scrollIntoView({block: 'center'})")
+    at, start = middle(page), view(page)
+    page.touch("touchStart", at - np.array([30, 0]), at + np.array([30, 0]))
+    for wide in (40, 50, 60):
+        page.touch("touchMove", at - np.array([wide, 0]), at + np.array([wide, 0]))
+    page.touch("touchEnd")
+    page.settle()
+    closer = view(page)
+    assert closer == pytest.approx([start[0], start[1], 2 * start[2]], rel=0.05)
+    page.touch("touchStart", at)
+    page.touch("touchMove", at + np.array([20, 30]))
+    page.touch("touchEnd")
+    page.settle()
+    assert view(page)[:2] == pytest.approx(closer[:2] - np.array([20, 30]) / closer[2], abs=0.05)
+
+
+def test_close_up_the_map_shows_the_classes_of_the_raster_with_crisp_pixels(page, finished):
+    set_opacity(page, 100)
+    for _ in range(12):
+        click(page, "[data-do=in]")
+    x, y, scale = view(page)
+    assert scale == 32
+    shown = picture(page)
+    with rasterio.open(finished / "classes.tif") as src:
+        classes, table = src.read(1), src.colormap(1)
+    height, width = shown.shape[:2]
+    rows = np.floor(y + (np.arange(height) + 0.5 - height / 2) / scale).astype(int)
+    cols = np.floor(x + (np.arange(width) + 0.5 - width / 2) / scale).astype(int)
+    colors = np.array([table[i][:3] for i in range(256)])
+    assert (shown == colors[classes[rows[:, None], cols]]).all(axis=2).mean() > 0.99
+
+
+def test_the_slider_goes_from_the_scene_to_the_classes(page):
+    set_opacity(page, 0)
+    scene = picture(page).astype(int)
+    set_opacity(page, 100)
+    classes = picture(page).astype(int)
+    set_opacity(page, 50)
+    assert np.abs(scene - classes).mean() > 5
+    assert np.abs(picture(page) - (scene + classes) / 2).max() <= 2
+
+
+def test_confidence_seams_and_places_are_drawn_when_asked_for(page):
+    plain = picture(page)
+    for selector in ("[value=confidence]", "#show-seams", "#show-places"):
+        click(page, selector)
+        other = picture(page)
+        assert (other != plain).any(axis=2).mean() > 0.002, selector
+        plain = other
+
+
+def test_the_map_tells_what_lies_under_the_pointer(page, finished):
+    with rasterio.open(finished / "classes.tif") as src:
+        classes, ids = src.read(1), {1: TITLES[0], 2: TITLES[1], 3: TITLES[2], 255: "no data"}
+    with rasterio.open(finished / "confidence.tif") as src:
+        percent = np.rint(100 * src.read(1))
+    assert set(np.unique(classes)) == set(ids)
+    for value, name in ids.items():
+        found = np.argwhere(classes == value)
+        x, y, scale = view(page)
+        wanted = (found[len(found) // 2][::-1] + 0.5 - [x, y]) * scale
+        at = np.floor(middle(page) + wanted)  # a mouse moves by whole pixels
+        page.mouse("mouseMoved", *at)
+        page.settle()
+        col, row = np.floor(scene_at(page, at)).astype(int)
+        assert classes[row, col] == value
+        low = int(min(percent[row, col] // 5, 19)) * 5
+        sure = f" · {low} to {low + 5} %" if value != 255 else ""
+        told = page.js("document.querySelector('.readout').textContent")
+        assert told.startswith(f"{name}{sure} · "), told
+        place = [float(n) for n in re.findall(r"(\d+) [EN]\b", told)]
+        assert place == pytest.approx(scene_at(page, at) * [10, -10] + [500_000, 4_500_000], abs=1)
+
+
+def test_a_place_jumps_there(page):
+    places = page.js("JSON.parse(document.getElementById('map-data').textContent).places")
+    left, top, right, bottom = next(p for p in places if 40 < p[0] < 220 and 40 < p[1] < 260)
+    number = places.index([left, top, right, bottom])
+    click(page, f"[data-place='{number}']")
+    assert view(page)[:2] == pytest.approx([(left + right) / 2, (top + bottom) / 2])
+    assert page.js("document.activeElement.id") == "map"
+    assert 0 <= box(page)[1] < 900
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_width_makes_the_page_scroll_sideways(page, width):
+    page.resize(width, 800, mobile=width < 500)
+    assert page.js("document.documentElement.scrollWidth") <= width
+    x, _, wide, high = box(page)
+    assert x >= 0
+    assert wide >= 0.6 * width - 20
+    assert high >= 150
