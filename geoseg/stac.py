@@ -138,8 +138,8 @@ def make_item(
             asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
             if output.path.name == "classes.tif":
                 asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
-    for name in _LATER:
-        item.add_asset(name, _asset(name))
+    for later in _LATER:
+        item.add_asset(later, _asset(later))
     item.add_links(_links(scene, bundle))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
