@@ -33,9 +33,8 @@ print(json.dumps([count, time.process_time() - start, before, peak()]))
 
 
 def main() -> None:
-    print(
-        "| map | method | objects | CPU seconds | peak memory | before |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("| map | method | objects | CPU seconds | peak memory | before |")
+    print("| --- | --- | --- | --- | --- | --- |")
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(1024, 1024)), 3, mode="wrap")
     blobs = (noise > 0.09).astype(np.uint8)
     options = {"tiled": True, "compress": "deflate", "nodata": 255}

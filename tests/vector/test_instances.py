@@ -63,7 +63,7 @@ def discs(shape, *centres, radius=9):
 
 @MANY
 @given(MAPS, METHODS, st.sampled_from([None, EDGE]), st.integers(1, 9))
-def test_blocks_of_any_size_give_the_same_file(tmp_path, classes, method, boundary, block):
+def test_blocks_of_any_size_give_the_same_objects(tmp_path, classes, method, boundary, block):
     options = {"classes": frozenset([HOUSE, SHED]), "boundary": boundary}
     whole, classes_of = objects_of(tmp_path, classes, method, block=1000, **options)
     blocks, classes_of_blocks = objects_of(tmp_path, classes, method, block=block, **options)
@@ -265,6 +265,9 @@ def test_the_file_lies_where_the_map_does_and_becomes_a_cog(tmp_path):
         assert (b.dtypes, b.nodata, b.profile["tiled"]) == (("uint32",), 0, True)
         ids, coarse = b.read(1), b.read(1, out_shape=(350, 300))
     assert set(np.unique(ids)) == set(np.unique(coarse)) == {0, 1, 2}
+    objects_of(tmp_path, classes, Watershed(), block=100)
+    copy_cog(tmp_path / "ids.tif", tmp_path / "again.tif", "NEAREST")
+    assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "instances.tif").read_bytes()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
