@@ -1,7 +1,7 @@
 """The composition root: from a pipeline document to a finished run folder."""
 
 import json
-import math
+import os
 import platform
 import resource
 import shlex
@@ -27,8 +27,10 @@ from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
-from geoseg.models.bundle import open_bundle
-from geoseg.vector.objects import Objects, resolve_objects
+from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.raster.area import class_areas_m2, pixel_area_m2
+from geoseg.raster.scene import Scene
+from geoseg.vector.recipe import Recipe, resolve_recipe
 
 if TYPE_CHECKING:
     from geoseg.report.scene_picture import ScenePicture
@@ -46,7 +48,7 @@ class Prepared:
     folder: Path
     warnings: tuple[str, ...]
     """What was noticed and did not stop the run."""
-    objects: Objects | None = None
+    recipe: Recipe
     """What has an id of its own."""
 
 
@@ -100,13 +102,7 @@ def prepare(
         warnings.simplefilter("always", GeosegWarning)
         wanted = [b.common_name for b in bundle.card.bands]
         scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
-        vectorize = pipeline.vectorize
-        if (vectorize.simplify or vectorize.minimum_area) and scene.geobox.crs is None:
-            raise ConfigError("vectorize: sizes are in metres, but the scene has no CRS; leave them at 0")
-        objects = None
-        if vectorize.instances is not None:
-            ground = None if scene.geobox.crs is None else scene.gsd_m
-            objects = resolve_objects(vectorize.instances, bundle.card.legend, ground)
+        recipe = _recipe(pipeline, scene, bundle)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         # Everything cheap has been checked; torch takes seconds to import.
@@ -134,7 +130,17 @@ def prepare(
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
     noticed = tuple(str(w.message) for w in caught)
-    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed, objects)
+    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed, recipe)
+
+
+def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
+    areas = pixel_area_m2(scene.geobox)
+    gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
+    if areas is None and "geojson" in pipeline.outputs.polygons:
+        raise ConfigError(
+            "outputs.polygons: geojson is in longitude and latitude, but the scene has no CRS; write gpkg"
+        )
+    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
 
 
 def _available_memory() -> int:
@@ -307,18 +313,18 @@ def _write_outputs(
     prepared: Prepared, staging_folder: Path, on_event: Callable[[Progress], None]
 ) -> list[Path]:
     """Make maps and polygons inside the staging folder; return their paths."""
-    from geoseg.raster.cog import MapBand, write_cog  # noqa: PLC0415
+    from geoseg.raster.cog import MapBand, write_cog, write_vrt  # noqa: PLC0415
     from geoseg.vector.style import write_confidence_style, write_raster_styles  # noqa: PLC0415
 
     plan, outputs = prepared.plan, prepared.pipeline.outputs
     staging, blocks, legend = _staging(plan, staging_folder), list(plan.blocks), plan.bundle.card.legend
-    tags = _tags(plan)
+    tags, shape = _tags(plan), plan.scene.shape
     files: list[Path] = []
 
     def cog(name: str, bands: list[MapBand], overviews: Any) -> Path:
         path: Path = staging_folder / name
         on_event(Progress(name))
-        write_cog(path, staging, blocks, plan.scene.shape, bands, overviews, tags)
+        write_cog(path, staging, blocks, shape, bands, overviews, tags)
         files.append(path)
         return path
 
@@ -330,12 +336,12 @@ def _write_outputs(
         titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
         bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
         cog("probabilities.tif", bands, "AVERAGE")
-    if prepared.objects is not None and outputs.instances:
-        on_event(Progress("instances.tif"))
-        files.append(_write_instances(prepared.objects, class_map, staging_folder / "instances.tif"))
-    if "gpkg" in outputs.polygons:
-        on_event(Progress("polygons.gpkg"))
-        files.append(_write_polygons(prepared, class_map, staging_folder / "polygons.gpkg"))
+    if outputs.polygons or outputs.instances:
+        on_event(Progress("polygons"))
+        # The blocks are read faster than the map made of them.
+        confidence = staging_folder / "share.vrt"
+        write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
+        files += _write_vectors(prepared, staging_folder, class_map, confidence)
     return files
 
 
@@ -356,35 +362,27 @@ def _write_quicklook(
     return path
 
 
-def _write_instances(objects: Objects, class_map: Path, path: Path) -> Path:
+def _write_vectors(prepared: Prepared, folder: Path, class_map: Path, confidence: Path) -> list[Path]:
+    """Make polygons, and the raster of objects that they were parted by; return their paths."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     from geoseg.raster.cog import copy_cog  # noqa: PLC0415
-    from geoseg.vector.instances import write_instances  # noqa: PLC0415
+    from geoseg.vector.blocks import MapFiles  # noqa: PLC0415
+    from geoseg.vector.schedule import Workers  # noqa: PLC0415
+    from geoseg.vector.vectorize import OBJECTS, vectorize  # noqa: PLC0415
 
-    ids = path.with_name("objects.tif")
-    write_instances(class_map, ids, classes=objects.classes, method=objects.method, boundary=objects.boundary)
-    copy_cog(ids, path, "NEAREST")
-    return path
-
-
-def _write_polygons(prepared: Prepared, class_map: Path, path: Path) -> Path:
-    from geoseg.raster.area import pixel_area_m2  # noqa: PLC0415
-    from geoseg.vector.geopackage import write_geopackage  # noqa: PLC0415
-    from geoseg.vector.layer_style import add_style_and_provenance  # noqa: PLC0415
-    from geoseg.vector.polygons import trace  # noqa: PLC0415
-
-    scene, vectorize = prepared.plan.scene, prepared.pipeline.vectorize
-    areas = pixel_area_m2(scene.geobox)
-    per_pixel = 1.0 if areas is None else float(areas[len(areas) // 2])
-    frame = trace(
-        class_map,
-        prepared.plan.bundle.card.legend,
-        minimum_pixels=math.ceil(vectorize.minimum_area / per_pixel),
-        simplify_pixels=vectorize.simplify / (scene.gsd_m or 1.0),
-    )
-    write_geopackage(path, frame, layer=prepared.plan.name)
-    legend = prepared.plan.bundle.card.legend
-    add_style_and_provenance(path, prepared.plan.name, legend, _provenance(prepared))
-    return path
+    plan, outputs = prepared.plan, prepared.pipeline.outputs
+    maps = MapFiles(class_map, confidence)
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as executor:
+        files = vectorize(
+            maps, prepared.recipe, Workers(executor, 2 * threads), folder, layer=plan.name,
+            formats=outputs.polygons, provenance=_provenance(prepared),
+        )  # fmt: skip
+    if outputs.instances:
+        copy_cog(folder / OBJECTS, folder / "instances.tif", "NEAREST")
+        files.append(folder / "instances.tif")
+    return files
 
 
 def _provenance(prepared: Prepared) -> dict[str, Any]:
@@ -436,8 +434,6 @@ def _manifest(
     prepared: Prepared, totals: dict[str, Any], files: list[Path], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the content of `run.json`."""
-    from geoseg.raster.area import class_areas_m2  # noqa: PLC0415
-
     plan, legend = prepared.plan, prepared.plan.bundle.card.legend
     class_map = next(f for f in files if f.name == "classes.tif")
     slugs = {str(i): c.slug for i, c in legend.by_id().items()}

@@ -50,6 +50,11 @@ class Checks(Document):
     """The plan needs more memory than is available."""
 
 
+Length = NonNegative | Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?px$")]
+"""Metres (for areas square metres), or pixels when written like `1.5 px`."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Instances(Document):
     """How classes are parted into objects, each with its own id."""
 
@@ -76,15 +81,35 @@ class Instances(Document):
 class Vectorize(Document):
     """How polygons are made."""
 
-    minimum_area: NonNegative = 0
-    """Minimum mapping unit in square metres: smaller regions join their largest neighbour."""
-    simplify: NonNegative = 0
-    """Tolerance in metres; neighbours keep their common edges."""
+    minimum_area: Length = 0
+    """Minimum mapping unit: smaller regions join the neighbour with the longest common border."""
+    simplify: Length = 0
+    """Tolerance; neighbours keep their common edges. 0 keeps the edges of the pixels."""
+    method: Literal["visvalingam", "douglas-peucker"] = "visvalingam"
+    """How to simplify: by the area or by the distance that a vertex stands for."""
+    smooth: Length = 0
+    """Corners are rounded from this far on both sides."""
+    dissolve: bool = False
+    """One multipolygon for each class."""
+    leave_out: tuple[str, ...] = ()
+    """Slugs of classes that give no polygons."""
+    minimum_confidence: Share = 0
+    """Polygons whose mean confidence is lower are left out."""
+    low_confidence: Share = 0.5
+    """Pixels below it are counted in `low_confidence_share`."""
+    crs: str | None = None
+    """CRS of the polygons, as PROJ reads it (`EPSG:4326`), when it is another than the scene's."""
     instances: Annotated[
         Instances | None,
         BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
     ] = None
     """Objects; a method alone means all classes."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Vectorize":
+        if self.dissolve and self.instances is not None:
+            raise ValueError("dissolve puts together what instances part; ask for one of them")
+        return self
 
 
 class Outputs(Document):
@@ -93,7 +118,7 @@ class Outputs(Document):
     folder: str
     confidence: bool = True
     probabilities: bool = False
-    polygons: tuple[Literal["gpkg"], ...] = ("gpkg",)
+    polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson"], ...] = ("gpkg",)
     instances: bool = False
     """Ids of the objects that `vectorize.instances` asks for, as a raster."""
 

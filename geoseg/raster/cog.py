@@ -69,9 +69,27 @@ def write_cog(
         When the file cannot be written.
     """
     vrt = staging.folder / f"{path.stem}.vrt"
-    with saying_why(vrt):
-        vrt.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
+    write_vrt(vrt, staging, blocks, shape, bands, tags)
     copy_cog(vrt, path, overviews)
+
+
+def write_vrt(
+    path: Path,
+    staging: Staging,
+    blocks: Iterable[Block],
+    shape: tuple[int, int],
+    bands: list[MapBand],
+    tags: dict[str, str],
+) -> None:
+    """Lay finished blocks side by side as a GDAL VRT in the staging folder; parameters as in `write_cog`.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    with saying_why(path):
+        path.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
 
 
 def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"]) -> None:

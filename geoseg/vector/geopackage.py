@@ -1,33 +1,101 @@
-"""Write polygons to a GeoPackage (OGC 12-128)."""
+"""Write features to a GeoPackage (OGC 12-128) and to what GDAL makes of it."""
 
-import warnings
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import geopandas as gpd
-from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+import pyarrow as pa
+import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+from pyproj import CRS
 
 from geoseg.core.errors import OutputError, one_line
 
+GEOMETRY = "geom"
+"""The column of geometries."""
 
-def write_geopackage(path: Path, frame: gpd.GeoDataFrame, layer: str) -> None:
-    """Write a layer with a spatial index.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "GPKG": {
+        "dataset_options": {"VERSION": "1.3"},
+        "layer_options": {"SPATIAL_INDEX": "YES", "GEOMETRY_NAME": GEOMETRY, "FID": "id"},
+    },
+    "FlatGeobuf": {"layer_options": {"SPATIAL_INDEX": "YES"}},
+    # RFC 7946: longitude and latitude, shells counterclockwise.
+    "GeoJSON": {"layer_options": {"RFC7946": "YES", "WRITE_BBOX": "YES"}},
+}
+
+
+def write_features(
+    path: Path,
+    schema: pa.Schema,
+    batches: Iterator[pa.RecordBatch],
+    crs: CRS | None,
+    *,
+    layer: str,
+    driver: str = "GPKG",
+    geometry_type: str = "Polygon",
+) -> None:
+    """Write features as they come, with a spatial index.
+
+    Parameters
+    ----------
+    path
+        The file to make.
+    schema, batches
+        The features; the column `geom` holds WKB.
+    crs
+        Of the coordinates.
+    layer
+        Name of the layer.
+    driver
+        GDAL's name of the format: `GPKG`, `FlatGeobuf` or `GeoJSON`.
+    geometry_type
+        `Polygon` or `MultiPolygon`.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
+    path.unlink(missing_ok=True)
+    raised: list[BaseException] = []
+    reader = pa.RecordBatchReader.from_batches(schema, _remembering(batches, raised))
     try:
-        path.unlink(missing_ok=True)
-        with warnings.catch_warnings():
-            # A scene without CRS gives polygons without CRS; the run has said so already.
-            warnings.filterwarnings("ignore", message="'crs' was not provided")
-            frame.to_file(
-                path, layer=layer, driver="GPKG", engine="pyogrio", geometry_type="Polygon",
-                VERSION="1.3", SPATIAL_INDEX="YES", GEOMETRY_NAME="geom", FID="id",
-            )  # fmt: skip
-    except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
+        pyogrio.write_arrow(
+            reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
+            crs=None if crs is None else crs.to_wkt(), **_OPTIONS[driver],
+        )  # fmt: skip
+    except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
+        if raised:
+            # GDAL only knows that the stream broke.
+            raise raised[0] from None
         raise OutputError(
             f"{path}: cannot be written: {one_line(error)}; make room and run the same command again, "
             "finished blocks are kept"
         ) from error
+
+
+def _remembering(batches: Iterator[pa.RecordBatch], raised: list[BaseException]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from batches
+    except BaseException as error:
+        raised.append(error)
+        raise
+
+
+def copy_features(
+    source: Path, path: Path, crs: CRS | None, *, layer: str, driver: str, geometry_type: str
+) -> None:
+    """Write the features of a GeoPackage in another format; see `write_features`."""
+    with read_features(source) as reader:
+        write_features(
+            path, reader.schema, iter(reader), crs, layer=layer, driver=driver, geometry_type=geometry_type
+        )
+
+
+@contextlib.contextmanager
+def read_features(path: Path) -> Iterator[pa.RecordBatchReader]:
+    """Open the features of a GeoPackage as a stream of batches: its columns, `id`, and WKB as `geom`."""
+    with pyogrio.open_arrow(path, use_pyarrow=True, batch_size=20_000, return_fids=True) as (_, reader):
+        yield reader

@@ -253,7 +253,7 @@ def _renumber(
 
 
 @njit(nogil=True, cache=True)
-def _note_first(numbers, first, top, left, width):  # type: ignore[no-untyped-def]
+def _note_first(numbers, first, top, left, width):
     """Lower each number's first pixel, in scan order of the map, to that in a block."""
     rows, cols = numbers.shape
     for y in range(rows):

@@ -15,6 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geoseg.core.geometry import Span, Window
+from geoseg.vector.labels import label
 
 Read = Callable[[Window], NDArray[np.int16]]
 """Gives the values of a window; negative ones belong to no region."""
@@ -142,7 +143,7 @@ def _joined(facts: NDArray[np.int64], pairs: NDArray[np.int64], offsets: NDArray
 
 
 @njit(nogil=True, cache=True)
-def _measure(labels, values, count, top, left, width):  # type: ignore[no-untyped-def]
+def _measure(labels, values, count, top, left, width):
     """Return first pixel in the map's scan order, top, left, bottom, right, value of labels: (count, 6)."""
     facts = np.full((count, 6), -1, np.int64)
     rows, cols = labels.shape
@@ -160,57 +161,3 @@ def _measure(labels, values, count, top, left, width):  # type: ignore[no-untype
             fact[3] = top + y + 1
             fact[4] = max(fact[4], left + x + 1)
     return facts
-
-
-@njit(nogil=True, cache=True)
-def label(values):  # type: ignore[no-untyped-def]  # noqa: C901
-    """Return the 4-connected regions of equal values, from 1 in scan order; negative values have 0.
-
-    Returns labels, int32 of the same shape, and the number of regions.
-    """
-    rows, cols = values.shape
-    labels = np.zeros((rows, cols), np.int32)
-    parent = np.zeros(rows * cols // 2 + 2, np.int32)
-    count = 0
-    for y in range(rows):
-        for x in range(cols):
-            value = values[y, x]
-            if value < 0:
-                continue
-            up = labels[y - 1, x] if y > 0 and values[y - 1, x] == value else 0
-            left = labels[y, x - 1] if x > 0 and values[y, x - 1] == value else 0
-            if up == 0 and left == 0:
-                count += 1
-                if count == len(parent):
-                    grown = np.zeros(2 * len(parent), np.int32)
-                    grown[:count] = parent
-                    parent = grown
-                parent[count] = count
-                labels[y, x] = count
-            elif up == 0 or left == 0:
-                labels[y, x] = up + left
-            else:
-                a, b = _root(parent, up), _root(parent, left)
-                parent[max(a, b)] = min(a, b)
-                labels[y, x] = min(a, b)
-    number = np.zeros(count + 1, np.int32)
-    regions = 0
-    for i in range(1, count + 1):
-        root = _root(parent, i)
-        if root == i:
-            regions += 1
-            number[i] = regions
-        else:
-            number[i] = number[root]
-    for y in range(rows):
-        for x in range(cols):
-            labels[y, x] = number[labels[y, x]]
-    return labels, regions
-
-
-@njit(nogil=True, cache=True)
-def _root(parent, i):  # type: ignore[no-untyped-def]
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i

@@ -59,7 +59,7 @@ def can_split(sizes: NDArray[np.int64], how: Watershed) -> NDArray[np.bool_]:
 
 
 @njit(nogil=True, cache=True)
-def _peaks(distance, order, depth):  # type: ignore[no-untyped-def]
+def _peaks(distance, order, depth):
     """Return the maxima whose dynamics exceed `depth`, the highest first.
 
     The dynamics of a maximum (Grimaud 1992): how far one has to go down from it to come to a higher one; of
@@ -98,7 +98,7 @@ def _peaks(distance, order, depth):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _root(parent, i):  # type: ignore[no-untyped-def]
+def _root(parent, i):
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]

@@ -1,0 +1,123 @@
+"""From arcs to the rings of regions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.vector.arcs import Arcs, Vertices
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Closed outlines of regions, shells before their holes."""
+
+    vertices: Vertices
+    """(y, x) in pixels; the last vertex of a ring is its first, shape (V, 2)."""
+    offsets: NDArray[np.int64]
+    """Ring i has vertices[offsets[i]:offsets[i + 1]], shape (R + 1,)."""
+    polygons: NDArray[np.int64]
+    """Polygon j has the rings polygons[j] to polygons[j + 1], the first is its shell, shape (P + 1,)."""
+    regions: NDArray[np.int32]
+    """Region of each polygon, ascending, shape (P,)."""
+
+
+def assemble(arcs: Arcs, wanted: NDArray[np.int32]) -> Rings:
+    """Put together the rings of regions that are complete.
+
+    A 4-connected region has one shell. Where it meets itself in a corner its rings part there: with the
+    region on the left, turn right.
+
+    Parameters
+    ----------
+    arcs
+        All that bound the wanted regions, and maybe others.
+    wanted
+        Region left and right of each arc that rings are wanted of, 0 for others, shape (A, 2).
+    """
+    count = len(arcs)
+    region = wanted.T.reshape(-1)  # first all arcs forwards, with their left side; then all backwards
+    directed = np.flatnonzero(region)
+    arc, backward = directed % max(count, 1), directed >= count
+    own = region[directed]
+    first, last = arcs.offsets[:-1][arc], arcs.offsets[1:][arc] - 1
+    step = np.where(backward, -1, 1)
+    begin, end = np.where(backward, last, first), np.where(backward, first, last)
+    ends = np.where(backward[:, None], arcs.corners[arc, ::-1], arcs.corners[arc])
+    # Backwards the last edge is the first, and heads the other way.
+    heading = arcs.headings[arc]
+    heading = np.where(backward[:, None], (heading[:, ::-1] + 2) % 4, heading)
+    area2 = np.where(backward, -arcs.area2[arc], arcs.area2[arc])
+    follow = _followers(own, ends, heading, np.argsort(ends[:, 0], kind="stable"))
+    vertices, offsets, regions, areas = _chase(arcs.vertices, begin, end, step, follow, own, area2)
+    # By region, its shell before its holes, those by their appearance.
+    order = np.lexsort((areas < 0, regions))
+    lengths = np.diff(offsets)[order]
+    sorted_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    source = np.repeat(offsets[:-1][order] - sorted_offsets[:-1], lengths) + np.arange(sorted_offsets[-1])
+    found, starts = np.unique(regions[order], return_index=True)
+    return Rings(vertices[source], sorted_offsets, np.append(starts, len(regions)), found.astype(np.int32))
+
+
+@njit(nogil=True, cache=True)
+def _followers(own, ends, heading, order):
+    """Return which directed arc goes on where one ends, for the region on their left.
+
+    `order` sorts the arcs by the corner at which they begin.
+    """
+    count = len(own)
+    follow = np.empty(count, np.int64)
+    for i in range(count):
+        corner = ends[i, 1]
+        low, high = 0, count
+        while low < high:
+            middle = (low + high) // 2
+            if ends[order[middle], 0] < corner:
+                low = middle + 1
+            else:
+                high = middle
+        # At most two arcs leave a corner with the same region on their left.
+        while low < count and ends[order[low], 0] == corner:
+            candidate = order[low]
+            if own[candidate] == own[i]:
+                follow[i] = candidate
+                if heading[candidate, 0] == (heading[i, 1] + 1) % 4:
+                    break
+            low += 1
+    return follow
+
+
+@njit(nogil=True, cache=True)
+def _chase(vertices, begin, end, step, follow, own, area2):
+    count = len(begin)
+    total = 0
+    for i in range(count):
+        total += abs(end[i] - begin[i]) + 1
+    out = np.empty((total, 2), vertices.dtype)
+    offsets = np.zeros(count + 1, np.int64)
+    regions = np.empty(count, np.int32)
+    areas = np.zeros(count, np.int64)
+    done = np.zeros(count, np.bool_)
+    n = 0
+    rings = 0
+    for i in range(count):
+        if done[i]:
+            continue
+        start = n
+        current = i
+        while not done[current]:
+            done[current] = True
+            areas[rings] += area2[current]
+            k = begin[current]
+            while k != end[current]:
+                out[n, 0], out[n, 1] = vertices[k, 0], vertices[k, 1]
+                n += 1
+                k += step[current]
+            current = follow[current]
+        out[n, 0], out[n, 1] = out[start, 0], out[start, 1]
+        n += 1
+        regions[rings] = own[i]
+        rings += 1
+        offsets[rings] = n
+    return out[:n].copy(), offsets[: rings + 1].copy(), regions[:rings].copy(), areas[:rings].copy()

@@ -1,0 +1,168 @@
+"""What keeps moving boundaries apart: no corner of another may lie where a line is moved over."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.core.files import saying_why
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Where boundaries turn, branch or cross, in a part of the map: what the guard looks at."""
+
+    bits: NDArray[np.uint8]
+    """One bit a corner, eight in a byte along a row, the first in the highest bit; shape (rows, bytes)."""
+    origin: tuple[int, int]
+    """Corner (y, x) of the first bit."""
+
+    @classmethod
+    def pack(cls, found: NDArray[np.bool_], origin: tuple[int, int]) -> "Corners":
+        """Pack corners, shape (rows, cols)."""
+        return cls(np.packbits(found, axis=1), origin)
+
+    def add(self, found: "Corners", cols: int) -> None:
+        """Put the corners of a block in, `cols` in a row; the last ones are its neighbours' too."""
+        row, (at, shift) = found.origin[0], divmod(found.origin[1], 8)
+        plane = np.unpackbits(found.bits, axis=1, count=cols)
+        packed = np.packbits(np.pad(plane, ((0, 0), (shift, 0))), axis=1)
+        self.bits[row : row + len(packed), at : at + packed.shape[1]] |= packed
+
+
+NO_CORNERS = Corners(np.empty((0, 0), np.uint8), (0, 0))
+
+
+@contextlib.contextmanager
+def open_corners(shape: tuple[int, int], folder: Path) -> Iterator[Corners]:
+    """Give room for all corners of a map, in a temporary file that the memory of a process need not hold.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the map.
+    folder
+        Where the file lies.
+
+    Raises
+    ------
+    OutputError
+        When there is no room.
+    """
+    size = (shape[0] + 1, math.ceil((shape[1] + 1) / 8))
+    with contextlib.ExitStack() as stack:
+        with saying_why(folder):
+            file = stack.enter_context(TemporaryFile(dir=folder))
+            # Written, not only made long: a hole that the disk cannot fill later would kill the process.
+            for _ in range(size[0]):
+                file.write(bytes(size[1]))
+            file.flush()
+        yield Corners(np.memmap(file, np.uint8, "r+", shape=size), (0, 0))
+
+
+@njit(nogil=True, cache=True)
+def on_frame(vertices, a, height, width):
+    """Say whether a chain runs along the map's frame; it then does so all along."""
+    y0, x0, y1, x1 = vertices[a, 0], vertices[a, 1], vertices[a + 1, 0], vertices[a + 1, 1]
+    return (y0 == y1 and y0 in (0, height)) or (x0 == x1 and x0 in (0, width))
+
+
+@njit(nogil=True, cache=True)
+def is_free(vertices, start, stop, a, b, c, kept, index, corners):
+    """Say whether a closed triangle holds no corner but its own and those that its arc has lost.
+
+    Returns the answer and the arc's index of vertices, which is made when it is first needed.
+    """
+    bits, row0, col0 = corners
+    top = min(vertices[a, 0], vertices[b, 0], vertices[c, 0])
+    bottom = max(vertices[a, 0], vertices[b, 0], vertices[c, 0])
+    for y in range(top, bottom + 1):
+        low, high = np.int64(1 << 62), np.int64(-1)
+        for p, q in ((a, b), (b, c), (c, a)):
+            py, px, qy, qx = vertices[p, 0], vertices[p, 1], vertices[q, 0], vertices[q, 1]
+            if y < min(py, qy) or y > max(py, qy):
+                continue
+            if py == qy:
+                low, high = min(low, px, qx), max(high, px, qx)
+                continue
+            rise = np.int64(y - py) * np.int64(qx - px)
+            run = np.int64(qy - py)
+            low = min(low, px - (-rise // run))
+            high = max(high, px + rise // run)
+        for x in range(low, high + 1):
+            column = x - col0
+            if not bits[y - row0, column >> 3] >> (7 - (column & 7)) & 1:
+                continue
+            if (
+                (y == vertices[a, 0] and x == vertices[a, 1])
+                or (y == vertices[b, 0] and x == vertices[b, 1])
+                or (y == vertices[c, 0] and x == vertices[c, 1])
+            ):
+                continue
+            if len(index) == 0:
+                index = _index(vertices, start, stop)
+            k = _look_up(vertices, index, y, x)
+            if k < 0 or kept[k]:
+                return False, index
+    return True, index
+
+
+@njit(nogil=True, cache=True)
+def is_clear(vertices, start, stop, b, py, px, qy, qx, kept, index, corners):
+    """As `is_free`, for the triangle of a vertex b and two points on its edges."""
+    bits, row0, col0 = corners
+    by, bx = float(vertices[b, 0]), float(vertices[b, 1])
+    for y in range(int(np.ceil(min(by, py, qy))), int(np.floor(max(by, py, qy))) + 1):
+        for x in range(int(np.ceil(min(bx, px, qx))), int(np.floor(max(bx, px, qx))) + 1):
+            column = x - col0
+            if not bits[y - row0, column >> 3] >> (7 - (column & 7)) & 1 or (y == by and x == bx):
+                continue
+            one = (py - by) * (x - bx) - (px - bx) * (y - by)
+            two = (qy - py) * (x - px) - (qx - px) * (y - py)
+            three = (by - qy) * (x - qx) - (bx - qx) * (y - qy)
+            if (one >= 0 and two >= 0 and three >= 0) or (one <= 0 and two <= 0 and three <= 0):
+                if len(index) == 0:
+                    index = _index(vertices, start, stop)
+                k = _look_up(vertices, index, y, x)
+                if k < 0 or kept[k]:
+                    return False, index
+    return True, index
+
+
+@njit(nogil=True, cache=True)
+def _index(vertices, start, stop):
+    """Return a hash table of an arc's vertices, with open addressing."""
+    size = 4
+    while size < 2 * (stop - start):
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    for k in range(start, stop):
+        slot = _hash(vertices[k, 0], vertices[k, 1], size)
+        while table[slot] >= 0:
+            slot = (slot + 1) % size
+        table[slot] = k
+    return table
+
+
+@njit(nogil=True, cache=True)
+def _look_up(vertices, table, y, x):
+    """Return which vertex of the arc lies at a corner, -1 for none."""
+    size = len(table)
+    slot = _hash(y, x, size)
+    while table[slot] >= 0:
+        k = table[slot]
+        if vertices[k, 0] == y and vertices[k, 1] == x:
+            return k
+        slot = (slot + 1) % size
+    return np.int64(-1)
+
+
+@njit(nogil=True, cache=True)
+def _hash(y, x, size):
+    return (np.int64(y) * 73856093 ^ np.int64(x) * 19349663) & (size - 1)

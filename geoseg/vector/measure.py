@@ -1,0 +1,79 @@
+"""Areas and lengths on the ground."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Proj, Transformer
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How geometries of one map are measured.
+
+    In a projected CRS areas and lengths are planar, unless its areal scale is more than 1 % off in the middle
+    of the map, as in Web Mercator; in a geographic one they are geodesic (Karney 2013, through PROJ). Without
+    a CRS they are in units of the coordinates.
+    """
+
+    unit: float = 1.0
+    """Metres in a unit of the coordinates."""
+    geod: Geod | None = None
+    """The ellipsoid, where measures are geodesic."""
+    to_geographic: Transformer | None = None
+    """To longitude and latitude."""
+
+    @classmethod
+    def at(cls, crs: CRS | None, bounds: tuple[float, float, float, float]) -> "Measure":
+        """Choose for a map.
+
+        Parameters
+        ----------
+        crs
+            Of the map.
+        bounds
+            West, south, east and north of the map.
+        """
+        if crs is None:
+            return cls()
+        geod = crs.get_geod() or Geod(ellps="WGS84")
+        if crs.is_geographic:
+            return cls(geod=geod)
+        projection = Proj(crs)
+        x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+        if abs(projection.get_factors(*projection(x, y, inverse=True)).areal_scale - 1) <= 0.01:
+            return cls(unit=float(crs.axis_info[0].unit_conversion_factor))
+        return cls(geod=geod, to_geographic=Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True))
+
+    def areas(self, geometry: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Return the areas of polygons in square metres."""
+        if self.geod is None:
+            return np.asarray(shapely.area(geometry)) * self.unit**2
+        geod = self.geod
+        return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in self._geographic(geometry)])
+
+    def lengths(self, geometry: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Return the lengths of all rings of polygons in metres."""
+        if self.geod is None:
+            return np.asarray(shapely.length(geometry)) * self.unit
+        xy, place = shapely.get_coordinates(shapely.get_rings(self._geographic(geometry)), return_index=True)
+        _, polygon = shapely.get_rings(geometry, return_index=True)
+        same = place[1:] == place[:-1]
+        _, _, metres = self.geod.inv(*xy[:-1][same].T, *xy[1:][same].T)
+        total = np.bincount(polygon[place[1:][same]], weights=metres, minlength=len(geometry))
+        return np.asarray(total, np.float64)
+
+    def _geographic(self, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+        if self.to_geographic is None:
+            return geometry
+        return transformed(geometry, self.to_geographic)
+
+
+def transformed(geometry: NDArray[np.object_], transformer: Transformer) -> NDArray[np.object_]:
+    """Return geometries with all vertices in another CRS."""
+
+    def project(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(transformer.transform(*xy.T), axis=1)
+
+    return np.asarray(shapely.transform(geometry, project))

@@ -1,0 +1,105 @@
+"""From a class map on disk to polygons on disk."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from geoseg.vector.blocks import MapFiles
+from geoseg.vector.coverage import polygons
+from geoseg.vector.features import Grid, features, schema
+from geoseg.vector.geopackage import copy_features, write_features
+from geoseg.vector.instances import write_instances
+from geoseg.vector.layer_style import add_style_and_provenance
+from geoseg.vector.mapping_unit import write_generalized
+from geoseg.vector.objects import Objects
+from geoseg.vector.parquet import write_parquet
+from geoseg.vector.recipe import Recipe
+from geoseg.vector.schedule import Workers
+
+Format = Literal["gpkg", "parquet", "fgb", "geojson"]
+
+OBJECTS = "objects.tif"
+"""Numbers of objects, a tiled GeoTIFF in the folder where polygons are made."""
+
+_DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON"}
+
+
+def vectorize(
+    files: MapFiles,
+    recipe: Recipe,
+    workers: Workers,
+    folder: Path,
+    *,
+    layer: str,
+    formats: tuple[Format, ...],
+    provenance: Mapping[str, Any],
+) -> list[Path]:
+    """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb` and `.geojson`.
+
+    Neither the map nor all its polygons are in memory at once. Where objects are asked for, their numbers
+    stay behind as `OBJECTS`.
+
+    Parameters
+    ----------
+    files
+        The map.
+    recipe
+        What polygons are asked for.
+    workers
+        Where blocks are worked on.
+    folder
+        Where the files are made, and temporary ones beside them.
+    layer
+        Name of the layer.
+    formats
+        What is written.
+    provenance
+        Where the polygons come from, for the GeoPackage's metadata.
+
+    Returns
+    -------
+    list
+        The files.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written.
+    """
+    generalized = folder / "generalized.tif"
+    try:
+        if recipe.minimum_pixels > 1:
+            write_generalized(files.classes, generalized, recipe.minimum_pixels, workers)
+            files = replace(files, classes=generalized)
+        if recipe.objects is not None:
+            files = _with_objects(files, recipe.objects, folder / OBJECTS)
+        if not formats:
+            return []
+        package = folder / "polygons.gpkg"
+        kind = "MultiPolygon" if recipe.rules.dissolve else "Polygon"
+        grid = Grid.of(files.classes)
+        crs = recipe.rules.crs or grid.crs
+        percent = round(100 * recipe.low_confidence)
+        found = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder)
+        batches = features(found, grid, recipe.rules)
+        write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
+    finally:
+        generalized.unlink(missing_ok=True)
+    add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
+    for name in formats:
+        path = folder / f"polygons.{name}"
+        if name == "parquet":
+            write_parquet(package, path, crs, kind)
+        elif name != "gpkg":
+            copy_features(package, path, crs, layer=layer, driver=_DRIVERS[name], geometry_type=kind)
+    if "gpkg" not in formats:
+        package.unlink()
+    return [folder / f"polygons.{name}" for name in formats]
+
+
+def _with_objects(files: MapFiles, objects: Objects, path: Path) -> MapFiles:
+    classes = write_instances(
+        files.classes, path, classes=objects.classes, method=objects.method, boundary=objects.boundary
+    )
+    return replace(files, objects=path, object_classes=classes)
