@@ -93,6 +93,10 @@ def _walk(record: Record, path: Path, layer: str) -> _Tally:
         here = transform @ Affine.translation(0, start)
         geometry, ids = _polygons(path, layer, here, classes.shape)
         _count_polygons(tally, geometry, here, (start, stop, box.shape.y))
+        if not record.simplify_pixels:
+            # A region may reach through the whole map. Its edges along pixels are cut without rounding;
+            # simplified ones, which are short, are left whole.
+            geometry = shapely.clip_by_rect(geometry, *_bounds(here, classes.shape))
         burnt = _burn(geometry, ids, here, classes.shape)
         times, values = burnt >> 8, (burnt & 255).astype(np.uint8)
         inside = classes != NODATA
@@ -122,12 +126,16 @@ def _near_other(valid: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
 def _polygons(
     path: Path, layer: str, transform: Affine, shape: tuple[int, int]
 ) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    left, top = transform @ (0, 0)
-    right, bottom = transform @ (shape[1], shape[0])
-    _, _, wkb, (ids,) = pyogrio.raw.read(
-        path, layer=layer, columns=["class_id"], bbox=(left, min(top, bottom), right, max(top, bottom))
-    )
+    bounds = _bounds(transform, shape)
+    _, _, wkb, (ids,) = pyogrio.raw.read(path, layer=layer, columns=["class_id"], bbox=bounds)
     return shapely.from_wkb(wkb), ids.astype(np.int64)
+
+
+def _bounds(transform: Affine, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the extent of a grid: left, lower, right, upper."""
+    left, upper = transform @ (0, 0)
+    right, lower = transform @ (shape[1], shape[0])
+    return left, min(lower, upper), right, max(lower, upper)
 
 
 def _count_polygons(
@@ -150,9 +158,10 @@ def _burn(
     geometry: NDArray[np.object_], ids: NDArray[np.int64], transform: Affine, shape: tuple[int, int]
 ) -> NDArray[np.int32]:
     """Return 256 for each polygon over a pixel's centre, plus the sum of their classes."""
-    if not len(geometry):
+    solid = shapely.area(geometry) > 0
+    if not solid.any():
         return np.zeros(shape, dtype=np.int32)
-    shapes = zip(geometry, (256 + ids).tolist(), strict=True)
+    shapes = zip(geometry[solid], (256 + ids[solid]).tolist(), strict=True)
     burnt: NDArray[np.int32] = rasterize(
         shapes, shape, fill=0, transform=transform, merge_alg=MergeAlg.add, dtype="int32"
     )
