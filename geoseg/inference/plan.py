@@ -31,10 +31,45 @@ GPU_BATCH_PIXELS = 1 << 22
 BASE_BYTES = 950_000_000
 FORWARD_FACTOR = 1.6
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
-# Tracing the sample's map, repeated to 4096 px, took 10 bytes a pixel, and 21 with simplifying; a map of
-# noise took 45.
-POLYGON_BYTES_PER_PIXEL = 48
-SIMPLIFIED_BYTES_PER_PIXEL = 64
+# Polygons are made row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
+# 30 bytes and with one for every 56 pixels 70; noise, which no network that learned draws, takes 1000.
+# A region takes 400 bytes while small ones are joined, an object as much; regions of 50 pixels are assumed.
+POLYGON_ROWS = 1024
+POLYGON_BYTES_PER_PIXEL = 128
+REGION_BYTES_PER_PIXEL = 8
+OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
+
+
+@dataclass(frozen=True)
+class PolygonCost:
+    """What making polygons takes in memory, in bytes a pixel."""
+
+    row: int = 0
+    """For each pixel of a row of blocks."""
+    scene: int = 0
+    """For each pixel of the scene: numbers of its regions."""
+    region: int = 0
+    """For each pixel of the largest region, where regions are cut into objects."""
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> "PolygonCost":
+        """Return what a pipeline asks for."""
+        vectorize, outputs = pipeline.vectorize, pipeline.outputs
+        objects = vectorize.instances is not None and bool(outputs.polygons or outputs.instances)
+        return cls(
+            row=POLYGON_BYTES_PER_PIXEL if outputs.polygons else 0,
+            scene=REGION_BYTES_PER_PIXEL if vectorize.minimum_area or objects else 0,
+            region=OBJECT_BYTES_PER_PIXEL if objects else 0,
+        )
+
+    def bytes(self, shape: tuple[int, int]) -> int:
+        """Return the memory for a scene of so many rows and columns."""
+        rows, cols = shape
+        return (
+            self.row * min(rows, POLYGON_ROWS) * cols
+            + self.scene * rows * cols
+            + self.region * min(rows * cols, OBJECT_PIXELS)
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +87,8 @@ class Memory:
     cache: int
     """GDAL's cache of internal tiles."""
     polygons: int
-    """The whole map and its polygons, after the blocks are gone; grows with the scene."""
+    """A row of blocks and its polygons, after the network is done; numbers of all regions where small ones
+    are joined or objects numbered."""
 
     @property
     def total(self) -> int:
@@ -75,8 +111,7 @@ class Plan:
     precision: str
     augment: str
     probabilities: bool
-    polygon_bytes_per_pixel: int
-    """Memory for polygons, 0 when none are asked for."""
+    polygons: PolygonCost
     workers: int
     passes: int
     """Forward passes that a worker runs at once; does not change the bytes."""
@@ -186,7 +221,6 @@ def make_plan(
     height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     auto_batch = 1 if device == "cpu" else max(1, GPU_BATCH_PIXELS // (height * width))
-    polygons = SIMPLIFIED_BYTES_PER_PIXEL if pipeline.vectorize.simplify else POLYGON_BYTES_PER_PIXEL
     return Plan(
         name=pipeline.name,
         scene=scene,
@@ -198,7 +232,7 @@ def make_plan(
         precision=precision,
         augment=pipeline.inference.augment,
         probabilities=pipeline.outputs.probabilities,
-        polygon_bytes_per_pixel=polygons if pipeline.outputs.polygons else 0,
+        polygons=PolygonCost.of(pipeline),
         workers=workers,
         passes=passes,
     )
@@ -267,7 +301,7 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
     few = {"tiling.block": 1, "inference.batch": 1}
     tries: list[tuple[dict[str, Any], Plan]] = [
-        ({"outputs.polygons": "[]"}, replace(plan, polygon_bytes_per_pixel=0)),
+        ({"outputs.polygons": "[]"}, replace(plan, polygons=PolygonCost())),
         (few, replace(plan, block=1, batch=1)),
     ]
     for tile in smaller:
@@ -320,8 +354,7 @@ def _memory(plan: Plan) -> Memory:
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
-    height, width = plan.scene.shape
-    polygons = plan.polygon_bytes_per_pixel * height * width
+    polygons = plan.polygons.bytes(plan.scene.shape)
     return Memory(BASE_BYTES, network, blocks, fringes, GDAL_CACHE_MB * 1_000_000, polygons)
 
 

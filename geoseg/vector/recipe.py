@@ -105,8 +105,8 @@ def _pixels(key: str, length: Length, metres: float | None) -> float:
         return float(length.removesuffix("px"))
     if length and metres is None:
         raise ConfigError(
-            f"vectorize.{key}: {length:g} is in metres, but the scene has no CRS; write it in pixels ('2 px') "
-            "or leave it at 0"
+            f"vectorize.{key}: {length:g} is in metres, but the scene has no CRS; write it in pixels "
+            "('2 px') or leave it at 0"
         )
     return length / (metres or 1.0)
 

@@ -99,17 +99,17 @@ def _thin_one(vertices, a, b, loop, kept, before, after, needed, corners, limit)
     closed = vertices[a, 0] == vertices[b - 1, 0] and vertices[a, 1] == vertices[b - 1, 1]
     # The last vertex of what closes is its first again.
     count = b - a - 1 if closed else b - a
-    for n in range(count):
-        before[n], after[n] = n - 1, n + 1
+    for i in range(count):
+        before[i], after[i] = i - 1, i + 1
     before[0], after[count - 1] = count - 1, 0
     heap = [(np.int64(0), np.int64(0))]
     heap.pop()
     first = 0 if loop else 1
     last = count if closed else count - 1
-    for n in range(first, last):
-        area = abs(_twice(vertices, a + before[n], a + n, a + after[n]))
-        if area < limit and not needed[n]:
-            heapq.heappush(heap, (area, np.int64(n)))
+    for i in range(first, last):
+        area = abs(_twice(vertices, a + before[i], a + i, a + after[i]))
+        if area < limit and not needed[i]:
+            heapq.heappush(heap, (area, np.int64(i)))
     left = count
     index = np.empty(0, np.int64)
     while heap:
@@ -134,8 +134,7 @@ def _thin_one(vertices, a, b, loop, kept, before, after, needed, corners, limit)
                     heapq.heappush(heap, (area, np.int64(n)))
     if closed:
         kept[b - 1] = True
-    for k in range(count):
-        needed[k] = False
+    needed[:count] = False
 
 
 @njit(nogil=True, cache=True)

@@ -143,8 +143,15 @@ def test_forward_passes_are_no_more_than_have_work_and_fit(pipeline_file):
 def test_polygons_of_a_large_map_are_announced_and_can_be_left_out(pipeline_file):
     plan = prepare(pipeline_file, ["outputs.polygons=[gpkg]"]).plan
     plan = replace(plan, scene=replace(plan.scene, geobox=plan.scene.geobox.zoom_to((16384, 16384))))
-    assert plan.memory.polygons == 48 * 16384**2
+    row = 128 * 1024 * 16384
+    assert plan.memory.polygons == row
     assert "--set outputs.polygons=[]" in check_memory(plan, Tiling(), 3_000_000_000)
+    joined = prepare(pipeline_file, ["outputs.polygons=[gpkg]", "vectorize.minimum_area=400"]).plan.polygons
+    assert joined.bytes((16384, 16384)) == row + 8 * 16384**2
+    objects = prepare(
+        pipeline_file, ["outputs.polygons=[gpkg]", "vectorize.instances=watershed"]
+    ).plan.polygons
+    assert objects.bytes((16384, 16384)) == row + 8 * 16384**2 + 60 * 2**24
 
 
 def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, monkeypatch):
