@@ -20,7 +20,7 @@ import geoseg
 from geoseg.core.errors import ConfigError, GeosegError, one_line
 
 if TYPE_CHECKING:
-    from geoseg.pipeline import Progress
+    from geoseg.outputs import Progress
     from geoseg.training.callbacks import Event
 
 app = typer.Typer(

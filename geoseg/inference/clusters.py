@@ -14,6 +14,7 @@ from geoseg.config.pipeline import Cluster
 from geoseg.core.errors import ConfigError, did_you_mean
 from geoseg.inference.driver import RESOURCE
 from geoseg.inference.plan import SLOTS
+from geoseg.vector.schedule import Workers
 
 CLUSTERS = Path("configs/clusters")
 
@@ -91,3 +92,9 @@ def connect(cluster: Cluster) -> Iterator[Client]:
         Client(local) as client,
     ):
         yield client
+
+
+def workers_of(client: Client) -> Workers:
+    """Return the cluster as those who trace polygons: two blocks ahead for each thread."""
+    threads = sum(client.nthreads().values())
+    return Workers(client.get_executor(pure=False), 2 * threads)

@@ -31,9 +31,9 @@ GPU_BATCH_PIXELS = 1 << 22
 BASE_BYTES = 950_000_000
 FORWARD_FACTOR = 1.6
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
-# Polygons are made row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
+# Polygons come row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
 # 30 bytes and with one for every 56 pixels 70; noise, which no network that learned draws, takes 1000.
-# A region takes 400 bytes while small ones are joined, an object as much; regions of 50 pixels are assumed.
+# A region takes 400 bytes while small ones are joined, an object as much; 50 pixels for each are assumed.
 POLYGON_ROWS = 1024
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8

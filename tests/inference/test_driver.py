@@ -13,7 +13,8 @@ from geoseg.inference.clusters import connect
 from geoseg.inference.driver import run_blocks
 from geoseg.inference.predict import Job, predict_block, settle_block
 from geoseg.models.segmenter import SegmenterSpec
-from geoseg.pipeline import _staging, prepare
+from geoseg.outputs import staging_of
+from geoseg.pipeline import prepare
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.free import FreeSegmenter, install, uninstall
@@ -24,7 +25,7 @@ def job_of(plan, folder):
     spec = SegmenterSpec(
         plan.bundle.folder, plan.bundle.sha256, plan.device, plan.precision, plan.augment, passes=2
     )
-    staging = _staging(plan, folder)
+    staging = staging_of(plan, folder)
     return Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
 
 

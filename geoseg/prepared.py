@@ -1,0 +1,114 @@
+"""A pipeline document, checked and planned: what can be known before anything is computed."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from geoseg.catalog import CATALOG, resolve_scene
+from geoseg.config.loader import load
+from geoseg.config.pipeline import Cluster, Pipeline
+from geoseg.core.errors import ConfigError, GeosegWarning
+from geoseg.inference import checks
+from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
+from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.raster.area import pixel_area_m2
+from geoseg.raster.scene import Scene
+from geoseg.vector.recipe import Recipe, resolve_recipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline whose input was checked: ready to run."""
+
+    pipeline: Pipeline
+    cluster: Cluster
+    plan: Plan
+    folder: Path
+    warnings: tuple[str, ...]
+    """What was noticed and did not stop the run."""
+    recipe: Recipe
+    """What has an id of its own."""
+
+
+def prepare(
+    path: Path, overrides: Sequence[str] = (), output: Path | None = None, catalog: Path = CATALOG
+) -> Prepared:
+    """Read a pipeline, check all its input and plan the run; nothing is written.
+
+    Parameters
+    ----------
+    path
+        The pipeline file.
+    overrides
+        `key=value` assignments.
+    output
+        Run folder instead of the pipeline's.
+    catalog
+        The data catalog.
+
+    Raises
+    ------
+    GeosegError
+        When the run cannot work; see the subclasses.
+    """
+    pipeline = load(path, Pipeline, overrides)
+    bundle = open_bundle(Path(pipeline.model))
+    gsd = None if pipeline.gsd == "auto" else pipeline.gsd
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", GeosegWarning)
+        wanted = [b.common_name for b in bundle.card.bands]
+        scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
+        recipe = _recipe(pipeline, scene, bundle)
+        checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
+        checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
+        # Everything cheap has been checked; torch takes seconds to import.
+        from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
+        from geoseg.models.segmenter import (  # noqa: PLC0415
+            forward_passes,
+            resolve_device,
+            resolve_precision,
+        )
+
+        cluster = resolve_cluster(pipeline.cluster)
+        device = resolve_device(pipeline.inference.device)
+        plan = make_plan(
+            pipeline,
+            scene,
+            bundle,
+            device=device,
+            precision=resolve_precision(pipeline.inference.precision, device),
+            workers=cluster.workers,
+            passes=forward_passes(device, cluster.workers),
+        )
+        available = _available_memory()
+        plan = fewer_passes(plan, available)
+        problem = check_memory(plan, pipeline.tiling, available)
+        if problem is not None:
+            checks.complain(pipeline.checks.memory, problem, "memory")
+    noticed = tuple(str(w.message) for w in caught)
+    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed, recipe)
+
+
+def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
+    areas = pixel_area_m2(scene.geobox)
+    gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
+    if areas is None and "geojson" in pipeline.outputs.polygons:
+        raise ConfigError(
+            "outputs.polygons: geojson is in longitude and latitude, but the scene has no CRS; write gpkg"
+        )
+    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
+
+
+def _available_memory() -> int:
+    """Return the free memory in bytes: the machine's, or what a container's limit (cgroup v2) leaves."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return max(0, min(free, limit - used))

@@ -1,0 +1,84 @@
+"""What `run.json` says of a finished run."""
+
+import platform
+import resource
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geoseg
+from geoseg.core.files import output_entry
+from geoseg.prepared import Prepared
+from geoseg.raster.area import class_areas_m2
+
+_VERSIONED = (
+    "torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "numba", "shapely", "geopandas",
+    "pyarrow",
+)  # fmt: skip
+
+
+def add_up(counts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Sum the counts of all blocks."""
+    classes: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()
+    for block in counts:
+        classes.update(block["classes"])
+        seconds.update(block["seconds"])
+        numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
+    return {
+        "classes": {k: classes[k] for k in sorted(classes, key=int)},
+        "seconds": {k: round(v, 3) for k, v in seconds.items()},
+        **{k: numbers[k] for k in ("tiles", "skipped", "nodata")},
+    }
+
+
+def manifest_of(
+    prepared: Prepared, totals: dict[str, Any], files: list[Path], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the content of `run.json`."""
+    plan, legend = prepared.plan, prepared.plan.bundle.card.legend
+    class_map = next(f for f in files if f.name == "classes.tif")
+    slugs = {str(i): c.slug for i, c in legend.by_id().items()}
+    seconds = {**facts["seconds"], "tasks": totals["seconds"]}
+    summary = plan.summary()
+    return {
+        "name": plan.name,
+        "finished": facts["finished"],
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "fingerprint": plan.fingerprint,
+        "identity": plan.identity(),
+        "plan": summary,
+        "pipeline": prepared.pipeline.model_dump(mode="json"),
+        "resumed": facts["resumed"],
+        "tiles_predicted": totals["tiles"],
+        "tiles_skipped": totals["skipped"],
+        "classes": [asdict(c) for c in legend.by_id().values()],
+        "pixels": {**{slugs[i]: n for i, n in totals["classes"].items()}, "nodata": totals["nodata"]},
+        "area_m2": class_areas_m2(class_map, plan.scene.geobox, legend),
+        "seconds": seconds,
+        "memory_bytes": {
+            "announced_per_worker": plan.memory.total,
+            "peak_of_this_process": peak_bytes(),
+        },
+        "machine": {"system": platform.platform(), "python": platform.python_version()},
+        "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
+        "warnings": facts["warnings"],
+        "outputs": {f.name: output_entry(f) for f in files},
+    }
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: there a process inherits the peak of the one that started it.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
