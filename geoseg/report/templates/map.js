@@ -58,8 +58,8 @@
     drawScale();
   }
 
-  function twice(path) {
-    for (const [color, width] of [["#000c", 4], ["#fff", 2]]) {
+  function twice(path, wide) {
+    for (const [color, width] of [["#000c", 2 * wide], ["#fff", wide]]) {
       pen.strokeStyle = color;
       pen.lineWidth = width / view.scale;
       pen.stroke(path);
@@ -69,12 +69,12 @@
     const path = new Path2D();
     data.rows.forEach((y) => { path.moveTo(0, y); path.lineTo(data.width, y); });
     data.cols.forEach((x) => { path.moveTo(x, 0); path.lineTo(x, data.height); });
-    twice(path);
+    twice(path, 1);
   }
   function frames() {
     const path = new Path2D();
     data.places.forEach(([left, top, right, bottom]) => path.rect(left, top, right - left, bottom - top));
-    twice(path);
+    twice(path, 2);
   }
 
   function drawScale() {
