@@ -69,7 +69,8 @@ _TITLES = {
 }
 
 
-_LATER = ("report.html", "run.json")
+LATER = ("report.html", "run.json")
+"""Files that are written after the item: assets without size and checksum."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def make_item(
             asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
             if output.path.name == "classes.tif":
                 asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
-    for later in _LATER:
+    for later in LATER:
         item.add_asset(later, _asset(later))
     item.add_links(_links(scene, bundle))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
