@@ -51,10 +51,10 @@ def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> Layer:
     """Paint a confidence map in the colours of `confidence_colors`, transparent where there is none."""
     shares = read_small(path, longest, Resampling.average)
     colors = confidence_colors()
-    valid = shares <= 1
-    percent = np.rint(np.where(valid, shares, 0) * 100)
-    steps = np.minimum(percent // STEP, len(colors) - 1).astype(np.uint8)
-    steps[~valid] = len(colors)
+    empty = shares > 1
+    np.multiply(shares, 100, out=shares)
+    steps = np.minimum(np.rint(shares, out=shares) // STEP, len(colors) - 1).astype(np.uint8)
+    steps[empty] = len(colors)
     return _palette(steps, colors, BYTES["confidence"])
 
 

@@ -1,5 +1,6 @@
 """A picture of a scene: its own colours, stretched."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,9 @@ _TRUE_COLOR = ("red", "green", "blue")
 _PERCENTILES = (2, 98)
 _LOOKS = 1 << 20
 """The stretch is measured on about this many pixels."""
+
+_ROWS = 256
+"""Rows that are stretched at once."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +48,19 @@ def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
     # A stretch takes scale, offset and haze out; only the numbers count.
     pixels = replace(scene, bands=tuple(scene.bands[i] for i in wanted), haze=()).preview(longest)
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
+    step = max(1, math.isqrt(pixels.valid.size // _LOOKS))
     for channel, band in enumerate(pixels.values):
-        seen = band[pixels.valid]
-        if seen.size:
-            low, high = np.percentile(seen[:: max(1, seen.size // _LOOKS)], _PERCENTILES)
-            rgb[pixels.valid, channel] = _stretched(seen, float(low), float(high))
+        seen = band[::step, ::step][pixels.valid[::step, ::step]]
+        low, high = np.percentile(seen, _PERCENTILES) if seen.size else (0.0, 1.0)
+        for rows in (slice(r, r + _ROWS) for r in range(0, len(band), _ROWS)):
+            valid = pixels.valid[rows]
+            rgb[rows, :, channel][valid] = _stretched(band[rows][valid], float(low), float(high))
     return ScenePicture(rgb, "True colour" if true_color else _band_names([names[i] for i in wanted]))
 
 
 def _stretched(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    scaled = (values.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-9))
-    np.clip(scaled, 0, 1, out=scaled)
-    np.power(scaled, np.float32(0.8), out=scaled)
-    scaled *= 255
-    return scaled.astype(np.uint8)
+    scaled = ((values.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-9))).clip(0, 1)
+    return (np.float32(255) * scaled ** np.float32(0.8)).astype(np.uint8)
 
 
 def _band_names(names: list[str]) -> str:
