@@ -81,13 +81,13 @@ class Instances(Document):
 class Vectorize(Document):
     """How polygons are made."""
 
-    minimum_area: Length = 0
+    minimum_area: Length = 0.0
     """Minimum mapping unit: smaller regions join the neighbour with the longest common border."""
-    simplify: Length = 0
+    simplify: Length = 0.0
     """Tolerance; neighbours keep their common edges. 0 keeps the edges of the pixels."""
     method: Literal["visvalingam", "douglas-peucker"] = "visvalingam"
     """How to simplify: by the area or by the distance that a vertex stands for."""
-    smooth: Length = 0
+    smooth: Length = 0.0
     """Corners are rounded from this far on both sides."""
     dissolve: bool = False
     """One multipolygon for each class."""
