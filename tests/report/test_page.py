@@ -77,7 +77,7 @@ def test_names_survive_escaped(source, page):
 def test_areas_and_pixels_are_those_of_the_manifest_and_of_the_map(finished, page, maps):
     manifest, (classes, percent) = read_manifest(finished), maps
     total = sum(manifest["area_m2"].values())
-    for c in manifest["legend"]:
+    for c in manifest["classes"]:
         pixels, area = manifest["pixels"][c["slug"]], manifest["area_m2"][c["slug"]]
         here = classes == c["id"]
         assert pixels == here.sum() > 0
@@ -218,9 +218,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, copied):
     with pytest.raises(OutputError, match=f"make it with: geoseg report {copied}"):
         reporting.page_of(copied)
     manifest = read_manifest(copied)
-    del manifest["legend"]
+    del manifest["classes"]
     (copied / "run.json").write_text(json.dumps(manifest))
-    with pytest.raises(OutputError, match="says nothing of legend"):
+    with pytest.raises(OutputError, match="says nothing of classes"):
         reporting.report(copied)
 
 
