@@ -96,9 +96,11 @@ def prepare(
 def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
     areas = pixel_area_m2(scene.geobox)
     gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
-    if areas is None and "geojson" in pipeline.outputs.polygons:
+    placed = {"geojson", "pmtiles"}.intersection(pipeline.outputs.polygons)
+    if areas is None and placed:
         raise ConfigError(
-            "outputs.polygons: geojson is in longitude and latitude, but the scene has no CRS; write gpkg"
+            f"outputs.polygons: {' and '.join(sorted(placed))} need a place on the earth, but the scene has "
+            "no CRS; write gpkg"
         )
     return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
 

@@ -118,7 +118,7 @@ class Outputs(Document):
     folder: str
     confidence: bool = True
     probabilities: bool = False
-    polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson"], ...] = ("gpkg",)
+    polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
     instances: bool = False
     """Ids of the objects that `vectorize.instances` asks for, as a raster."""
 

@@ -1,5 +1,6 @@
 """From polygons in pixels to features with attributes."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from rasterio.warp import transform_bounds
 
 from geoseg.vector.assemble import Rings
 from geoseg.vector.coverage import Polygons
@@ -20,6 +22,10 @@ from geoseg.vector.recipe import Rules
 
 _FEATURES = 20_000
 """Features of a batch at most, about: outlines as objects take much more memory than as arrays."""
+
+
+_MERCATOR_PIXEL = 2 * math.pi * 6378137 / 256
+"""Metres of Web Mercator in a pixel of zoom level 0."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,15 @@ class Grid:
         left, top = self.transform * (0, 0)
         right, bottom = self.transform * (self.shape[1], self.shape[0])
         return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
+
+    def zoom(self) -> int:
+        """Return the zoom level of Web Mercator whose tiles of 256 px show four pixels of the map as one.
+
+        Vector tiles have 16 steps in such a pixel, so nothing that a map pixel shows is lost.
+        """
+        left, _, right, _ = transform_bounds(self.crs, "EPSG:3857", *self.bounds())
+        pixel = (right - left) / self.shape[1]
+        return max(0, math.ceil(math.log2(_MERCATOR_PIXEL / pixel)) - 2)
 
 
 def schema(rules: Rules) -> pa.Schema:

@@ -23,6 +23,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "FlatGeobuf": {"layer_options": {"SPATIAL_INDEX": "YES"}},
     # RFC 7946: longitude and latitude, shells counterclockwise.
     "GeoJSON": {"layer_options": {"RFC7946": "YES", "WRITE_BBOX": "YES"}},
+    # Vector tiles in Web Mercator; GDAL cuts and thins the polygons for each zoom level.
+    "PMTiles": {},
 }
 
 
@@ -35,6 +37,7 @@ def write_features(
     layer: str,
     driver: str = "GPKG",
     geometry_type: str = "Polygon",
+    zoom: int | None = None,
 ) -> None:
     """Write features as they come, with a spatial index.
 
@@ -49,9 +52,11 @@ def write_features(
     layer
         Name of the layer.
     driver
-        GDAL's name of the format: `GPKG`, `FlatGeobuf` or `GeoJSON`.
+        GDAL's name of the format: `GPKG`, `FlatGeobuf`, `GeoJSON` or `PMTiles`.
     geometry_type
         `Polygon` or `MultiPolygon`.
+    zoom
+        Largest zoom level of tiles.
 
     Raises
     ------
@@ -60,11 +65,14 @@ def write_features(
     """
     path.unlink(missing_ok=True)
     raised: list[BaseException] = []
+    options = (
+        _OPTIONS[driver] if zoom is None else {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
+    )
     reader = pa.RecordBatchReader.from_batches(schema, _remembering(batches, raised))
     try:
         pyogrio.write_arrow(
             reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
-            crs=None if crs is None else crs.to_wkt(), **_OPTIONS[driver],
+            crs=None if crs is None else crs.to_wkt(), **options,
         )  # fmt: skip
     except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
         if raised:
@@ -85,13 +93,21 @@ def _remembering(batches: Iterator[pa.RecordBatch], raised: list[BaseException])
 
 
 def copy_features(
-    source: Path, path: Path, crs: CRS | None, *, layer: str, driver: str, geometry_type: str
+    source: Path,
+    path: Path,
+    crs: CRS | None,
+    *,
+    layer: str,
+    driver: str,
+    geometry_type: str,
+    zoom: int | None = None,
 ) -> None:
     """Write the features of a GeoPackage in another format; see `write_features`."""
     with read_features(source) as reader:
         write_features(
-            path, reader.schema, iter(reader), crs, layer=layer, driver=driver, geometry_type=geometry_type
-        )
+            path, reader.schema, iter(reader), crs, layer=layer, driver=driver, geometry_type=geometry_type,
+            zoom=zoom,
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

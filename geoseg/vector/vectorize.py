@@ -17,12 +17,12 @@ from geoseg.vector.parquet import write_parquet
 from geoseg.vector.recipe import Recipe
 from geoseg.vector.schedule import Workers
 
-Format = Literal["gpkg", "parquet", "fgb", "geojson"]
+Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
 
 OBJECTS = "objects.tif"
 """Numbers of objects, a tiled GeoTIFF in the folder where polygons are made."""
 
-_DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON"}
+_DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON", "pmtiles": "PMTiles"}
 
 
 def vectorize(
@@ -92,7 +92,9 @@ def vectorize(
         if name == "parquet":
             write_parquet(package, path, crs, kind)
         elif name != "gpkg":
-            copy_features(package, path, crs, layer=layer, driver=_DRIVERS[name], geometry_type=kind)
+            zoom = grid.zoom() if name == "pmtiles" else None
+            driver = _DRIVERS[name]
+            copy_features(package, path, crs, layer=layer, driver=driver, geometry_type=kind, zoom=zoom)
     if "gpkg" not in formats:
         package.unlink()
     return [folder / f"polygons.{name}" for name in formats]
