@@ -150,7 +150,8 @@ def _advance(
     finished = generalize(joined.take(~is_open), corners, how, shape)
     all_arcs = arcs_.concatenate([*(a.renumbered(root) for a in arcs), finished])
     merged = Stats.concatenate(stats).merged(root)
-    for sides in (all_arcs.sides, joined.sides):
+    # Of arcs of rows above a side is also 0 where a region is complete; what met nodata there is known.
+    for sides in (all_arcs.sides[len(state.arcs) :], joined.sides):
         merged.edge[sides[(sides == 0).any(axis=1)].max(axis=1)] = True
     merged.edge[0] = False
     # A region goes on below where it touches the last line.
