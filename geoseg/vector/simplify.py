@@ -166,6 +166,7 @@ def _douglas_peucker(vertices, a, b, tolerance, needed):
     """Mark the vertices, counted from `a`, that the method keeps."""
     for k in range(b - a):
         needed[k] = False
+    needed[0] = True  # of a loop too: the others were measured from it
     stack = [(np.int64(0), np.int64(b - a - 1))]
     while stack:
         low, high = stack.pop()

@@ -1,0 +1,77 @@
+import pytest
+from pyproj import CRS
+
+from geoseg.config.pipeline import Vectorize
+from geoseg.core.errors import ConfigError
+from geoseg.vector.objects import Components, Objects
+from geoseg.vector.recipe import Generalize, Recipe, Rules, resolve_recipe
+from tests.vector.maps import LEGEND
+
+
+def resolved(gsd=0.5, pixel=0.25, **wanted):
+    return resolve_recipe(Vectorize.model_validate(wanted), LEGEND, gsd, pixel)
+
+
+def test_nothing_asked_for_keeps_every_pixel():
+    recipe = resolved()
+    assert recipe == Recipe(Rules(LEGEND), Generalize(), 0, 0.5, None)
+    assert not recipe.how.needs_corners
+
+
+def test_metres_become_pixels():
+    recipe = resolved(simplify=2, smooth=1, minimum_area=10, method="douglas-peucker")
+    assert recipe.how == Generalize(4.0, "douglas-peucker", 2.0)
+    assert recipe.minimum_pixels == 40
+    assert resolved(minimum_area=10.1).minimum_pixels == 41
+
+
+@pytest.mark.parametrize("gsd", [0.5, None])
+def test_pixels_stay_pixels(gsd):
+    recipe = resolved(gsd, gsd, simplify="1.5 px", smooth="2px", minimum_area="20 px")
+    assert recipe.how == Generalize(1.5, "visvalingam", 2.0)
+    assert recipe.minimum_pixels == 20
+    assert recipe.how.needs_corners
+    assert resolved(gsd, gsd, smooth="1 px").how.needs_corners
+
+
+def test_names_become_ids():
+    recipe = resolved(
+        leave_out=("c0", "c3"), minimum_confidence=0.4, low_confidence=0.6, crs="EPSG:3035", dissolve=True
+    )
+    assert recipe.rules == Rules(LEGEND, frozenset([0, 3]), 0.4, True, False, CRS.from_epsg(3035))
+    assert recipe.low_confidence == 0.6
+
+
+def test_objects_come_along():
+    recipe = resolved(instances={"method": "components", "classes": ["c2"], "boundary": "c1"})
+    assert recipe.rules.with_objects
+    assert recipe.objects == Objects(frozenset([2]), Components(), 1)
+
+
+NO_METRES = (
+    "vectorize.{}: 2 is in metres, but the scene has no CRS; write it in pixels ('2 px') or leave it at 0"
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"gsd": None, "simplify": 2}, NO_METRES.format("simplify")),
+        ({"gsd": None, "smooth": 2}, NO_METRES.format("smooth")),
+        ({"pixel": None, "minimum_area": 2}, NO_METRES.format("minimum_area")),
+        (
+            {"gsd": None, "crs": "EPSG:4326"},
+            "vectorize.crs: the scene has no CRS to come from; leave it out",
+        ),
+        ({"crs": "EPSG:nowhere"}, "vectorize.crs: 'EPSG:nowhere' is no CRS; write it like EPSG:4326"),
+        (
+            {"leave_out": ("c2x",)},
+            "vectorize.leave_out: the model has no class 'c2x'; did you mean 'c2'? "
+            "(it has c0, c1, c2, c3, c4, c5)",
+        ),
+    ],
+)
+def test_what_the_map_lacks_is_told(wanted, message):
+    with pytest.raises(ConfigError) as caught:
+        resolved(**wanted)
+    assert str(caught.value) == message
