@@ -1,6 +1,7 @@
 """Write features to a GeoPackage (OGC 12-128) and to what GDAL makes of it."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, Geomet
 from pyproj import CRS
 
 from geoseg.core.errors import OutputError, one_line
+from geoseg.core.files import saying_why
 
 GEOMETRY = "geom"
 """The column of geometries."""
@@ -26,6 +28,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     # Vector tiles in Web Mercator; GDAL cuts and thins the polygons for each zoom level.
     "PMTiles": {},
 }
+_NOWHERE: dict[str, Any] = {"layer_options": {"WRITE_BBOX": "YES"}}
+"""GeoJSON without a CRS: nothing can be turned into longitude and latitude."""
 
 
 def write_features(
@@ -63,18 +67,23 @@ def write_features(
     OutputError
         When the file cannot be written.
     """
-    path.unlink(missing_ok=True)
+    with saying_why(path):
+        path.unlink(missing_ok=True)
+    options = _OPTIONS[driver] if crs is not None or driver != "GeoJSON" else _NOWHERE
     raised: list[BaseException] = []
-    options = (
-        _OPTIONS[driver] if zoom is None else {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
-    )
+    if zoom is not None:
+        options = {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
     reader = pa.RecordBatchReader.from_batches(schema, _remembering(batches, raised))
     try:
-        pyogrio.write_arrow(
-            reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
-            crs=None if crs is None else crs.to_wkt(), **options,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            # A map may have none.
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            pyogrio.write_arrow(
+                reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
+                crs=None if crs is None else crs.to_wkt(), **options,
+            )  # fmt: skip
     except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
+        path.unlink(missing_ok=True)
         if raised:
             # GDAL only knows that the stream broke.
             raise raised[0] from None

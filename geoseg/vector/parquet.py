@@ -89,6 +89,10 @@ def _spread(source: Path, folder: Path, bounds: tuple[float, ...]) -> list[Path]
             if i not in writers:
                 writers[i] = pa.ipc.new_file(paths[i], keyed.schema)
             writers[i].write_batch(keyed.filter(pa.array(part == i)))
+    if not writers:
+        with read_features(source) as reader:
+            schema = reader.schema.append(pa.field(_KEY, pa.uint32()))
+        writers[0] = pa.ipc.new_file(paths[0], schema)
     for writer in writers.values():
         writer.close()
     return [paths[i] for i in sorted(writers)]

@@ -86,7 +86,6 @@ def vectorize(
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
         generalized.unlink(missing_ok=True)
-    add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
     for name in formats:
         path = folder / f"polygons.{name}"
         if name == "parquet":
@@ -95,7 +94,9 @@ def vectorize(
             zoom = grid.zoom() if name == "pmtiles" else None
             driver = _DRIVERS[name]
             copy_features(package, path, crs, layer=layer, driver=driver, geometry_type=kind, zoom=zoom)
-    if "gpkg" not in formats:
+    if "gpkg" in formats:
+        add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
+    else:
         package.unlink()
     return [folder / f"polygons.{name}" for name in formats]
 

@@ -4,14 +4,16 @@ from contextlib import closing
 from xml.etree import ElementTree as ET
 
 import geopandas as gpd
+import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
+from pyproj import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.vector.geopackage import write_geopackage
+from geoseg.vector.geopackage import write_features
 from geoseg.vector.layer_style import PROVENANCE, add_style_and_provenance
 from tests.vector.test_style import ANY_TITLE, BY_ID, LEGEND, SLD
 
@@ -22,9 +24,14 @@ ABOUT = {"scene": "Szene & <eins>", "model": {"name": "水体", "classes": 4}, "
 def package(tmp_path):
     """A GeoPackage with two layers of polygons, without a style."""
     path = tmp_path / "p.gpkg"
-    squares = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
-    columns = {"class_id": [i for i, _ in BY_ID], "class_name": [t for _, t in BY_ID], "area_m2": [1.0] * 4}
-    write_geopackage(path, gpd.GeoDataFrame(columns, geometry=squares, crs="EPSG:32633"), "land cover")
+    columns = {
+        "class_id": [i for i, _ in BY_ID],
+        "class_name": [t for _, t in BY_ID],
+        "area_m2": [1.0] * 4,
+        "geom": [shapely.box(i, 0, i + 1, 1).wkb for i in range(4)],
+    }
+    batch = pa.RecordBatch.from_pydict(columns)
+    write_features(path, batch.schema, iter([batch]), CRS.from_epsg(32633), layer="land cover")
     return path
 
 

@@ -131,7 +131,7 @@ def test_a_disc_keeps_its_area(tmp_path, how):
     classes = (y * y + x * x < 100**2).astype(np.uint8)
     geometry, stats = polygons_of(tmp_path, classes, how)
     disc = geometry[stats.value == 1].item()
-    # Douglas and Peucker's chords lie within a disc: 3 px from an arc of 100 px take up to 2 / 3 * 3 * 2 / 100.
+    # The chords of Douglas and Peucker lie within a disc: 3 px take up to 2 / 3 * 3 * 2 / 100 of it.
     far = how.method == "douglas-peucker" and how.tolerance > 2
     assert disc.area == pytest.approx((classes == 1).sum(), rel=0.04 if far else 0.01)
     assert disc.centroid.distance(shapely.Point(109.5 + 0.5, 109.5 + 0.5)) < 1
