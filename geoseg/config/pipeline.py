@@ -89,6 +89,8 @@ class Vectorize(Document):
     """How to simplify: by the area or by the distance that a vertex stands for."""
     smooth: Length = 0.0
     """Corners are rounded from this far on both sides."""
+    rectangles: tuple[str, ...] = ()
+    """Slugs of classes, like buildings, whose objects get outlines with right angles where they lie alone."""
     dissolve: bool = False
     """One multipolygon for each class."""
     leave_out: tuple[str, ...] = ()

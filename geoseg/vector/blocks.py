@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from geoseg.core.legend import NODATA
 from geoseg.vector.arcs import Arcs
 from geoseg.vector.borders import Borders
-from geoseg.vector.guard import NO_CORNERS, Corners
+from geoseg.vector.guard import NO_CORNERS, Corners, read_obstacles
 from geoseg.vector.join import join
 from geoseg.vector.labels import NONE, OUTSIDE
 from geoseg.vector.recipe import Generalize
@@ -30,6 +30,9 @@ class MapFiles:
     """Probability of the class, 0 to 1."""
     objects: Path | None = None
     """Numbers of objects, uint32, 0 for none: a region ends where the number changes."""
+    obstacles: Path | None = None
+    """Corners that no boundary may move over besides those of boundaries, as `guard.write_obstacles` writes
+    them."""
     object_classes: NDArray[np.uint8] | None = None
     """Class of each object: a boundary between objects goes to them; shape (objects + 1,)."""
 
@@ -148,7 +151,12 @@ def trace_block(
     stats = Stats(*_measure(inner, traced.labels, traced.count, files.percent(window), threshold))
     chains = join(traced.chains)  # nothing to join yet: brings them into their canonical direction
     is_open = (chains.ends == JOINT).any(axis=1)
-    corners = Corners.pack(traced.corners(), (row, col)) if how.needs_corners else NO_CORNERS
+    corners = NO_CORNERS
+    if how.needs_corners:
+        found = traced.corners()
+        if files.obstacles is not None:
+            found |= read_obstacles(files.obstacles, shape, window)
+        corners = Corners.pack(found, (row, col))
     return BlockRegions(
         window=window,
         arcs=generalize(chains.take(~is_open), corners, how, shape),

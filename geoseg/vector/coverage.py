@@ -25,6 +25,7 @@ from geoseg.vector.borders import joined as joined_lines
 from geoseg.vector.guard import Corners, open_corners
 from geoseg.vector.join import join
 from geoseg.vector.labels import roots, unite_all
+from geoseg.vector.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.schedule import BLOCK, Workers, windows_of
 from geoseg.vector.simplify import generalize
@@ -65,6 +66,7 @@ def polygons(
     how: Generalize,
     threshold: int = 0,
     folder: Path,
+    outlines: Outlines = NO_OUTLINES,
     block: int = BLOCK,
 ) -> Iterator[Polygons]:
     """Yield the polygons of a map: its 4-connected regions of equal value.
@@ -82,6 +84,8 @@ def polygons(
         How boundaries are generalised.
     threshold
         Confidence in per cent below which a pixel is counted as doubtful.
+    outlines
+        What takes the place of the boundaries of some objects, see `regular`.
     block
         Rows and columns of a block.
     folder
@@ -101,7 +105,7 @@ def polygons(
         while row_of_blocks := list(islice(found, across)):
             for one in row_of_blocks if how.needs_corners else ():
                 corners.add(one.corners, one.window.width + 1)
-            state, complete = _advance(state, row_of_blocks, corners, how, shape)
+            state, complete = _advance(state, row_of_blocks, corners, how, shape, outlines)
             yield from complete
 
 
@@ -118,7 +122,12 @@ class _Task:
 
 
 def _advance(
-    state: _Open, row: list[BlockRegions], corners: Corners, how: Generalize, shape: tuple[int, int]
+    state: _Open,
+    row: list[BlockRegions],
+    corners: Corners,
+    how: Generalize,
+    shape: tuple[int, int],
+    outlines: Outlines,
 ) -> tuple[_Open, Iterator[Polygons]]:
     """Take a row of blocks in; return what stays open and the polygons that are complete."""
     arcs, chains, stats = [state.arcs], [state.chains], [state.stats]
@@ -135,7 +144,7 @@ def _advance(
             same.append((a[is_one], b[is_one]))
         # Sides that lie beyond the block are negative, and so count from the end.
         sides = np.concatenate([number, west.regions[::-1], above.regions[::-1]]).astype(np.int32)
-        arcs.append(one.arcs.renumbered(sides))
+        arcs.append(outlines.put_in(one.arcs.renumbered(sides)))
         chains.append(one.chains.renumbered(sides))
         stats.append(one.stats)
         below.append(one.borders.bottom.renumbered(number))
@@ -147,7 +156,7 @@ def _advance(
     root = roots(parent)
     joined = join(trace_.concatenate(chains).renumbered(root))
     is_open = (joined.ends == JOINT).any(axis=1)
-    finished = generalize(joined.take(~is_open), corners, how, shape)
+    finished = outlines.put_in(generalize(joined.take(~is_open), corners, how, shape))
     all_arcs = arcs_.concatenate([*(a.renumbered(root) for a in arcs), finished])
     merged = Stats.concatenate(stats).merged(root)
     # Of arcs of rows above a side is also 0 where a region is complete; what met nodata there is known.

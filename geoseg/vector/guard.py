@@ -2,14 +2,16 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from geoseg.core.files import saying_why
 
@@ -39,6 +41,18 @@ class Corners:
 NO_CORNERS = Corners(np.empty((0, 0), np.uint8), (0, 0))
 
 
+def _fill(file: IO[bytes], size: tuple[int, int]) -> None:
+    # Written, not only made long: a hole that the disk cannot fill later would kill the process.
+    for _ in range(size[0]):
+        file.write(bytes(size[1]))
+    file.flush()
+
+
+def _size(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return rows and bytes in a row of the corners of a map."""
+    return shape[0] + 1, math.ceil((shape[1] + 1) / 8)
+
+
 @contextlib.contextmanager
 def open_corners(shape: tuple[int, int], folder: Path) -> Iterator[Corners]:
     """Give room for all corners of a map, in a temporary file that the memory of a process need not hold.
@@ -55,15 +69,38 @@ def open_corners(shape: tuple[int, int], folder: Path) -> Iterator[Corners]:
     OutputError
         When there is no room.
     """
-    size = (shape[0] + 1, math.ceil((shape[1] + 1) / 8))
+    size = _size(shape)
     with contextlib.ExitStack() as stack:
         with saying_why(folder):
             file = stack.enter_context(TemporaryFile(dir=folder))
-            # Written, not only made long: a hole that the disk cannot fill later would kill the process.
-            for _ in range(size[0]):
-                file.write(bytes(size[1]))
-            file.flush()
+            _fill(file, size)
         yield Corners(np.memmap(file, np.uint8, "r+", shape=size), (0, 0))
+
+
+def write_obstacles(path: Path, corners: Iterable[tuple[int, int]], shape: tuple[int, int]) -> None:
+    """Write corners (y, x) of a map of `shape` as a file of one bit for each corner.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    size = _size(shape)
+    with saying_why(path), path.open("wb") as file:
+        _fill(file, size)
+    bits = np.memmap(path, np.uint8, "r+", shape=size)
+    for y, x in corners:
+        bits[y, x >> 3] |= 128 >> (x & 7)
+    bits.flush()
+
+
+def read_obstacles(path: Path, shape: tuple[int, int], window: Window) -> NDArray[np.bool_]:
+    """Return where obstacles are among the corners of a block, shape (rows + 1, cols + 1)."""
+    at, shift = divmod(window.col_off, 8)
+    cols = window.width + 1
+    rows = slice(window.row_off, window.row_off + window.height + 1)
+    bits = np.memmap(path, np.uint8, "r", shape=_size(shape))[rows, at : at + (shift + cols + 7) // 8]
+    return np.unpackbits(bits, axis=1, count=shift + cols)[:, shift:].astype(np.bool_)
 
 
 @njit(nogil=True, cache=True)

@@ -56,6 +56,8 @@ class Recipe:
     """Minimum mapping unit: smaller regions join a neighbour, see `mapping_unit`."""
     low_confidence: float = 0.5
     """Pixels below it are doubtful."""
+    rectangles: frozenset[int] = frozenset()
+    """Ids of classes whose objects get outlines with right angles, see `regular`."""
     objects: Objects | None = None
     """How classes are parted into objects."""
 
@@ -83,7 +85,7 @@ def resolve_recipe(wanted: Vectorize, legend: Legend, gsd_m: float | None, pixel
     return Recipe(
         rules=Rules(
             legend=legend,
-            leave_out=frozenset(_ids(wanted.leave_out, legend)),
+            leave_out=frozenset(_ids("leave_out", wanted.leave_out, legend)),
             minimum_confidence=wanted.minimum_confidence,
             dissolve=wanted.dissolve,
             with_objects=wanted.instances is not None,
@@ -96,6 +98,7 @@ def resolve_recipe(wanted: Vectorize, legend: Legend, gsd_m: float | None, pixel
         ),
         minimum_pixels=math.ceil(_pixels("minimum_area", wanted.minimum_area, pixel_m2)),
         low_confidence=wanted.low_confidence,
+        rectangles=frozenset(_ids("rectangles", wanted.rectangles, legend)),
         objects=None if wanted.instances is None else resolve_objects(wanted.instances, legend, gsd_m),
     )
 
@@ -111,12 +114,12 @@ def _pixels(key: str, length: Length, metres: float | None) -> float:
     return length / (metres or 1.0)
 
 
-def _ids(slugs: tuple[str, ...], legend: Legend) -> list[int]:
+def _ids(key: str, slugs: tuple[str, ...], legend: Legend) -> list[int]:
     known = {c.slug: c.id for c in legend.classes}
     for slug in slugs:
         if slug not in known:
             raise ConfigError(
-                f"vectorize.leave_out: the model has no class {slug!r}{did_you_mean(slug, known)} "
+                f"vectorize.{key}: the model has no class {slug!r}{did_you_mean(slug, known)} "
                 f"(it has {', '.join(known)})"
             )
     return [known[slug] for slug in slugs]

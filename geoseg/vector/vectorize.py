@@ -9,12 +9,15 @@ from geoseg.vector.blocks import MapFiles
 from geoseg.vector.coverage import polygons
 from geoseg.vector.features import Grid, features, schema
 from geoseg.vector.geopackage import copy_features, write_features
+from geoseg.vector.guard import write_obstacles
 from geoseg.vector.instances import write_instances
 from geoseg.vector.layer_style import add_style_and_provenance
 from geoseg.vector.mapping_unit import write_generalized
 from geoseg.vector.objects import Objects
+from geoseg.vector.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.parquet import write_parquet
-from geoseg.vector.recipe import Recipe
+from geoseg.vector.recipe import Generalize, Recipe
+from geoseg.vector.regular import outlines as new_outlines
 from geoseg.vector.schedule import Workers
 
 Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
@@ -22,6 +25,7 @@ Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
 OBJECTS = "objects.tif"
 """Numbers of objects, a tiled GeoTIFF in the folder where polygons are made."""
 
+_OBSTACLES = "obstacles.bits"
 _DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON", "pmtiles": "PMTiles"}
 
 
@@ -81,11 +85,13 @@ def vectorize(
         grid = Grid.of(files.classes)
         crs = recipe.rules.crs or grid.crs
         percent = round(100 * recipe.low_confidence)
-        found = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder)
+        files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
+        found = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
         batches = features(found, grid, recipe.rules)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
         generalized.unlink(missing_ok=True)
+        (folder / _OBSTACLES).unlink(missing_ok=True)
     for name in formats:
         path = folder / f"polygons.{name}"
         if name == "parquet":
@@ -99,6 +105,19 @@ def vectorize(
     else:
         package.unlink()
     return [folder / f"polygons.{name}" for name in formats]
+
+
+def _with_outlines(
+    files: MapFiles, classes: frozenset[int], tolerance: float, workers: Workers, folder: Path
+) -> tuple[MapFiles, Outlines]:
+    """Find the outlines of objects of some classes, and mark where they keep others out."""
+    if not classes:
+        return files, NO_OUTLINES
+    exact = polygons(files, workers, how=Generalize(), folder=folder)
+    found = new_outlines(exact, files, classes, tolerance)
+    path = folder / _OBSTACLES
+    write_obstacles(path, (corner for one in found for corner in one.zone), files.shape())
+    return replace(files, obstacles=path), Outlines.of(found)
 
 
 def _with_objects(files: MapFiles, objects: Objects, path: Path) -> MapFiles:
