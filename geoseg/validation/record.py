@@ -66,16 +66,41 @@ class Record:
         return sorted((n for n in self.outputs if n.endswith(".tif")), key=lambda n: (n != "classes.tif", n))
 
     @property
-    def simplify_pixels(self) -> float:
-        """Tolerance of simplification in pixels, 0 for none."""
-        tolerance = float(self.manifest["pipeline"]["vectorize"]["simplify"])
-        return tolerance / (self.manifest["plan"]["gsd_m"] or 1.0)
+    def moved_pixels(self) -> float:
+        """How far simplifying and smoothing may move an edge, in pixels; 0 when they were not asked for."""
+        return self._pixels("simplify") + self._pixels("smooth")
 
     @property
     def generalised(self) -> bool:
-        """Whether the polygons may differ from the map."""
-        vectorize = self.manifest["pipeline"]["vectorize"]
-        return bool(vectorize["simplify"] or vectorize["minimum_area"])
+        """Whether the classes of polygons may differ from the map."""
+        instances = self._vectorize["instances"] or {}
+        return bool(self.moved_pixels or self._pixels("minimum_area") or instances.get("boundary"))
+
+    @property
+    def left_out(self) -> list[int]:
+        """Ids of the classes that give no polygons."""
+        return [c.id for c in self.legend.classes if c.slug in self._vectorize["leave_out"]]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether small regions of classes that were left out and of others may have joined."""
+        return bool(self.left_out) and self.generalised
+
+    @property
+    def partial(self) -> bool:
+        """Whether polygons may be missing of any class."""
+        return self.mixed or self._vectorize["minimum_confidence"] > 0
+
+    @property
+    def _vectorize(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.manifest["pipeline"]["vectorize"]
+        return found
+
+    def _pixels(self, key: str) -> float:
+        length = self._vectorize[key]
+        if isinstance(length, str):
+            return float(length.removesuffix("px"))
+        return float(length) / (self.manifest["plan"]["gsd_m"] or 1.0)
 
 
 def read_record(folder: Path) -> Record | Failure:
@@ -90,7 +115,7 @@ def read_record(folder: Path) -> Record | Failure:
     record = Record(folder, manifest)
     try:
         # Looked at once here, so that later checks may rely on them.
-        _ = record.legend, record.geobox, record.simplify_pixels, record.generalised
+        _ = record.legend, record.geobox, record.generalised, record.left_out, record.partial
         _ = [(o["bytes"], o["sha256"]) for o in record.outputs.values()]
         _ = [manifest["pixels"][c.slug] for c in record.legend.classes], manifest["pixels"]["nodata"]
     except (KeyError, TypeError, ValueError, AttributeError, CRSError) as error:

@@ -51,6 +51,9 @@ def test_objects_come_along():
 NO_METRES = (
     "vectorize.{}: 2 is in metres, but the scene has no CRS; write it in pixels ('2 px') or leave it at 0"
 )
+NO_CLASS = (
+    "vectorize.leave_out: the model has no class 'c2x'; did you mean 'c2'? (it has c0, c1, c2, c3, c4, c5)"
+)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +69,7 @@ NO_METRES = (
         ({"crs": "EPSG:nowhere"}, "vectorize.crs: 'EPSG:nowhere' is no CRS; write it like EPSG:4326"),
         (
             {"leave_out": ("c2x",)},
-            "vectorize.leave_out: the model has no class 'c2x'; did you mean 'c2'? "
-            "(it has c0, c1, c2, c3, c4, c5)",
+            NO_CLASS,
         ),
     ],
 )

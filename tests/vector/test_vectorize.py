@@ -1,0 +1,109 @@
+"""A run whose polygons are asked for in every way, and what `geoseg validate` says of it."""
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from typer.testing import CliRunner
+
+from geoseg.cli import app
+from geoseg.pipeline import prepare, run
+from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
+
+EVERYTHING = "{simplify: 1.5 px, smooth: 1 px, minimum_area: 20 px, dissolve: true}"
+FORMATS = "outputs.polygons=[gpkg, parquet, fgb, geojson]"
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A scene with a hole of nodata."""
+    values = reflectance(200, 180)
+    values[:, 60:90, 50:120] = 0
+    path = tmp_path_factory.mktemp("scene") / "scene.tif"
+    return write_raster(path, values, names=BAND_NAMES, scale=1e-4, nodata=0)
+
+
+def finished(folder, scene, bundle, *more):
+    pipeline = write_pipeline(folder, scene, bundle.folder)
+    return run(prepare(pipeline, [*more, "checks.statistics=off"])).folder
+
+
+def is_content(folder):
+    done = CliRunner().invoke(app, ["validate", str(folder)])
+    assert done.exit_code == 0, done.stdout
+    assert "polygons" in done.stdout
+
+
+def test_every_way_at_once_in_every_format(tmp_path, scene, bundle):
+    folder = finished(tmp_path, scene, bundle, f"vectorize={EVERYTHING}", FORMATS)
+    is_content(folder)
+    written = read_manifest(folder)["outputs"]
+    with rasterio.open(folder / "classes.tif") as src:
+        classes = src.read(1)
+    for name in ("gpkg", "parquet", "fgb", "geojson"):
+        path = folder / f"polygons.{name}"
+        assert written[path.name]["bytes"] == path.stat().st_size
+        frame = gpd.read_parquet(path) if name == "parquet" else gpd.read_file(path, layer=0)
+        assert frame.class_id.is_unique
+        assert set(frame.class_id) <= set(np.unique(classes).tolist())
+        assert set(frame.geom_type) == {"MultiPolygon"}
+        assert frame.is_valid.all()
+        assert frame.area_m2.sum() == pytest.approx((classes != 255).sum() * 100, rel=0.01)
+        assert frame.mean_confidence.between(0.3, 1).all()
+    assert not [p.name for p in folder.iterdir() if "generalized" in p.name]
+
+
+def test_confidence_is_that_of_the_map(tmp_path, scene, bundle):
+    folder = finished(tmp_path, scene, bundle)
+    is_content(folder)
+    frame = gpd.read_file(folder / "polygons.gpkg", layer=0)
+    with rasterio.open(folder / "classes.tif") as src:
+        classes = src.read(1)
+    with rasterio.open(folder / "confidence.tif") as src:
+        percent = np.rint(src.read(1) * 100)
+    pixels = frame.area_m2 / 100
+    for value in np.unique(classes[classes != 255]).tolist():
+        own = frame.class_id == value
+        inside = percent[classes == value]
+        assert pixels[own].sum() == inside.size
+        assert (frame.mean_confidence * pixels)[own].sum() == pytest.approx(inside.sum() / 100, rel=1e-3)
+        assert frame.min_confidence[own].min() == pytest.approx(inside.min() / 100)
+        doubtful = (frame.low_confidence_share * pixels)[own].sum()
+        assert doubtful == pytest.approx((inside < 50).sum(), abs=1)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "{simplify: 15, smooth: 10}",
+        "{simplify: 3 px, method: douglas-peucker}",
+        "{smooth: 2 px, dissolve: true}",
+        "{leave_out: [class-1]}",
+        "{minimum_confidence: 0.6}",
+        "{crs: 'EPSG:4326'}",
+        "{instances: watershed, simplify: 1 px}",
+        "{leave_out: [class-2], minimum_confidence: 0.5, simplify: 2 px, minimum_area: 9 px, crs: EPSG:3857}",
+    ],
+)
+def test_validation_is_content_with_each_way(tmp_path, scene, bundle, wanted):
+    is_content(finished(tmp_path, scene, bundle, f"vectorize={wanted}"))
+
+
+@pytest.mark.parametrize("wanted", ["{leave_out: [class-1]}", "{crs: 'EPSG:4326'}", "{smooth: 2 px}"])
+def test_a_polygon_that_was_lost_is_found_all_the_same(tmp_path, scene, bundle, wanted):
+    folder = finished(tmp_path, scene, bundle, f"vectorize={wanted}")
+    path = folder / "polygons.gpkg"
+    frame = gpd.read_file(path, layer="toy")
+    frame.drop(index=frame.area_m2.idxmax()).to_file(path, layer="toy")
+    done = CliRunner().invoke(app, ["validate", str(folder)])
+    assert done.exit_code == 1
+    assert "polygons.gpkg: gaps: expected none, found" in done.stdout
+
+
+def test_metres_without_a_crs_are_refused_before_anything_is_made(tmp_path, bundle):
+    scene = write_raster(tmp_path / "s.tif", reflectance(90, 90), crs=None, names=BAND_NAMES, scale=1e-4)
+    pipeline = write_pipeline(tmp_path, scene, bundle.folder)
+    done = CliRunner().invoke(app, ["run", str(pipeline), "--set", "gsd=10", "--set", "vectorize.simplify=3"])
+    assert done.exit_code != 0
+    assert "vectorize.simplify: 3 is in metres, but the scene has no CRS" in done.stderr
+    assert not (tmp_path / "out").exists()
