@@ -86,12 +86,27 @@ def write_generalized(
             "crs": src.crs, "transform": src.transform, "nodata": NODATA, "tiled": True,
             "compress": "zstd", "zstd_level": 1, "BIGTIFF": "IF_SAFER",
         }  # fmt: skip
+    path.unlink(missing_ok=True)  # GDAL looks at what it replaces, and minds when that is damaged
     try:
         with rasterio.open(path, "w", **profile) as dst:
             for task, plane in zip(tasks, workers.in_order(paints), strict=True):
                 dst.write(plane, 1, window=task.window)
+        _check_whole(path)
     except rasterio.errors.RasterioError as error:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}; make room and run again") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Look for tiles that are not there: what fails while GDAL closes a file raises nothing."""
+    size = path.stat().st_size
+    with rasterio.open(path) as src:
+        for (row, col), _ in src.block_windows(1):
+            offset, length = (
+                int(src.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) or 0)
+                for what in ("OFFSET", "SIZE")
+            )
+            if not offset or offset + length > size:
+                raise OutputError(f"{path}: cannot be written: it is not whole; make room and run again")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """The minimum mapping unit against the plainest way to say what it is."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import rasterio
@@ -10,6 +13,7 @@ from scipy.ndimage import label as scipy_label
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import NODATA
 from geoseg.vector.mapping_unit import write_generalized
+from tests.conftest import ROOT
 from tests.vector.maps import HERE, Elsewhere, Workers, many, maps, patches, save, with_hole
 
 
@@ -119,10 +123,49 @@ def test_corners_do_not_join(tmp_path):
 
 
 def test_everything_is_nodata(tmp_path):
-    classes = np.full((5, 6), NODATA, np.uint8)
-    assert (generalized(tmp_path, classes, 9, block=2) == NODATA).all()
+    classes = np.full((300, 600), NODATA, np.uint8)
+    assert (generalized(tmp_path, classes, 9, block=256) == NODATA).all()
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(OutputError, match=r"gone/g\.tif: cannot be written: "):
         write_generalized(save(tmp_path, patches(0)), tmp_path / "gone" / "g.tif", 4, HERE)
+
+
+def test_a_damaged_file_in_the_way_is_replaced(tmp_path):
+    classes = patches(3)
+    expected = generalized(tmp_path, classes, 9)
+    (tmp_path / "out.tif").write_bytes((tmp_path / "out.tif").read_bytes()[:200])
+    assert (generalized(tmp_path, classes, 9) == expected).all()
+
+
+FULL = """\
+import resource, signal, sys
+from pathlib import Path
+from geoseg.core.errors import OutputError
+from geoseg.vector.mapping_unit import write_generalized
+from tests.vector.maps import HERE
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in map(int, sys.argv[3:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_generalized(Path(sys.argv[1]), Path(sys.argv[2]), 2, HERE, block=256)
+        print("done")
+    except OutputError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_is_told(tmp_path):
+    """A limit on the size of files stands in for a full disk; GDAL meets it when it closes the file."""
+    path = save(tmp_path, np.random.default_rng(0).integers(0, 4, (600, 700)).astype(np.uint8))
+    write_generalized(path, tmp_path / "whole.tif", 2, HERE)
+    size = (tmp_path / "whole.tif").stat().st_size
+    limits = (100, size // 2, size - 50, size)
+    command = [sys.executable, "-c", FULL, str(path), str(tmp_path / "g.tif"), *map(str, limits)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *failed, last = done.stdout.splitlines()
+    assert last == "done"
+    assert len(failed) == 3
+    assert all("g.tif: cannot be written: " in line for line in failed), failed

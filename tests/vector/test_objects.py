@@ -7,7 +7,7 @@ from geoseg.config.pipeline import Instances
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.pipeline import prepare, run
-from geoseg.vector import instances
+from geoseg.vector import instances, vectorize
 from geoseg.vector.objects import Components, Objects, Watershed, resolve_objects
 from tests.conftest import reflectance, write_pipeline, write_raster
 
@@ -97,7 +97,7 @@ def test_a_run_writes_the_objects_that_were_asked_for(pipeline_file):
 
 def test_what_is_noticed_about_objects_stands_in_the_manifest(pipeline_file, monkeypatch):
     strict = partial(instances.write_instances, largest=9)
-    monkeypatch.setattr(instances, "write_instances", strict)
+    monkeypatch.setattr(vectorize, "write_instances", strict)
     prepared = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
     manifest = run(prepared).manifest
     assert "left in one piece" in manifest["warnings"][len(prepared.warnings)]
