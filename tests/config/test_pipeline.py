@@ -44,12 +44,29 @@ def test_devices_that_exist(device):
         {"vectorize": {"instances": {"method": "components", "minimum_distance": 5}}},
         {"vectorize": {"instances": {"method": "components", "depth": 1}}},
         {"vectorize": {"instances": {"method": "watershed", "classes": ["a", "b"], "boundary": "b"}}},
-        {"outputs": {"folder": "o", "instances": True}},
+        {"outputs": {"folder": "o", "instances": True}}, {"vectorize": {"simplify": "2 m"}},
+        {"vectorize": {"smooth": "px"}}, {"vectorize": {"minimum_area": "-1 px"}},
+        {"vectorize": {"smooth": -1}}, {"vectorize": {"method": "chaikin"}},
+        {"vectorize": {"minimum_confidence": 1.1}}, {"vectorize": {"low_confidence": -0.1}},
+        {"vectorize": {"dissolve": True, "instances": "components"}},
     ],
 )  # fmt: skip
 def test_impossible_values_are_refused(change):
     with pytest.raises(ValidationError):
         Pipeline.model_validate({**BASE, **change})
+
+
+@pytest.mark.parametrize("length", [0, 2, 2.5, "2 px", "2px", "1.5 px"])
+def test_lengths_are_metres_or_pixels(length):
+    p = Pipeline.model_validate(
+        {**BASE, "vectorize": dict.fromkeys(("simplify", "smooth", "minimum_area"), length)}
+    )
+    assert (p.vectorize.simplify, p.vectorize.smooth, p.vectorize.minimum_area) == (length,) * 3
+    assert Pipeline.model_validate_json(p.model_dump_json()) == p
+
+
+def test_the_schema_can_be_told():
+    assert "vectorize" in Pipeline.model_json_schema()["properties"]
 
 
 def test_a_method_alone_means_all_classes():
