@@ -38,12 +38,6 @@ def count(db: sqlite3.Connection, table: str) -> int:
     return int(rows)
 
 
-def sums(db: sqlite3.Connection, layer: str) -> dict[int, tuple[int, float]]:
-    """Return number and summed `area_m2` of the polygons of each class id."""
-    text = f"SELECT class_id, COUNT(*), SUM(area_m2) FROM {_quoted(layer)} GROUP BY class_id"  # noqa: S608
-    return {number: (polygons, area or 0.0) for number, polygons, area in db.execute(text)}
-
-
 def check_database(record: Record, db: sqlite3.Connection) -> Iterator[Failure]:
     """Hold the database to itself, its spatial index to the rows, and class names to the legend."""
     (said,) = db.execute("PRAGMA quick_check(1)").fetchone()

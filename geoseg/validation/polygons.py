@@ -1,223 +1,217 @@
-"""Polygons of a run: valid, indexed, and a coverage of the class map.
-
-The map is walked in strips; of the polygons only those that reach into a strip are in memory.
-"""
+"""Polygons of a run: valid, indexed, a coverage of the class map, the same in all files."""
 
 import math
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import numpy as np
-import pyogrio
-import rasterio
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import ProjError
-from rasterio.enums import MergeAlg
 from rasterio.errors import RasterioError
-from rasterio.features import rasterize
-from rasterio.transform import Affine
-from rasterio.windows import Window
-from scipy.ndimage import maximum_filter
 
 from geoseg.core.errors import one_line
-from geoseg.core.legend import NODATA
-from geoseg.raster.area import pixel_area_m2
+from geoseg.validation.edges import lonely_edges
 from geoseg.validation.findings import Failure
-from geoseg.validation.geopackage import FILE, check_database, count, opened, sums, the_layer
-from geoseg.validation.rasters import row_spans
+from geoseg.validation.geopackage import FILE, check_database, opened, the_layer
+from geoseg.validation.layers import Layer, Placed, same_crs
 from geoseg.validation.record import Record
+from geoseg.validation.strips import Tally, walk
+from geoseg.vector.features import schema
 
 _UNREADABLE = (
-    sqlite3.Error, DataSourceError, DataLayerError, RasterioError, shapely.GEOSException, ProjError,
-    ValueError,
+    sqlite3.Error, DataSourceError, DataLayerError, RasterioError, ProjError, shapely.GEOSException,
+    pa.ArrowException, ValueError, TypeError, KeyError, OSError,
 )  # fmt: skip
-
-
-@dataclass
-class _Tally:
-    """What the strips add up to."""
-
-    polygons: int = 0
-    invalid: list[str] = field(default_factory=list)
-    area: float = 0.0
-    """Planar area of all polygons, in pixels."""
-    overlaps: int = 0
-    gaps: int = 0
-    beyond: int = 0
-    """Pixels of nodata under a polygon."""
-    others: int = 0
-    """Pixels under a polygon of another class."""
-    mapped: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    burnt: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    burnt_m2: NDArray[np.float64] = field(default_factory=lambda: np.zeros(256))
+_SMALL = 50_000
+"""Features up to which all edges are looked at together."""
 
 
 def check_polygons(record: Record) -> Iterator[Failure]:
-    """Hold the polygons to the class map, and the file to what GIS expect of it.
+    """Hold the polygons to the class map, and the files to what GIS expect of them.
 
     Unless they were generalised, rasterising them gives the map back. Generalised polygons still cover each
-    pixel once, up to the tolerance of the simplification beside nodata, and keep each class's share of the
-    map to 5 %. Classes that were left out count as nodata; where polygons were left out for their confidence
-    there may be gaps.
+    pixel once, up to the way that edges may move beside nodata, and keep each class's share of the map to
+    5 %. Classes and polygons that were left out leave gaps.
     """
-    path = record.folder / FILE
+    first, *more = record.polygon_files
     try:
+        layer = yield from _opened(record, first)
+        yield from _attributes(record, layer)
+        placed = Placed.on(layer, _crs(record))
+        edges = None
+        if layer.attributes.num_rows < _SMALL:
+            # In the layer's own CRS: vertices of neighbours are the same to the last bit.
+            edges = lonely_edges(layer.polygons()[0])
+            if len(edges.wrong):
+                x, y = edges.wrong[0]
+                found = f"{len(edges.wrong)} others, one at {x:.9g}, {y:.9g}"
+                yield Failure(first, "edges", "one polygon on each side", found)
+            edges = replace(edges, middles=placed.points(edges.middles))
+        tally = walk(record, placed, edges)
+    except _UNREADABLE as error:
+        yield Failure(first, "polygons", "readable", one_line(error.__cause__ or error))
+        return
+    yield from _coverage(record, tally, first, layer.attributes.num_rows)
+    yield from _areas(record, tally, first, layer.attributes)
+    for name in more:
+        try:
+            other = yield from _opened(record, name)
+            yield from _like(layer, other)
+        except _UNREADABLE as error:
+            yield Failure(name, "polygons", "readable", one_line(error.__cause__ or error))
+
+
+def _crs(record: Record) -> CRS | None:
+    crs = record.geobox.crs
+    return None if crs is None else CRS.from_wkt(crs.to_wkt())
+
+
+def _opened(record: Record, name: str) -> Generator[Failure, None, Layer]:
+    """Open a file of polygons; hold its database and its CRS to what was asked for."""
+    path = record.folder / name
+    layer = Layer(path)
+    if name == FILE:
         with opened(path) as db:
             yield from check_database(record, db)
-            layer = the_layer(db)
-            features, told = count(db, layer), sums(db, layer)
-        tally = _walk(record, path, layer)
-    except _UNREADABLE as error:
-        yield Failure(FILE, "polygons", "readable", one_line(error.__cause__ or error))
-        return
-    yield from _coverage(record, tally, features)
-    yield from _areas(record, tally, told)
+            layer = Layer(path, the_layer(db))
+    expected = record.recipe.rules.crs or _crs(record)
+    if path.suffix == ".geojson":
+        expected = CRS.from_epsg(4326)
+    found = layer.crs
+    if (found is None) != (expected is None) or (found and expected and not same_crs(found, expected)):
+        told = ["none" if crs is None else crs.to_string() for crs in (expected, found)]
+        yield Failure(name, "CRS", *told)
+    return layer
 
 
-def _walk(record: Record, path: Path, layer: str) -> _Tally:
-    """Add up what polygons and map say, strip by strip."""
-    tally, box = _Tally(), record.geobox
-    transform, areas = Affine(*box.transform[:6]), pixel_area_m2(box)
-    if areas is None:
-        areas = np.full(box.shape.y, abs(transform.a * transform.e))
-    # Edges may move that far beside nodata: Visvalingam's tolerance is the root of an area, a flat triangle
-    # of that area is higher than it.
-    reach = math.ceil(2 * record.moved_pixels) + 1 if record.moved_pixels else 0
-    for start, stop in row_spans(box.shape):
-        first, last = max(start - reach, 0), min(stop + reach, box.shape.y)
-        with rasterio.open(record.folder / "classes.tif") as src:
-            around = src.read(1, window=Window(0, first, src.width, last - first))
-        around[np.isin(around, record.left_out)] = NODATA
-        classes, valid = around[start - first : stop - first], around != NODATA
-        loose = _near_other(valid, reach)[start - first : stop - first]
-        here = transform @ Affine.translation(0, start)
-        geometry, ids = _polygons(path, layer, box, _bounds(here, classes.shape))
-        _count_polygons(tally, geometry, here, (start, stop, box.shape.y))
-        if not record.moved_pixels:
-            # A region may reach through the whole map. Its edges along pixels are cut without rounding;
-            # simplified ones, which are short, are left whole.
-            geometry = shapely.clip_by_rect(geometry, *_bounds(here, classes.shape))
-        burnt = _burn(geometry, ids, here, classes.shape)
-        times, values = burnt >> 8, (burnt & 255).astype(np.uint8)
-        inside = classes != NODATA
-        tally.overlaps += int((times > 1).sum())
-        tally.gaps += int((inside & (times == 0) & ~loose).sum())
-        tally.beyond += int((~inside & (times > 0) & ~loose).sum())
-        tally.others += int((inside & (times == 1) & (values != classes)).sum())
-        tally.mapped += np.bincount(classes[inside], minlength=256)
-        once = np.where(times == 1, values, np.uint8(NODATA))
-        lines = np.stack([np.bincount(line, minlength=256) for line in once])
-        tally.burnt += lines.sum(axis=0)
-        tally.burnt_m2 += areas[start:stop] @ lines
-    return tally
+def _attributes(record: Record, layer: Layer) -> Iterator[Failure]:
+    """Hold the columns to what is promised of them."""
+    table, name, rules = layer.attributes, layer.path.name, record.recipe.rules
+    columns = [n for n in schema(rules).names if n != "geom"]
+    if table.column_names != columns:
+        yield Failure(name, "columns", ", ".join(columns), ", ".join(table.column_names))
+    ids = set(pc.unique(table["class_id"]).to_pylist())
+    if extra := sorted(ids & rules.leave_out):
+        yield Failure(name, "classes left out", "no polygons", f"some of class {', '.join(map(str, extra))}")
+    if rules.dissolve and table.num_rows != len(ids):
+        yield Failure(name, "dissolved polygons", f"{len(ids)}, one for each class", str(table.num_rows))
+    mean, least = (table[c].to_numpy() for c in ("mean_confidence", "min_confidence"))
+    share, perimeter = (table[c].to_numpy() for c in ("low_confidence_share", "perimeter_m"))
+    # Means are rounded to four digits.
+    low = mean < rules.minimum_confidence - 1e-4
+    if not rules.dissolve and low.any():
+        yield Failure(name, "mean_confidence", f"{rules.minimum_confidence:g} or more", f"{mean[low][0]:g}")
+    for wrong, what, expected in (
+        (~((mean >= 0) & (mean <= 1)), "mean_confidence", "0 to 1"),
+        (~((least >= 0) & (least <= mean + 1e-4)), "min_confidence", "0 to mean_confidence"),
+        (~((share >= 0) & (share <= 1)), "low_confidence_share", "0 to 1"),
+        (~(perimeter > 0), "perimeter_m", "above 0"),
+    ):
+        if wrong.any():
+            yield Failure(name, what, expected, f"{int(wrong.sum())} others")
 
 
-def _near_other(valid: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Return which pixels lie within `reach` pixels of nodata, the frame of the map, or of valid pixels."""
-    if reach == 0:
-        return np.zeros(valid.shape, dtype=np.bool_)
-    size = 2 * reach + 1
-    beside_nodata = maximum_filter(~valid, size, mode="constant", cval=1)
-    beside_valid = maximum_filter(valid, size, mode="constant", cval=0)
-    near: NDArray[np.bool_] = np.where(valid, beside_nodata, beside_valid)
-    return near
-
-
-def _polygons(
-    path: Path, layer: str, box: GeoBox, bounds: tuple[float, float, float, float]
-) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Return the polygons that reach into bounds, in the CRS of the map, and their classes."""
-    there = CRS.from_user_input(pyogrio.read_info(path, layer=layer)["crs"]) if box.crs is not None else None
-    back = None
-    if there is not None and there != CRS.from_wkt(box.crs.to_wkt()):
-        back = Transformer.from_crs(there, box.crs.to_wkt(), always_xy=True)
-        bounds = back.transform_bounds(*bounds, direction="INVERSE")
-    _, _, wkb, (ids,) = pyogrio.raw.read(path, layer=layer, columns=["class_id"], bbox=bounds)
-    geometry = shapely.from_wkb(wkb)
-    if back is not None:
-        geometry = shapely.transform(geometry, lambda xy: np.stack(back.transform(*xy.T), axis=1))
-    return geometry, ids.astype(np.int64)
-
-
-def _bounds(transform: Affine, shape: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the extent of a grid: left, lower, right, upper."""
-    left, upper = transform @ (0, 0)
-    right, lower = transform @ (shape[1], shape[0])
-    return left, min(lower, upper), right, max(lower, upper)
-
-
-def _count_polygons(
-    tally: _Tally, geometry: NDArray[np.object_], transform: Affine, rows: tuple[int, int, int]
-) -> None:
-    """Look at each polygon once: in the strip where it begins."""
-    start, stop, height = rows
-    if not len(geometry):
-        return
-    upper = shapely.bounds(geometry)[:, 3]
-    row = np.floor((upper - transform.f) / transform.e + 1e-6).astype(np.int64) + start
-    mine = geometry[(row.clip(0, height - 1) >= start) & (row.clip(0, height - 1) < stop)]
-    tally.polygons += len(mine)
-    tally.area += float(shapely.area(mine).sum()) / abs(transform.a * transform.e)
-    good = shapely.is_valid(mine) & ~shapely.is_empty(mine) & (shapely.get_dimensions(mine) == 2)
-    tally.invalid += list(shapely.is_valid_reason(mine[~good]))
-
-
-def _burn(
-    geometry: NDArray[np.object_], ids: NDArray[np.int64], transform: Affine, shape: tuple[int, int]
-) -> NDArray[np.int32]:
-    """Return 256 for each polygon over a pixel's centre, plus the sum of their classes."""
-    solid = shapely.area(geometry) > 0
-    if not solid.any():
-        return np.zeros(shape, dtype=np.int32)
-    shapes = zip(geometry[solid], (256 + ids[solid]).tolist(), strict=True)
-    burnt: NDArray[np.int32] = rasterize(
-        shapes, shape, fill=0, transform=transform, merge_alg=MergeAlg.add, dtype="int32"
-    )
-    return burnt
-
-
-def _coverage(record: Record, tally: _Tally, features: int) -> Iterator[Failure]:
+def _coverage(record: Record, tally: Tally, name: str, features: int) -> Iterator[Failure]:
     if tally.polygons != features:
-        yield Failure(FILE, "polygons on the map", str(features), str(tally.polygons))
+        yield Failure(name, "polygons on the map", str(features), str(tally.polygons))
     if tally.invalid:
-        yield Failure(
-            FILE, "geometries", "valid polygons", f"{len(tally.invalid)} others: {tally.invalid[0]}"
-        )
+        found = f"{len(tally.invalid)} others: {tally.invalid[0]}"
+        yield Failure(name, "geometries", "valid polygons", found)
     for pixels, what in (
         (tally.overlaps, "overlaps"),
-        (0 if record.partial else tally.gaps, "gaps"),
-        (0 if record.mixed else tally.beyond, "nodata under polygons"),
+        (tally.gaps, "gaps"),
+        (tally.beyond, "nodata under polygons"),
     ):
         if pixels:
-            yield Failure(FILE, what, "none", f"{pixels} pixels")
-    if not record.generalised and tally.others:
-        yield Failure(FILE, "classes", "those of the map", f"{tally.others} pixels differ")
-    valid = int(tally.mapped.sum())
+            yield Failure(name, what, "none", f"{pixels} pixels")
+    if record.gaps_are_known and tally.open_edges:
+        yield Failure(name, "edges within the map", "shared by neighbours", f"{tally.open_edges} are not")
+    if not record.generalised:
+        if tally.others:
+            yield Failure(name, "classes", "those of the map", f"{tally.others} pixels differ")
+        if tally.torn and record.recipe.objects is None:
+            yield Failure(name, "regions", "whole or left out", f"{tally.torn} pixel edges between both")
+    yield from _shares(record, tally, name)
+
+
+def _shares(record: Record, tally: Tally, name: str) -> Iterator[Failure]:
+    """Hold each class's share to the map's, and what was left out to its confidence."""
+    rules, boundary = record.recipe.rules, record.boundary
+    slack = 0.05 * int(tally.mapped.sum())
     for number, c in record.legend.by_id().items():
-        moved = abs(int(tally.burnt[number]) - int(tally.mapped[number]))
-        if moved > 0.05 * valid and not record.partial:
-            expected = f"{tally.mapped[number]} pixels within 5 % of the map"
-            yield Failure(FILE, f"area of {c.slug}", expected, f"{tally.burnt[number]} pixels")
+        mapped, burnt = int(tally.mapped[number]), int(tally.burnt[number])
+        more = slack + (0 if boundary is None else int(tally.mapped[boundary]))
+        less = mapped if rules.minimum_confidence or number in (boundary, *rules.leave_out) else slack
+        if not mapped - less <= burnt <= mapped + more:
+            yield Failure(
+                name, f"area of {c.slug}", f"{mapped} pixels within 5 % of the map", f"{burnt} pixels"
+            )
+        bare = int(tally.bare[number])
+        if (
+            rules.minimum_confidence
+            and bare
+            and not record.generalised
+            and "confidence.tif" in record.outputs
+        ):
+            mean = float(tally.bare_confidence[number]) / bare
+            # Polygons are chosen by whole per cent.
+            if mean > rules.minimum_confidence + 0.01:
+                expected = f"below {rules.minimum_confidence:g}"
+                yield Failure(name, f"confidence of what is left out of {c.slug}", expected, f"{mean:.3f}")
 
 
-def _areas(record: Record, tally: _Tally, told: dict[int, tuple[int, float]]) -> Iterator[Failure]:
+def _areas(record: Record, tally: Tally, name: str, table: pa.Table) -> Iterator[Failure]:
     """Hold the planar area of all polygons to the map's, the column `area_m2` to what they cover."""
-    valid, total = int(tally.mapped.sum()), math.prod(record.geobox.shape)
+    rules = record.recipe.rules
+    covered_pixels = int(tally.mapped.sum()) - (0 if record.generalised else int(tally.bare.sum()))
+    if not record.generalised:
+        covered_pixels -= int(tally.mapped[list(rules.leave_out)].sum())
     # Slivers between pixel centres show here only.
-    exact = (not record.moved_pixels or valid == total) and not record.partial
-    if exact and abs(tally.area - valid) > 0.01 + 1e-9 * valid:
-        yield Failure(FILE, "area of all polygons", f"{valid} pixels", f"{tally.area:.3f} pixels")
+    whole = int(tally.mapped.sum()) == math.prod(record.geobox.shape) and record.gaps_are_known
+    exact = not record.generalised or (whole and not rules.leave_out)
+    if exact and abs(tally.area - covered_pixels) > 0.01 + 1e-6 * covered_pixels:
+        yield Failure(name, "area of all polygons", f"{covered_pixels} pixels", f"{tally.area:.3f} pixels")
+    told = np.bincount(table["class_id"].to_numpy(), weights=table["area_m2"].to_numpy(), minlength=256)
     for number, c in record.legend.by_id().items():
-        polygons, area = told.get(number, (0, 0.0))
         covered = float(tally.burnt_m2[number])
         pixel = covered / max(int(tally.burnt[number]), 1)
         # Where edges are oblique, pixel centres tell an area to a pixel or so for each polygon.
-        slack = 0.02 * covered + (4 * pixel * math.sqrt(polygons) if record.moved_pixels else 1e-3)
-        if abs(area - covered) > slack:
-            yield Failure(FILE, f"sum of area_m2 of {c.slug}", f"{covered:.1f}", f"{area:.1f}")
+        slack = 0.02 * covered + (4 * pixel * math.sqrt(tally.parts[number]) if record.moved else 1e-3)
+        if abs(told[number] - covered) > slack:
+            yield Failure(name, f"sum of area_m2 of {c.slug}", f"{covered:.1f}", f"{told[number]:.1f}")
+
+
+def _like(layer: Layer, other: Layer) -> Iterator[Failure]:
+    """Hold a further file to the first one."""
+    name, first, mine, its = other.path.name, layer.path.name, layer.attributes, other.attributes
+    if its.num_rows != mine.num_rows:
+        yield Failure(name, "polygons", f"{mine.num_rows} as in {first}", str(its.num_rows))
+        return
+    if its.column_names != mine.column_names:
+        yield Failure(name, "columns", ", ".join(mine.column_names), ", ".join(its.column_names))
+        return
+    for column in mine.column_names:
+        # Files have orders of their own.
+        a, b = (np.sort(table[column].to_numpy()) for table in (mine, its))
+        same = np.allclose(a, b, rtol=1e-9, atol=1e-9) if a.dtype.kind in "fiu" else np.array_equal(a, b)
+        if not same:
+            yield Failure(name, column, f"values as in {first}", "others")
+    if mine.num_rows < _SMALL:
+        geometry, ids = Placed.on(other, layer.crs).polygons()
+        expected, expected_ids = layer.polygons()
+        a, b = (
+            np.bincount(i, weights=shapely.area(g), minlength=256)
+            for g, i in ((expected, expected_ids), (geometry, ids))
+        )
+        extent, found = shapely.total_bounds(expected), shapely.total_bounds(geometry)
+        # GeoJSON has seven digits of a degree: a centimetre.
+        slack = 1e-3 * np.ptp(extent)
+        if not np.allclose(a, b, rtol=1e-3) or not np.allclose(
+            extent, found, rtol=0, atol=slack, equal_nan=True
+        ):
+            yield Failure(name, "geometries", f"those of {first}", "others")

@@ -13,11 +13,15 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
 
-from geoseg.core.errors import OutputError, one_line
+from geoseg.config.pipeline import Vectorize
+from geoseg.core.errors import ConfigError, OutputError, one_line
 from geoseg.core.files import read_object, sha256
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.inference.manifest import MANIFEST, STAGING
+from geoseg.raster.area import pixel_area_m2
 from geoseg.validation.findings import Failure
+from geoseg.validation.layers import FORMATS
+from geoseg.vector.recipe import Recipe, resolve_recipe
 
 _KEYS = (
     "name",
@@ -65,42 +69,52 @@ class Record:
         """Names of the rasters, the class map first."""
         return sorted((n for n in self.outputs if n.endswith(".tif")), key=lambda n: (n != "classes.tif", n))
 
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What polygons were asked for, in pixels."""
+        wanted = Vectorize.model_validate(self.manifest["pipeline"]["vectorize"])
+        areas = pixel_area_m2(self.geobox)
+        if areas is None:
+            return resolve_recipe(wanted, self.legend, None, None)
+        gsd = float(self.manifest["plan"]["gsd_m"])
+        return resolve_recipe(wanted, self.legend, gsd, float(areas[len(areas) // 2]))
+
     @property
-    def moved_pixels(self) -> float:
-        """How far simplifying and smoothing may move an edge, in pixels; 0 when they were not asked for."""
-        return self._pixels("simplify") + self._pixels("smooth")
+    def polygon_files(self) -> list[str]:
+        """Names of the files of polygons; the first is held to the map, the others to it."""
+        return [name for form in FORMATS if (name := f"polygons.{form}") in self.outputs]
+
+    @property
+    def moved(self) -> bool:
+        """Whether the edges of polygons are not those of pixels."""
+        return self.recipe.how.needs_corners
 
     @property
     def generalised(self) -> bool:
-        """Whether the classes of polygons may differ from the map."""
-        instances = self._vectorize["instances"] or {}
-        return bool(self.moved_pixels or self._pixels("minimum_area") or instances.get("boundary"))
+        """Whether the polygons may differ from the map."""
+        return self.moved or self.recipe.minimum_pixels > 1
 
     @property
-    def left_out(self) -> list[int]:
-        """Ids of the classes that give no polygons."""
-        return [c.id for c in self.legend.classes if c.slug in self._vectorize["leave_out"]]
+    def reach(self) -> int:
+        """How many pixels edges may have moved, about.
+
+        What Visvalingam's method takes away in one step is a triangle of at most the tolerance squared: over
+        one pixel it may be twice as high.
+        """
+        how = self.recipe.how
+        tall = max(2 * how.tolerance, 2 * how.tolerance**2) if how.method == "visvalingam" else how.tolerance
+        return math.ceil(tall + how.smooth) + 1 if self.moved else 0
 
     @property
-    def mixed(self) -> bool:
-        """Whether small regions of classes that were left out and of others may have joined."""
-        return bool(self.left_out) and self.generalised
+    def gaps_are_known(self) -> bool:
+        """Whether the map and the options alone say which pixels have no polygon."""
+        rules = self.recipe.rules
+        return not rules.minimum_confidence and not (rules.leave_out and self.recipe.minimum_pixels > 1)
 
     @property
-    def partial(self) -> bool:
-        """Whether polygons may be missing of any class."""
-        return self.mixed or self._vectorize["minimum_confidence"] > 0
-
-    @property
-    def _vectorize(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.manifest["pipeline"]["vectorize"]
-        return found
-
-    def _pixels(self, key: str) -> float:
-        length = self._vectorize[key]
-        if isinstance(length, str):
-            return float(length.removesuffix("px"))
-        return float(length) / (self.manifest["plan"]["gsd_m"] or 1.0)
+    def boundary(self) -> int | None:
+        """The class whose pixels go to the objects beside them."""
+        return None if self.recipe.objects is None else self.recipe.objects.boundary
 
 
 def read_record(folder: Path) -> Record | Failure:
@@ -115,10 +129,10 @@ def read_record(folder: Path) -> Record | Failure:
     record = Record(folder, manifest)
     try:
         # Looked at once here, so that later checks may rely on them.
-        _ = record.legend, record.geobox, record.generalised, record.left_out, record.partial
+        _ = record.legend, record.geobox, record.recipe, record.reach
         _ = [(o["bytes"], o["sha256"]) for o in record.outputs.values()]
         _ = [manifest["pixels"][c.slug] for c in record.legend.classes], manifest["pixels"]["nodata"]
-    except (KeyError, TypeError, ValueError, AttributeError, CRSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, CRSError, ConfigError) as error:
         found = f"{type(error).__name__}: {one_line(error)}"
         return Failure(MANIFEST, "content", "values as geoseg run writes them", found)
     return record

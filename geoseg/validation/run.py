@@ -5,7 +5,6 @@ from pathlib import Path
 
 from geoseg.core.errors import OutputError
 from geoseg.validation.findings import Failure, Group, Report
-from geoseg.validation.geopackage import FILE
 from geoseg.validation.item import check_item
 from geoseg.validation.polygons import check_polygons
 from geoseg.validation.rasters import check_rasters
@@ -45,9 +44,10 @@ def validate(folder: Path) -> Report:
         ("rasters", f"{', '.join(record.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
         ("styles", "colour table, attribute table, names, QML and SLD against the legend", check_styles),
     ]
-    if FILE in record.outputs:
+    if files := record.polygon_files:
         equal = "near" if record.generalised else "equal to"
-        checks.append(("polygons", f"{FILE}: valid, indexed, a coverage {equal} the map", check_polygons))
+        looked_at = f"{', '.join(files)}: valid, attributes, a coverage {equal} the map"
+        checks.append(("polygons", looked_at, check_polygons))
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
     groups = []
     for name, looked_at, check in checks:

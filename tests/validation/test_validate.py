@@ -4,19 +4,31 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import shapely
 from rasterio.windows import Window
 
+from geoseg.config.pipeline import Vectorize
 from geoseg.core.errors import OutputError
+from geoseg.core.files import output_entry
+from geoseg.core.legend import Legend, LegendClass
 from geoseg.pipeline import prepare, run
 from geoseg.validation import rasters
 from geoseg.validation.run import validate
+from geoseg.vector.blocks import MapFiles
+from geoseg.vector.recipe import resolve_recipe
+from geoseg.vector.schedule import Workers
+from geoseg.vector.vectorize import vectorize as write_polygons
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
+
+SURE = 0.75
+"""A confidence that some polygons of the toy network do not reach."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +89,8 @@ def vouch(folder):
         path = folder / name
         if name != "item.json" and path.exists():
             facts |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            assets[name] |= {"file:size": facts["bytes"], "file:checksum": "1220" + facts["sha256"]}
+            told = assets.setdefault(name, {})
+            told |= {"file:size": facts["bytes"], "file:checksum": "1220" + facts["sha256"]}
     (folder / "item.json").write_text(json.dumps(item))
     text = (folder / "item.json").read_bytes()
     record["outputs"]["item.json"] = {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}
@@ -186,13 +199,18 @@ def deleted(folder):
     vouch(folder)
 
 
-def moved(folder):
-    """Move the largest polygon by 20 m: its geometry, its envelope and its place in the index."""
+def moved(folder, by=20.0):
+    """Move the largest polygon."""
+    reshape(folder, lambda g: shapely.transform(g, lambda xy: xy + by))
+
+
+def reshape(folder, change):
+    """Change the largest polygon: its geometry, its envelope and its place in the index."""
     with closing(sqlite3.connect(folder / "polygons.gpkg")) as db:
         largest = "SELECT id, geom FROM toy ORDER BY area_m2 DESC LIMIT 1"
         fid, blob = db.execute(largest).fetchone()
     head = 8 + 32  # of the blob: magic, version, flags, srs_id; then the envelope
-    new = shapely.transform(shapely.from_wkb(blob[head:]), lambda xy: xy + 20.0)
+    new = change(shapely.from_wkb(blob[head:]))
     west, south, east, north = new.bounds
     envelope = np.array([west, east, south, north]).astype("<f8").tobytes()
     geometry = blob[:8] + envelope + shapely.to_wkb(new, byte_order=1)
@@ -289,6 +307,128 @@ def test_generalised_polygons_are_still_a_coverage(copied, damage, expected):
     folder = copied("generalised")
     damage(folder)
     assert f"polygons.gpkg: {expected}" in validate(folder).to_text()
+
+
+WISHES = {
+    "in pixels": {"simplify": "2 px", "minimum_area": "9 px"},
+    "smooth": {"simplify": "1.5 px", "method": "douglas-peucker", "smooth": "2 px"},
+    "sure": {"minimum_confidence": SURE},
+    "one a class, elsewhere": {"leave_out": ["class-2"], "dissolve": True, "crs": "EPSG:4326"},
+    "coarse and elsewhere": {"simplify": "2 px", "crs": "EPSG:3857"},
+    "coarse without a class": {"leave_out": ["class-2"], "minimum_area": "9 px", "simplify": "2 px"},
+    "objects": {"instances": {"method": "watershed", "boundary": "class-2"}},
+}
+
+
+@pytest.fixture
+def wished(copied):
+    """Make the polygons of a run again, with other options."""
+
+    def make(vectorize, formats=("gpkg",)):
+        folder = copied("exact")
+        record = json.loads((folder / "run.json").read_text())
+        wanted = Vectorize.model_validate(vectorize)
+        record["pipeline"]["vectorize"] = wanted.model_dump(mode="json")
+        legend = Legend(tuple(LegendClass(**c) for c in record["classes"]))
+        del record["outputs"]["polygons.gpkg"]
+        (folder / "polygons.gpkg").unlink()
+        with ThreadPoolExecutor(1) as executor:
+            made = write_polygons(
+                MapFiles(folder / "classes.tif", folder / "confidence.tif"),
+                resolve_recipe(wanted, legend, 10.0, 100.0), Workers(executor, 2), folder,
+                layer="toy", formats=formats, provenance={},
+            )  # fmt: skip
+        record["outputs"] |= {path.name: output_entry(path) for path in made}
+        (folder / "run.json").write_text(json.dumps(record))
+        return folder
+
+    return make
+
+
+def found_in(folder):
+    return [str(f) for g in validate(folder).groups if g.name == "polygons" for f in g.failures]
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_polygons_of_every_kind_are_valid_and_damage_to_them_is_found(wished, wish):
+    folder = wished(WISHES[wish])
+    assert found_in(folder) == []
+    with closing(sqlite3.connect(folder / "polygons.gpkg")) as db:
+        assert db.execute("SELECT COUNT(*) FROM toy").fetchone()[0] > 0
+    moved(folder, 20.0 if WISHES[wish].get("crs") != "EPSG:4326" else 2e-4)
+    assert any(": overlaps: expected none" in line for line in found_in(folder)), found_in(folder)
+
+
+@pytest.mark.parametrize(
+    ("wish", "other", "expected"),
+    [
+        ({}, {"leave_out": ["class-2"]}, "classes left out: expected no polygons"),
+        ({"leave_out": ["class-2"]}, {}, "gaps: expected none"),
+        ({}, {"minimum_confidence": SURE}, f"mean_confidence: expected {SURE} or more"),
+        ({"minimum_confidence": SURE}, {"minimum_confidence": 0.01}, "confidence of what is left out of"),
+        ({"minimum_confidence": SURE}, {}, "gaps: expected none"),
+        ({}, {"dissolve": True}, "dissolved polygons: expected 3, one for each class"),
+        ({"crs": "EPSG:4326"}, {}, "CRS: expected EPSG:32633, found EPSG:4326"),
+        ({"simplify": "2 px"}, {}, "pixels differ"),
+        ({"instances": "components"}, {}, "columns: expected class_id, class_name, area_m2"),
+    ],
+)
+def test_polygons_that_were_not_asked_for_are_told(wished, wish, other, expected):
+    folder = wished(wish)
+    record = json.loads((folder / "run.json").read_text())
+    record["pipeline"]["vectorize"] = Vectorize.model_validate(other).model_dump(mode="json")
+    (folder / "run.json").write_text(json.dumps(record))
+    assert any(expected in line for line in found_in(folder)), found_in(folder)
+
+
+def test_a_region_cut_in_two_is_not_left_out_whole(wished):
+    folder = wished({"minimum_confidence": 0.01})
+    reshape(folder, lambda g: shapely.clip_by_rect(g, *g.bounds[:3], (g.bounds[1] + g.bounds[3]) // 20 * 10))
+    assert any("regions: expected whole or left out" in line for line in found_in(folder))
+
+
+@pytest.mark.parametrize("simplify", [0, "2 px"])
+def test_a_crack_narrower_than_a_pixel_is_found(wished, simplify):
+    folder = wished({"simplify": simplify})
+    reshape(folder, lambda g: shapely.transform(g, lambda xy: xy + 0.01))
+    found = found_in(folder)
+    assert any("edges within the map: expected shared by neighbours" in line for line in found), found
+
+
+def test_the_same_polygon_twice_is_found(wished):
+    folder = wished({"simplify": "2 px"})
+    sql(folder, "UPDATE toy SET geom = (SELECT geom FROM toy WHERE id = 2) WHERE id = 1")
+    assert any("edges: expected one polygon on each side" in line for line in found_in(folder))
+
+
+ALL = ("gpkg", "parquet", "fgb", "geojson")
+
+
+@pytest.mark.parametrize("formats", [ALL, ("parquet", "geojson"), ("fgb",), ("geojson",)])
+@pytest.mark.parametrize("wish", [{}, {"crs": "EPSG:4326", "simplify": "1.5 px"}])
+def test_every_format_is_held_to_the_map_and_to_the_others(wished, formats, wish):
+    folder = wished(wish, formats)
+    assert found_in(folder) == []
+    path = folder / f"polygons.{formats[-1]}"
+    features = gpd.read_file(path)
+    features.iloc[1:].to_file(path)
+    found = found_in(folder)
+    expected = "polygons: expected" if len(formats) > 1 else "gaps: expected none"
+    assert any(f"{path.name}: {expected}" in line for line in found), found
+    path.write_bytes(b"x")
+    assert any(f"{path.name}: polygons: expected readable" in line for line in found_in(folder))
+
+
+def test_a_parquet_file_is_held_to_the_others(wished):
+    folder = wished({}, ALL)
+    path = folder / "polygons.parquet"
+    features = gpd.read_parquet(path)
+    features.assign(area_m2=features.area_m2 + 100).to_parquet(path)
+    assert any("polygons.parquet: area_m2: expected values as" in line for line in found_in(folder))
+    features.set_crs("EPSG:32634", allow_override=True).to_parquet(path)
+    found = found_in(folder)
+    assert any("polygons.parquet: CRS: expected EPSG:32633, found EPSG:32634" in line for line in found)
+    assert any("polygons.parquet: geometries: expected those of polygons.gpkg" in line for line in found)
 
 
 def test_strips_of_any_height_find_the_same(copied, monkeypatch):

@@ -1,0 +1,48 @@
+"""Whether polygons are a coverage, told by their edges.
+
+How many polygons lie over a point is the winding number of all their edges around it. Where two neighbours
+share an edge it cancels out. So when all edges but those of the outline have a partner, polygons that are
+valid one by one lie over each point within the outline exactly once: no gap, no overlap, no sliver.
+(`shapely.coverage_is_valid` answers the same, but takes minutes where a polygon has thousands of neighbours.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges of polygons that no neighbour shares."""
+
+    middles: NDArray[np.float64]
+    """(x, y) of the middle of those that one polygon has, shape (N, 2)."""
+    wrong: NDArray[np.float64]
+    """(x, y) of the middle of those that have polygons on the same side, or more than two, shape (M, 2)."""
+
+
+def lonely_edges(geometry: NDArray[np.object_]) -> Edges:
+    """Return the edges of polygons that have no partner: the same edge, backwards.
+
+    Parameters
+    ----------
+    geometry
+        Valid polygons or multipolygons.
+    """
+    rings = shapely.get_rings(shapely.orient_polygons(shapely.get_parts(geometry)))
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    inside = ring[1:] == ring[:-1]
+    start, stop = xy[:-1][inside], xy[1:][inside]
+    forward = (start[:, 0] < stop[:, 0]) | ((start[:, 0] == stop[:, 0]) & (start[:, 1] < stop[:, 1]))
+    low, high = np.where(forward[:, None], start, stop), np.where(forward[:, None], stop, start)
+    line = np.hstack([low, high])
+    order = np.lexsort(line.T)
+    line, sign = line[order], np.where(forward[order], 1, -1)
+    if not len(line):
+        return Edges(np.empty((0, 2)), np.empty((0, 2)))
+    first = np.flatnonzero(np.r_[True, (line[1:] != line[:-1]).any(axis=1)])
+    count, balance = np.diff(np.r_[first, len(line)]), np.add.reduceat(sign, first)
+    middle = (line[first, :2] + line[first, 2:]) / 2
+    return Edges(middle[count == 1], middle[(count > 2) | ((count == 2) & (balance != 0))])

@@ -1,0 +1,106 @@
+"""Files of polygons in any of the formats, read alike."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+FORMATS = ("gpkg", "fgb", "parquet", "geojson")
+"""In the order in which one is taken to be held to the map."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The only layer of a file."""
+
+    path: Path
+    name: str | None = None
+    """The layer, where a file may have several tables."""
+
+    @property
+    def _is_parquet(self) -> bool:
+        return self.path.suffix == ".parquet"
+
+    @cached_property
+    def crs(self) -> CRS | None:
+        """CRS of the coordinates."""
+        if self._is_parquet:
+            geo = json.loads(pq.read_schema(self.path).metadata[b"geo"])
+            found = geo["columns"][geo["primary_column"]].get("crs", "OGC:CRS84")
+            return None if found is None else CRS.from_user_input(found)
+        text = pyogrio.read_info(self.path, layer=self.name)["crs"]
+        crs = None if text is None else CRS.from_user_input(text)
+        # A GeoPackage says so when a layer has none.
+        return None if crs is None or crs.name.lower().startswith("undefined") else crs
+
+    @cached_property
+    def attributes(self) -> pa.Table:
+        """All columns but the geometry."""
+        if self._is_parquet:
+            names = pq.read_schema(self.path).names
+            return pq.read_table(self.path, columns=[n for n in names if n not in {"geometry", "bbox", "id"}])
+        _, table = pyogrio.read_arrow(self.path, layer=self.name, read_geometry=False)
+        return table.drop_columns([n for n in table.column_names if n == "id"])
+
+    def polygons(self, box: Box | None = None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """Return geometries and class ids of the features, or of those that meet a box."""
+        if self._is_parquet:
+            frame = gpd.read_parquet(self.path, columns=["geometry", "class_id"], bbox=box)
+            return np.asarray(frame.geometry.values), frame.class_id.to_numpy(np.int64)
+        _, _, wkb, (ids,) = pyogrio.raw.read(self.path, layer=self.name, columns=["class_id"], bbox=box)
+        return np.asarray(shapely.from_wkb(wkb)), ids.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A layer seen in the CRS of the map."""
+
+    layer: Layer
+    back: Transformer | None
+    """From the layer's CRS to the map's, None where it is the same."""
+
+    @classmethod
+    def on(cls, layer: Layer, crs: CRS | None) -> "Placed":
+        """See a layer in a CRS."""
+        if layer.crs is None or crs is None or same_crs(layer.crs, crs):
+            return cls(layer, None)
+        return cls(layer, Transformer.from_crs(layer.crs, crs, always_xy=True))
+
+    def polygons(self, box: Box | None = None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+        """Return geometries and class ids of the features, or of those that meet a box, and maybe others."""
+        if self.back is None:
+            return self.layer.polygons(box)
+        there = None
+        if box is not None:
+            west, south, east, north = self.back.transform_bounds(*box, direction="INVERSE")
+            margin = 1e-3 * max(east - west, north - south)
+            there = (west - margin, south - margin, east + margin, north + margin)
+        geometry, ids = self.layer.polygons(there)
+        return np.asarray(shapely.transform(geometry, self.points)), ids
+
+    def points(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bring coordinates of the layer into the CRS of the map, shape (N, 2)."""
+        if self.back is None:
+            return xy
+        return np.stack(self.back.transform(*xy.T), axis=1)
+
+
+def same_crs(one: CRS, other: CRS) -> bool:
+    """Say whether two CRS are the same but for the order of axes and the words for it."""
+    if one.equals(other, ignore_axis_order=True):
+        return True
+    codes = one.to_authority(), other.to_authority()
+    # GeoJSON's CRS84 is EPSG:4326 with longitude first.
+    named = {"EPSG:4326" if code == ("OGC", "CRS84") else ":".join(code) for code in codes if code}
+    return None not in codes and len(named) == 1
