@@ -326,7 +326,7 @@ model: {model}   # {card}
 tiling: {{tile: auto, overlap: auto, block: auto}}   # pixels, pixels, tiles a side
 inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or flips, d4
 checks: {{statistics: error, gsd: error, memory: error}}   # error | warn | off
-vectorize: {{minimum_area: 0, simplify: 0}}          # m2, m
+vectorize: {{minimum_area: 0, simplify: 0, smooth: 0}}   # m2 or '9 px', m or '1.5 px'
 outputs: {{folder: {folder}, confidence: true, probabilities: false, polygons: [gpkg]}}
 cluster: local
 """
