@@ -71,6 +71,7 @@ def test_every_file_is_an_asset_with_its_checksum(described, tmp_path):
         "polygons.gpkg": ("./polygons.gpkg", pystac.MediaType.GEOPACKAGE, ["data"]),
         "quicklook.png": ("./quicklook.png", pystac.MediaType.PNG, ["overview"]),
         "classes.qml": ("./classes.qml", pystac.MediaType.XML, ["style"]),
+        "report.html": ("./report.html", pystac.MediaType.HTML, ["metadata"]),
         "run.json": ("./run.json", pystac.MediaType.JSON, ["metadata"]),
     }
     for key in ("classes", "polygons.gpkg"):

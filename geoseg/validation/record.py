@@ -22,6 +22,7 @@ from geoseg.raster.area import pixel_area_m2
 from geoseg.validation.findings import Failure
 from geoseg.validation.layers import FORMATS
 from geoseg.vector.recipe import Recipe, resolve_recipe
+from geoseg.vector.regular import REACH
 
 _KEYS = (
     "name",
@@ -87,7 +88,7 @@ class Record:
     @property
     def moved(self) -> bool:
         """Whether the edges of polygons are not those of pixels."""
-        return self.recipe.how.needs_corners
+        return self.recipe.how.needs_corners or bool(self.recipe.rectangles)
 
     @property
     def generalised(self) -> bool:
@@ -103,6 +104,8 @@ class Record:
         """
         how = self.recipe.how
         tall = max(2 * how.tolerance, 2 * how.tolerance**2) if how.method == "visvalingam" else how.tolerance
+        if self.recipe.rectangles:
+            tall = max(tall, REACH)
         return math.ceil(tall + how.smooth) + 1 if self.moved else 0
 
     @property

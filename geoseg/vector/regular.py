@@ -4,7 +4,7 @@ An object in the midst of another region gets an outline with right angles inste
 rectangle of its area where it fills one, else edges along two directions that stand at right angles. Its
 neighbour gets the same line, so the polygons stay a coverage. Three things make that safe:
 
-- in the rectangle around an object, widened by a margin, there are only that other region and objects that get
+- in the rectangle around an object, widened by a margin, are only that other region and objects that get
   a new outline too, and the new outline stays within the rectangle;
 - new outlines do not meet each other;
 - the corners of that rectangle count as corners of the map for all other boundaries. A line that came into
@@ -96,8 +96,10 @@ def _objects(found: Polygons, files: MapFiles, classes: frozenset[int], reach: f
 
 def _settled(objects: list[_Object]) -> list[Outline]:
     """Return the outlines of objects that do not hinder each other."""
-    polygons, boxes = np.array([o.polygon for o in objects]), np.array([o.zone for o in objects])
-    new = np.array([o.outline for o in objects], dtype=object)
+    polygons, boxes, new = (
+        np.array([getattr(one, name) for one in objects], dtype=object)
+        for name in ("polygon", "zone", "outline")
+    )
     good = ~shapely.is_missing(new)
     near, other = shapely.STRtree(polygons).query(boxes, predicate="intersects")
     near, other = near[near != other], other[near != other]
