@@ -5,7 +5,7 @@ the longest border; between equal ones the larger, then the earlier wins. Other 
 it takes join too. Nodata receives nothing: what lies in nodata alone stays.
 
 Blocks tell which regions there are and how long their borders are; joining them needs numbers alone, about
-100 bytes for each region of the map.
+400 bytes for each region of the map.
 """
 
 import heapq
