@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.vector.trace import Chains, offsets_of
+from geoseg.vector.trace import Chains, offsets_of, take
 
 Vertices = NDArray[np.int32] | NDArray[np.float64]
 
@@ -46,10 +46,10 @@ class Arcs:
     def bounding(self) -> "Arcs":
         """Return those that have a region on a side."""
         chosen = self.sides.any(axis=1)
-        lengths = np.diff(self.offsets)
+        vertices, offsets = take(self.vertices, self.offsets, np.flatnonzero(chosen))
         return Arcs(
-            self.vertices[np.repeat(chosen, lengths)],
-            offsets_of(lengths[chosen]),
+            vertices,
+            offsets,
             self.sides[chosen],
             self.corners[chosen],
             self.headings[chosen],

@@ -50,14 +50,12 @@ def assemble(arcs: Arcs, wanted: NDArray[np.int32]) -> Rings:
     heading = np.where(backward[:, None], (heading[:, ::-1] + 2) % 4, heading)
     area2 = np.where(backward, -arcs.area2[arc], arcs.area2[arc])
     follow = _followers(own, ends, heading, np.argsort(ends[:, 0], kind="stable"))
-    vertices, offsets, regions, areas = _chase(arcs.vertices, begin, end, step, follow, own, area2)
+    starts, regions, areas = _rings(follow, own, area2)
     # By region, its shell before its holes, those by their appearance.
     order = np.lexsort((areas < 0, regions))
-    lengths = np.diff(offsets)[order]
-    sorted_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    source = np.repeat(offsets[:-1][order] - sorted_offsets[:-1], lengths) + np.arange(sorted_offsets[-1])
-    found, starts = np.unique(regions[order], return_index=True)
-    return Rings(vertices[source], sorted_offsets, np.append(starts, len(regions)), found.astype(np.int32))
+    found, polygons = np.unique(regions[order], return_index=True)
+    vertices, offsets = _draw(arcs.vertices, begin, end, step, follow, starts[order])
+    return Rings(vertices, offsets, np.append(polygons, len(regions)), found.astype(np.int32))
 
 
 @njit(nogil=True, cache=True)
@@ -89,35 +87,47 @@ def _followers(own, ends, heading, order):
 
 
 @njit(nogil=True, cache=True)
-def _chase(vertices, begin, end, step, follow, own, area2):
-    count = len(begin)
-    total = 0
-    for i in range(count):
-        total += abs(end[i] - begin[i]) + 1
-    out = np.empty((total, 2), vertices.dtype)
-    offsets = np.zeros(count + 1, np.int64)
-    regions = np.empty(count, np.int32)
-    areas = np.zeros(count, np.int64)
+def _rings(follow, own, area2):
+    """Return for each ring an arc that it can begin with, its region and twice its area."""
+    count = len(follow)
     done = np.zeros(count, np.bool_)
-    n = 0
+    starts, regions, areas = np.empty(count, np.int64), np.empty(count, np.int32), np.zeros(count, np.int64)
     rings = 0
     for i in range(count):
         if done[i]:
             continue
-        start = n
+        starts[rings], regions[rings] = i, own[i]
         current = i
         while not done[current]:
             done[current] = True
             areas[rings] += area2[current]
+            current = follow[current]
+        rings += 1
+    return starts[:rings].copy(), regions[:rings].copy(), areas[:rings].copy()
+
+
+@njit(nogil=True, cache=True)
+def _draw(vertices, begin, end, step, follow, starts):
+    """Return the vertices of rings, each closed, and where each begins and ends."""
+    total = len(starts)
+    for i in range(len(begin)):
+        total += abs(end[i] - begin[i])
+    out = np.empty((total, 2), vertices.dtype)
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    n = 0
+    for ring in range(len(starts)):
+        first = n
+        current = starts[ring]
+        while True:
             k = begin[current]
             while k != end[current]:
                 out[n, 0], out[n, 1] = vertices[k, 0], vertices[k, 1]
                 n += 1
                 k += step[current]
             current = follow[current]
-        out[n, 0], out[n, 1] = out[start, 0], out[start, 1]
+            if current == starts[ring]:
+                break
+        out[n, 0], out[n, 1] = out[first, 0], out[first, 1]
         n += 1
-        regions[rings] = own[i]
-        rings += 1
-        offsets[rings] = n
-    return out[:n].copy(), offsets[: rings + 1].copy(), regions[:rings].copy(), areas[:rings].copy()
+        offsets[ring + 1] = n
+    return out, offsets

@@ -13,7 +13,6 @@ from geoseg.core.legend import NODATA
 from geoseg.vector.arcs import Arcs
 from geoseg.vector.borders import Borders
 from geoseg.vector.guard import NO_CORNERS, Corners, read_obstacles
-from geoseg.vector.join import join
 from geoseg.vector.labels import NONE, OUTSIDE
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.simplify import generalize
@@ -149,7 +148,7 @@ def trace_block(
     traced = trace(values, (row, col), last)
     inner = values[1:-1, 1:-1]
     stats = Stats(*_measure(inner, traced.labels, traced.count, files.percent(window), threshold))
-    chains = join(traced.chains)  # nothing to join yet: brings them into their canonical direction
+    chains = traced.chains
     is_open = (chains.ends == JOINT).any(axis=1)
     corners = NO_CORNERS
     if how.needs_corners:

@@ -49,14 +49,28 @@ class Chains:
 
     def take(self, chosen: NDArray[np.bool_]) -> "Chains":
         """Return the chosen ones, shape of `chosen` (C,)."""
-        lengths = np.diff(self.offsets)
-        kept = self.vertices[np.repeat(chosen, lengths)]
-        return Chains(kept, offsets_of(lengths[chosen]), self.sides[chosen], self.ends[chosen])
+        vertices, offsets = take(self.vertices, self.offsets, np.flatnonzero(chosen))
+        return Chains(vertices, offsets, self.sides[chosen], self.ends[chosen])
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where parts of these lengths begin and end when they follow each other, shape (N + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+@njit(nogil=True, cache=True)
+def take(vertices, offsets, which):
+    """Return the vertices of some parts, one after another, and where each begins and ends."""
+    places = np.zeros(len(which) + 1, np.int64)
+    for i in range(len(which)):
+        places[i + 1] = places[i] + offsets[which[i] + 1] - offsets[which[i]]
+    taken = np.empty((places[-1], 2), vertices.dtype)
+    for i in range(len(which)):
+        start = offsets[which[i]]
+        for k in range(places[i + 1] - places[i]):
+            taken[places[i] + k, 0] = vertices[start + k, 0]
+            taken[places[i] + k, 1] = vertices[start + k, 1]
+    return taken, places
 
 
 def concatenate(many: list[Chains]) -> Chains:
@@ -156,7 +170,9 @@ def _trace(values, labels, edges, left):
                 joint = _degree(edges[y, x]) == 2
                 if loops == 0 and joint and _degree(left[y, x]) == 2:
                     continue
-                for d in range(4):
+                # In this order an arc that comes back to its node begins with the smaller of its two corners
+                # beside it, as `join` wants it.
+                for d in (3, 2, 0, 1):
                     if not left[y, x] >> d & 1:
                         continue
                     n = offsets[chains]
