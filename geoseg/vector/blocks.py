@@ -29,11 +29,11 @@ class MapFiles:
     """Probability of the class, 0 to 1."""
     objects: Path | None = None
     """Numbers of objects, uint32, 0 for none: a region ends where the number changes."""
+    object_classes: NDArray[np.uint8] | None = None
+    """Class of each object: a boundary between objects goes to them; shape (objects + 1,)."""
     obstacles: Path | None = None
     """Corners that no boundary may move over besides those of boundaries, as `guard.write_obstacles` writes
     them."""
-    object_classes: NDArray[np.uint8] | None = None
-    """Class of each object: a boundary between objects goes to them; shape (objects + 1,)."""
 
     def shape(self) -> tuple[int, int]:
         """Return rows and columns."""

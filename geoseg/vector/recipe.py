@@ -56,10 +56,10 @@ class Recipe:
     """Minimum mapping unit: smaller regions join a neighbour, see `mapping_unit`."""
     low_confidence: float = 0.5
     """Pixels below it are doubtful."""
-    rectangles: frozenset[int] = frozenset()
-    """Ids of classes whose objects get outlines with right angles, see `regular`."""
     objects: Objects | None = None
     """How classes are parted into objects."""
+    rectangles: frozenset[int] = frozenset()
+    """Ids of classes whose objects get outlines with right angles, see `regular`."""
 
 
 def resolve_recipe(wanted: Vectorize, legend: Legend, gsd_m: float | None, pixel_m2: float | None) -> Recipe:
