@@ -44,8 +44,7 @@ class MapFiles:
         """Return what tells regions apart: class + 256 * number of the object, `NONE` for nodata."""
         with rasterio.open(self.classes) as src:
             classes = src.read(1, window=window)
-        values: NDArray[np.signedinteger] = classes.astype(np.int16)
-        values[classes == NODATA] = NONE
+        values: NDArray[np.signedinteger] = _values(classes)
         if self.objects is None or self.object_classes is None:
             return values
         with rasterio.open(self.objects) as src:
@@ -147,7 +146,8 @@ def trace_block(
     values[1 - top : 1 - top + read.shape[0], 1 - left : 1 - left + read.shape[1]] = read
     traced = trace(values, (row, col), last)
     inner = values[1:-1, 1:-1]
-    stats = Stats(*_measure(inner, traced.labels, traced.count, files.percent(window), threshold))
+    percent, known = files.percent(window), files.confidence is not None
+    stats = Stats(*_measure(inner, traced.labels, traced.count, percent, threshold, known))
     chains = traced.chains
     is_open = (chains.ends == JOINT).any(axis=1)
     corners = NO_CORNERS
@@ -167,19 +167,33 @@ def trace_block(
 
 
 @njit(nogil=True, cache=True)
-def _measure(values, labels, count, percent, threshold):
+def _values(classes):
+    values = np.empty(classes.shape, np.int16)
+    for y in range(classes.shape[0]):
+        for x in range(classes.shape[1]):
+            values[y, x] = NONE if classes[y, x] == NODATA else classes[y, x]
+    return values
+
+
+@njit(nogil=True, cache=True)
+def _measure(values, labels, count, percent, threshold, known):
     value, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
     total, doubtful = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    minimum = np.full(count, 100, np.int64)
+    minimum = np.full(count, 100 if known else 0, np.int64)
     rows, cols = labels.shape
     for y in range(rows):
-        for x in range(cols):
-            i = labels[y, x] - 1
-            if i < 0:
+        x = 0
+        while x < cols:
+            # A run of one region at a time.
+            label, start = labels[y, x], x
+            while x < cols and labels[y, x] == label:
+                x += 1
+            if label == 0:
                 continue
-            value[i] = values[y, x]
-            pixels[i] += 1
-            total[i] += percent[y, x]
-            minimum[i] = min(minimum[i], percent[y, x])
-            doubtful[i] += percent[y, x] < threshold
+            value[label - 1] = values[y, start]
+            pixels[label - 1] += x - start
+            for k in range(start, x if known else start):
+                total[label - 1] += percent[y, k]
+                minimum[label - 1] = min(minimum[label - 1], percent[y, k])
+                doubtful[label - 1] += percent[y, k] < threshold
     return value, pixels, total, minimum, doubtful, np.zeros(count, np.bool_)

@@ -1,14 +1,13 @@
 """Time and memory of polygons of square maps, against GDAL's polygonizer on the same files.
 
 `python -m tests.benchmarks polygons`. Every measurement has a process of its own, and those of a round follow
-each other, so that ratios within a round see the same machine. GDAL itself is measured where a `python3` on
-PATH has its Python module `osgeo`, and through `rasterio.features.shapes` here. `SIDES="4096 8192"` takes
-some maps only.
+each other, so that ratios within a round see the same machine. GDAL is the library that rasterio brings, called
+directly (its C function `GDALPolygonize`, nothing made in Python) and through `rasterio.features.shapes`.
+`SIDES="4096 8192"` takes some maps only.
 """
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from scipy import ndimage
 
 from tests.conftest import ROOT
 
+REFERENCE = "GDAL, memory layer"
 ROUNDS = {4096: 3, 8192: 3, 16384: 1}
 PATTERN = 2048
 _PEAK = """
@@ -72,19 +72,30 @@ with ThreadPoolExecutor(threads) as executor:
     told(lambda: do(path, workers))
 """
 )
-OSGEO = (
+GDAL = (
     _PEAK
     + """
-from osgeo import gdal, ogr
-gdal.UseExceptions()
+import ctypes
+from ctypes.util import find_library
+import rasterio
+beside = sorted(Path(rasterio.__file__).parents[1].glob("rasterio.libs/libgdal*"))
+gdal = ctypes.CDLL(str(beside[0]) if beside else find_library("gdal"))
+P, S, I = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+def call(name, result, kinds, *values):
+    function = getattr(gdal, name)
+    function.restype, function.argtypes = result, kinds
+    return function(*values)
 def measure():
-    raster = gdal.Open(sys.argv[1])
-    band = raster.GetRasterBand(1)
-    source = ogr.GetDriverByName("Memory").CreateDataSource("x")
-    layer = source.CreateLayer("map")
-    layer.CreateField(ogr.FieldDefn("class_id", ogr.OFTInteger))
-    gdal.Polygonize(band, band.GetMaskBand(), layer, 0)
-    return layer.GetFeatureCount()
+    call("GDALAllRegister", None, [])
+    raster = call("GDALOpen", P, [S, I], sys.argv[1].encode(), 0)
+    band = call("GDALGetRasterBand", P, [P, I], raster, 1)
+    mask = call("GDALGetMaskBand", P, [P], band)
+    driver = call("GDALGetDriverByName", P, [S], b"Memory") or call("GDALGetDriverByName", P, [S], b"MEM")
+    source = call("GDALCreate", P, [P, S, I, I, I, I, P], driver, b"x", 0, 0, 0, 0, None)
+    layer = call("GDALDatasetCreateLayer", P, [P, S, P, I, P], source, b"map", None, 3, None)
+    call("OGR_L_CreateField", I, [P, P, I], layer, call("OGR_Fld_Create", P, [S, I], b"class_id", 0), 1)
+    assert call("GDALPolygonize", I, [P, P, P, I, P, P, P], band, mask, layer, 0, None, None, None) == 0
+    return call("OGR_L_GetFeatureCount", ctypes.c_longlong, [P, I], layer, 1)
 told(measure)
 """
 )
@@ -102,7 +113,6 @@ told(measure)
 
 
 def main() -> None:
-    python = _with_osgeo()
     ways: dict[str, list[str]] = {
         "arrays, 1 thread": [sys.executable, "-c", OURS, "MAP", "WARM", "arrays", "1"],
         "arrays, 2 threads": [sys.executable, "-c", OURS, "MAP", "WARM", "arrays", "2"],
@@ -110,13 +120,11 @@ def main() -> None:
         "arrays, simplified by 1.5 px": [sys.executable, "-c", OURS, "MAP", "WARM", "simplified", "1"],
         "GeoPackage with index": [sys.executable, "-c", OURS, "MAP", "WARM", "gpkg", "1"],
         "`rasterio.features.shapes`": [sys.executable, "-c", RASTERIO, "MAP"],
+        REFERENCE: [sys.executable, "-c", GDAL, "MAP"],
     }
-    if python is not None:
-        ways["GDAL, memory layer"] = [python[0], "-c", OSGEO, "MAP"]
-    reference = "GDAL, memory layer" if python is not None else "`rasterio.features.shapes`"
-    print(f"GDAL of osgeo: {python[1] if python else 'none'}, of rasterio: {rasterio.__gdal_version__}\n")
+    print(f"GDAL {rasterio.__gdal_version__}, as rasterio brings it\n")
     columns = ("map", "polygons", "way", "CPU seconds", "polygons a second", "", "wall", "peak memory")
-    print("|", " | ".join(c or f"CPU of {reference} / CPU" for c in columns), "|")
+    print("|", " | ".join(c or f"CPU of {REFERENCE} / CPU" for c in columns), "|")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     sides = [int(side) for side in os.environ.get("SIDES", "").split()] or list(ROUNDS)
     with tempfile.TemporaryDirectory() as name:
@@ -132,7 +140,7 @@ def main() -> None:
             count = int(measured["arrays, 1 thread"][0][0])
             for way, rows in measured.items():
                 assert all(row[0] in (None, count) for row in rows), (way, rows)
-                ratios = [theirs[1] / ours[1] for theirs, ours in zip(measured[reference], rows, strict=True)]
+                ratios = [theirs[1] / ours[1] for theirs, ours in zip(measured[REFERENCE], rows, strict=True)]
                 cpu, wall, peak = (statistics.median(row[k] for row in rows) for k in (1, 2, 3))
                 print(
                     f"| {side} x {side} | {count:,} | {way} | {cpu:.2f} | {count / cpu:,.0f} |"
@@ -161,19 +169,6 @@ def _write(path: Path, pattern: np.ndarray, side: int) -> Path:
                 part = np.rot90(pattern, (row + col) // PATTERN % 4)[: side - row, : side - col]
                 dst.write(part, 1, window=Window(col, row, part.shape[1], part.shape[0]))
     return path
-
-
-def _with_osgeo() -> tuple[str, str] | None:
-    """Find a Python that has GDAL, and its version."""
-    for folder in os.get_exec_path():
-        python = shutil.which("python3", path=folder)
-        if python is None:
-            continue
-        code = "from osgeo import gdal; print(gdal.__version__)"
-        done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return python, done.stdout.strip()
-    return None
 
 
 def _run(command: list[str]) -> list[float]:
