@@ -116,7 +116,6 @@ def is_free(vertices, start, stop, a, b, c, kept, index, corners):
 
     Returns the answer and the arc's index of vertices, which is made when it is first needed.
     """
-    bits, row0, col0 = corners
     top = min(vertices[a, 0], vertices[b, 0], vertices[c, 0])
     bottom = max(vertices[a, 0], vertices[b, 0], vertices[c, 0])
     for y in range(top, bottom + 1):
@@ -133,8 +132,7 @@ def is_free(vertices, start, stop, a, b, c, kept, index, corners):
             low = min(low, px - (-rise // run))
             high = max(high, px + rise // run)
         for x in range(low, high + 1):
-            column = x - col0
-            if not bits[y - row0, column >> 3] >> (7 - (column & 7)) & 1:
+            if not _is_corner(corners, y, x):
                 continue
             if (
                 (y == vertices[a, 0] and x == vertices[a, 1])
@@ -142,10 +140,8 @@ def is_free(vertices, start, stop, a, b, c, kept, index, corners):
                 or (y == vertices[c, 0] and x == vertices[c, 1])
             ):
                 continue
-            if len(index) == 0:
-                index = _index(vertices, start, stop)
-            k = _look_up(vertices, index, y, x)
-            if k < 0 or kept[k]:
+            hinders, index = _hinders(vertices, start, stop, y, x, kept, index)
+            if hinders:
                 return False, index
     return True, index
 
@@ -153,23 +149,35 @@ def is_free(vertices, start, stop, a, b, c, kept, index, corners):
 @njit(nogil=True, cache=True)
 def is_clear(vertices, start, stop, b, py, px, qy, qx, kept, index, corners):
     """As `is_free`, for the triangle of a vertex b and two points on its edges."""
-    bits, row0, col0 = corners
     by, bx = float(vertices[b, 0]), float(vertices[b, 1])
     for y in range(int(np.ceil(min(by, py, qy))), int(np.floor(max(by, py, qy))) + 1):
         for x in range(int(np.ceil(min(bx, px, qx))), int(np.floor(max(bx, px, qx))) + 1):
-            column = x - col0
-            if not bits[y - row0, column >> 3] >> (7 - (column & 7)) & 1 or (y == by and x == bx):
+            if not _is_corner(corners, y, x) or (y == by and x == bx):
                 continue
             one = (py - by) * (x - bx) - (px - bx) * (y - by)
             two = (qy - py) * (x - px) - (qx - px) * (y - py)
             three = (by - qy) * (x - qx) - (bx - qx) * (y - qy)
             if (one >= 0 and two >= 0 and three >= 0) or (one <= 0 and two <= 0 and three <= 0):
-                if len(index) == 0:
-                    index = _index(vertices, start, stop)
-                k = _look_up(vertices, index, y, x)
-                if k < 0 or kept[k]:
+                hinders, index = _hinders(vertices, start, stop, y, x, kept, index)
+                if hinders:
                     return False, index
     return True, index
+
+
+@njit(nogil=True, cache=True)
+def _is_corner(corners, y, x):
+    bits, row0, col0 = corners
+    column = x - col0
+    return bits[y - row0, column >> 3] >> (7 - (column & 7)) & 1
+
+
+@njit(nogil=True, cache=True)
+def _hinders(vertices, start, stop, y, x, kept, index):
+    """Say whether a corner is another arc's, or a vertex that its own arc still has; return the index too."""
+    if len(index) == 0:
+        index = _index(vertices, start, stop)
+    k = _look_up(vertices, index, y, x)
+    return k < 0 or kept[k], index
 
 
 @njit(nogil=True, cache=True)

@@ -1,9 +1,9 @@
 """Time and memory of polygons of square maps, against GDAL's polygonizer on the same files.
 
-`python -m tests.benchmarks polygons`. Every measurement has a process of its own, and those of a round follow
-each other, so that ratios within a round see the same machine. GDAL is the library that rasterio brings, called
-directly (its C function `GDALPolygonize`, nothing made in Python) and through `rasterio.features.shapes`.
-`SIDES="4096 8192"` takes some maps only.
+`python -m tests.benchmarks polygons`. Every measurement has a process of its own, and those of a round
+follow each other, so that ratios within a round see the same machine. GDAL is the library that rasterio
+brings, called directly (its C function `GDALPolygonize`, nothing made in Python) and through
+`rasterio.features.shapes`. `SIDES="4096 8192"` takes some maps only.
 """
 
 import json
