@@ -124,6 +124,7 @@ def _predict(
         folder=plan.bundle.folder.resolve(),
         sha256=plan.bundle.sha256,
         device=plan.device,
+        backend=plan.backend,
         precision=plan.precision,
         augment=plan.augment,
         passes=plan.passes,

@@ -65,24 +65,22 @@ def prepare(
         recipe = _recipe(pipeline, scene, bundle)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
-        # Everything cheap has been checked; torch takes seconds to import.
+        # Everything cheap has been checked; these take seconds to import.
         from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
-        from geoseg.models.segmenter import (  # noqa: PLC0415
-            forward_passes,
-            resolve_device,
-            resolve_precision,
-        )
+        from geoseg.models import resolve  # noqa: PLC0415
 
         cluster = resolve_cluster(pipeline.cluster)
-        device = resolve_device(pipeline.inference.device)
+        device = resolve.resolve_device(pipeline.inference.device)
+        precision = resolve.resolve_precision(pipeline.inference.precision, device)
         plan = make_plan(
             pipeline,
             scene,
             bundle,
             device=device,
-            precision=resolve_precision(pipeline.inference.precision, device),
+            backend=resolve.resolve_backend(pipeline.inference.backend, bundle, device, precision),
+            precision=precision,
             workers=cluster.workers,
-            passes=forward_passes(device, cluster.workers),
+            passes=resolve.forward_passes(device, cluster.workers),
         )
         available = _available_memory()
         plan = fewer_passes(plan, available)

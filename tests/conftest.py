@@ -20,6 +20,8 @@ UTM = "EPSG:32633"
 # Two threads for every process: results must not depend on the machine that tests them.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Networks that are converted once need not be converted again by the next run of the tests.
+os.environ.setdefault("GEOSEG_CACHE", str(ROOT / ".pytest_cache" / "geoseg"))
 
 
 def write_raster(

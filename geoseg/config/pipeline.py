@@ -31,7 +31,8 @@ class Inference(Document):
     """How the network runs."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    backend: Literal["auto", "torch"] = "auto"
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    """The library that runs the network; auto: OpenVINO on a CPU where it can, else torch."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     batch: Auto | Count = "auto"
     """Tiles in one forward pass."""

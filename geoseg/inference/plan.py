@@ -108,6 +108,7 @@ class Plan:
     """Tiles along the side of a block."""
     batch: int
     device: str
+    backend: str
     precision: str
     augment: str
     probabilities: bool
@@ -130,7 +131,7 @@ class Plan:
         """Return all that decides the bytes of the map; plain JSON values."""
         identity = {
             "geoseg": geoseg.__version__,
-            "torch": version("torch"),
+            "backend": (self.backend, version(self.backend)),
             "scene": self.scene.identity(),
             "model": {"name": self.bundle.card.name, "sha256": self.bundle.sha256},
             "tile": self.grid.tile_shape,
@@ -170,6 +171,7 @@ class Plan:
             "model": self.bundle.card.name,
             "architecture": self.bundle.architecture,
             "device": self.device,
+            "backend": self.backend,
             "precision": self.precision,
             "tile": list(self.grid.tile_shape),
             "overlap": [self.grid.rows.overlap, self.grid.cols.overlap],
@@ -190,6 +192,7 @@ def make_plan(
     bundle: Bundle,
     *,
     device: str,
+    backend: str,
     precision: str,
     workers: int,
     passes: int,
@@ -204,8 +207,9 @@ def make_plan(
         The scene, its bands in network order.
     bundle
         The model bundle.
-    device, precision
-        What `auto` means on this machine: `cpu` or `cuda`, and `fp32` unless asked otherwise.
+    device, backend, precision
+        What `auto` means on this machine: `cpu` or `cuda`, `torch` or `openvino`, and `fp32` unless asked
+        otherwise.
     workers
         Number of worker processes.
     passes
@@ -229,6 +233,7 @@ def make_plan(
         block=max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block,
         batch=auto_batch if batch == "auto" else batch,
         device=device,
+        backend=backend,
         precision=precision,
         augment=pipeline.inference.augment,
         probabilities=pipeline.outputs.probabilities,

@@ -12,14 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.geometry import Window
+from geoseg.tiling import kernels
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
-from geoseg.tiling.taper import UNIT, taper
-
-PROBABILITY_BITS = 14
-"""Probabilities are rounded to multiples of 2^-14."""
-TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
-"""A probability of 1 sums to 2^30."""
+from geoseg.tiling.taper import taper
 
 Sums: TypeAlias = NDArray[np.int32]
 """Weighted sums, shape (C, rows, cols)."""
@@ -27,22 +23,14 @@ Sums: TypeAlias = NDArray[np.int32]
 
 def percent(sums: Sums) -> NDArray[np.uint8]:
     """Return sums as whole percent, 0 to 100, rounded half up."""
-    scaled = (sums >> 7) * np.int32(100)  # 23 bits are left, times 100 fits 31
-    scaled += np.int32(1 << (TOTAL_BITS - 8))
-    return (scaled >> (TOTAL_BITS - 7)).astype(np.uint8)
+    whole: NDArray[np.uint8] = kernels.percent(sums)
+    return whole
 
 
 def strongest(sums: Sums) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return the channel with the largest sum (the first of equals) and that sum, each (rows, cols).
-
-    Runs along whole channels: an argmax along the strided channel axis is several times slower.
-    """
-    best = sums[0].copy()
-    channel = np.zeros(best.shape, dtype=np.uint8)
-    for c in range(1, len(sums)):
-        channel[sums[c] > best] = c
-        np.maximum(best, sums[c], out=best)
-    return channel, best
+    """Return the channel with the largest sum (the first of equals) and that sum, each (rows, cols)."""
+    found: tuple[NDArray[np.uint8], NDArray[np.int32]] = kernels.strongest(sums)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +108,12 @@ class Mosaic:
         """
         seen = tile.intersect(self.block.canvas)
         rows, cols = seen.relative_to(tile)
-        weights = np.multiply.outer(
-            self._weights(tile.rows.start, axis=0)[rows], self._weights(tile.cols.start, axis=1)[cols]
+        kernels.add(
+            self.sums[(slice(None), *seen.relative_to(self.block.canvas))],
+            probabilities[:, rows, cols],
+            self._weights(tile.rows.start, axis=0)[rows],
+            self._weights(tile.cols.start, axis=1)[cols],
         )
-        target = self.sums[(slice(None), *seen.relative_to(self.block.canvas))]
-        for c, channel in enumerate(probabilities[:, rows, cols]):
-            # One channel at a time keeps the working copies in the cache.
-            rounded = np.rint(channel * np.float32(1 << PROBABILITY_BITS)).astype(np.int32)
-            rounded *= weights
-            target[c] += rounded
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from geoseg.core.legend import IGNORE
-from geoseg.models.segmenter import SYMMETRIES, turn, turn_back
+from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.training.chips import GridChips
 
 MOST_PIXELS = 1_000_000

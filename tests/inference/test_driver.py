@@ -23,7 +23,13 @@ from tests.inference.free import FreeSegmenter, install, uninstall
 def job_of(plan, folder):
     folder.mkdir(parents=True, exist_ok=True)
     spec = SegmenterSpec(
-        plan.bundle.folder, plan.bundle.sha256, plan.device, plan.precision, plan.augment, passes=2
+        plan.bundle.folder,
+        plan.bundle.sha256,
+        plan.device,
+        plan.backend,
+        plan.precision,
+        plan.augment,
+        passes=2,
     )
     staging = staging_of(plan, folder)
     return Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
@@ -165,9 +171,9 @@ def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatc
     from geoseg.models import segmenter
 
     loads = []
-    real = segmenter.TorchSegmenter
+    real = segmenter._make
     monkeypatch.setattr(segmenter, "_loaded", {})
-    monkeypatch.setattr(segmenter, "TorchSegmenter", lambda b, s: loads.append(s) or real(b, s))
+    monkeypatch.setattr(segmenter, "_make", lambda b, s: loads.append(s) or real(b, s))
     plan = prepare(pipeline_file, ["tiling.block=1"]).plan
     run_free(plan, tmp_path / "staging")
     assert len(loads) == 1

@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.core.errors import BundleError, ConfigError
+from geoseg.core.errors import BundleError
 from geoseg.models import segmenter as module
 from geoseg.models.bundle import open_bundle
-from geoseg.models.segmenter import (
-    SegmenterSpec,
-    TorchSegmenter,
-    device_pool,
-    forward_passes,
-    load_segmenter,
-    resolve_device,
-    resolve_precision,
-)
+from geoseg.models.openvino_segmenter import OpenVinoSegmenter
+from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
+from geoseg.models.torch_segmenter import TorchSegmenter
 from tests.conftest import make_bundle
 
 GAIN = np.array([1e-4, 2e-4, 1e-4, 5e-5], dtype=np.float32)
@@ -34,12 +28,18 @@ def _threads():
 
 
 def spec_of(bundle, **changes):
-    fields = {"device": "cpu", "precision": "fp32", "augment": "none", "passes": 2}
+    fields = {"device": "cpu", "backend": "torch", "precision": "fp32", "augment": "none", "passes": 2}
     return SegmenterSpec(bundle.folder, bundle.sha256, **{**fields, **changes})
 
 
 def segmenter(bundle, **changes):
-    return TorchSegmenter(bundle, spec_of(bundle, **changes))
+    spec = spec_of(bundle, **changes)
+    return {"torch": TorchSegmenter, "openvino": OpenVinoSegmenter}[spec.backend](bundle, spec)
+
+
+@pytest.fixture(params=["torch", "openvino"])
+def backend(request):
+    return request.param
 
 
 @lru_cache(maxsize=4)
@@ -68,11 +68,11 @@ def plain(bundle, values, valid):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
-def test_a_prediction_is_a_plain_forward_pass(bundle, dtype):
+def test_a_prediction_is_a_plain_forward_pass(bundle, dtype, backend):
     values, valid = batch(2)
     values = (values % 250 if dtype == "uint8" else values).astype(dtype)
     before = values.copy()
-    found = segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    found = segmenter(bundle, backend=backend).predict(values, valid, GAIN, BIAS)
     assert found.dtype == np.float32
     assert found.shape == (2, 3, 64, 64)
     assert np.abs(found - plain(bundle, before, valid)).max() < 2e-3
@@ -80,37 +80,37 @@ def test_a_prediction_is_a_plain_forward_pass(bundle, dtype):
     assert found.std() > 0.05
 
 
-def test_the_temperature_of_the_card_softens_probabilities(tmp_path):
+def test_the_temperature_of_the_card_softens_probabilities(tmp_path, backend):
     bundles = [make_bundle(tmp_path / str(t), temperature=t) for t in (1.0, 4.0)]
     values, valid = batch(1)
-    sharp, soft = (segmenter(b).predict(values, valid, GAIN, BIAS) for b in bundles)
+    sharp, soft = (segmenter(b, backend=backend).predict(values, valid, GAIN, BIAS) for b in bundles)
     assert np.abs(sharp - plain(bundles[0], values, valid)).max() < 2e-3
     assert np.abs(soft - plain(bundles[1], values, valid)).max() < 2e-3
     assert soft.max(axis=1).mean() < sharp.max(axis=1).mean()
 
 
-def test_bands_are_normalised_each_with_its_own_statistics(tmp_path, bundle):
+def test_bands_are_normalised_each_with_its_own_statistics(tmp_path, bundle, backend):
     bands = [{**b.model_dump(), "mean": 0.1 * i, "std": 0.05 * i} for i, b in enumerate(bundle.card.bands, 1)]
     other = make_bundle(tmp_path / "b", bands=bands)
     values, valid = batch(1)
-    found = segmenter(other).predict(values, valid, GAIN, BIAS)
+    found = segmenter(other, backend=backend).predict(values, valid, GAIN, BIAS)
     assert np.abs(found - plain(other, values, valid)).max() < 2e-3
     assert np.abs(found - plain(bundle, values, valid)).max() > 0.05
 
 
 @pytest.mark.parametrize("filler", [0.0, 30_000.0, np.nan, np.inf])
-def test_invalid_pixels_enter_as_the_band_mean(bundle, filler):
+def test_invalid_pixels_enter_as_the_band_mean(bundle, filler, backend):
     values, valid = batch(2, dtype=np.float32)
     valid[0, 10:30, 5:40] = False
     valid[1] = False
     expected = plain(bundle, values, valid)
     values[np.broadcast_to(~valid[:, None], values.shape)] = filler
-    found = segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    found = segmenter(bundle, backend=backend).predict(values, valid, GAIN, BIAS)
     assert np.abs(found - expected).max() < 2e-3
 
 
 @pytest.mark.parametrize(("augment", "turns"), [("flips", (0, 2)), ("d4", (0, 1, 2, 3))])
-def test_augmentation_is_the_mean_over_explicit_transforms(bundle, augment, turns):
+def test_augmentation_is_the_mean_over_explicit_transforms(bundle, augment, turns, backend):
     values, valid = batch(1)
     valid[0, :20, :30] = False
     parts = []
@@ -122,22 +122,22 @@ def test_augmentation_is_the_mean_over_explicit_transforms(bundle, augment, turn
             p = plain(bundle, v.copy(), m.copy())
             p = p[..., ::-1] if mirrored else p
             parts.append(np.rot90(p, -k, (2, 3)))
-    found = segmenter(bundle, augment=augment).predict(values, valid, GAIN, BIAS)
+    found = segmenter(bundle, backend=backend, augment=augment).predict(values, valid, GAIN, BIAS)
     assert np.abs(found - np.mean(parts, axis=0)).max() < 2e-3
     assert np.abs(found - parts[0]).max() > 0.01
 
 
 @pytest.mark.parametrize("augment", ["none", "flips", "d4"])
-def test_tiles_need_not_be_square(bundle, augment):
+def test_tiles_need_not_be_square(bundle, augment, backend):
     values, valid = batch(2, (64, 96))
-    found = segmenter(bundle, augment=augment).predict(values, valid, GAIN, BIAS)
+    found = segmenter(bundle, backend=backend, augment=augment).predict(values, valid, GAIN, BIAS)
     assert found.shape == (2, 3, 64, 96)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("augment", ["none", "d4"])
-def test_neither_the_place_in_the_batch_nor_the_other_tiles_change_a_byte(bundle, augment):
-    run = segmenter(bundle, augment=augment)
+def test_neither_the_place_in_the_batch_nor_the_other_tiles_change_a_byte(bundle, augment, backend):
+    run = segmenter(bundle, backend=backend, augment=augment)
     values, valid = batch(4)
     expected = run.predict(values, valid, GAIN, BIAS)
     order = [2, 0, 3, 1]
@@ -148,17 +148,17 @@ def test_neither_the_place_in_the_batch_nor_the_other_tiles_change_a_byte(bundle
     assert run.predict(others, all_valid, GAIN, BIAS)[1].tobytes() == expected[3].tobytes()
 
 
-def test_a_prediction_leaves_its_input_alone(bundle):
+def test_a_prediction_leaves_its_input_alone(bundle, backend):
     values, valid = batch(2, dtype=np.float32)
     before = values.copy()
-    segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    segmenter(bundle, backend=backend).predict(values, valid, GAIN, BIAS)
     assert (values == before).all()
 
 
-def test_a_network_that_sees_the_whole_tile_predicts_too(tmp_path):
+def test_a_network_that_sees_the_whole_tile_predicts_too(tmp_path, backend):
     bundle = make_bundle(tmp_path / "p", architecture="PSPNet")
     values, valid = batch(2)
-    found = segmenter(bundle).predict(values, valid, GAIN, BIAS)
+    found = segmenter(bundle, backend=backend).predict(values, valid, GAIN, BIAS)
     assert np.abs(found - plain(bundle, values, valid)).max() < 2e-3
 
 
@@ -204,31 +204,6 @@ def test_a_bundle_that_changed_since_the_plan_is_refused(bundle, tmp_path):
         load_segmenter(spec_of(planned))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_here_is_told():
-    with pytest.raises(ConfigError, match=r"inference\.device: cuda:1 is not available here \(0 GPUs\)"):
-        resolve_device("cuda:1")
-    assert resolve_device("auto") == "cpu"
-
-
-def test_devices_and_precisions_are_resolved(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert resolve_device("cuda:3") == "cuda:3"
-    assert resolve_device("auto") == resolve_device("cuda") == "cuda"
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_precision("auto", "cpu") == resolve_precision("auto", "cuda") == "fp32"
-    assert resolve_precision("fp16", "cuda") == "fp16"
-    assert resolve_precision("bf16", "cpu") == "bf16"
-    with pytest.raises(ConfigError, match=r"inference\.precision: fp16 needs a GPU"):
-        resolve_precision("fp16", "cpu")
-
-
-def test_workers_share_the_cores(monkeypatch):
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)))
-    assert [forward_passes("cpu", n) for n in (1, 2, 3, 8, 100)] == [8, 4, 2, 1, 1]
-    assert forward_passes("cuda", 1) == forward_passes("cuda:1", 2) == 1
-
-
 def test_forward_passes_share_a_pool_whose_threads_compute_alone(bundle):
     torch.set_num_threads(2)
     pool = device_pool(spec_of(bundle, passes=2))
@@ -243,11 +218,11 @@ def test_forward_passes_share_a_pool_whose_threads_compute_alone(bundle):
     assert [f.result() for f in [pool.submit(threads), pool.submit(threads)]] == [1, 1]
 
 
-def test_passes_at_once_give_the_bytes_of_passes_in_turn(bundle):
-    run = segmenter(bundle)
+def test_passes_at_once_give_the_bytes_of_passes_in_turn(bundle, backend):
+    run = segmenter(bundle, backend=backend)
     batches = [batch(1, seed=i) for i in range(4)]
     expected = [run.predict(v, m, GAIN, BIAS).tobytes() for v, m in batches]
-    pool = device_pool(spec_of(bundle))
+    pool = device_pool(spec_of(bundle, backend=backend))
     found = [f.result().tobytes() for f in [pool.submit(run.predict, v, m, GAIN, BIAS) for v, m in batches]]
     assert found == expected
     assert len(set(found)) == 4

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from geoseg.core.geometry import Window
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
-from geoseg.tiling.mosaic import PROBABILITY_BITS, Mosaic, Strips, percent, strongest
+from geoseg.tiling.kernels import PROBABILITY_BITS
+from geoseg.tiling.mosaic import Mosaic, Strips, percent, strongest
 from geoseg.tiling.taper import taper
 
 CHANNELS = 3
@@ -145,7 +146,7 @@ def test_probabilities_are_rounded_to_a_16384th():
 @given(st.lists(st.integers(0, 2**30), min_size=1, max_size=50))
 def test_percent_rounds_to_the_nearest_whole(sums):
     exact = np.array(sums, dtype=np.int64) * 100 / 2**30
-    found = percent(np.array(sums, dtype=np.int32))
+    found = percent(np.array([sums], dtype=np.int32))[0]
     assert found.dtype == np.uint8
     # Seven bits are dropped on the way, a hundred-thousandth of a percent.
     assert np.abs(found - exact).max() <= 0.5 + 2e-5

@@ -34,12 +34,13 @@ def test_every_chip_is_predicted_once_with_probabilities():
 
 def test_augmented_predictions_are_those_of_a_run(bundle):
     """The same symmetries as `geoseg run` uses."""
-    from geoseg.models.segmenter import SegmenterSpec, TorchSegmenter
+    from geoseg.models.segmenter import SegmenterSpec
+    from geoseg.models.torch_segmenter import TorchSegmenter
 
     chips = FakeChips(2)
     chips.images = torch.randn(2, 4, 64, 64)
     chips.labels = torch.zeros(2, 64, 64, dtype=torch.long)
-    spec = SegmenterSpec(bundle.folder, bundle.sha256, "cpu", "fp32", "d4", 1)
+    spec = SegmenterSpec(bundle.folder, bundle.sha256, "cpu", "torch", "fp32", "d4", 1)
     segmenter = TorchSegmenter(bundle, spec)
     mean, std = segmenter.mean[:, None, None], segmenter.std[:, None, None]
     values = chips.images.numpy() * std + mean

@@ -1,0 +1,116 @@
+"""Run a network with OpenVINO, on a CPU."""
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import BundleError, PlanError, one_line
+from geoseg.models.bundle import Bundle
+from geoseg.models.openvino_model import FP32, converted, openvino
+from geoseg.models.segmenter import SegmenterSpec
+from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float32")
+"""What a graph takes as it is; other numbers are converted before."""
+
+
+class OpenVinoSegmenter:
+    """A bundle's network in OpenVINO; normalisation and softmax are part of the graph."""
+
+    def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
+        card = bundle.card
+        self.network = converted(bundle)
+        self.passes = spec.passes
+        self.symmetries = SYMMETRIES[spec.augment]
+        self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
+        self.std = np.array([b.std for b in card.bands], dtype=np.float32)
+        self.temperature = card.temperature
+        self.classes = len(card.classes)
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._compiling = threading.Lock()
+        self._requests = threading.local()
+
+    def predict(
+        self,
+        values: NDArray[Any],
+        valid: NDArray[np.bool_],
+        gain: NDArray[np.float32],
+        bias: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return class probabilities, see `Segmenter`."""
+        if values.dtype.name not in _DTYPES:
+            values = values.astype(np.float32)
+        factor, shift = (a.reshape(1, -1, 1, 1) for a in (gain / self.std, (bias - self.mean) / self.std))
+        total: NDArray[np.float32] | None = None
+        for symmetry in self.symmetries:
+            turned = (np.ascontiguousarray(turn(a, *symmetry)) for a in (values, valid[:, None]))
+            p = turn_back(self._forward(*turned, factor, shift), *symmetry)
+            total = p if total is None else total + p
+        assert total is not None  # noqa: S101 (there is always the identity)
+        return total if len(self.symmetries) == 1 else total / np.float32(len(self.symmetries))
+
+    def _forward(self, values: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
+        shape = values.shape
+        try:
+            request = self._request(values)
+            request.infer(dict(enumerate((values, *others))), share_inputs=True)
+        except RuntimeError as error:
+            if "alloc" in str(error) or "memory" in str(error):
+                raise PlanError(
+                    f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
+                    "--set tiling.tile=256 --set inference.batch=1"
+                ) from error
+            raise BundleError(
+                f"the network cannot take an input of {shape}: {one_line(error)[:200]}; check tile and "
+                "divisor in its card"
+            ) from error
+        if not np.isfinite(request.get_output_tensor(1).data):
+            raise BundleError("the network gives NaN or infinite probabilities; its weights are unusable")
+        # The tensor is written over by the next pass of this thread.
+        return np.array(request.get_output_tensor(0).data)
+
+    def _request(self, values: NDArray[Any]) -> Any:
+        """Return this thread's request for batches of that shape and type."""
+        key = values.shape, values.dtype.name
+        mine: dict[Any, Any] = self._requests.__dict__
+        if key not in mine:
+            with self._compiling:
+                if key not in self._compiled:
+                    self._compiled[key] = self._compile(*key)
+            mine[key] = self._compiled[key].create_infer_request()
+        return mine[key]
+
+    def _compile(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Compile the graph from raw numbers to probabilities and their sum, for one shape of batches."""
+        ov = openvino()
+        from openvino import opset13 as op  # noqa: PLC0415
+
+        batch, bands, *size = shape
+        network = self.network.clone()
+        network.reshape(list(shape))
+        made = network.output(0).get_partial_shape()
+        if made != ov.PartialShape([batch, self.classes, *size]):
+            raise BundleError(
+                f"the network turns {shape} into {made}; {self.classes} channels of the same size are needed"
+            )
+        values = op.parameter(shape, ov.Type(np.dtype(dtype)))
+        valid = op.parameter([batch, 1, *size], ov.Type.boolean)
+        factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))
+        x = op.add(op.multiply(op.convert(values, "f32"), factor), shift)
+        x = op.select(valid, x, op.constant(np.float32(0)))
+        (entry,) = network.get_parameters()
+        for target in entry.output(0).get_target_inputs():
+            target.replace_source_output(x.output(0))
+        logits = network.get_results()[0].input_value(0)
+        probabilities = op.softmax(op.divide(logits, op.constant(np.float32(self.temperature))), 1)
+        total = op.reduce_sum(probabilities, op.constant(np.arange(4)))
+        graph = ov.Model([probabilities, total], [values, valid, factor, shift])
+        # One thread for each stream: no sum is split, so the bits do not depend on the number of cores.
+        streams = {
+            "NUM_STREAMS": self.passes,
+            "INFERENCE_NUM_THREADS": self.passes,
+            "ENABLE_CPU_PINNING": False,
+        }
+        return ov.Core().compile_model(graph, "CPU", {**FP32, **streams})

@@ -1,0 +1,93 @@
+"""What `auto` means on this machine for device, backend and precision."""
+
+import os
+import sys
+from pathlib import Path
+
+from geoseg.core.errors import BundleError, ConfigError
+from geoseg.models.bundle import Bundle
+from geoseg.models.openvino_model import converted, installed
+
+SLOWER_IN_OPENVINO = ("PSPNet",)
+"""Architectures that torch runs faster (`python -m tests.benchmarks backends`)."""
+
+_GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
+"""Drivers that torch can use under Linux: NVIDIA's, that of WSL, AMD's."""
+
+
+def resolve_device(device: str) -> str:
+    """Return the device that `auto` means here.
+
+    Raises
+    ------
+    ConfigError
+        When the device asked for is not there.
+    """
+    if device == "cpu":
+        return device
+    count = _gpus()
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    if int(device.partition(":")[2] or 0) >= count:
+        raise ConfigError(f"inference.device: {device} is not available here ({count} GPUs); use device: cpu")
+    return device
+
+
+def _gpus() -> int:
+    # torch takes seconds to import: not to learn that there is no driver.
+    if sys.platform == "linux" and not any(f.exists() for f in _GPU_FILES):
+        return 0
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.device_count()
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return the precision that `auto` means: fp32, the only one that keeps all classes as trained.
+
+    Raises
+    ------
+    ConfigError
+        For fp16 on a CPU, which has no fast half-precision convolutions.
+    """
+    if precision == "fp16" and device == "cpu":
+        raise ConfigError("inference.precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
+    return "fp32" if precision == "auto" else precision
+
+
+def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -> str:
+    """Return the backend that `auto` means: OpenVINO on a CPU where it can run the network, else torch.
+
+    Raises
+    ------
+    ConfigError
+        When OpenVINO is asked for and cannot do what the rest of the pipeline asks for.
+    BundleError
+        When OpenVINO is asked for and cannot run the network.
+    """
+    if backend == "torch":
+        return backend
+    fits = device == "cpu" and precision == "fp32"
+    if backend == "openvino":
+        if not fits:
+            raise ConfigError(
+                f"inference.backend: openvino runs on cpu in fp32, not on {device} in {precision}; use torch"
+            )
+        if not installed():
+            raise ConfigError(
+                "inference.backend: openvino is not installed; pip install openvino, or use torch"
+            )
+        converted(bundle)
+        return backend
+    if not fits or not installed() or bundle.config.get("_model_class") in SLOWER_IN_OPENVINO:
+        return "torch"
+    try:
+        converted(bundle)
+    except BundleError:
+        return "torch"
+    return "openvino"
+
+
+def forward_passes(device: str, workers: int) -> int:
+    """Return how many forward passes each of several workers on this machine runs at once."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) if device == "cpu" else 1

@@ -1,0 +1,80 @@
+"""Run a network with torch, on a GPU or a CPU."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.core.errors import BundleError, PlanError, one_line
+from geoseg.models.bundle import Bundle
+from geoseg.models.folding import folded
+from geoseg.models.segmenter import SegmenterSpec
+from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+
+
+class TorchSegmenter:
+    """A bundle's network in torch."""
+
+    def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
+        self.device = torch.device(spec.device)
+        if self.device.type == "cuda":
+            # fp32 means fp32, and the same kernel every time.
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
+        self.symmetries = SYMMETRIES[spec.augment]
+        card = bundle.card
+        self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
+        self.std = np.array([b.std for b in card.bands], dtype=np.float32)
+        self.temperature = card.temperature
+        self.classes = len(card.classes)
+        network = folded(bundle.network(), len(card.bands), card.tile.min)
+        # Convolutions of oneDNN and cuDNN are faster with channels last.
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        values: NDArray[Any],
+        valid: NDArray[np.bool_],
+        gain: NDArray[np.float32],
+        bias: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return class probabilities, see `Segmenter`."""
+        factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
+        shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
+        x = torch.from_numpy(values).to(self.device, torch.float32, copy=True).mul_(factor).add_(shift)
+        x.masked_fill_(torch.from_numpy(~valid).to(self.device)[:, None], 0.0)
+        total: torch.Tensor | None = None
+        for quarter_turns, flip in self.symmetries:
+            p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)
+            total = p if total is None else total.add_(p)
+        assert total is not None  # noqa: S101 (there is always the identity)
+        mean = total if len(self.symmetries) == 1 else total.div_(len(self.symmetries))
+        if not torch.isfinite(mean.sum()):
+            raise BundleError("the network gives NaN or infinite probabilities; its weights are unusable")
+        return mean.cpu().numpy()
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = tuple(x.shape)
+        try:
+            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+                logits = self.network(x.contiguous(memory_format=torch.channels_last))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
+            if "memory" in str(error):
+                raise PlanError(
+                    f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
+                    "--set tiling.tile=256 --set inference.batch=1"
+                ) from error
+            raise BundleError(
+                f"the network cannot take an input of {shape}: {one_line(error)[:200]}; check tile and "
+                "divisor in its card"
+            ) from error
+        if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
+            raise BundleError(
+                f"the network turns {tuple(x.shape)} into {tuple(logits.shape)}; {self.classes} channels of "
+                "the same size are needed"
+            )
+        return torch.softmax(logits.float().contiguous().div_(self.temperature), dim=1)
