@@ -20,16 +20,17 @@ from geoseg.tiling.grid import TileAxis, TileGrid
 SLOTS = 2
 """Blocks that a worker handles at once: one is read while the other is computed."""
 
-BLOCK_PIXELS = 1536
+BLOCK_PIXELS = 1024
 """Side of an automatic block, about."""
 
 GPU_BATCH_PIXELS = 1 << 22
 """Pixels of an automatic batch on a GPU: four tiles of 1024 px. A CPU gains nothing from batches."""
 
-# Memory of a worker, measured (tests/benchmarks/memory.py): what Python, torch, GDAL and Dask take before any
-# pixel is read, and how much a forward pass takes beyond its live tensors (scratch and reordered copies).
-BASE_BYTES = 950_000_000
-FORWARD_FACTOR = 1.6
+# Memory of a worker, measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take before
+# any pixel is read, and what a forward pass takes beside the live tensors that torch needs: torch keeps scratch
+# and reordered copies, OpenVINO uses the same memory again.
+BASE_BYTES = {"torch": 950_000_000, "openvino": 650_000_000}
+FORWARD_FACTOR = {"torch": 1.6, "openvino": 1.0}
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
 # Polygons come row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
 # 30 bytes and with one for every 56 pixels 70; noise, which no network that learned draws, takes 1000.
@@ -347,7 +348,7 @@ def _memory(plan: Plan) -> Memory:
 
     per_pixel = card.memory_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
     # Each pass holds its batch as read, the live tensors, and probabilities on their way to the sums.
-    batch = 2 * (bands * number + 1) + 4 * bands + per_pixel * FORWARD_FACTOR + 3 * sums
+    batch = 2 * (bands * number + 1) + 4 * bands + per_pixel * FORWARD_FACTOR[plan.backend] + 3 * sums
     forward = plan.passes * plan.batch * tile * batch
     # Weights are held as read and as the network's own.
     network = int(forward) + 4 * plan.bundle.weights_bytes
@@ -360,7 +361,7 @@ def _memory(plan: Plan) -> Memory:
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
     polygons = plan.polygons.bytes(plan.scene.shape)
-    return Memory(BASE_BYTES, network, blocks, fringes, GDAL_CACHE_MB * 1_000_000, polygons)
+    return Memory(BASE_BYTES[plan.backend], network, blocks, fringes, GDAL_CACHE_MB * 1_000_000, polygons)
 
 
 def _product(values: Any) -> int:
