@@ -26,9 +26,9 @@ BLOCK_PIXELS = 1024
 GPU_BATCH_PIXELS = 1 << 22
 """Pixels of an automatic batch on a GPU: four tiles of 1024 px. A CPU gains nothing from batches."""
 
-# Memory of a worker, measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take before
-# any pixel is read, and what a forward pass takes beside the live tensors that torch needs: torch keeps scratch
-# and reordered copies, OpenVINO uses the same memory again.
+# Memory of a worker, measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take
+# before any pixel is read, and what a forward pass takes for each byte of torch's live tensors: torch keeps
+# scratch and reordered copies, OpenVINO uses the same memory again.
 BASE_BYTES = {"torch": 950_000_000, "openvino": 650_000_000}
 FORWARD_FACTOR = {"torch": 1.6, "openvino": 1.0}
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0

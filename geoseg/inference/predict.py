@@ -100,8 +100,9 @@ def _predict_batch(
         rows, cols = tile.relative_to(block.reach)
         values[k] = pixels.values[:, rows, cols]
         valid[k] = pixels.valid[rows, cols]
-    # Invalid numbers may be NaN or infinite, which zero weight would not silence.
-    np.copyto(values, 0, where=~valid[:, None])
+    if not valid.all():
+        # Invalid numbers may be NaN or infinite, which zero weight would not silence.
+        np.copyto(values, 0, where=~valid[:, None])
     if stopping.is_set():
         return 0.0
     segmenter = load_segmenter(job.segmenter)
@@ -150,8 +151,8 @@ def settle_block(
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
             np.copyto(target, _planes(job, sums), where=target != NODATA)
-    ids, numbers = np.unique(planes[0], return_counts=True)
-    pixels = {int(i): int(n) for i, n in zip(ids, numbers, strict=True)}
+    numbers = np.bincount(planes[0].ravel())
+    pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
     counts = {
         **prediction.counts,
         "nodata": pixels.pop(NODATA, 0),
