@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from geoseg.config.pipeline import Cluster
+from geoseg.config.cluster import Local
 from geoseg.core.errors import ConfigError
 from geoseg.inference.clusters import connect, resolve_cluster
 from tests.conftest import ROOT
@@ -16,7 +16,7 @@ def test_local_is_one_worker_in_this_process_that_listens_nowhere():
 
 def test_more_workers_listen_on_the_loopback_interface_only_and_leave_the_environment_alone():
     before = dict(os.environ)
-    with connect(Cluster(workers=2)) as client:
+    with connect(Local(workers=2)) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         assert len(workers) == 2
         assert client.scheduler.address.startswith("tcp://127.0.0.1:")
