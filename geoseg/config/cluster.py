@@ -192,18 +192,19 @@ KINDS = ("local", "address", "ssh", "slurm", "pbs", "lsf", "kubernetes")
 
 def _kind(value: object) -> str | None:
     kind = value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", None)
-    return kind if kind in KINDS else None
+    # Not the bare name: `address` is a key as well, and messages are led by the keys in a location.
+    return f"kind={kind}" if kind in KINDS else None
 
 
 Jobs = Slurm | Pbs | Lsf
 Cluster = Annotated[
-    Annotated[Local, Tag("local")]
-    | Annotated[Address, Tag("address")]
-    | Annotated[Ssh, Tag("ssh")]
-    | Annotated[Slurm, Tag("slurm")]
-    | Annotated[Pbs, Tag("pbs")]
-    | Annotated[Lsf, Tag("lsf")]
-    | Annotated[Kubernetes, Tag("kubernetes")],
+    Annotated[Local, Tag("kind=local")]
+    | Annotated[Address, Tag("kind=address")]
+    | Annotated[Ssh, Tag("kind=ssh")]
+    | Annotated[Slurm, Tag("kind=slurm")]
+    | Annotated[Pbs, Tag("kind=pbs")]
+    | Annotated[Lsf, Tag("kind=lsf")]
+    | Annotated[Kubernetes, Tag("kind=kubernetes")],
     Discriminator(
         _kind,
         custom_error_type="kind",

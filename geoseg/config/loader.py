@@ -166,7 +166,7 @@ def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]
     for part in loc[:-1]:
         found = [n for node in nodes for n in _children(node, part, definitions)]
         # The name of a union's member is no key; where `kind` tells members apart, it leaves one.
-        nodes = found or [n for n in nodes if _constant(n, "kind") == part] or nodes
+        nodes = found or [n for n in nodes if part == f"kind={_constant(n, 'kind')}"] or nodes
     return sorted({key for node in nodes for key in node.get("properties", {})})
 
 

@@ -119,13 +119,13 @@ class Watchdog:
             return
         while len(cluster.worker_spec) < self.wanted:
             cluster.worker_spec.update(cluster.new_worker_spec())
-        opening = [n for n in cluster.worker_spec if n not in cluster.workers]
         try:
             await cluster
         except (ClusterError, RuntimeError, OSError) as error:
             await self._forget([n for n, w in cluster.workers.items() if w.status != Status.running])
             raise error if isinstance(error, ClusterError) else ClusterError(_why(error)) from error
-        self._opened |= dict.fromkeys(opening, monotonic())
+        for name in cluster.workers:
+            self._opened.setdefault(name, monotonic())
 
     async def _give_up_ended(self) -> None:
         """Forget jobs that are not in the batch system's list any more and have no worker here."""
