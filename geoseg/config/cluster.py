@@ -144,7 +144,7 @@ class _Jobs(_Launched):
     log_directory: str = "jobs"
     """What the jobs say goes here; a folder that the nodes share."""
     margin: Seconds = 300
-    """Workers hand their work over so many seconds before the wall time, at most a quarter of it."""
+    """Workers hand over what they hold so many seconds before the wall time, at most a quarter of it."""
 
 
 class Slurm(_Jobs):

@@ -12,6 +12,7 @@ from geoseg.inference.clusters.jobs import job_options, listing, seconds
 from geoseg.inference.clusters.local import one_gpu_each, visible_gpus
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.clusters.shape import shape_of
+from geoseg.inference.plan import Memory
 from tests.conftest import ROOT
 
 BASE = {"interface": "lo", "cores": 4, "memory": "16GB", "walltime": "12:00:00"}
@@ -230,6 +231,17 @@ def test_a_device_that_the_cluster_does_not_have_is_refused(monkeypatch):
     assert shape_of(Local(workers="auto"), "cpu").workers == 1
     with pytest.raises(ConfigError, match="cuda:1 is one GPU, but the cluster has 2 workers"):
         shape_of(Local(workers=2), "cuda:1")
+
+
+def test_the_machine_that_leads_needs_memory_for_polygons(monkeypatch):
+    memory = Memory(base=10**9, network=9 * 10**9, blocks=0, fringes=0, cache=10**8, polygons=2 * 10**9)
+    monkeypatch.setattr(shape, "free_memory", lambda: 3 * 10**9)
+    assert "takes 3.10 GB of memory on this machine, but 3.00" in shape_of(of("slurm"), "cpu").problem_here(
+        memory
+    )
+    assert shape_of(Local(), "cpu").problem_here(memory) is None
+    monkeypatch.setattr(shape, "free_memory", lambda: 4 * 10**9)
+    assert shape_of(of("slurm"), "cpu").problem_here(memory) is None
 
 
 def test_a_certificate_that_is_missing_is_named(tmp_path):

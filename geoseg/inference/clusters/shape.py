@@ -8,6 +8,7 @@ import torch
 
 from geoseg.config.cluster import Address, Cluster, Kubernetes, Local, Ssh
 from geoseg.core.errors import ConfigError
+from geoseg.inference.plan import Memory
 from geoseg.models.segmenter import forward_passes, resolve_device
 
 
@@ -24,6 +25,16 @@ class Shape:
     """Forward passes that each worker can run at once."""
     memory: int | None
     """Bytes for all workers together; None: nobody has said, their machines are asked before the run."""
+
+    def problem_here(self, memory: Memory) -> str | None:
+        """Return one line when this machine is too small to lead the workers of others, else None."""
+        needed, free = memory.base + memory.cache + memory.polygons, free_memory()
+        if isinstance(self.cluster, Local) or needed <= free:
+            return None
+        return (
+            f"joining polygons takes {needed / 1e9:.2f} GB of memory on this machine, but {free / 1e9:.2f} "
+            "GB are free; start the run on a larger one, or leave them out: --set outputs.polygons=[]"
+        )
 
 
 def shape_of(cluster: Cluster, device: str) -> Shape:
