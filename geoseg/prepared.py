@@ -84,7 +84,9 @@ def prepare(
         )
         available = sys.maxsize if shape.memory is None else shape.memory
         plan = fewer_passes(plan, available)
-        problem = check_memory(plan, pipeline.tiling, available) or shape.problem_here(plan.memory)
+        problem = check_memory(plan, pipeline.tiling, available, shape.origin) or shape.problem_here(
+            plan.memory
+        )
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
     noticed = tuple(str(w.message) for w in caught)

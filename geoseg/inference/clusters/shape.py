@@ -26,6 +26,11 @@ class Shape:
     memory: int | None
     """Bytes for all workers together; None: nobody has said, their machines are asked before the run."""
 
+    @property
+    def origin(self) -> str:
+        """Why the memory is so much."""
+        return "are free" if isinstance(self.cluster, Local) else "is what the cluster file asks for"
+
     def problem_here(self, memory: Memory) -> str | None:
         """Return one line when this machine is too small to lead the workers of others, else None."""
         needed, free = memory.base + memory.cache + memory.polygons, free_memory()
