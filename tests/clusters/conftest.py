@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,10 +142,6 @@ def started(command: list[str], marker: str, log: Path, **environment: str) -> s
         assert time.monotonic() < limit, log.read_text()
         time.sleep(0.05)
     return process
-
-
-def geoseg_worker(cluster: str, log: Path, **environment: str) -> subprocess.Popen:
-    return started([sys.executable, "-m", "geoseg", "worker", cluster], "Registered to", log, **environment)
 
 
 def listeners(client) -> set[str]:

@@ -1,13 +1,16 @@
 """A running scheduler and workers that join it, as somebody else would start them."""
 
+import contextlib
 import shutil
 import sys
 
+import psutil
 import pytest
 
 from geoseg.core.errors import ClusterError, ConfigError
+from geoseg.inference.clusters import worker
 from geoseg.inference.clusters.check import TOPIC
-from tests.clusters.conftest import connected, free_port, geoseg_worker, started, write_cluster
+from tests.clusters.conftest import connected, free_port, started, write_cluster
 from tests.conftest import ROOT
 
 
@@ -20,6 +23,21 @@ def scheduler(folder, protocol="tcp", *more):
     return f"{protocol}://127.0.0.1:{port}", started(command, "Scheduler at", folder / "scheduler.log")
 
 
+def dask_worker(address, log, *more, **environment):
+    """Start what `geoseg worker` turns into."""
+    command = worker.command(sys.executable, address, ("--host", "127.0.0.1"), more)
+    return started(command, "Registered to", log, **environment)
+
+
+def end(process):
+    """Kill a program and what it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+    process.kill()
+    process.wait(30)
+
+
 @pytest.fixture
 def running(tmp_path):
     """Start schedulers and workers; end them after the test."""
@@ -30,9 +48,8 @@ def running(tmp_path):
         return process
 
     yield start
-    for process in reversed(processes):  # the scheduler, which was the first, last
-        process.terminate()
-        process.wait(30)
+    for process in processes:
+        end(process)
 
 
 def test_a_run_at_an_address_with_tls_is_the_local_run_and_leaves_the_scheduler_as_it_was(
@@ -42,7 +59,9 @@ def test_a_run_at_an_address_with_tls_is_the_local_run_and_leaves_the_scheduler_
     address, process = scheduler(tmp_path, "tls", *files)
     running(process)
     path = write_cluster(tmp_path / "tls.yaml", kind="address", address=address, security=tls)
-    running(geoseg_worker(path, tmp_path / "worker.log"))
+    running(
+        started([sys.executable, "-m", "geoseg", "worker", path], "Registered to", tmp_path / "worker.log")
+    )
     said = geoseg("run", toy.path, "--cluster", path, "--output", toy.folder / "tls")
     assert said.returncode == 0, said.stderr
     assert toy.sums("tls") == toy.local
@@ -68,21 +87,20 @@ def test_a_worker_with_another_geoseg_is_named(toy, running, tmp_path):
     (other / "geoseg/py.typed").with_name("more.py").write_text('"""One module more."""\n')
     address, process = scheduler(tmp_path)
     running(process)
-    first = running(geoseg_worker(address, tmp_path / "worker.log", PYTHONPATH=str(other)))
+    first = running(dask_worker(address, tmp_path / "worker.log", PYTHONPATH=str(other)))
     with pytest.raises(
         ClusterError, match=r"^worker tcp://127\.0\.0\.1:\d+ \(.+\): geoseg is .+, but .+ where"
     ):
         toy.run("other", address)
-    first.terminate()
-    first.wait(30)
+    end(first)
     # A good worker and, once the run has begun, the bad one again: it is turned away.
-    running(geoseg_worker(address, tmp_path / "good.log"))
+    running(dask_worker(address, tmp_path / "good.log"))
     told, late = [], []
 
     def tell(line):
         told.append(line)
         if line == "predict" and not late:
-            late.append(geoseg_worker(address, tmp_path / "late.log", PYTHONPATH=str(other)))
+            late.append(running(dask_worker(address, tmp_path / "late.log", PYTHONPATH=str(other))))
             assert late[0].wait(60) == 0
 
     assert toy.run("late", address, tell) == toy.local
@@ -92,8 +110,7 @@ def test_a_worker_with_another_geoseg_is_named(toy, running, tmp_path):
 def test_workers_without_the_resource_are_told_of(running, tmp_path):
     address, process = scheduler(tmp_path)
     running(process)
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", "127.0.0.1"]
-    running(started(command, "Registered to", tmp_path / "worker.log"))
+    running(dask_worker(address, tmp_path / "worker.log", "--resources", "CPU=2"))
     with (
         pytest.raises(ClusterError, match="no worker of the cluster offers the resource GPU; start workers"),
         connected(address),
