@@ -16,7 +16,14 @@ PYTHON
 # Who was started here, by process id, last first.
 stop() {
     for name in slurmd slurmctld munged; do
-        if [ -s "$folder/$name.pid" ]; then kill "$(cat "$folder/$name.pid")" 2>/dev/null || true; fi
+        if [ ! -s "$folder/$name.pid" ]; then continue; fi
+        pid=$(cat "$folder/$name.pid")
+        kill "$pid" 2>/dev/null || true
+        # Until it has ended or is a zombie that somebody else must wait for, it may still write.
+        for _ in $(seq 100); do
+            if ! grep -qs '^State:.[^Z]' "/proc/$pid/status"; then break; fi
+            sleep 0.1
+        done
     done
 }
 
