@@ -64,6 +64,13 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the pipeline.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Run folder, instead of the pipeline's.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE|ADDRESS",
+            help="Where to compute: a file in configs/clusters, or a scheduler like tcp://node1:8786.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a finished run, or another plan's unfinished one."),
@@ -86,7 +93,8 @@ def run(
 
         say = _silent if quiet else _say
         say(f"geoseg {geoseg.__version__}: checking {pipeline}")
-        prepared = work.prepare(pipeline, assign or [], output, catalog)
+        where = [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
+        prepared = work.prepare(pipeline, [*(assign or []), *where], output, catalog)
         for warning in prepared.warnings:
             _say(f"warning: {warning}")
         if dry_run:
@@ -103,6 +111,24 @@ def run(
             if as_json
             else describe.result(result.folder, result.manifest)
         )
+
+
+@app.command()
+def worker(
+    cluster: Annotated[
+        str, typer.Argument(metavar="ADDRESS|NAME|FILE", help="The scheduler, like tcp://node1:8786.")
+    ],
+    interface: Annotated[
+        str | None, typer.Option(help="Network interface to listen on, like eth0; default the loopback.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Join a running Dask scheduler as a worker, until it ends."""
+    with _errors(debug):
+        from geoseg.inference.clusters import resolve_cluster
+        from geoseg.inference.clusters.worker import become_worker
+
+        become_worker(resolve_cluster(cluster), interface)
 
 
 @app.command()

@@ -54,15 +54,21 @@ def run(
     """
     from geoseg import outputs, record  # noqa: PLC0415
     from geoseg.inference.clusters import connect, workers_of  # noqa: PLC0415
+    from geoseg.inference.clusters.check import check_workers, needs_of  # noqa: PLC0415
     from geoseg.inference.manifest import open_run_folder  # noqa: PLC0415
     from geoseg.report.run_page import PAGE, RunRecord, write_run_page  # noqa: PLC0415
     from geoseg.report.scene_picture import scene_picture  # noqa: PLC0415
 
     plan, start = prepared.plan, perf_counter()
+
+    def tell(line: str) -> None:
+        on_event(outputs.Progress(line))
+
     names = outputs.output_names(prepared.pipeline)
     with (
         open_run_folder(prepared.folder, plan.identity(), names, overwrite=overwrite) as folder,
-        connect(prepared.cluster) as client,
+        connect(prepared.cluster, tell) as client,
+        check_workers(client, needs_of(plan, folder.staging), prepared.unchecked_memory, tell),
     ):
         counts = _predict(prepared, folder.staging, client, on_event)
         predicted = perf_counter()
@@ -129,7 +135,15 @@ def _predict(
         augment=plan.augment,
         passes=plan.passes,
     )
-    job = Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
+    job = Job(
+        plan.scene.anywhere(),
+        spec,
+        plan.bundle.card.legend,
+        plan.grid,
+        plan.batch,
+        plan.probabilities,
+        staging,
+    )
 
     def on_block(event: BlockDone) -> None:
         counts[event.block.row, event.block.col] = event.counts

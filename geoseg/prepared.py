@@ -1,15 +1,15 @@
 """A pipeline document, checked and planned: what can be known before anything is computed."""
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from geoseg.catalog import CATALOG, resolve_scene
+from geoseg.config.cluster import Cluster
 from geoseg.config.loader import load
-from geoseg.config.pipeline import Cluster, Pipeline
+from geoseg.config.pipeline import Pipeline
 from geoseg.core.errors import ConfigError, GeosegWarning
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
@@ -31,6 +31,8 @@ class Prepared:
     """What was noticed and did not stop the run."""
     recipe: Recipe
     """What has an id of its own."""
+    unchecked_memory: int | None = None
+    """Bytes that each worker takes, when its machine must be asked whether it has them."""
 
 
 def prepare(
@@ -67,28 +69,34 @@ def prepare(
         checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         # Everything cheap has been checked; these take seconds to import.
         from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
-        from geoseg.models import resolve  # noqa: PLC0415
+        from geoseg.inference.clusters.shape import shape_of  # noqa: PLC0415
+        from geoseg.models.resolve import resolve_backend, resolve_precision  # noqa: PLC0415
 
-        cluster = resolve_cluster(pipeline.cluster)
-        device = resolve.resolve_device(pipeline.inference.device)
-        precision = resolve.resolve_precision(pipeline.inference.precision, device)
+        shape = shape_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
+        precision = resolve_precision(pipeline.inference.precision, shape.device)
         plan = make_plan(
             pipeline,
             scene,
             bundle,
-            device=device,
-            backend=resolve.resolve_backend(pipeline.inference.backend, bundle, device, precision),
+            device=shape.device,
+            backend=resolve_backend(pipeline.inference.backend, bundle, shape.device, precision),
             precision=precision,
-            workers=cluster.workers,
-            passes=resolve.forward_passes(device, cluster.workers),
+            workers=shape.workers,
+            passes=shape.passes,
         )
-        available = _available_memory()
+        available = sys.maxsize if shape.memory is None else shape.memory
         plan = fewer_passes(plan, available)
-        problem = check_memory(plan, pipeline.tiling, available)
+        problem = check_memory(plan, pipeline.tiling, available, shape.origin) or shape.problem_here(
+            plan.memory
+        )
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
     noticed = tuple(str(w.message) for w in caught)
-    return Prepared(pipeline, cluster, plan, output or Path(pipeline.outputs.folder), noticed, recipe)
+    ask = shape.memory is None and pipeline.checks.memory == "error"
+    return Prepared(
+        pipeline, shape.cluster, plan, output or Path(pipeline.outputs.folder), noticed, recipe,
+        unchecked_memory=plan.memory.total if ask else None,
+    )  # fmt: skip
 
 
 def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
@@ -101,14 +109,3 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
             "no CRS; write gpkg"
         )
     return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
-
-
-def _available_memory() -> int:
-    """Return the free memory in bytes: the machine's, or what a container's limit (cgroup v2) leaves."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return max(0, min(free, limit - used))

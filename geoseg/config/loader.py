@@ -16,7 +16,7 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=BaseModel)
 
 
 def load(path: Path, model: type[D], overrides: Sequence[str] = ()) -> D:
@@ -96,7 +96,7 @@ def _assign(data: dict[str, Any], text: str) -> tuple[str, ...]:
 
 def _explain(
     error: ValidationError,
-    model: type[Document],
+    model: type[BaseModel],
     path: Path,
     root: yaml.Node,
     data: dict[str, Any],
@@ -158,24 +158,33 @@ def _node(root: yaml.Node, keys: tuple[str, ...]) -> yaml.Node:
     return mark
 
 
-def _known_keys(model: type[Document], loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Return the keys that the mapping around `loc` may have."""
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
-    nodes = [schema]
+    nodes = _options(schema, definitions)
     for part in loc[:-1]:
         found = [n for node in nodes for n in _children(node, part, definitions)]
-        nodes = found or nodes
+        # The name of a union's member is no key; where `kind` tells members apart, it leaves one.
+        nodes = found or [n for n in nodes if part == f"kind={_constant(n, 'kind')}"] or nodes
     return sorted({key for node in nodes for key in node.get("properties", {})})
 
 
 def _children(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -> list[dict[str, Any]]:
     below = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items")
-    if not isinstance(below, dict):
-        return []
-    options = [below, *below.get("anyOf", []), *below.get("oneOf", [])]
-    named = [definitions.get(str(o["$ref"]).rsplit("/", 1)[-1]) for o in options if "$ref" in o]
-    return [n for n in [*named, *options] if isinstance(n, dict)]
+    return _options(below, definitions) if isinstance(below, dict) else []
+
+
+def _options(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the schemas that a value may follow: the members of a union, or the one."""
+    if "$ref" in node:
+        node = definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
+    members = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    return [o for m in members for o in _options(m, definitions)] or [node]
+
+
+def _constant(node: dict[str, Any], key: str) -> object:
+    return node.get("properties", {}).get(key, {}).get("const")
 
 
 def _at(path: Path, node: yaml.Node) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from geoseg.config.cluster import Cluster
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
@@ -126,14 +127,6 @@ class Outputs(Document):
     """Ids of the objects that `vectorize.instances` asks for, as a raster."""
 
 
-class Cluster(Document):
-    """Where the blocks are computed."""
-
-    kind: Literal["local"] = "local"
-    workers: Count = 1
-    """One worker lives in this process; more are processes of their own."""
-
-
 class Pipeline(Document):
     """A pipeline file."""
 
@@ -150,7 +143,7 @@ class Pipeline(Document):
     vectorize: Vectorize = Vectorize()
     outputs: Outputs
     cluster: str | Cluster = "local"
-    """`local`, the name of a file in configs/clusters, or what such a file holds."""
+    """`local`, the name of a file in configs/clusters, a scheduler's address, or what such a file holds."""
 
     @model_validator(mode="after")
     def _knows_its_objects(self) -> "Pipeline":

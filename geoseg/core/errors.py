@@ -32,6 +32,10 @@ class PlanError(GeosegError):
     """A run that cannot work as asked: wrong bands, scale or GSD, or too little memory."""
 
 
+class ClusterError(GeosegError):
+    """Workers or a scheduler that are not there, or are there no more."""
+
+
 class TrainingError(GeosegError):
     """A training that cannot go on."""
 

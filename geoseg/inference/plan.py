@@ -278,7 +278,7 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
     return TileGrid(rows, cols)
 
 
-def check_memory(plan: Plan, tiling: Tiling, available: int) -> str | None:
+def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are free") -> str | None:
     """Return one line when the plan does not fit into memory, else None.
 
     Parameters
@@ -288,7 +288,9 @@ def check_memory(plan: Plan, tiling: Tiling, available: int) -> str | None:
     tiling
         What the pipeline asks for, to say what would fit.
     available
-        Free memory of the machine in bytes; all workers share it.
+        Memory in bytes that all workers share.
+    origin
+        Why it is so much, for the message.
     """
     needed = plan.memory.total * plan.workers
     if needed <= available:
@@ -296,7 +298,7 @@ def check_memory(plan: Plan, tiling: Tiling, available: int) -> str | None:
     height, width = plan.grid.tile_shape
     return (
         f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
-        f"but {available / 1e9:.2f} GB are free; {_advice(plan, tiling, available)}"
+        f"but {available / 1e9:.2f} GB {origin}; {_advice(plan, tiling, available)}"
     )
 
 

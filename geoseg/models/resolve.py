@@ -25,7 +25,7 @@ def resolve_device(device: str) -> str:
     """
     if device == "cpu":
         return device
-    count = _gpus()
+    count = count_gpus()
     if device == "auto":
         return "cuda" if count else "cpu"
     if int(device.partition(":")[2] or 0) >= count:
@@ -33,7 +33,8 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _gpus() -> int:
+def count_gpus() -> int:
+    """Return how many GPUs torch can use here."""
     # torch takes seconds to import: not to learn that there is no driver.
     if sys.platform == "linux" and not any(f.exists() for f in _GPU_FILES):
         return 0

@@ -120,6 +120,12 @@ class Scene:
         haze = self.haze or (0.0,) * len(self.bands)
         return np.array([b.offset - h for b, h in zip(self.bands, haze, strict=True)], dtype=np.float32)
 
+    def anywhere(self) -> "Scene":
+        """Return the scene with absolute paths, for processes that began in another folder."""
+        bands = tuple(replace(b, source=sources.anywhere(b.source)) for b in self.bands)
+        mask = self.mask and replace(self.mask, source=sources.anywhere(self.mask.source))
+        return replace(self, bands=bands, mask=mask)
+
     def read(self, window: Window) -> Pixels:
         """Read a window; what lies beyond the scene is reflected at its border.
 

@@ -131,6 +131,13 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
     return replace(source, geobox=geobox, level=fitting[-1])
 
 
+def anywhere(source: SourceFile) -> SourceFile:
+    """Return the file with an absolute path, for processes that began in another folder."""
+    if "://" in source.path or source.path.startswith("/vsi"):
+        return source
+    return replace(source, path=str(Path(source.path).absolute()))
+
+
 def _version(path: str) -> tuple[int, int]:
     """Return size and time of the last change, zeros when it is not a local file.
 

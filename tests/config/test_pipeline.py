@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from geoseg.config.pipeline import Cluster, Pipeline
+from geoseg.config.cluster import Local
+from geoseg.config.pipeline import Pipeline
 from geoseg.config.scene import SceneEntry
 
 BASE = {"name": "toy", "scene": "s.tif", "model": "m", "outputs": {"folder": "out"}}
@@ -20,7 +21,7 @@ def test_what_is_left_out_is_automatic_and_strict():
 def test_scene_and_cluster_may_be_written_out():
     p = Pipeline.model_validate({**BASE, "scene": {"uri": "a.tif"}, "cluster": {"workers": 3}})
     assert isinstance(p.scene, SceneEntry)
-    assert p.cluster == Cluster(kind="local", workers=3)
+    assert p.cluster == Local(kind="local", workers=3)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoseg.config.pipeline import Cluster
+from geoseg.config.cluster import Local
 from geoseg.core.errors import PlanError, SceneError
 from geoseg.inference import driver, predict
 from geoseg.inference.clusters import connect
@@ -72,7 +72,7 @@ def free():
 def run_free(plan, folder, finished=None):
     job = job_of(plan, folder)
     events = []
-    with connect(Cluster()) as client:
+    with connect(Local()) as client:
         run_blocks(client, job, plan.blocks, finished or {}, events.append)
     return job, events
 

@@ -15,7 +15,7 @@ def test_a_device_that_is_not_here_is_told():
 
 
 def test_devices_and_precisions_are_resolved(monkeypatch):
-    monkeypatch.setattr(resolve, "_gpus", lambda: 4)
+    monkeypatch.setattr(resolve, "count_gpus", lambda: 4)
     assert resolve_device("cuda:3") == "cuda:3"
     assert resolve_device("auto") == resolve_device("cuda") == "cuda"
     assert resolve_device("cpu") == "cpu"

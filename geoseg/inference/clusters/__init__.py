@@ -1,0 +1,6 @@
+"""Where the tasks run: a Dask cluster for each kind of `configs/clusters/*.yaml`."""
+
+from geoseg.inference.clusters.connect import connect, workers_of
+from geoseg.inference.clusters.resolve import resolve_cluster
+
+__all__ = ["connect", "resolve_cluster", "workers_of"]

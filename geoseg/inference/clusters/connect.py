@@ -1,0 +1,204 @@
+"""Start or find a cluster and yield a client."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import dask
+from distributed import Client, SpecCluster
+
+from geoseg.config.cluster import Address, Cluster, Jobs, Kubernetes, Local, Ssh
+from geoseg.core.errors import ClusterError, ConfigError, one_line
+from geoseg.inference.clusters.jobs import listing, start_jobs
+from geoseg.inference.clusters.kubernetes import start_kubernetes
+from geoseg.inference.clusters.local import start_local
+from geoseg.inference.clusters.security import tls_settings
+from geoseg.inference.clusters.ssh import start_ssh
+from geoseg.inference.clusters.watchdog import Watchdog
+from geoseg.inference.driver import RESOURCE
+from geoseg.inference.plan import SLOTS
+from geoseg.vector.schedule import Workers
+
+DASHBOARD = "127.0.0.1:0"
+"""Scheduler's web pages: on this machine only, on any free port."""
+
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 10,
+    "distributed.admin.large-graph-warning-threshold": "100MB",
+    # How soon a lost worker is replaced.
+    "distributed.deploy.lost-worker-timeout": "5s",
+    # Memory is announced by the plan; Dask's own limits would pause a worker that keeps to it.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+
+Tell = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def connect(cluster: Cluster, tell: Tell = lambda _: None, dashboard: str = DASHBOARD) -> Iterator[Client]:
+    """Start the cluster and yield a client; what was started ends with the block.
+
+    One local worker lives in this process: no sockets, no copies. More are processes on the loopback
+    interface. Everything else listens where its file says, see docs/clusters.md.
+
+    Parameters
+    ----------
+    cluster
+        The cluster; `auto` has been resolved.
+    tell
+        Called with lines about workers that are waited for or replaced.
+    dashboard
+        Address of the scheduler's web pages.
+
+    Raises
+    ------
+    ClusterError
+        When scheduler or workers do not come.
+    ConfigError
+        When the cluster cannot be as it is described.
+    """
+    security = None if isinstance(cluster, Local) else cluster.security
+    settings = {**_SETTINGS, **_patience(cluster), **tls_settings(security)}
+    with _same_environment(), dask.config.set(settings):
+        if isinstance(cluster, Address):
+            with _client(cluster) as client:
+                _wait(client, cluster, None, tell)
+                yield client
+            return
+        with (
+            _started(cluster, dashboard) as started,
+            _watched(started, cluster, tell) as watchdog,
+            Client(started) as client,
+        ):
+            _wait(client, cluster, watchdog, tell)
+            yield client
+
+
+def workers_of(client: Client) -> Workers:
+    """Return the cluster as those who trace polygons: two blocks ahead for each thread."""
+    threads = sum(client.nthreads().values())
+    return Workers(client.get_executor(pure=False), 2 * threads)
+
+
+def _patience(cluster: Cluster) -> dict[str, Any]:
+    """Return how long Dask waits for workers that are silent, or for any worker at all."""
+    # In one process a worker cannot be lost, only busy.
+    alone = isinstance(cluster, Local) and cluster.workers in (1, "auto")
+    # A job may wait in its queue for as long as it takes.
+    queued = isinstance(cluster, Jobs)
+    return {
+        "distributed.scheduler.worker-ttl": None if alone else "60s",
+        "distributed.scheduler.no-workers-timeout": None if queued else "120s",
+    }
+
+
+@contextlib.contextmanager
+def _same_environment() -> Iterator[None]:
+    """Undo what Dask writes into this process's environment when it starts worker processes.
+
+    `OMP_NUM_THREADS=1` among it: programs started later would compute with one thread, and so to other bits.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _started(cluster: Cluster, dashboard: str) -> Iterator[Any]:
+    try:
+        if isinstance(cluster, Local):
+            started = start_local(cluster, dashboard)
+        elif isinstance(cluster, Ssh):
+            started = start_ssh(cluster, dashboard)
+        elif isinstance(cluster, Kubernetes):
+            started = start_kubernetes(cluster)
+        elif isinstance(cluster, Jobs):
+            started = start_jobs(cluster, dashboard)
+        else:
+            raise ConfigError(f"cluster: kind {cluster.kind} is not started, but connected to")
+    except RuntimeError as error:
+        raise ClusterError(f"the cluster cannot be started: {one_line(error)}") from error
+    with started:
+        yield started
+
+
+@contextlib.contextmanager
+def _watched(started: SpecCluster, cluster: Cluster, tell: Tell) -> Iterator[Watchdog | None]:
+    """Start the workers of hosts and jobs, and replace those that are lost."""
+    if isinstance(cluster, Ssh):
+        watchdog = Watchdog(started, len(started.worker_spec), None, Path(), tell)
+    elif isinstance(cluster, Jobs):
+        watchdog = Watchdog(started, cluster.jobs, listing(cluster), Path(cluster.log_directory), tell)
+    else:
+        yield None
+        return
+    watchdog.start()
+    try:
+        yield watchdog
+    finally:
+        watchdog.stop()
+
+
+@contextlib.contextmanager
+def _client(cluster: Address) -> Iterator[Client]:
+    """Connect to a running scheduler."""
+    if cluster.address.startswith("tls://") and not dask.config.get("distributed.comm.tls.ca-file"):
+        raise ConfigError(
+            f"cluster: {cluster.address} asks for certificates; name them in a cluster file (security: ca, "
+            "cert, key), see docs/clusters.md"
+        )
+    try:
+        client = Client(cluster.address, timeout=max(1, cluster.wait))
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"{cluster.address}: no scheduler answers within {cluster.wait} s ({one_line(error)}); check the "
+            "address, and whether it wants tcp:// or tls://"
+        ) from error
+    with client:
+        yield client
+
+
+def _wait(client: Client, cluster: Cluster, watchdog: Watchdog | None, tell: Tell) -> None:
+    """Wait until work can begin: with the first job, the first pod, or all workers of other kinds.
+
+    Raises
+    ------
+    ClusterError
+        When too few workers come in time, or none of them can take blocks.
+    """
+    if isinstance(cluster, Local):
+        return
+    wanted = cluster.workers if isinstance(cluster, Address) else 1
+    limit = None if isinstance(cluster, Jobs) else cluster.wait
+    start, told = monotonic(), False
+    while True:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        able = sum(1 for w in workers if w.get("resources", {}).get(RESOURCE))
+        if able >= wanted:
+            return
+        if workers and not able:
+            raise ClusterError(
+                f"no worker of the cluster offers the resource {RESOURCE}; start workers with: geoseg worker "
+                f"ADDRESS, or dask worker ADDRESS --nthreads {SLOTS + 1} --resources {RESOURCE}={SLOTS} "
+                "--memory-limit 0"
+            )
+        if watchdog is not None and watchdog.problem is not None:
+            raise watchdog.problem
+        if limit is not None and monotonic() - start > limit:
+            raise ClusterError(
+                f"{able} of {wanted} workers came within {limit} s; start more with: geoseg worker "
+                f"{client.scheduler.address}"
+            )
+        if not told and monotonic() - start > 1:
+            tell(f"waiting for workers ({cluster.kind})")
+            told = True
+        sleep(0.1)

@@ -1,0 +1,91 @@
+"""Workers as jobs of a batch system: SLURM, PBS, LSF."""
+
+import getpass
+import logging
+import shlex
+from typing import Any
+
+from distributed import Security, SpecCluster
+
+from geoseg.config.cluster import Jobs, Lsf, Pbs, Slurm
+from geoseg.inference.clusters.extras import needed
+from geoseg.inference.clusters.scheduler import protocol, scheduler_options
+from geoseg.inference.clusters.worker import ARGUMENTS
+
+
+def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
+    """Start the scheduler here; jobs are submitted and replaced by `Watchdog`.
+
+    Raises
+    ------
+    ConfigError
+        When dask-jobqueue is not installed, or there is no such interface here.
+    """
+    needed("dask_jobqueue", "cluster")
+    import dask_jobqueue  # noqa: PLC0415
+
+    kind = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}[cluster.kind]
+    encrypted = protocol() == "tls://"
+    return getattr(dask_jobqueue, kind)(
+        scheduler_options=scheduler_options(cluster, dashboard),
+        protocol=protocol(),
+        security=Security() if encrypted else None,
+        silence_logs=logging.CRITICAL,
+        **job_options(cluster),
+    )
+
+
+def job_options(cluster: Jobs) -> dict[str, Any]:
+    """Return the arguments of dask-jobqueue's jobs, without those of the network's security."""
+    gpus, extra = cluster.gpus, list(cluster.job_extra)
+    prologue = [f"export {key}={shlex.quote(value)}" for key, value in cluster.env.items()]
+    arguments = list(ARGUMENTS)
+    if gpus > 1:
+        arguments += ["--preload", "geoseg.inference.own_gpu"]
+    margin = min(cluster.margin, seconds(cluster) // 4)
+    # Not all at the same moment: each hands what it holds to those that stay.
+    arguments += ["--lifetime", f"{seconds(cluster) - margin}s", "--lifetime-stagger", f"{margin // 3}s"]
+    options: dict[str, Any] = {
+        "job_name": "geoseg",
+        "cores": cluster.cores,
+        "memory": f"{int(cluster.memory)}B",
+        "processes": max(1, gpus),
+        "walltime": cluster.walltime,
+        "queue": cluster.queue,
+        "interface": cluster.interface,
+        "python": cluster.python,
+        "local_directory": cluster.local_directory,
+        "log_directory": cluster.log_directory,
+        "worker_extra_args": arguments,
+        "job_script_prologue": [*prologue, *cluster.prologue],
+    }
+    if isinstance(cluster, Lsf):
+        options |= {"project": cluster.account, "use_stdin": True}
+        extra = [f'-gpu "num={gpus}"', *extra] if gpus else extra
+    else:
+        options["account"] = cluster.account
+    if isinstance(cluster, Slurm) and gpus:
+        extra = [f"--gres=gpu:{gpus}", *extra]
+    if isinstance(cluster, Pbs):
+        parts = ["select=1", f"ncpus={cluster.cores}", f"mem={-(-int(cluster.memory) // 2**20)}MB"]
+        options["resource_spec"] = ":".join([*parts, *([f"ngpus={gpus}"] if gpus else [])])
+    return {**options, "job_extra_directives": extra}
+
+
+def seconds(cluster: Jobs) -> int:
+    """Return the wall time in seconds."""
+    days, _, clock = cluster.walltime.rpartition("-")
+    total = 0
+    for part in clock.split(":"):
+        total = total * 60 + int(part)
+    return int(days or 0) * 86400 + total * (60 if isinstance(cluster, Lsf) else 1)
+
+
+def listing(cluster: Jobs) -> list[str]:
+    """Return the command that lists the ids of this user's jobs that have not ended."""
+    user = getpass.getuser()
+    return {
+        "slurm": ["squeue", "--noheader", "--format=%A", f"--user={user}"],
+        "pbs": ["qselect", "-u", user],
+        "lsf": ["bjobs", "-noheader", "-o", "jobid"],
+    }[cluster.kind]

@@ -1,0 +1,59 @@
+"""Workers on this machine: one in this process, or several processes on the loopback interface."""
+
+import logging
+import os
+
+from distributed import LocalCluster, Nanny, Scheduler, SpecCluster
+
+from geoseg.config.cluster import Local
+from geoseg.inference.clusters.worker import RESOURCES, THREADS
+from geoseg.models.resolve import count_gpus
+
+LOOPBACK = "127.0.0.1"
+
+
+def start_local(cluster: Local, dashboard: str) -> SpecCluster:
+    """Start the workers.
+
+    Parameters
+    ----------
+    cluster
+        The number of workers; `auto` has been resolved.
+    dashboard
+        Address of the scheduler's web pages.
+    """
+    # None would still open port 8787 to the world, and warn where another run has it.
+    if cluster.workers == "auto" or cluster.workers < 2:
+        return LocalCluster(
+            n_workers=1,
+            processes=False,
+            threads_per_worker=THREADS,
+            resources=RESOURCES,
+            memory_limit=0,
+            dashboard_address=dashboard,
+            silence_logs=logging.CRITICAL,
+        )
+    options = {
+        "nthreads": THREADS,
+        "resources": RESOURCES,
+        "memory_limit": 0,
+        "host": LOOPBACK,
+        "silence_logs": logging.CRITICAL,
+    }
+    workers = {
+        number: {"cls": Nanny, "options": {**options, "env": environment}}
+        for number, environment in enumerate(one_gpu_each(cluster.workers, visible_gpus()))
+    }
+    scheduler = {"host": LOOPBACK, "port": 0, "dashboard_address": dashboard}
+    return SpecCluster(workers, {"cls": Scheduler, "options": scheduler}, silence_logs=logging.CRITICAL)
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs of this process as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [str(i) for i in range(count_gpus())] if named is None else named.split(",")
+
+
+def one_gpu_each(workers: int, gpus: list[str]) -> list[dict[str, str]]:
+    """Return the environment of each worker; with fewer GPUs than workers some share one."""
+    return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(workers)]

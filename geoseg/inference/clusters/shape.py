@@ -1,0 +1,106 @@
+"""What the plan must know of a cluster before it is there: how many workers of which size."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from geoseg.config.cluster import Address, Cluster, Kubernetes, Local, Ssh
+from geoseg.core.errors import ConfigError
+from geoseg.inference.plan import Memory
+from geoseg.models.resolve import count_gpus, forward_passes, resolve_device
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The workers of a cluster."""
+
+    cluster: Cluster
+    """Without `auto`."""
+    workers: int
+    device: str
+    """What the workers compute on, without `auto`."""
+    passes: int
+    """Forward passes that each worker can run at once."""
+    memory: int | None
+    """Bytes for all workers together; None: nobody has said, their machines are asked before the run."""
+
+    @property
+    def origin(self) -> str:
+        """Why the memory is so much."""
+        return "are free" if isinstance(self.cluster, Local) else "is what the cluster file asks for"
+
+    def problem_here(self, memory: Memory) -> str | None:
+        """Return one line when this machine is too small to lead the workers of others, else None."""
+        needed, free = memory.base + memory.cache + memory.polygons, free_memory()
+        if isinstance(self.cluster, Local) or needed <= free:
+            return None
+        return (
+            f"joining polygons takes {needed / 1e9:.2f} GB of memory on this machine, but {free / 1e9:.2f} "
+            "GB are free; start the run on a larger one, or leave them out: --set outputs.polygons=[]"
+        )
+
+
+def shape_of(cluster: Cluster, device: str) -> Shape:
+    """Return how many workers a cluster has and what each can do.
+
+    Parameters
+    ----------
+    cluster
+        The cluster, not started.
+    device
+        What the pipeline asks for: auto, cpu, cuda or cuda:N.
+
+    Raises
+    ------
+    ConfigError
+        When the cluster does not have the device.
+    """
+    if isinstance(cluster, Local):
+        return _local(cluster, resolve_device(device))
+    if device == "auto":
+        device = "cuda" if cluster.gpus else "cpu"
+    if device != "cpu" and not cluster.gpus:
+        raise ConfigError(
+            f"inference.device: {device}, but the workers of the cluster have no GPU; if they have, say "
+            "gpus: 1 in its file"
+        )
+    workers, share = _workers(cluster), 1 if isinstance(cluster, Ssh) else max(1, cluster.gpus)
+    return Shape(
+        cluster,
+        workers,
+        device.partition(":")[0],
+        passes=cluster.cores if device == "cpu" else 1,
+        memory=None if cluster.memory is None else workers * int(cluster.memory) // share,
+    )
+
+
+def _local(cluster: Local, device: str) -> Shape:
+    gpus = max(1, count_gpus()) if device == "cuda" else 1
+    workers = gpus if cluster.workers == "auto" else cluster.workers
+    if workers > 1 and ":" in device:
+        raise ConfigError(
+            f"inference.device: {device} is one GPU, but the cluster has {workers} workers; use device: cuda"
+        )
+    cluster = Local(workers=workers)
+    return Shape(cluster, workers, device, forward_passes(device, workers), free_memory())
+
+
+def _workers(cluster: Cluster) -> int:
+    """Return the number of workers that a cluster of other machines shall have."""
+    if isinstance(cluster, Ssh):
+        return len(cluster.hosts) * max(1, cluster.gpus)
+    if isinstance(cluster, Address | Kubernetes):
+        return cluster.workers
+    return 1 if isinstance(cluster, Local) else cluster.jobs * max(1, cluster.gpus)
+
+
+def free_memory() -> int:
+    """Return the free memory in bytes: the machine's, or what a container's limit (cgroup v2) leaves."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return max(0, min(free, limit - used))

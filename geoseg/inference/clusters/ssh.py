@@ -1,0 +1,117 @@
+"""Workers on machines that are reached with ssh."""
+
+import asyncio
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from distributed import Scheduler, SpecCluster
+from distributed.deploy.spec import ProcessInterface
+
+from geoseg.config.cluster import Ssh
+from geoseg.core.errors import ClusterError, one_line
+from geoseg.inference.clusters.extras import needed
+from geoseg.inference.clusters.local import one_gpu_each
+from geoseg.inference.clusters.scheduler import scheduler_options
+from geoseg.inference.clusters.worker import command
+
+JOINED = "Registered to"
+"""What a worker says when the scheduler has it."""
+
+
+class SshWorker(ProcessInterface):  # type: ignore[misc]
+    """One `dask worker` on another machine; it ends with the connection to its scheduler."""
+
+    def __init__(
+        self, scheduler: str, name: int, host: str, cluster: Ssh, environment: dict[str, str]
+    ) -> None:
+        super().__init__(scheduler=scheduler, name=name)
+        more = ["--name", str(name)]
+        if cluster.local_directory is not None:
+            more += ["--local-directory", cluster.local_directory]
+        program = command(
+            cluster.python or sys.executable, scheduler, ("--interface", cluster.interface), more
+        )
+        variables = [f"{key}={value}" for key, value in {**cluster.env, **environment}.items()]
+        self.host = host
+        self.line = shlex.join(["env", *variables, *program])
+        self.access = _access(cluster)
+        self.connection: Any = None
+        self.reading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the worker and wait until it has joined.
+
+        Raises
+        ------
+        ClusterError
+            When the machine is not reached or the worker ends at once.
+        """
+        import asyncssh  # noqa: PLC0415
+
+        try:
+            self.connection = await asyncssh.connect(self.host, **self.access)
+            process = await self.connection.create_process(self.line, stderr=asyncssh.STDOUT)
+        except (OSError, asyncssh.Error) as error:
+            raise ClusterError(
+                f"{self.host}: no worker can be started with ssh: {one_line(error)}; try: ssh {self.host} "
+                "true"
+            ) from error
+        said = ""
+        async for line in process.stdout:
+            if JOINED in line:
+                break
+            said = line.strip() or said
+        else:
+            raise ClusterError(f"{self.host}: the worker ended at once: {said}")
+        # What it says later is read away: a full pipe would stop it.
+        self.reading = asyncio.create_task(process.stdout.read())
+        await super().start()
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self.connection is not None:
+            self.connection.close()
+        if self.reading is not None:
+            self.reading.cancel()
+        await super().close()
+
+
+def start_ssh(cluster: Ssh, dashboard: str) -> SpecCluster:
+    """Start the scheduler here and the workers on the hosts.
+
+    Raises
+    ------
+    ConfigError
+        When asyncssh is not installed, or there is no such interface here.
+    """
+    needed("asyncssh", "cluster")
+    gpus = [str(i) for i in range(cluster.gpus)]
+    each = one_gpu_each(max(1, cluster.gpus), gpus)
+    places = [(host, environment) for host in cluster.hosts for environment in each]
+    workers = {
+        number: {
+            "cls": SshWorker,
+            "options": {"host": host, "cluster": cluster, "environment": environment},
+        }
+        for number, (host, environment) in enumerate(places)
+    }
+    scheduler = {"cls": Scheduler, "options": scheduler_options(cluster, dashboard)}
+    return SpecCluster(workers, scheduler, silence_logs=logging.CRITICAL)
+
+
+def _access(cluster: Ssh) -> dict[str, Any]:
+    """Return the arguments of `asyncssh.connect`; what is not set is as for ssh."""
+    wanted = {
+        "username": cluster.username,
+        "port": cluster.port,
+        "client_keys": _file(cluster.private_key),
+        "known_hosts": _file(cluster.known_hosts),
+    }
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def _file(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).expanduser())

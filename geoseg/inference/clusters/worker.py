@@ -1,0 +1,81 @@
+"""The shape of a worker, the same wherever it runs, as arguments of `dask worker`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import dask
+
+from geoseg.config.cluster import Address, Cluster
+from geoseg.core.errors import ConfigError
+from geoseg.inference.clusters.security import tls_settings
+from geoseg.inference.driver import RESOURCE
+from geoseg.inference.plan import SLOTS
+
+THREADS = SLOTS + 1
+"""Two slots to read and compute, one more thread to settle."""
+
+RESOURCES = {RESOURCE: SLOTS}
+
+ARGUMENTS = (
+    "--nthreads", str(THREADS), "--resources", f"{RESOURCE}={SLOTS}",
+    # Memory is announced by the plan; Dask's own limit would pause or kill a worker that keeps to it.
+    "--memory-limit", "0",
+    # Without a dashboard there still is a page for metrics, which listened to the world.
+    "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
+)  # fmt: skip
+"""Arguments of every `dask worker`."""
+
+MODULE = "distributed.cli.dask_worker"
+
+
+def command(python: str, address: str, listen: Sequence[str], more: Sequence[str] = ()) -> list[str]:
+    """Return the command of one worker.
+
+    Parameters
+    ----------
+    python
+        The interpreter.
+    address
+        The scheduler's.
+    listen
+        `--interface NAME` or `--host ADDRESS`.
+    more
+        Further arguments of `dask worker`.
+    """
+    files = {
+        "--tls-ca-file": dask.config.get("distributed.comm.tls.ca-file"),
+        "--tls-cert": dask.config.get("distributed.comm.tls.worker.cert"),
+        "--tls-key": dask.config.get("distributed.comm.tls.worker.key"),
+    }
+    tls = [part for flag, file in files.items() if file for part in (flag, str(file))]
+    return [python, "-m", MODULE, address, *ARGUMENTS, *listen, *tls, *more]
+
+
+def become_worker(cluster: Cluster, interface: str | None) -> NoReturn:
+    """Turn this process into a worker of a running scheduler.
+
+    Parameters
+    ----------
+    cluster
+        A cluster of kind address.
+    interface
+        Network interface to listen on; None: the loopback interface, when the scheduler is there.
+
+    Raises
+    ------
+    ConfigError
+        When the cluster has no address, or nobody said where to listen.
+    """
+    if not isinstance(cluster, Address):
+        raise ConfigError(f"a worker joins a cluster of kind address, not {cluster.kind}; name its address")
+    at_home = cluster.address.split("://")[1].startswith(("127.", "localhost:", "[::1]"))
+    if interface is None and not at_home:
+        raise ConfigError(
+            "--interface: say on which network the worker shall listen, like --interface eth0; the scheduler "
+            f"is at {cluster.address}"
+        )
+    listen = ("--host", "127.0.0.1") if interface is None else ("--interface", interface)
+    with dask.config.set(tls_settings(cluster.security)):
+        os.execv(sys.executable, command(sys.executable, cluster.address, listen))  # noqa: S606
