@@ -49,7 +49,7 @@ def test_more_workers_listen_on_the_loopback_interface_only_and_leave_the_enviro
 def test_gpus_are_shared_out(monkeypatch):
     assert one_gpu_each(3, ["0", "1"]) == [{"CUDA_VISIBLE_DEVICES": n} for n in ("0", "1", "0")]
     assert one_gpu_each(2, []) == [{}, {}]
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("geoseg.inference.clusters.local.count_gpus", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
@@ -224,7 +224,8 @@ def test_a_device_that_the_cluster_does_not_have_is_refused(monkeypatch):
         ConfigError, match="the workers of the cluster have no GPU; if they have, say gpus: 1"
     ):
         shape_of(of("slurm"), "cuda")
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    for module in ("geoseg.inference.clusters.shape", "geoseg.models.resolve"):
+        monkeypatch.setattr(f"{module}.count_gpus", lambda: 4)
     monkeypatch.setattr(shape, "free_memory", lambda: 10)
     s = shape_of(Local(workers="auto"), "auto")
     assert (s.cluster, s.workers, s.device, s.passes, s.memory) == (Local(workers=4), 4, "cuda", 1, 10)
