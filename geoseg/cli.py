@@ -63,7 +63,9 @@ def run(
     assign: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the pipeline.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the pipeline's.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Run folder or s3:// URI, instead of the pipeline's.")
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a finished run, or another plan's unfinished one."),
@@ -121,7 +123,7 @@ def inspect(
 
 @app.command()
 def validate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[str, typer.Argument(help="The folder or s3:// URI of a finished run.")],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -144,7 +146,7 @@ def validate(
 @app.command()
 def init(
     scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
-    model: Annotated[Path, typer.Option("--model", help="The bundle that shall classify it.")],
+    model: Annotated[str, typer.Option("--model", help="The bundle that shall classify it.")],
     output: Annotated[
         Path | None, typer.Option(help="The file to write; default pipelines/NAME.yaml.")
     ] = None,
@@ -161,7 +163,7 @@ def init(
         typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]
 
 
 @app.command()
