@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.core.errors import ConfigError, one_line
+from geoseg.core.errors import ConfigError, GeosegError, one_line
 from geoseg.core.files import saying_why
 from geoseg.storage import aws
 from geoseg.storage.lease import Version, lease
@@ -59,91 +59,74 @@ class ObjectStore:
 
     def names(self) -> list[str]:
         """Return the names of objects, and of prefixes, directly below this one."""
-        import obstore  # noqa: PLC0415
-
         with _as_os_errors():
-            found = obstore.list_with_delimiter(self._client())
+            found = self._client().list_with_delimiter()
         places = [*(o["path"] for o in found["objects"]), *found["common_prefixes"]]
         return sorted(p.rstrip("/").rpartition("/")[2] for p in places)
 
     def read(self, name: str) -> bytes | None:
         """Read an object."""
-        import obstore  # noqa: PLC0415
-
         try:
             with _as_os_errors():
-                return bytes(obstore.get(self._client(), name).bytes())
+                return bytes(self._client().get(name).bytes())
         except FileNotFoundError:
             return None
 
     def fetch(self, name: str, path: Path) -> None:
         """Download an object."""
-        import obstore  # noqa: PLC0415
-
         with _as_os_errors(), path.open("wb") as file:
-            for piece in obstore.get(self._client(), name).stream(min_chunk_size=_PIECE):
+            for piece in self._client().get(name).stream(min_chunk_size=_PIECE):
                 file.write(piece)
 
     def version(self, name: str) -> Version | None:
         """Return what is known of an object without reading it, None when there is none."""
-        import obstore  # noqa: PLC0415
-
         try:
             with _as_os_errors():
-                found = obstore.head(self._client(), name)
+                found = self._client().head(name)
         except FileNotFoundError:
             return None
         return Version(found["e_tag"] or "", found["size"], found["last_modified"])
 
     def write(self, name: str, data: bytes) -> None:
         """Write an object in one PUT."""
-        import obstore  # noqa: PLC0415
-
         with saying_why(self.at(name)), _as_os_errors():
-            obstore.put(self._client(), name, data, attributes=_attributes(name), use_multipart=False)
+            self._client().put(name, data, attributes=_attributes(name), use_multipart=False)
 
     def write_if(self, name: str, data: bytes, tag: str | None) -> str | None:
         """Write an object over the one with this ETag (None: where there is none); return the new ETag.
 
         None when another has come in between.
         """
-        import obstore  # noqa: PLC0415
-        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415
-
         mode: Any = "create" if tag is None else {"e_tag": tag}
         try:
             with _as_os_errors():
-                return obstore.put(self._client(), name, data, mode=mode, use_multipart=False)["e_tag"]
+                return self._client().put(name, data, mode=mode, use_multipart=False)["e_tag"]
         except OSError as error:
+            from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415
+
             if isinstance(error.__cause__, AlreadyExistsError | PreconditionError):
                 return None
             raise
 
     def adopt(self, path: Path) -> None:
         """Upload a file, a large one in parts that appear together, and delete it here."""
-        import obstore  # noqa: PLC0415
-
         with saying_why(self.at(path.name)):
             with _as_os_errors():
-                obstore.put(self._client(), path.name, path, attributes=_attributes(path.name))
+                self._client().put(path.name, path, attributes=_attributes(path.name))
             path.unlink()
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects."""
-        import obstore  # noqa: PLC0415
-
         for_all = list(names)
         if for_all:
             with saying_why(self.uri), _as_os_errors():
-                obstore.delete(self._client(), for_all)
+                self._client().delete(for_all)
 
     def clear(self) -> None:
         """Delete all objects below this prefix, a thousand with each request."""
-        import obstore  # noqa: PLC0415
-
         with contextlib.suppress(OSError), _as_os_errors():
-            for batch in obstore.list(self._client(), chunk_size=1000):
-                obstore.delete(self._client(), [o["path"] for o in batch])
+            for batch in self._client().list(chunk_size=1000):
+                self._client().delete([o["path"] for o in batch])
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Hold an object that others respect for as long as it is renewed."""
@@ -160,8 +143,9 @@ def _client(uri: str) -> "Client":
         import boto3  # noqa: F401, PLC0415
         from obstore.store import S3Store, from_url  # noqa: PLC0415
     except ImportError as error:
+        missing = (error.name or "obstore").partition(".")[0]
         raise ConfigError(
-            f"{uri}: object stores need {error.name}; get it with: python -m pip install 'geoseg[s3]'"
+            f"{uri}: object stores need {missing}; get it with: python -m pip install 'geoseg[s3]'"
         ) from error
     scheme, _, rest = uri.partition("://")
     if scheme != "s3":
@@ -189,9 +173,12 @@ def _as_os_errors() -> Iterator[None]:
     """Turn errors of an object store into those of files, with words instead of XML."""
     try:
         yield
-    except OSError:
+    except GeosegError:
         raise
     except Exception as error:
+        # obstore's own are OSErrors in part, but without a number.
+        if getattr(error, "errno", None) is not None:
+            raise
         number, words = _in_words(error)
         raise OSError(number, words) from error
 
@@ -200,11 +187,11 @@ def _in_words(error: Exception) -> tuple[int, str]:
     from obstore import exceptions  # noqa: PLC0415
 
     said = one_line(error)
-    if not isinstance(error, exceptions.BaseError):
+    if not isinstance(error, exceptions.BaseError | FileNotFoundError):
         raise error
-    if isinstance(error, exceptions.NotFoundError) or "NoSuchBucket" in said:
-        if "NoSuchBucket" in said:
-            return errno.ENODEV, "there is no such bucket"
+    if "NoSuchBucket" in said:
+        return errno.ENODEV, "there is no such bucket"
+    if isinstance(error, FileNotFoundError):
         return errno.ENOENT, "no such object"
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
         return errno.EACCES, f"access denied by the object store ({aws.code_in(said)}); {aws.CHECK}"
