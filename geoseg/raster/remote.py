@@ -6,11 +6,11 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from functools import cache, lru_cache
+from functools import lru_cache
 from http.client import HTTPException
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from rasterio._env import set_gdal_config  # rasterio.Env sets options for one thread and a while only
+from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
 
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.storage import aws
@@ -42,17 +42,13 @@ def has_version(path: str) -> bool:
 
 
 def prepare_gdal(path: str) -> None:
-    """Let GDAL in this process reach S3 as the object-store library does, when the place is there."""
+    """Let GDAL in this thread read a place over a network as it is now, and S3 where the stores find it."""
+    if not has_version(path):
+        return
+    # GDAL would mix a new file with what it keeps of the old one, also where that is closed.
+    options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *_STORES))}
     if uri_of(path).startswith("s3://"):
-        _prepare_s3()
-
-
-@cache
-def _prepare_s3() -> None:
-    try:
-        options = aws.access().gdal_options()
-    except ImportError:
-        return  # public and signed data on Amazon's S3 can be read without the extra
+        options.update(aws.access().gdal_options())
     for key, value in options.items():
         set_gdal_config(key, value)
 

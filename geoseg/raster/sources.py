@@ -192,9 +192,9 @@ def _inspect(path: str, size: int, modified: int | str) -> SourceFile:
                 opened_as=path if redact(path) != path else None,
             )
     except RasterioError as error:
+        why = "may not be read" if is_remote(path) else "truncated or damaged; get it again"
         raise SceneError(
-            f"{path}: cannot be opened: it is no raster, or truncated or damaged; get it again "
-            f"({one_line(error)})"
+            f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error)})"
         ) from error
     if transform.b != 0 or transform.d != 0:
         raise SceneError(

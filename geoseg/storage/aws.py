@@ -86,6 +86,12 @@ def access() -> Access:
     return Access(endpoint, settings.region_name, unsigned)
 
 
+def missing(error: ImportError) -> ConfigError:
+    """Return what to say where the extra was not installed."""
+    library = (error.name or "obstore").partition(".")[0]
+    return ConfigError(f"object stores need {library}; get it with: python -m pip install 'geoseg[s3]'")
+
+
 def code_in(message: str) -> str:
     """Return the error code in an answer of S3, or the beginning of a message that has none."""
     code = re.search(r"<Code>(\w+)</Code>", message)
@@ -95,10 +101,12 @@ def code_in(message: str) -> str:
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
-    import boto3  # noqa: PLC0415
-
     try:
+        import boto3  # noqa: PLC0415
+
         return boto3.Session()
+    except ImportError as error:
+        raise missing(error) from error
     except Exception as error:
         raise _unusable(error) from error
 

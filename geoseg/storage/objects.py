@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.core.errors import ConfigError, GeosegError, one_line
+from geoseg.core.errors import GeosegError, one_line
 from geoseg.core.files import saying_why
 from geoseg.storage import aws
 from geoseg.storage.lease import Version, lease
@@ -140,13 +140,9 @@ class ObjectStore:
 def _client(uri: str) -> "Client":
     """Return this process's client; credentials are looked up here, on every machine anew."""
     try:
-        import boto3  # noqa: F401, PLC0415
         from obstore.store import S3Store, from_url  # noqa: PLC0415
     except ImportError as error:
-        missing = (error.name or "obstore").partition(".")[0]
-        raise ConfigError(
-            f"{uri}: object stores need {missing}; get it with: python -m pip install 'geoseg[s3]'"
-        ) from error
+        raise aws.missing(error) from error
     scheme, _, rest = uri.partition("://")
     if scheme != "s3":
         other: Client = from_url(uri, client_options=_REQUESTS, retry_config=_RETRIES)

@@ -90,7 +90,7 @@ def test_places_that_cannot_be_used_are_told(place, says):
 def test_without_the_library_one_line_says_what_to_install(s3, monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     monkeypatch.setitem(sys.modules, "obstore.store", None)
-    with pytest.raises(ConfigError, match=r"s3://b: object stores need obstore.*pip install 'geoseg\[s3\]'"):
+    with pytest.raises(ConfigError, match=r"object stores need obstore.*pip install 'geoseg\[s3\]'"):
         open_store("s3://b").names()
 
 
@@ -225,3 +225,15 @@ def test_what_a_store_refuses_is_one_line(s3, on_s3, monkeypatch):
         pytest.raises(OutputError, match=r"cannot be written: access denied.*check AWS_PROFILE"),
     ):
         open_store(on_s3).write("x", b"1")
+
+
+def test_errors_of_a_store_travel_from_workers(s3, on_s3):
+    from distributed.core import collect_causes
+    from distributed.protocol.pickle import dumps, loads
+    from tblib import pickling_support
+
+    with s3.denying(f"{on_s3.removeprefix(f's3://{BUCKET}/')}/*", "s3:PutObject"):
+        with pytest.raises(OutputError) as found:
+            open_store(on_s3).write("x", b"1")
+        pickling_support.install(found.value, *collect_causes(found.value))
+    assert str(loads(dumps(found.value))) == str(found.value)
