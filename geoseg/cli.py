@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import typer
 
 import geoseg
 from geoseg.core.errors import ConfigError, GeosegError, one_line
+from geoseg.core.secrets import redact
 
 if TYPE_CHECKING:
     from geoseg.outputs import Progress
@@ -440,11 +442,11 @@ def _errors(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         _say("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
-    except Exception as error:
-        if debug:
-            raise
-        for line in _lines_of(error):
-            _say(f"error: {line}")
+    except Exception as error:  # noqa: BLE001 - the last one that can say it in a line
+        # Errors of other libraries tell URLs as they got them.
+        whole = redact("".join(traceback.format_exception(error))).splitlines()
+        for line in whole if debug else [f"error: {line}" for line in _lines_of(error)]:
+            _say(line)
         raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
 
 

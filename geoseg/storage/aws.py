@@ -74,7 +74,8 @@ def access() -> Access:
     """
     session = _session()
     try:
-        settings = session.client("s3", region_name=session.region_name or "us-east-1").meta
+        region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        settings = session.client("s3", region_name=region).meta
     except Exception as error:
         raise _unusable(error) from error
     endpoint = settings.endpoint_url
@@ -83,7 +84,7 @@ def access() -> Access:
         secure = os.environ.get("AWS_HTTPS", "YES").upper() not in {"NO", "FALSE", "OFF"}
         endpoint = f"{'https' if secure else 'http'}://{for_gdal}" if for_gdal else None
     unsigned = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in {"YES", "TRUE", "ON", "1"}
-    return Access(endpoint, settings.region_name, unsigned)
+    return Access(endpoint, region, unsigned)
 
 
 def missing(error: ImportError) -> ConfigError:
