@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import typer
 
 import geoseg
 from geoseg.core.errors import ConfigError, GeosegError, one_line
+from geoseg.core.secrets import redact
 
 if TYPE_CHECKING:
     from geoseg.outputs import Progress
@@ -63,7 +65,9 @@ def run(
     assign: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the pipeline.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Run folder, instead of the pipeline's.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Run folder or s3:// URI, instead of the pipeline's.")
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -147,7 +151,7 @@ def inspect(
 
 @app.command()
 def validate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[str, typer.Argument(help="The folder or s3:// URI of a finished run.")],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -170,7 +174,7 @@ def validate(
 @app.command()
 def init(
     scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
-    model: Annotated[Path, typer.Option("--model", help="The bundle that shall classify it.")],
+    model: Annotated[str, typer.Option("--model", help="The bundle that shall classify it.")],
     output: Annotated[
         Path | None, typer.Option(help="The file to write; default pipelines/NAME.yaml.")
     ] = None,
@@ -187,7 +191,7 @@ def init(
         typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]
 
 
 @app.command()
@@ -464,11 +468,11 @@ def _errors(debug: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         _say("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
-    except Exception as error:
-        if debug:
-            raise
-        for line in _lines_of(error):
-            _say(f"error: {line}")
+    except Exception as error:  # noqa: BLE001 - the last one that can say it in a line
+        # Errors of other libraries tell URLs as they got them.
+        whole = redact("".join(traceback.format_exception(error))).splitlines()
+        for line in whole if debug else [f"error: {line}" for line in _lines_of(error)]:
+            _say(line)
         raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
 
 

@@ -18,6 +18,8 @@ from geoseg.inference.manifest import MANIFEST, STAGING
 from geoseg.models.bundle import CARD, Bundle, list_bundles, open_bundle
 from geoseg.raster.grid import crs_name
 from geoseg.raster.scene import Scene
+from geoseg.raster.staging import count_finished
+from geoseg.storage.store import Store, is_store, open_store, within
 
 _PACKAGES = (
     "torch", "torchvision", "segmentation-models-pytorch", "rasterio", "odc-geo", "dask", "distributed",
@@ -27,11 +29,14 @@ _PACKAGES = (
 
 def anything(path: str, catalog_file: Path) -> dict[str, Any]:
     """Describe whatever a path or name means."""
-    folder = Path(path)
-    if (folder / CARD).exists():
-        return bundle(folder)
-    if (folder / MANIFEST).exists() or (folder / STAGING).is_dir():
-        return run_folder(folder)
+    if is_store(path):
+        store = open_store(path)
+        with saying_why(path, "read"):
+            there = store.names()
+        if CARD in there:
+            return bundle(path)
+        if MANIFEST in there or STAGING in there:
+            return run_folder(store)
     return scene(path, catalog_file)
 
 
@@ -99,9 +104,9 @@ def _files_of(name: str, catalog_file: Path) -> str:
     return "found"
 
 
-def bundle(folder: Path) -> dict[str, Any]:
+def bundle(place: Path | str) -> dict[str, Any]:
     """Describe a bundle."""
-    opened = open_bundle(folder)
+    opened = open_bundle(place)
     card = opened.card
     return {
         "model": card.name,
@@ -155,16 +160,16 @@ def bundles(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def run_folder(folder: Path) -> dict[str, Any]:
+def run_folder(store: Store) -> dict[str, Any]:
     """Describe a run folder, finished or not."""
-    manifest = folder / MANIFEST
-    if not manifest.exists():
-        blocks = len(list((folder / STAGING).glob("block_*.done")))
-        return {"run": str(folder), "state": "unfinished", "finished_blocks": blocks}
+    with saying_why(store.at(), "read"):
+        manifest, staged = store.read(MANIFEST), store.child(STAGING).names()
+    if manifest is None:
+        return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
     try:
-        facts = json.loads(manifest.read_bytes())
+        facts = json.loads(manifest)
     except ValueError as error:
-        raise OutputError(f"{manifest}: is not JSON: {error}") from error
+        raise OutputError(f"{store.at(MANIFEST)}: is not JSON: {error}") from error
     keys = (
         "name",
         "finished",
@@ -177,7 +182,7 @@ def run_folder(folder: Path) -> dict[str, Any]:
         "warnings",
     )
     return {
-        "run": str(folder),
+        "run": store.at(),
         "state": "finished",
         **{k: facts.get(k) for k in keys},
         "outputs": {k: v.get("bytes") for k, v in facts.get("outputs", {}).items()},
@@ -262,7 +267,7 @@ def plan(summary: dict[str, Any]) -> str:
     return as_text({**summary, "memory_per_worker_bytes": memory})
 
 
-def result(folder: Path, manifest: dict[str, Any]) -> str:
+def result(folder: Path | str, manifest: dict[str, Any]) -> str:
     """Say what a run left and how much of the scene is which class."""
     pixels = dict(manifest["pixels"])
     nodata = pixels.pop("nodata")
@@ -278,12 +283,12 @@ def result(folder: Path, manifest: dict[str, Any]) -> str:
     ]
     seconds = manifest["seconds"]["total"]
     rate = (valid + nodata) / seconds / 1e6
-    files = "\n".join(f"  {folder / name}" for name in [*manifest["outputs"], MANIFEST])
+    files = "\n".join(f"  {within(folder, name)}" for name in [*manifest["outputs"], MANIFEST])
     return f"{_table(rows, '')}\n\nin {seconds:.1f} s ({rate:.2f} Mpx/s) wrote\n{files}"
 
 
 def write_pipeline(
-    scene_name: str, model: Path, output: Path | None, catalog_file: Path
+    scene_name: str, model: Path | str, output: Path | None, catalog_file: Path
 ) -> tuple[Path, list[str]]:
     """Write a commented pipeline file; return its path and what the user should look at.
 

@@ -226,7 +226,7 @@ def make_network(prepared: Prepared) -> tuple["nn.Module", str]:
 
     document, transfer = prepared.document, prepared.document.transfer
     bands = prepared.band_names
-    start = open_bundle(Path(transfer.bundle)) if transfer.bundle else None
+    start = open_bundle(transfer.bundle) if transfer.bundle else None
     network = build(network_config(document, start, len(bands), len(prepared.legend.classes)))
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]

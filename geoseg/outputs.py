@@ -18,6 +18,7 @@ from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.quicklook import Caption, write_quicklook
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.stac import ITEM, Output, make_item
+from geoseg.storage.store import FolderStore, Store
 from geoseg.vector.blocks import MapFiles
 from geoseg.vector.schedule import Workers
 from geoseg.vector.style import write_confidence_style, write_raster_styles
@@ -37,11 +38,11 @@ class Progress:
     """Pixels of the scene in the block just finished."""
 
 
-def staging_of(plan: Plan, folder: Path) -> Staging:
+def staging_of(plan: Plan, store: Store) -> Staging:
     """Return the finished blocks of a plan."""
     slugs = [f"{c.slug} [%]" for c in plan.bundle.card.classes] if plan.probabilities else []
     return Staging(
-        folder=folder.resolve(),
+        store=store.resolved(),
         fingerprint=plan.fingerprint,
         crs=crs_wkt(plan.scene.geobox.crs),
         transform=tuple(plan.scene.geobox.transform)[:6],
@@ -91,7 +92,8 @@ def write_maps(
         When a file cannot be written.
     """
     plan, outputs = prepared.plan, prepared.pipeline.outputs
-    staging, blocks, legend = staging_of(plan, staging_folder), list(plan.blocks), plan.bundle.card.legend
+    staging, legend = staging_of(plan, FolderStore(staging_folder)), plan.bundle.card.legend
+    blocks = list(plan.blocks)
     tags, shape = _tags(plan), plan.scene.shape
     files: list[Path] = []
 

@@ -1,7 +1,10 @@
 """The composition root: from a pipeline document to a finished run folder."""
 
+import contextlib
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +18,10 @@ from geoseg.prepared import Prepared, prepare
 if TYPE_CHECKING:
     from distributed import Client
 
+    from geoseg.inference.manifest import RunFolder
     from geoseg.outputs import Progress
+    from geoseg.storage.store import Store
+    from geoseg.vector.schedule import Workers
 
 __all__ = ["Prepared", "Result", "prepare", "run"]
 
@@ -24,7 +30,8 @@ __all__ = ["Prepared", "Result", "prepare", "run"]
 class Result:
     """A finished run."""
 
-    folder: Path
+    folder: Path | str
+    """A folder, or a URI."""
     manifest: dict[str, Any]
 
 
@@ -53,7 +60,7 @@ def run(
         When the run failed; finished blocks are kept.
     """
     from geoseg import outputs, record  # noqa: PLC0415
-    from geoseg.inference.clusters import connect, workers_of  # noqa: PLC0415
+    from geoseg.inference.clusters import connect  # noqa: PLC0415
     from geoseg.inference.clusters.check import check_workers, needs_of  # noqa: PLC0415
     from geoseg.inference.manifest import open_run_folder  # noqa: PLC0415
     from geoseg.report.run_page import PAGE, RunRecord, write_run_page  # noqa: PLC0415
@@ -71,6 +78,7 @@ def run(
         check_workers(client, needs_of(plan, folder.staging), prepared.unchecked_memory, tell),
     ):
         counts = _predict(prepared, folder.staging, client, on_event)
+        outputs.staging_of(plan, folder.staging).beside(folder.workspace, plan.blocks)
         predicted = perf_counter()
         totals = record.add_up(counts.values())
         if not totals["classes"]:
@@ -80,10 +88,11 @@ def run(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", GeosegWarning)
-            files = outputs.write_maps(prepared, folder.staging, workers_of(client), on_event)
+            with _tracers(folder, client) as workers:
+                files = outputs.write_maps(prepared, folder.workspace, workers, on_event)
         picture = scene_picture(plan.scene)
         on_event(outputs.Progress("quicklook.png"))
-        files.append(outputs.write_picture(prepared, folder.staging, totals, picture))
+        files.append(outputs.write_picture(prepared, folder.workspace, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(prepared, totals, files, finished))
         facts = {
@@ -98,8 +107,8 @@ def run(
         }
         manifest = record.manifest_of(prepared, totals, files, facts)
         on_event(outputs.Progress(PAGE))
-        page = folder.staging / PAGE
-        write_run_page(page, RunRecord(manifest, folder.staging, picture))
+        page = folder.workspace / PAGE
+        write_run_page(page, RunRecord(manifest, folder.workspace, picture))
         files.append(page)
         # The page tells what was known before it; the manifest counts it in.
         manifest["outputs"][PAGE] = output_entry(page)
@@ -110,8 +119,22 @@ def run(
     return Result(prepared.folder, manifest)
 
 
+@contextlib.contextmanager
+def _tracers(folder: "RunFolder", client: "Client") -> Iterator["Workers"]:
+    """Yield who traces polygons: the cluster, where it sees the maps; else threads of this process."""
+    from geoseg.inference.clusters import workers_of  # noqa: PLC0415
+    from geoseg.vector.schedule import Workers  # noqa: PLC0415
+
+    if folder.staging.local is not None:
+        yield workers_of(client)
+        return
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        yield Workers(pool, 2 * threads)
+
+
 def _predict(
-    prepared: Prepared, staging_folder: Path, client: "Client", on_event: Callable[["Progress"], None]
+    prepared: Prepared, store: "Store", client: "Client", on_event: Callable[["Progress"], None]
 ) -> dict[tuple[int, int], dict[str, Any]]:
     """Bring all blocks into staging; return the counts of each."""
     from geoseg.inference.driver import BlockDone, run_blocks  # noqa: PLC0415
@@ -121,13 +144,13 @@ def _predict(
 
     plan = prepared.plan
     blocks = plan.blocks
-    staging = staging_of(plan, staging_folder)
-    counts = {(b.row, b.col): c for b in blocks if (c := staging.counts(b)) is not None}
+    staging = staging_of(plan, store)
+    counts = staging.finished(blocks)
     on_event(Progress("predict", len(counts), blocks.count))
     if len(counts) == blocks.count:
         return counts
     spec = SegmenterSpec(
-        folder=plan.bundle.folder.resolve(),
+        folder=plan.bundle.place,
         sha256=plan.bundle.sha256,
         device=plan.device,
         backend=plan.backend,

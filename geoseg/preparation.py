@@ -128,7 +128,7 @@ def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequenc
         return measured
     from geoseg.models.bundle import open_bundle  # noqa: PLC0415
 
-    bands = {b.common_name: b for b in open_bundle(Path(document.transfer.bundle)).card.bands}
+    bands = {b.common_name: b for b in open_bundle(document.transfer.bundle).card.bands}
     mean, std = measured.mean.copy(), measured.std.copy()
     for i, band in enumerate(labelled[0].scene.bands):
         if band.common_name in bands:

@@ -16,6 +16,7 @@ from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.raster.area import pixel_area_m2
 from geoseg.raster.scene import Scene
+from geoseg.storage.store import is_uri, open_store
 from geoseg.vector.recipe import Recipe, resolve_recipe
 
 
@@ -26,7 +27,8 @@ class Prepared:
     pipeline: Pipeline
     cluster: Cluster
     plan: Plan
-    folder: Path
+    folder: Path | str
+    """Where the run is kept: a folder, or a URI."""
     warnings: tuple[str, ...]
     """What was noticed and did not stop the run."""
     recipe: Recipe
@@ -36,7 +38,7 @@ class Prepared:
 
 
 def prepare(
-    path: Path, overrides: Sequence[str] = (), output: Path | None = None, catalog: Path = CATALOG
+    path: Path, overrides: Sequence[str] = (), output: Path | str | None = None, catalog: Path = CATALOG
 ) -> Prepared:
     """Read a pipeline, check all its input and plan the run; nothing is written.
 
@@ -47,7 +49,7 @@ def prepare(
     overrides
         `key=value` assignments.
     output
-        Run folder instead of the pipeline's.
+        Run folder or URI instead of the pipeline's.
     catalog
         The data catalog.
 
@@ -57,7 +59,7 @@ def prepare(
         When the run cannot work; see the subclasses.
     """
     pipeline = load(path, Pipeline, overrides)
-    bundle = open_bundle(Path(pipeline.model))
+    bundle = open_bundle(pipeline.model)
     gsd = None if pipeline.gsd == "auto" else pipeline.gsd
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
@@ -92,9 +94,11 @@ def prepare(
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
     noticed = tuple(str(w.message) for w in caught)
+    folder = output or pipeline.outputs.folder
+    open_store(folder)  # a place that cannot be written is told now
     ask = shape.memory is None and pipeline.checks.memory == "error"
     return Prepared(
-        pipeline, shape.cluster, plan, output or Path(pipeline.outputs.folder), noticed, recipe,
+        pipeline, shape.cluster, plan, folder if is_uri(folder) else Path(folder), noticed, recipe,
         unchecked_memory=plan.memory.total if ask else None,
     )  # fmt: skip
 

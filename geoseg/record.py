@@ -13,6 +13,7 @@ from typing import Any
 
 import geoseg
 from geoseg.core.files import output_entry
+from geoseg.core.secrets import redact, redacted
 from geoseg.prepared import Prepared
 from geoseg.raster.area import class_areas_m2
 
@@ -50,11 +51,11 @@ def manifest_of(
     return {
         "name": plan.name,
         "finished": facts["finished"],
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": redact(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "fingerprint": plan.fingerprint,
         "identity": plan.identity(),
         "plan": summary,
-        "pipeline": prepared.pipeline.model_dump(mode="json"),
+        "pipeline": redacted(prepared.pipeline.model_dump(mode="json")),
         "resumed": facts["resumed"],
         "tiles_predicted": totals["tiles"],
         "tiles_skipped": totals["skipped"],

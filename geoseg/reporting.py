@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError, SceneError
-from geoseg.core.files import output_entry, read_object, write_atomic
-from geoseg.core.folder import lock
+from geoseg.core.files import as_object, output_entry, saying_why
 from geoseg.inference.manifest import MANIFEST
 from geoseg.raster.opening import reopen_scene
 from geoseg.report.run_page import PAGE, RunRecord, write_run_page
 from geoseg.report.scene_picture import ScenePicture, scene_picture
+from geoseg.storage.cache import local_copy
+from geoseg.storage.store import Store, open_store
 
 _NEEDED = {
     "classes",
@@ -25,8 +26,8 @@ _NEEDED = {
 }
 
 
-def report(folder: Path) -> Path:
-    """Make the page of a finished run again; return its path.
+def report(place: Path | str) -> str:
+    """Make the page of a finished run again; return its place.
 
     The scene is shown when its files are still where the run found them.
 
@@ -35,43 +36,52 @@ def report(folder: Path) -> Path:
     OutputError
         When the folder holds no finished run, or its maps cannot be read.
     """
-    manifest = _manifest(folder)
-    with lock(folder):
+    store = open_store(place)
+    manifest = _manifest(store)
+    with store.lock(), local_copy(store) as folder:
         picture, note = _scene(manifest["identity"]["scene"])
         path = folder / PAGE
         write_run_page(path, RunRecord(manifest, folder, picture, note))
         manifest["outputs"][PAGE] = output_entry(path)
-        write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
-    return path
+        store.adopt(path)
+        store.write(MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+    return store.at(PAGE)
 
 
-def page_of(folder: Path) -> Path:
+def page_of(place: Path | str) -> Path:
     """Return the page of a run.
 
     Raises
     ------
     OutputError
-        When there is none.
+        When there is none, or it is not on this machine.
     """
-    path = folder / PAGE
+    store = open_store(place)
+    if store.local is None:
+        raise OutputError(
+            f"{store.at(PAGE)}: lies in an object store; copy it to this machine and open it here"
+        )
+    path = store.local / PAGE
     if not path.is_file():
-        _manifest(folder)
-        raise OutputError(f"{folder}: has no {PAGE}; make it with: geoseg report {folder}")
+        _manifest(store)
+        raise OutputError(f"{place}: has no {PAGE}; make it with: geoseg report {place}")
     return path.resolve()
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
+def _manifest(store: Store) -> dict[str, Any]:
+    with saying_why(store.at(MANIFEST), "read"):
+        data = store.read(MANIFEST)
+    if data is None:
         raise OutputError(
-            f"{folder}: holds no finished run ({MANIFEST} is missing); name the folder that `geoseg run` "
+            f"{store.at()}: holds no finished run ({MANIFEST} is missing); name the folder that `geoseg run` "
             "wrote, or finish it with the same command"
         )
-    manifest = read_object(path, OutputError, "as `geoseg run` writes it")
+    manifest = as_object(data, store.at(MANIFEST), OutputError, "as `geoseg run` writes it")
     missing = sorted(_NEEDED - manifest.keys())
     if missing:
         raise OutputError(
-            f"{path}: says nothing of {', '.join(missing)}; was it written by another version? Run it again"
+            f"{store.at(MANIFEST)}: says nothing of {', '.join(missing)}; was it written by another version? "
+            "Run it again"
         )
     return manifest
 

@@ -251,7 +251,7 @@ def _links(scene: Scene, bundle: Bundle) -> list[pystac.Link]:
         pystac.Link("derived_from", _href(path), title=f"{scene.name}: {', '.join(names)}")
         for path, names in bands.items()
     ]
-    card = _href(str(bundle.folder / CARD))
+    card = _href(f"{bundle.place}/{CARD}")
     title = f"model {bundle.card.name} {bundle.card.version}"
     return [*derived, pystac.Link("derived_from", card, media_type=pystac.MediaType.JSON, title=title)]
 

@@ -169,3 +169,31 @@ def geoseg() -> Callable[..., subprocess.CompletedProcess[str]]:
 def read_manifest(folder: Path) -> dict:
     """Return the content of a run folder's `run.json`."""
     return json.loads((folder / "run.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory):
+    """An S3 endpoint for the whole session; skips, and says so, where moto is not installed."""
+    pytest.importorskip("moto.server", reason="the S3 tests need: pip install 'geoseg[dev]'")
+    from tests.s3 import serve
+
+    with serve(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The endpoint, with the environment of this process and its children set to reach it."""
+    from geoseg.storage import aws, objects
+
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
+    caches = aws.access, aws._session, objects._client
+    for cached in caches:
+        cached.cache_clear()
+    yield s3_server
+    for cached in caches:
+        cached.cache_clear()

@@ -120,6 +120,7 @@ class Outputs(Document):
     """What is written, and where."""
 
     folder: str
+    """The run folder: a path, or a URI in an object store like `s3://bucket/prefix`."""
     confidence: bool = True
     probabilities: bool = False
     polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
@@ -134,7 +135,7 @@ class Pipeline(Document):
     scene: str | SceneEntry
     """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
     model: str
-    """A bundle folder."""
+    """A bundle: a folder, or a URI in an object store."""
     gsd: Auto | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
     """Ground sample distance of the map in metres; auto: that of the scene."""
     tiling: Tiling = Tiling()

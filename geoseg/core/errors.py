@@ -7,11 +7,16 @@ exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from geoseg.core.secrets import redact
+
 
 class GeosegError(Exception):
-    """Base of all expected errors."""
+    """Base of all expected errors; URLs in the message lose their credentials."""
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redact(str(message)))
 
 
 class ConfigError(GeosegError):
@@ -45,7 +50,10 @@ class OutputError(GeosegError):
 
 
 class GeosegWarning(UserWarning):
-    """Something worth saying that does not stop the work."""
+    """Something worth saying that does not stop the work; URLs lose their credentials."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redact(str(message)))
 
 
 def one_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from geoseg.core.errors import GeosegError, OutputError, one_line
 
@@ -27,11 +27,20 @@ def output_entry(path: Path) -> dict[str, Any]:
 def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str, Any]:
     """Return the object in a JSON file; `expected` says in an error what it should hold."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
+        data = path.read_bytes()
+    except OSError as cause:
         raise error(f"{path}: cannot be read: {one_line(cause)}") from cause
+    return as_object(data, path, error, expected)
+
+
+def as_object(data: bytes, place: Path | str, error: type[GeosegError], expected: str) -> dict[str, Any]:
+    """Return the object in JSON bytes; errors name the place, and what it should hold."""
+    try:
+        content = json.loads(data.decode())
+    except ValueError as cause:
+        raise error(f"{place}: cannot be read: {one_line(cause)}") from cause
     if not isinstance(content, dict):
-        raise error(f"{path}: an object {expected} is expected")
+        raise error(f"{place}: an object {expected} is expected")
     return content
 
 
@@ -56,17 +65,20 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def saying_why(path: Path) -> Iterator[None]:
-    """Turn errors of the operating system into one line that says what to do."""
+def saying_why(place: Path | str, what: Literal["written", "read"] = "written") -> Iterator[None]:
+    """Turn errors of the operating system into one line that says what to do.
+
+    The place is a path or, where an object store stands for a folder, a URI.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(path.parent).free / 1e6
+            free = shutil.disk_usage(Path(place).parent).free / 1e6
             raise OutputError(
-                f"{path}: cannot be written: {os.strerror(error.errno)} ({free:.0f} MB free); make room and "
+                f"{place}: cannot be written: {os.strerror(error.errno)} ({free:.0f} MB free); make room and "
                 "run the same command again, finished blocks are kept"
             ) from error
         raise OutputError(
-            f"{path}: cannot be written: {error.strerror or error}; choose another folder with --output"
+            f"{place}: cannot be {what}: {error.strerror or error}; choose another folder with --output"
         ) from error

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder; the lock ends with the process, however it ends."""
+def lock(folder: Path) -> Iterator[Callable[[], None]]:
+    """Keep other runs out of the folder; the lock ends with the process, however it ends.
+
+    It yields what checks that the lock is held, as other locks may be lost; this one cannot.
+    """
     path = folder / _LOCK
     handle = _acquire(path)
     while not _is_at(handle, path):
@@ -43,7 +46,7 @@ def lock(folder: Path) -> Iterator[None]:
         os.close(handle)
         handle = _acquire(path)
     try:
-        yield
+        yield lambda: None
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)

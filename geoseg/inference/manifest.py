@@ -1,16 +1,21 @@
-"""The run folder: who may write into it, how a run resumes, and how results appear."""
+"""The run folder: who may write into it, how a run resumes, and how results appear.
+
+It is a folder, or a prefix in an object store. Outputs are made in a local folder: in staging itself, or in a
+workspace from where they are uploaded.
+"""
 
 import contextlib
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import saying_why, write_atomic
-from geoseg.core.folder import difference, lock, read_json
+from geoseg.core.files import saying_why
+from geoseg.core.folder import difference
+from geoseg.storage.cache import workspace
+from geoseg.storage.store import Store, open_store
 
 MANIFEST = "run.json"
 STAGING = "staging"
@@ -21,43 +26,46 @@ _PLAN = "plan.json"
 class RunFolder:
     """The folder of one run, locked by this process."""
 
-    folder: Path
+    store: Store
+    workspace: Path
+    """The local folder where outputs are made; that of the blocks, where they lie in a folder."""
     resumed: bool
     """Whether an unfinished run of the same plan was found."""
+    check_lock: Callable[[], None]
+    """Raises OutputError when the lock was lost."""
 
     @property
-    def staging(self) -> Path:
-        """Where blocks and unfinished outputs lie."""
-        return self.folder / STAGING
+    def staging(self) -> Store:
+        """Where finished blocks lie."""
+        return self.store.child(STAGING)
 
     def publish(self, files: list[Path], manifest: dict[str, Any]) -> None:
-        """Move finished outputs from staging into the folder; the manifest comes last.
+        """Bring finished outputs from the workspace into the folder; the manifest comes last.
 
         While the manifest is missing the run counts as unfinished: whenever this is interrupted, the next
         run makes the outputs again from the staged blocks.
         """
-        path = self.folder / MANIFEST
-        surplus = set(_outputs(path)) - {f.name for f in files}
-        path.unlink(missing_ok=True)
-        for old in surplus:
-            (self.folder / old).unlink(missing_ok=True)
+        self.check_lock()
+        surplus = set(_outputs(_object_in(self.store, MANIFEST))) - {f.name for f in files}
+        self.store.delete([MANIFEST])
+        self.store.delete(sorted(surplus))
         for file in files:
-            with saying_why(self.folder / file.name):
-                file.replace(self.folder / file.name)
-        write_atomic(path, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
-        shutil.rmtree(self.staging, ignore_errors=True)
+            self.store.adopt(file)
+        content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        self.store.write(MANIFEST, content.encode())
+        self.staging.clear()
 
 
 @contextlib.contextmanager
 def open_run_folder(
-    folder: Path, identity: dict[str, Any], outputs: list[str], *, overwrite: bool
+    place: Path | str, identity: dict[str, Any], outputs: list[str], *, overwrite: bool
 ) -> Iterator[RunFolder]:
     """Lock a run folder and decide whether the run is new, resumed or refused.
 
     Parameters
     ----------
-    folder
-        The folder; made when it does not exist.
+    place
+        The folder, made when it does not exist, or the URI of a prefix in an object store.
     identity
         All that decides the bytes of the map.
     outputs
@@ -70,47 +78,63 @@ def open_run_folder(
     OutputError
         When the folder cannot be written, is in use, or holds something that must not be overwritten.
     """
-    with saying_why(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder):
-        resumed = _decide(folder, identity, outputs, overwrite=overwrite)
-        with saying_why(folder / STAGING):
-            (folder / STAGING).mkdir(exist_ok=True)
+    store = open_store(place)
+    store.create()
+    with store.lock() as check_lock, contextlib.ExitStack() as stack:
+        resumed = _decide(store, identity, outputs, overwrite=overwrite)
+        staging = store.child(STAGING)
+        staging.create()
         if not resumed:
-            write_atomic(folder / STAGING / _PLAN, json.dumps(identity).encode())
-        yield RunFolder(folder, resumed)
+            staging.write(_PLAN, json.dumps(identity).encode())
+        local = staging.local or stack.enter_context(workspace(staging.at()))
+        yield RunFolder(store, local, resumed, check_lock)
 
 
-def _decide(folder: Path, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
-    staged, finished = read_json(folder / STAGING / _PLAN), read_json(folder / MANIFEST)
+def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
+    staging = store.child(STAGING)
+    staged, finished = _object_in(staging, _PLAN), _object_in(store, MANIFEST)
     if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
         return True
-    strangers = [name for name in (*outputs, MANIFEST) if (folder / name).exists()]
-    if staged is None and any(not p.name.startswith(".") for p in (folder / STAGING).glob("*")):
+    with saying_why(store.at(), "read"):
+        present = set(store.names())
+        unknown = staged is None and any(not name.startswith(".") for name in staging.names())
+    strangers = [name for name in (*outputs, MANIFEST) if name in present]
+    if unknown:
         # Never deleted, whatever is asked for: it may be anybody's.
         raise OutputError(
-            f"{folder / STAGING}: is not the staging of a geoseg run; move it away, or choose another folder "
+            f"{staging.at()}: is not the staging of a geoseg run; move it away, or choose another folder "
             "with --output"
         )
     if staged is not None and staged != identity and finished is None and not overwrite:
         raise OutputError(
-            f"{folder}: holds an unfinished run of another plan ({difference(staged, identity)}); finish "
+            f"{store.at()}: holds an unfinished run of another plan ({difference(staged, identity)}); finish "
             "that one, choose another folder with --output, or discard it with --overwrite"
         )
     if finished is not None and not overwrite:
         raise OutputError(
-            f"{folder}: holds a finished run ({finished.get('name')}, {finished.get('finished')}); choose "
-            "another folder with --output, or replace it with --overwrite"
+            f"{store.at()}: holds a finished run ({finished.get('name')}, {finished.get('finished')}); "
+            "choose another folder with --output, or replace it with --overwrite"
         )
     if finished is None and staged is None and strangers and not overwrite:
         raise OutputError(
-            f"{folder}: has a {strangers[0]} that is not of a geoseg run; choose another folder with "
+            f"{store.at()}: has a {strangers[0]} that is not of a geoseg run; choose another folder with "
             "--output, or replace it with --overwrite"
         )
-    shutil.rmtree(folder / STAGING, ignore_errors=True)
+    staging.clear()
     return False
 
 
-def _outputs(manifest: Path) -> list[str]:
+def _outputs(manifest: dict[str, Any] | None) -> list[str]:
     """Return the names of the files that a finished run wrote."""
-    return [Path(o).name for o in (read_json(manifest) or {}).get("outputs", {})]
+    return [Path(o).name for o in (manifest or {}).get("outputs", {})]
+
+
+def _object_in(store: Store, name: str) -> dict[str, Any] | None:
+    """Return the object in a JSON file, None when there is none or it is damaged."""
+    with saying_why(store.at(name), "read"):
+        data = store.read(name)
+    try:
+        content = json.loads(data or b"")
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None

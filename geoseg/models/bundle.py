@@ -5,14 +5,16 @@ Only JSON and safetensors are read, never a pickle: opening a bundle runs no cod
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.core.errors import BundleError, one_line
 from geoseg.core.files import read_object, sha256
 from geoseg.models.card import Card, read_card
+from geoseg.models.fetching import fetched
 from geoseg.models.readme import readme
+from geoseg.storage.store import is_uri
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +32,13 @@ class Bundle:
     """Architecture and its arguments."""
     sha256: str
     """Hash over the three files."""
+    uri: str | None = None
+    """Where it was fetched from, None when `folder` is its own."""
+
+    @property
+    def place(self) -> str:
+        """What other processes and machines open: the URI or the absolute path."""
+        return self.uri or str(self.folder.resolve())
 
     @property
     def architecture(self) -> str:
@@ -65,14 +74,23 @@ class Bundle:
         return network.eval()
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(place: Path | str) -> Bundle:
     """Open a bundle and verify that its files belong together.
+
+    Parameters
+    ----------
+    place
+        Its folder, or the URI of one in an object store, which is fetched into this machine's cache first.
 
     Raises
     ------
     BundleError
         When a file is missing, damaged, or contradicts another.
     """
+    if is_uri(place):
+        uri = str(place).rstrip("/")
+        return replace(open_bundle(fetched(uri, (CARD, CONFIG), WEIGHTS)), uri=uri)
+    folder = Path(place)
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such bundle folder; see: geoseg models list")
     card = read_card(folder / CARD)

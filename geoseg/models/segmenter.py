@@ -46,7 +46,8 @@ class Segmenter(Protocol):
 class SegmenterSpec:
     """All that a process needs to load a segmenter."""
 
-    folder: Path
+    folder: Path | str
+    """The bundle: a folder that every worker sees, or a URI."""
     sha256: str
     """Hash of the bundle; a bundle that changed during a run is refused."""
     device: str

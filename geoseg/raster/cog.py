@@ -172,7 +172,7 @@ def _vrt(
     elements = [_vrt_band(root, i, band) for i, band in enumerate(bands, start=1)]
     for block in blocks:
         for element, band in zip(elements, bands, strict=True):
-            _vrt_source(element, staging.path(block).name, band, block)
+            _vrt_source(element, Path(staging.path(block)).name, band, block)
     return root
 
 

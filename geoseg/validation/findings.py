@@ -1,7 +1,6 @@
 """What a check finds."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -34,7 +33,8 @@ class Group:
 class Report:
     """All checks of a run folder."""
 
-    folder: Path
+    run: str
+    """The folder or URI."""
     groups: tuple[Group, ...]
 
     @property
@@ -45,7 +45,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         groups = [{**asdict(g), "valid": not g.failures} for g in self.groups]
-        return {"run": str(self.folder), "valid": not self.failures, "groups": groups}
+        return {"run": self.run, "valid": not self.failures, "groups": groups}
 
     def to_text(self) -> str:
         """Return one line for each group, then one for each failure."""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
+from geoseg.storage.cache import local_copy
+from geoseg.storage.store import open_store
 from geoseg.validation.findings import Failure, Group, Report
 from geoseg.validation.item import check_item
 from geoseg.validation.polygons import check_polygons
@@ -15,13 +17,13 @@ _MOST = 20
 """Failures kept of each group: a map that is wrong is wrong in many ways."""
 
 
-def validate(folder: Path) -> Report:
-    """Check a run folder from its files alone; nothing is written.
+def validate(place: Path | str) -> Report:
+    """Check a run folder from its files alone; nothing is written there.
 
     Parameters
     ----------
-    folder
-        A finished run.
+    place
+        A finished run: a folder, or a URI, whose files are fetched for the time of the check.
 
     Returns
     -------
@@ -33,11 +35,18 @@ def validate(folder: Path) -> Report:
     OutputError
         When there is no such folder.
     """
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: no such folder; give the folder of a finished run")
+    store = open_store(place)
+    with local_copy(store) as folder:
+        if not any(folder.glob("*")):
+            raise OutputError(f"{place}: no such folder, or an empty one; give the folder of a finished run")
+        return Report(store.at(), tuple(_groups(folder)))
+
+
+def _groups(folder: Path) -> Iterator[Group]:
     record = read_record(folder)
     if isinstance(record, Failure):
-        return Report(folder, (Group("record", "run.json", (record,)),))
+        yield Group("record", "run.json", (record,))
+        return
     checks: list[tuple[str, str, Callable[[Record], Iterator[Failure]]]] = [
         ("record", "run.json: complete, its fingerprint that of its identity", check_record),
         ("files", f"{len(record.outputs)} outputs: sizes, checksums, nothing unfinished", check_files),
@@ -49,8 +58,6 @@ def validate(folder: Path) -> Report:
         looked_at = f"{', '.join(files)}: valid, attributes, a coverage {equal} the map"
         checks.append(("polygons", looked_at, check_polygons))
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
-    groups = []
     for name, looked_at, check in checks:
         found = tuple(check(record))
-        groups.append(Group(name, looked_at, found[:_MOST]))
-    return Report(folder, tuple(groups))
+        yield Group(name, looked_at, found[:_MOST])

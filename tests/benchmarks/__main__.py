@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("architectures", "backends", "correctness", "forward", "memory", "objects", "polygons")
+NAMES = ("architectures", "backends", "correctness", "forward", "memory", "objects", "polygons", "storage")
 
 for name in sys.argv[1:] or NAMES:
     if name not in NAMES:

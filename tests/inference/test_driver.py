@@ -1,6 +1,7 @@
 """The engine: each tile once, the same bytes however the work is cut, no finished block done again."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from geoseg.inference.predict import Job, predict_block, settle_block
 from geoseg.models.segmenter import SegmenterSpec
 from geoseg.outputs import staging_of
 from geoseg.pipeline import prepare
+from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.free import FreeSegmenter, install, uninstall
@@ -31,7 +33,7 @@ def job_of(plan, folder):
         plan.augment,
         passes=2,
     )
-    staging = staging_of(plan, folder)
+    staging = staging_of(plan, FolderStore(folder))
     return Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
 
 
@@ -123,7 +125,7 @@ def test_finished_blocks_are_not_settled_again_and_far_ones_not_even_predicted(p
     job, _ = run_free(plan, tmp_path / "staging")
     expected = mosaic_of(job, plan.blocks)
     last = plan.blocks.block(plan.blocks.rows.count - 1, plan.blocks.cols.count - 1)
-    job.staging.path(last).unlink()
+    Path(job.staging.path(last)).unlink()
     finished = {(b.row, b.col): {} for b in plan.blocks if b != last}
     free.seen.clear()
     _, events = run_free(plan, tmp_path / "staging", finished)

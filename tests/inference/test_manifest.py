@@ -13,8 +13,8 @@ def publish(folder, identity=PLAN, *, overwrite=False, names=NAMES):
     with open_run_folder(folder, identity, names, overwrite=overwrite) as run:
         files = []
         for name in names:
-            (run.staging / name).write_text(f"{identity}")
-            files.append(run.staging / name)
+            (run.workspace / name).write_text(f"{identity}")
+            files.append(run.workspace / name)
         manifest = {"name": "n", "finished": "now", "identity": identity, "outputs": dict.fromkeys(names)}
         run.publish(files, manifest)
     return run.resumed
@@ -22,7 +22,7 @@ def publish(folder, identity=PLAN, *, overwrite=False, names=NAMES):
 
 def interrupt(folder, identity=PLAN, *, overwrite=False):
     with open_run_folder(folder, identity, NAMES, overwrite=overwrite) as run:
-        (run.staging / "block.tif").write_text("done")
+        (run.workspace / "block.tif").write_text("done")
     return run
 
 
@@ -35,7 +35,7 @@ def test_the_same_plan_is_resumed_and_keeps_its_blocks(tmp_path):
     assert not interrupt(tmp_path).resumed
     with open_run_folder(tmp_path, PLAN, NAMES, overwrite=False) as run:
         assert run.resumed
-        assert (run.staging / "block.tif").exists()
+        assert (run.workspace / "block.tif").exists()
 
 
 def test_another_plan_is_refused_and_the_difference_named(tmp_path):
@@ -85,7 +85,7 @@ def test_an_interrupted_overwrite_of_the_same_plan_is_resumed_by_the_same_comman
     assert not interrupt(tmp_path, overwrite=True).resumed
     with open_run_folder(tmp_path, PLAN, NAMES, overwrite=True) as run:
         assert run.resumed
-        assert (run.staging / "block.tif").exists()
+        assert (run.workspace / "block.tif").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

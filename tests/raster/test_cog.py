@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.raster.cog import MapBand, write_cog
 from geoseg.raster.staging import Staging, crs_wkt
+from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 
@@ -29,7 +31,7 @@ def staged(folder, shape=SHAPE, seed=0):
     percents = rng.integers(0, 101, shape, dtype=np.uint8)
     percents[classes == 255] = 255
     folder.mkdir(exist_ok=True)
-    staging = Staging(folder, "f", crs_wkt("EPSG:32633"), TRANSFORM, ("class", "confidence"))
+    staging = Staging(FolderStore(folder), "f", crs_wkt("EPSG:32633"), TRANSFORM, ("class", "confidence"))
     axes = [TileAxis(n, 256, 64) for n in shape]
     blocks = list(BlockGrid.of(TileGrid(*axes), 2))
     for block in blocks:
@@ -153,7 +155,7 @@ def test_writing_again_replaces_the_map(tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_a_damaged_block_stops_the_map_and_leaves_nothing(tmp_path, damage):
     staging, blocks, _, _ = staged(tmp_path / "s", (500, 500))
-    block = staging.path(blocks[1])
+    block = Path(staging.path(blocks[1]))
     if damage == "missing":
         block.unlink()
     else:

@@ -12,6 +12,7 @@ from odc.geo.geobox import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.raster.staging import Staging, crs_wkt
+from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 
@@ -22,7 +23,7 @@ COUNTS = {"tiles": 4, "classes": {"1": 7}, "seconds": {"read": 0.5}}
 @pytest.fixture
 def staging(tmp_path):
     transform = (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_500_000.0)
-    return Staging(tmp_path, "f1", crs_wkt("EPSG:32633"), transform, ("class", "confidence"))
+    return Staging(FolderStore(tmp_path), "f1", crs_wkt("EPSG:32633"), transform, ("class", "confidence"))
 
 
 @pytest.fixture
@@ -48,26 +49,26 @@ def test_a_block_is_written_with_its_place_and_found_again(staging, planes):
 
 def test_writing_again_gives_the_same_bytes(staging, planes):
     staging.write(BLOCK, planes, COUNTS)
-    once = staging.path(BLOCK).read_bytes()
+    once = Path(staging.path(BLOCK)).read_bytes()
     staging.write(BLOCK, planes, COUNTS)
-    assert staging.path(BLOCK).read_bytes() == once
+    assert Path(staging.path(BLOCK)).read_bytes() == once
 
 
 @pytest.mark.parametrize("at", [0, 300, -1])
 def test_a_flipped_byte_makes_the_block_uncounted(staging, planes, at):
     staging.write(BLOCK, planes, COUNTS)
-    data = bytearray(staging.path(BLOCK).read_bytes())
+    data = bytearray(Path(staging.path(BLOCK)).read_bytes())
     data[at] ^= 1
-    staging.path(BLOCK).write_bytes(data)
+    Path(staging.path(BLOCK)).write_bytes(data)
     assert staging.counts(BLOCK) is None
 
 
 def test_a_truncated_or_missing_block_is_uncounted(staging, planes):
     staging.write(BLOCK, planes, COUNTS)
-    data = staging.path(BLOCK).read_bytes()
-    staging.path(BLOCK).write_bytes(data[:-10])
+    data = Path(staging.path(BLOCK)).read_bytes()
+    Path(staging.path(BLOCK)).write_bytes(data[:-10])
     assert staging.counts(BLOCK) is None
-    staging.path(BLOCK).unlink()
+    Path(staging.path(BLOCK)).unlink()
     assert staging.counts(BLOCK) is None
 
 

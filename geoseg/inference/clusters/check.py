@@ -19,11 +19,11 @@ from distributed import Client, Worker, WorkerPlugin
 
 import geoseg
 from geoseg.core.errors import ClusterError, GeosegError, one_line
-from geoseg.core.files import write_atomic
 from geoseg.inference.clusters.shape import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.bundle import open_bundle
 from geoseg.raster.sources import inspect
+from geoseg.storage.store import Store
 
 PACKAGES = ("numpy", "rasterio", "distributed")
 """With the backend: their versions decide the bytes, or whether the processes understand one another."""
@@ -41,27 +41,28 @@ class Needs:
     code: dict[str, str]
     """Versions and the hash of geoseg's source here."""
     backend: str
-    bundle: Path
+    bundle: str
+    """Where the bundle lies: a path or a URI."""
     bundle_sha256: str
     files: tuple[tuple[str, int], ...]
     """Path or URL of each raster of the scene, and its size in bytes, 0 when it is not a local file."""
-    staging: Path
+    staging: Store
     token: str
     """Name of a file in staging, which shows that the worker sees the same folder."""
     device: str
 
 
-def needs_of(plan: Plan, staging: Path) -> Needs:
+def needs_of(plan: Plan, staging: Store) -> Needs:
     """Return what the workers of a plan need."""
     scene = plan.scene.anywhere()
     sources = [b.source for b in scene.bands] + ([scene.mask.source] if scene.mask else [])
     return Needs(
         code=code_here(plan.backend),
         backend=plan.backend,
-        bundle=plan.bundle.folder.resolve(),
+        bundle=plan.bundle.place,
         bundle_sha256=plan.bundle.sha256,
         files=tuple(dict.fromkeys((s.path, s.size) for s in sources)),
-        staging=staging.resolve(),
+        staging=staging.resolved(),
         token=f".workers-{uuid.uuid4().hex}",
         device=plan.device,
     )
@@ -92,8 +93,7 @@ def check_workers(
     if client.scheduler.address.startswith("inproc://"):
         yield
         return
-    token = needs.staging / needs.token
-    write_atomic(token, b"")
+    needs.staging.write(needs.token, b"")
     try:
         answers = _ask(client, needs)
         for address, answer in answers.items():
@@ -104,7 +104,7 @@ def check_workers(
         with _gate(client, needs, tell):
             yield
     finally:
-        token.unlink(missing_ok=True)
+        needs.staging.delete([needs.token])
 
 
 @dataclass(frozen=True)
@@ -211,14 +211,15 @@ def problem_of(needs: Needs) -> str | None:
 
 
 def _problem_of_staging(needs: Needs) -> str | None:
-    if not (needs.staging / needs.token).exists():
-        return f"{needs.staging}: is not the same folder there; choose a shared one with --output"
+    place = needs.staging.at()
     try:
-        probe = needs.staging / f"{needs.token}-{platform.node()}-{os.getpid()}"
-        write_atomic(probe, b"")
-        probe.unlink()
+        if needs.staging.read(needs.token) is None:
+            return f"{place}: is not the same folder there; choose a shared one with --output"
+        probe = f"{needs.token}-{platform.node()}-{os.getpid()}"
+        needs.staging.write(probe, b"")
+        needs.staging.delete([probe])
     except (OSError, GeosegError) as error:
-        return f"{needs.staging}: cannot be written there: {one_line(error)}"
+        return f"{place}: cannot be read and written there: {one_line(error)}"
     return None
 
 

@@ -1,0 +1,121 @@
+"""Scenes that are read over a network: which version they are, and how GDAL reaches them."""
+
+import base64
+import re
+import time
+import urllib.error
+import urllib.request
+import warnings
+from functools import lru_cache
+from http.client import HTTPException
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
+
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
+from geoseg.storage import aws
+from geoseg.storage.objects import SCHEMES, ObjectStore
+
+_TIMEOUT = 30
+_STALE = 30
+"""Seconds for which the version of a remote file is believed: one check of a scene asks many times."""
+
+_STORES = {"/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
+
+
+def is_remote(path: str) -> bool:
+    """Return whether GDAL reads a place by other means than the file system."""
+    return "://" in path or path.startswith("/vsi")
+
+
+def uri_of(path: str) -> str:
+    """Return GDAL's name for a place over a network as the URI that people write."""
+    for prefix, scheme in _STORES.items():
+        if path.startswith(prefix):
+            return scheme + path.removeprefix(prefix)
+    return path.removeprefix("/vsicurl/") if path.startswith("/vsicurl/http") else path
+
+
+def has_version(path: str) -> bool:
+    """Return whether `version` can be asked for a place."""
+    return uri_of(path).partition("://")[0] in {"http", "https", *SCHEMES}
+
+
+def prepare_gdal(path: str) -> None:
+    """Let GDAL in this thread read a place over a network as it is now, and S3 where the stores find it."""
+    if not has_version(path):
+        return
+    # GDAL would mix a new file with what it keeps of the old one, also where that is closed.
+    options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *_STORES))}
+    if uri_of(path).startswith("s3://"):
+        options.update(aws.access().gdal_options())
+    for key, value in options.items():
+        set_gdal_config(key, value)
+
+
+def version(path: str) -> tuple[int, str]:
+    """Return the size in bytes and the ETag of a remote file; 0 and nothing where they cannot be known.
+
+    Raises
+    ------
+    SceneError
+        When it does not exist, or may not be read.
+    """
+    return _version(uri_of(path), int(time.monotonic() // _STALE))
+
+
+@lru_cache(maxsize=4096)
+def _version(uri: str, _: int) -> tuple[int, str]:
+    if uri.startswith("http"):
+        return _of_url(uri)
+    folder, name = uri.rsplit("/", 1)
+    return _of_object(folder, name)
+
+
+def _of_object(folder: str, name: str) -> tuple[int, str]:
+    store = ObjectStore(folder)
+    try:
+        found = store.version(name)
+    except ConfigError as error:
+        raise SceneError(str(error)) from error
+    except OSError as error:
+        raise SceneError(f"{store.at(name)}: cannot be read: {error.strerror}") from error
+    if found is None:
+        raise SceneError(f"{store.at(name)}: no such object")
+    return found.bytes, found.tag
+
+
+def _of_url(url: str) -> tuple[int, str]:
+    """Ask for the first byte: URLs that are signed for GET refuse HEAD."""
+    parts = urlsplit(url)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    headers = {"Range": "bytes=0-0", "User-Agent": "geoseg"}
+    request = urllib.request.Request(bare, headers=headers)  # noqa: S310 - http and https only
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        # Not for a host that this one may redirect to.
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+            said = answer.headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in {404, 410}:
+            raise SceneError(f"{url}: no such file (HTTP {error.code})") from None
+        return _unknown(url, f"HTTP {error.code}")
+    except (OSError, ValueError, HTTPException) as error:
+        why = getattr(error, "reason", None) or error
+        raise SceneError(f"{url}: cannot be reached: {why}") from None
+    total = re.search(r"/(\d+)$", said.get("Content-Range", ""))
+    size = int(total[1] if total else said.get("Content-Length") or 0)
+    tag = said.get("ETag") or said.get("Last-Modified") or ""
+    return (size, tag) if tag or size else _unknown(url, "it tells neither size nor ETag")
+
+
+def _unknown(url: str, why: str) -> tuple[int, str]:
+    """Leave it to GDAL, which may know how to log in where this module does not."""
+    warnings.warn(
+        GeosegWarning(f"{url}: its version could not be asked for ({why}); a change of it will go unnoticed"),
+        stacklevel=2,
+    )
+    return 0, ""

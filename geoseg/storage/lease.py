@@ -1,0 +1,208 @@
+"""The lock of a place that knows no locks: an object that its owner renews.
+
+It is made by a PUT that fails where there is one already. An owner that died on this machine is found dead;
+one that died elsewhere is silent, and after a while its lock is taken over by a PUT that fails when it spoke
+after all. Clocks of two machines are compared only to decide whether watching is worthwhile.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import saying_why
+
+NAME = ".geoseg.lock"
+
+RENEW = timedelta(seconds=20)
+"""How often the owner says that it lives."""
+SILENCE = timedelta(seconds=120)
+"""How long it may say nothing."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """What is known of an object without reading it."""
+
+    tag: str
+    """ETag: another one means other bytes."""
+    bytes: int
+    modified: datetime
+
+
+class Conditional(Protocol):
+    """What a lease needs of a store."""
+
+    def at(self, name: str = "") -> str:
+        """Return the place of an object."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return its bytes."""
+
+    def version(self, name: str) -> Version | None:
+        """Return its version."""
+
+    def write_if(self, name: str, data: bytes, tag: str | None) -> str | None:
+        """Write over this version, or where there is none."""
+
+    def delete(self, names: list[str]) -> None:
+        """Delete objects."""
+
+
+@contextlib.contextmanager
+def lease(store: Conditional) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a store; yields what raises OutputError once it was lost.
+
+    Raises
+    ------
+    OutputError
+        When another run holds it, or the store cannot be written.
+    """
+    owner = _myself()
+    with saying_why(store.at(NAME)):
+        tag = store.write_if(NAME, _card(owner), None) or _take_over(store, owner)
+    keeper = _Keeper(store, owner, tag)
+    keeper.start()
+    try:
+        yield keeper.check
+    finally:
+        keeper.end()
+
+
+class _Keeper(threading.Thread):
+    """Renews a lease until it is ended or lost."""
+
+    def __init__(self, store: Conditional, owner: dict[str, Any], tag: str) -> None:
+        super().__init__(name="geoseg-lease", daemon=True)
+        self.store, self.owner, self.tag = store, owner, tag
+        self.ended, self.turn = threading.Event(), threading.Lock()
+        self.lost = False
+
+    def run(self) -> None:
+        while not self.ended.wait(RENEW.total_seconds()):
+            # A store that does not answer now may answer the next time.
+            with contextlib.suppress(OSError):
+                self.renew()
+
+    def renew(self) -> None:
+        with self.turn:
+            if self.lost or self.ended.is_set():
+                return
+            tag = self.store.write_if(NAME, _card(self.owner), self.tag)
+            # A renewal whose answer got lost was one all the same.
+            tag = tag or self._mine()
+            self.lost = tag is None
+            self.tag = tag or self.tag
+
+    def check(self) -> None:
+        with saying_why(self.store.at(NAME)):
+            self.renew()
+        if self.lost:
+            raise OutputError(
+                f"{self.store.at()}: another run took this one for dead, as it said nothing for "
+                f"{SILENCE.total_seconds():.0f} s, and writes here now; nothing was published"
+            )
+
+    def end(self) -> None:
+        self.ended.set()
+        with contextlib.suppress(OSError, OutputError):
+            if not self.lost and self._mine() is not None:
+                self.store.delete([NAME])
+
+    def _mine(self) -> str | None:
+        """Return the lock's ETag if it is this owner's."""
+        found = self.store.version(NAME)
+        card = _read(self.store)
+        return found.tag if found and card.get("id") == self.owner["id"] else None
+
+
+def _take_over(store: Conditional, owner: dict[str, Any]) -> str:
+    """Take the lock of an owner that is dead or silent."""
+    found, other = store.version(NAME), _read(store)
+    if found is None:
+        tag = store.write_if(NAME, _card(owner), None)
+    elif _dead_here(other) or (not _alive_here(other) and _silent(store, found)):
+        tag = store.write_if(NAME, _card(owner), found.tag)
+    else:
+        tag = None
+    if tag is not None:
+        return tag
+    silence = f"{SILENCE.total_seconds():.0f} s"
+    who = f"process {other.get('process')} on {other.get('host')}, since {other.get('since')}"
+    raise OutputError(
+        f"{store.at()}: another geoseg run is writing here ({who}); wait for it, or choose another folder "
+        f"with --output. If it died, its lock {NAME} ends by itself after {silence} of silence"
+    )
+
+
+def _silent(store: Conditional, found: Version) -> bool:
+    """Return whether the owner has not renewed its lock for long, and does not while it is watched."""
+    if datetime.now(UTC) - found.modified < SILENCE:
+        return False
+    time.sleep(2 * RENEW.total_seconds())
+    now = store.version(NAME)
+    return now is not None and now.tag == found.tag
+
+
+def _myself() -> dict[str, Any]:
+    return {
+        "id": os.urandom(8).hex(),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "started": psutil.Process().create_time(),
+        "space": _space(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _space() -> str | None:
+    """Return what tells whose process numbers these are: this boot of this machine, and the container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
+
+
+def _dead_here(owner: dict[str, Any]) -> bool:
+    return _is_here(owner) and not _runs(owner)
+
+
+def _alive_here(owner: dict[str, Any]) -> bool:
+    return _is_here(owner) and _runs(owner)
+
+
+def _is_here(owner: dict[str, Any]) -> bool:
+    return owner.get("space") is not None and owner["space"] == _space()
+
+
+def _runs(owner: dict[str, Any]) -> bool:
+    try:
+        process = psutil.Process(owner["process"])
+        same = abs(process.create_time() - owner["started"]) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+        return False
+
+
+def _card(owner: dict[str, Any]) -> bytes:
+    # Other bytes each time, and so another ETag.
+    return json.dumps({**owner, "renewed": datetime.now(UTC).isoformat()}).encode()
+
+
+def _read(store: Conditional) -> dict[str, Any]:
+    try:
+        card = json.loads(store.read(NAME) or b"{}")
+    except ValueError:
+        return {}
+    return card if isinstance(card, dict) else {}

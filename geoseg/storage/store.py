@@ -1,0 +1,165 @@
+"""A folder, or what stands for one in an object store."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from geoseg.core.errors import ConfigError
+from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.folder import lock
+from geoseg.storage.objects import SCHEMES, ObjectStore
+
+
+class Store(Protocol):
+    """Named files in one place. Small enough to travel to workers; holds no credentials."""
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, when its files have paths."""
+
+    def at(self, name: str = "") -> str:
+        """Return the place of a file (or of the store): a path or a URI."""
+
+    def child(self, name: str) -> "Store":
+        """Return the store one level below."""
+
+    def resolved(self) -> "Store":
+        """Return the same store for processes whose current folder is another."""
+
+    def create(self) -> None:
+        """Make the place when it does not exist; OutputError when that cannot be done."""
+
+    def names(self) -> list[str]:
+        """Return the names directly in this place, sorted; none when it does not exist."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes, None when there is no such file; OSError when it cannot be read."""
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy a file to a local path, in pieces; OSError when it is missing or cannot be read."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, complete or not at all; OutputError when that cannot be done."""
+
+    def adopt(self, path: Path) -> None:
+        """Take over a finished local file under its own name, complete or not at all."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files; those that do not exist are none."""
+
+    def clear(self) -> None:
+        """Delete everything in this place, as far as that can be done."""
+
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
+        """Keep other runs out; yields what raises OutputError once the lock was lost."""
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """A folder on a disk, also one that several machines share."""
+
+    folder: Path
+
+    @property
+    def local(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    def at(self, name: str = "") -> str:
+        """Return a path."""
+        return str(self.folder / name)
+
+    def child(self, name: str) -> "FolderStore":
+        """Return a folder in this one."""
+        return FolderStore(self.folder / name)
+
+    def resolved(self) -> "FolderStore":
+        """Return the folder by its absolute path."""
+        return FolderStore(self.folder.resolve())
+
+    def create(self) -> None:
+        """Make the folder."""
+        with saying_why(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def names(self) -> list[str]:
+        """Return the names of files and folders."""
+        try:
+            return sorted(p.name for p in self.folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def read(self, name: str) -> bytes | None:
+        """Read a file."""
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy a file."""
+        shutil.copyfile(self.folder / name, path)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write beside the file, then rename."""
+        write_atomic(self.folder / name, data)
+
+    def adopt(self, path: Path) -> None:
+        """Rename; staging lies on the same disk."""
+        with saying_why(self.folder / path.name):
+            path.replace(self.folder / path.name)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete the folder and all in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
+        """Lock the folder; the lock ends with the process, however it ends."""
+        return lock(self.folder)
+
+
+def open_store(place: str | Path) -> Store:
+    """Return the store at a path or URI; nothing is read or made.
+
+    Raises
+    ------
+    ConfigError
+        When the URI is of a kind that geoseg cannot write to, or carries credentials.
+    """
+    if not is_uri(place):
+        return FolderStore(Path(place))
+    uri = str(place)
+    scheme, _, rest = uri.partition("://")
+    bucket = rest.partition("/")[0]
+    if not is_store(uri):
+        raise ConfigError(f"{uri}: here a folder is expected, or {', '.join(f'{s}://' for s in SCHEMES)}")
+    if "@" in bucket or "?" in uri:
+        raise ConfigError(
+            f"{uri}: credentials come from the environment or a profile (AWS_PROFILE), never with the URI"
+        )
+    if not bucket:
+        raise ConfigError(f"{uri}: has no bucket; write it like {scheme}://bucket/folder")
+    return ObjectStore(uri.rstrip("/"))
+
+
+def is_uri(place: str | Path) -> bool:
+    """Return whether a place is a URI; everything else is a path."""
+    return isinstance(place, str) and "://" in place
+
+
+def is_store(place: str | Path) -> bool:
+    """Return whether a place can be opened as a store: a path, or a URI of a known kind."""
+    return not is_uri(place) or str(place).partition("://")[0] in SCHEMES
+
+
+def within(place: str | Path, name: str) -> str | Path:
+    """Return the place of a file or folder inside another place."""
+    return f"{str(place).rstrip('/')}/{name}" if is_uri(place) else Path(place) / name
