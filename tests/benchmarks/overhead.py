@@ -29,7 +29,7 @@ def main() -> None:
         if "failed" in result:
             print(f"| {tool} | {result['failed']} |" + " |" * (len(columns) - 2))
             continue
-        costs, start = result["costs"], result["start"]["cpu"]
+        costs, start = result["costs"], result["small"]["cpu"]
         cpu, wall = (statistics.median(c[key] for c in costs) for key in ("cpu", "wall"))
         ratio = spread(c["cpu"] / o for c, o in zip(costs, ours, strict=True))
         print(

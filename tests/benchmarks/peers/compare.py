@@ -123,41 +123,38 @@ def rounds_of(bench: Bench, tools: list[str], side: int, rounds: int) -> dict[st
     """Run every tool once a round; return its costs, note and differences by tool, or why it failed."""
     found: dict[str, dict] = {tool: {"costs": []} for tool in tools}
     whole = None if bench.free else whole_image(bench.cache, side)
-    with scene_file(bench.cache, side).open("rb") as file:  # nobody is the one who waits for the disk
+    with scene_file(bench.cache, side).open("rb") as file:  # no tool is the one that waits for the disk
         while file.read(1 << 24):
             pass
-    for number in range(rounds + 1):  # the first is on the small scene
-        for tool in tools:
-            result = found[tool]
+    warm_up = 2 if bench.free else 1  # what a small scene takes counts when everything is warm
+    for number in range(1 - warm_up, rounds + 1):
+        for tool, result in found.items():
             if "failed" in result:
                 continue
-            with tempfile.TemporaryDirectory(dir=bench.cache) as name:
-                try:
-                    cost, path, note = bench.run(tool, side if number else SMALL, Path(name))
-                except (FailedError, NotInstalledError) as error:
-                    result["failed"] = str(error)
-                    print(f"{tool}: {error}", flush=True)
-                    if tool == "geoseg":
-                        sys.exit(1)
-                    continue
-                if not number:
-                    if bench.free:  # measured when everything is warm
-                        result["start"] = asdict(bench.run(tool, SMALL, _again(Path(name)))[0])
-                    continue
-                result["costs"].append(asdict(cost))
-                print(f"round {number}: {tool} {cost.wall:.1f} s", file=sys.stderr, flush=True)
-                if "note" not in result:
-                    with rasterio.open(path) as src:
-                        classes = src.read(1)
-                    result["note"] = note
-                    if whole is not None:
-                        result["differs"] = differences(classes, whole, note)
+            try:
+                _turn(bench, tool, result, side if number > 0 else SMALL, whole)
+            except (FailedError, NotInstalledError) as error:
+                if tool == "geoseg":
+                    sys.exit(f"geoseg: {error}")
+                result["failed"] = str(error)
+                print(f"{tool}: {error}", flush=True)
     return found
 
 
-def _again(folder: Path) -> Path:
-    (folder / "again").mkdir()
-    return folder / "again"
+def _turn(bench: Bench, tool: str, result: dict, side: int, whole: NDArray[np.uint8] | None) -> None:
+    """Run a tool on a scene and add what was found to its result."""
+    with tempfile.TemporaryDirectory(dir=bench.cache) as name:
+        cost, path, note = bench.run(tool, side, Path(name))
+        print(f"{tool}, {side} px a side: {cost.wall:.1f} s", file=sys.stderr, flush=True)
+        if side == SMALL:
+            result["small"] = asdict(cost)
+            return
+        result["costs"].append(asdict(cost))
+        if "note" not in result:
+            result["note"] = note
+            if whole is not None:
+                with rasterio.open(path) as src:
+                    result["differs"] = differences(src.read(1), whole, note)
 
 
 def spread(values: Iterable[float]) -> str:
@@ -199,6 +196,8 @@ def arguments(description: str, side: int, tools: str, rounds: int) -> argparse.
     options = parser.parse_args()
     options.tools = ["geoseg", *(t for t in options.only.split(",") if t != "geoseg")]
     unknown = [t for t in options.tools if t.partition("@")[0] not in (*PEERS, "geoseg")]
+    if options.side <= SMALL:
+        parser.error(f"--side must be more than {SMALL}, the side of the scene that warms up")
     if unknown:
         parser.error(f"{', '.join(unknown)}: not one of geoseg, {', '.join(PEERS)}")
     options.cache.mkdir(parents=True, exist_ok=True)
