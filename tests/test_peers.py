@@ -38,20 +38,21 @@ def test_lines_are_where_tiles_begin_end_and_meet():
 
 
 def test_differences_are_told_apart_by_place():
-    whole = np.zeros((512, 512), np.uint8)
-    whole[:, 300:] = 1
+    whole = np.zeros((1000, 1000), np.uint8)
+    whole[:, 600:] = 1
     classes = whole.copy()
-    note = {"rows": [256], "cols": [300]}
-    assert differences(classes, whole, note) == {"overall": 0, "seams": 0, "border": 0, "seam_index": 1}
+    note = {"rows": [500], "cols": [600]}
+    same = {"overall": 0, "inside": 0, "seams": 0, "border": 0, "seam_index": 1}
+    assert differences(classes, whole, note) == same
     classes[0] = 5  # at the border
-    classes[256:, :100] = 2  # changes along the line
+    classes[500:, :300] = 2  # changes along the line of 500, and 44 columns reach inside
     found = differences(classes, whole, note)
-    border = 512**2 - 384**2
-    assert found["overall"] == pytest.approx((512 + 256 * 100) / 512**2)
-    assert found["border"] == pytest.approx((512 + 256 * 64 + 64 * 36) / border)
-    seams = 16 * 512 + 16 * 512 - 16 * 16
-    assert found["seams"] == pytest.approx((16 + 8 * 100) / seams)
-    assert found["seam_index"] == pytest.approx((512 - 1 + 100) / 512)
+    inside = 1000 - 2 * 256
+    assert found["overall"] == pytest.approx((1000 + 500 * 300) / 1000**2)
+    assert found["border"] == pytest.approx((1000 + 500 * 64 + 64 * 236) / (1000**2 - 872**2))
+    assert found["inside"] == pytest.approx((500 - 256) * 44 / inside**2)
+    assert found["seams"] == pytest.approx(8 * 44 / (2 * 16 * inside - 16 * 16))
+    assert found["seam_index"] == pytest.approx((1000 - 1 + 300) / 1000)
 
 
 def test_the_mirrored_plane_is_one_image(monkeypatch):

@@ -9,15 +9,14 @@ what a scene of 1024 px takes, which is nearly all start and imports, and what e
 
 import statistics
 
-from tests.benchmarks.peers.compare import SMALL, Bench, arguments, machine, rounds_of, spread, write_figures
+from tests.benchmarks.peers.compare import SMALL, Bench, arguments, print_settings, rounds_of, spread
 
 DEFAULT = "geoseg,plain,monai,torchgeo,terratorch,geo-inference,geoai"
 
 
 def main() -> None:
     options = arguments("CPU time around a free network", 8192, DEFAULT, 3)
-    where = machine()
-    found = rounds_of(Bench(options.cache, free=True), options.tools, options.side, options.rounds)
+    found = rounds_of(Bench(options.cache, free=True), options)
     mpx, small = options.side**2 / 1e6, SMALL**2 / 1e6
     columns = (
         "tool", "CPU s per Mpx", "/ geoseg", "wall s", "peak GB", f"CPU s of {SMALL} px a side",
@@ -36,7 +35,7 @@ def main() -> None:
             f"| {tool} | {cpu / mpx:.3f} | {ratio} | {wall:.1f} | {max(c['peak'] for c in costs):.2f} "
             f"| {start:.1f} | {(cpu - start) / (mpx - small):.3f} |"
         )
-    write_figures(options, found, where)
+    print_settings(options, found)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "geoseg
 DEFAULT = "geoseg,monai,monai@1024:192,terratorch,geo-inference,torchgeo,geoai"
 SMALL = 1024
 """Pixels a side of the scene that warms up; more than half a patch of every peer."""
+BORDER, INSIDE = 64, 256
+"""Pixels from the scene's border: up to here counts as the border, from here on as the inside, where what
+lies beyond the border hardly matters."""
 NEAR = 8
 """Pixels on either side of a line where tiles begin, end or meet half way that count as its seam."""
 FREE = (
@@ -99,11 +102,12 @@ def lines_of(starts: list[int], tile: int, length: int) -> list[int]:
 def differences(classes: NDArray[np.uint8], whole: NDArray[np.uint8], note: dict) -> dict[str, float]:
     """Return the share of pixels with another class than the whole image's, overall and in places.
 
-    The seam index is the rate of class changes on the lines, over that of the whole image on the same lines.
+    Seams are counted in the inside. The seam index is the rate of class changes on all lines, over that of
+    the whole image on the same lines.
     """
-    other = classes != whole
+    other, inside = classes != whole, (slice(INSIDE, -INSIDE),) * 2
     border, seams = np.ones(whole.shape, bool), np.zeros(whole.shape, bool)
-    border[64:-64, 64:-64] = False
+    border[BORDER:-BORDER, BORDER:-BORDER] = False
     changes = [0, 0]
     for axis, lines in enumerate((note["rows"], note["cols"])):
         for line in lines:
@@ -113,21 +117,26 @@ def differences(classes: NDArray[np.uint8], whole: NDArray[np.uint8], note: dict
                 changes[k] += int((a.take(line - 1, axis=axis) != a.take(line, axis=axis)).sum())
     return {
         "overall": float(other.mean()),
-        "seams": float(other[seams].mean()) if seams.any() else 0.0,
+        "inside": float(other[inside].mean()),
+        "seams": float(other[inside][seams[inside]].mean()) if seams[inside].any() else 0.0,
         "border": float(other[border].mean()),
         "seam_index": changes[0] / max(changes[1], 1),
     }
 
 
-def rounds_of(bench: Bench, tools: list[str], side: int, rounds: int) -> dict[str, dict]:
-    """Run every tool once a round; return its costs, note and differences by tool, or why it failed."""
-    found: dict[str, dict] = {tool: {"costs": []} for tool in tools}
+def rounds_of(bench: Bench, options: argparse.Namespace) -> dict[str, dict]:
+    """Run every tool once a round; return its costs, note and differences by tool, or why it failed.
+
+    All figures are written to the file of `--json` after each round.
+    """
+    side, where = options.side, machine()
+    found: dict[str, dict] = {tool: {"costs": []} for tool in options.tools}
     whole = None if bench.free else whole_image(bench.cache, side)
     with scene_file(bench.cache, side).open("rb") as file:  # no tool is the one that waits for the disk
         while file.read(1 << 24):
             pass
     warm_up = 2 if bench.free else 1  # what a small scene takes counts when everything is warm
-    for number in range(1 - warm_up, rounds + 1):
+    for number in range(1 - warm_up, options.rounds + 1):
         for tool, result in found.items():
             if "failed" in result:
                 continue
@@ -138,6 +147,8 @@ def rounds_of(bench: Bench, tools: list[str], side: int, rounds: int) -> dict[st
                     sys.exit(f"geoseg: {error}")
                 result["failed"] = str(error)
                 print(f"{tool}: {error}", flush=True)
+        figures = {"machine": where, "side": side, "tools": found}
+        options.json.write_text(json.dumps(figures, indent=1))
     return found
 
 
@@ -185,14 +196,13 @@ def machine() -> dict[str, object]:
 def arguments(description: str, side: int, tools: str, rounds: int) -> argparse.Namespace:
     """Read the command line; `tools` becomes a list, checked by name."""
     parser = argparse.ArgumentParser(description=description)
+    figures = Path(f"outputs/benchmarks/{sys.argv[0]}.json")
     parser.add_argument("--side", type=int, default=side, help="pixels a side of the scene")
     parser.add_argument("--only", default=tools, help="tools, by comma")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for environments and scenes")
-    parser.add_argument("--json", type=Path, help="file for all figures")
-    parser.add_argument(
-        "--channels-last", action="store_true", help="that memory layout for the peers' networks"
-    )
+    parser.add_argument("--json", type=Path, default=figures, help="file for all figures")
+    parser.add_argument("--channels-last", action="store_true", help="layout of the peers' networks")
     options = parser.parse_args()
     options.tools = ["geoseg", *(t for t in options.only.split(",") if t != "geoseg")]
     unknown = [t for t in options.tools if t.partition("@")[0] not in (*PEERS, "geoseg")]
@@ -201,44 +211,39 @@ def arguments(description: str, side: int, tools: str, rounds: int) -> argparse.
     if unknown:
         parser.error(f"{', '.join(unknown)}: not one of geoseg, {', '.join(PEERS)}")
     options.cache.mkdir(parents=True, exist_ok=True)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
     return options
 
 
-def write_figures(options: argparse.Namespace, found: dict[str, dict], where: dict[str, object]) -> None:
-    """Print where it was measured, and write all figures where `--json` says."""
-    settings = [
-        f"{t}: {r['note']['version']}, {r['note']['setting']}" for t, r in found.items() if "note" in r
-    ]
-    print("\n" + "\n".join(f"- {line}" for line in settings))
-    print("\n" + ", ".join(f"{key} {value}" for key, value in where.items()))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(
-            json.dumps({"machine": where, "side": options.side, "tools": found}, indent=1)
-        )
+def print_settings(options: argparse.Namespace, found: dict[str, dict]) -> None:
+    """Print how each tool was run, and where."""
+    for tool, result in found.items():
+        if "note" in result:
+            print(f"\n- {tool}: {result['note']['version']}, {result['note']['setting']}", end="")
+    where = json.loads(options.json.read_text())["machine"]
+    print("\n\n" + ", ".join(f"{key} {value}" for key, value in where.items()))
 
 
 def main() -> None:
     options = arguments("geoseg and its peers", 8192, DEFAULT, 3)
-    where = machine()
-    bench = Bench(options.cache, channels_last=options.channels_last)
-    found = rounds_of(bench, options.tools, options.side, options.rounds)
+    found = rounds_of(Bench(options.cache, channels_last=options.channels_last), options)
     print(
         "\n| tool | wall s | / geoseg | CPU s | / geoseg | peak GB | network px per px | differs "
-        f"| within {NEAR} px of seams | within 64 px of the border | seam index |"
+        f"| {INSIDE} px inside | there, within {NEAR} px of seams | within {BORDER} px of the border "
+        "| seam index |"
     )
-    print("|" + " --- |" * 11)
+    print("|" + " --- |" * 12)
     ours = found["geoseg"]["costs"]
     for tool, result in found.items():
         if "failed" in result:
-            print(f"| {tool} | {result['failed']} |" + " |" * 9)
+            print(f"| {tool} | {result['failed']} |" + " |" * 10)
             continue
         costs, d = result["costs"], result["differs"]
         wall, cpu = (statistics.median(c[key] for c in costs) for key in ("wall", "cpu"))
         by = [spread(c[key] / o[key] for c, o in zip(costs, ours, strict=True)) for key in ("wall", "cpu")]
         print(
             f"| {tool} | {wall:.1f} | {by[0]} | {cpu:.1f} | {by[1]} | {max(c['peak'] for c in costs):.2f} "
-            f"| {result['note']['network_pixels_per_pixel']:.2f} | {d['overall']:.3%} | {d['seams']:.3%} "
-            f"| {d['border']:.3%} | {d['seam_index']:.3f} |"
+            f"| {result['note']['network_pixels_per_pixel']:.2f} | {d['overall']:.3%} | {d['inside']:.3%} "
+            f"| {d['seams']:.3%} | {d['border']:.3%} | {d['seam_index']:.3f} |"
         )
-    write_figures(options, found, where)
+    print_settings(options, found)
