@@ -48,7 +48,7 @@ class Counted:
 
 
 task = Task()
-script = task.options.work / f"geo-inference{'-free' * task.options.free}.pt"
+script = task.options.work / f"geo-inference-{'free' if task.options.free else task.weights}.pt"
 if not script.exists():  # a user has it already
     with torch.no_grad():
         traced = torch.jit.trace(FromNumbers(task), torch.ones(1, len(task.factor), 512, 512))
