@@ -13,12 +13,13 @@ from rasterio.windows import Window
 from geoseg.core.legend import NODATA
 from geoseg.vector.arcs import Arcs
 from geoseg.vector.borders import Borders
+from geoseg.vector.chains import JOINT, Chains
 from geoseg.vector.guard import NO_CORNERS, Corners, read_obstacles
 from geoseg.vector.labels import NONE, OUTSIDE
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.simplify import generalize
 from geoseg.vector.stats import Stats
-from geoseg.vector.trace import JOINT, Chains, trace
+from geoseg.vector.trace import trace
 
 
 class _Opened(threading.local):

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.vector import arcs as arcs_
-from geoseg.vector import trace as trace_
+from geoseg.vector import chains as chains_
 from geoseg.vector.arcs import Arcs, arcs_of
 from geoseg.vector.assemble import Rings, assemble
 from geoseg.vector.blocks import BlockRegions, MapFiles, trace_block
 from geoseg.vector.borders import Line, Seams
+from geoseg.vector.chains import JOINT, NO_CHAINS, Chains
 from geoseg.vector.guard import Corners, open_corners
 from geoseg.vector.join import join
 from geoseg.vector.outlines import NO_OUTLINES, Outlines
@@ -28,7 +29,6 @@ from geoseg.vector.recipe import Generalize
 from geoseg.vector.schedule import BLOCK, Workers, windows_of
 from geoseg.vector.simplify import generalize
 from geoseg.vector.stats import NOBODY, Stats
-from geoseg.vector.trace import JOINT, NO_CHAINS, Chains
 
 _REGIONS = 200_000
 """Regions that are assembled at once: in a map of noise a row of blocks completes millions."""
@@ -171,7 +171,7 @@ def _joined(
         arcs.append(outlines.put_in(one.arcs.renumbered(sides.astype(np.int32))))
         chains.append(one.chains.renumbered(sides.astype(np.int32)))
     root = seams.roots()
-    return arcs, join(trace_.concatenate(chains).renumbered(root)), root, seams.line
+    return arcs, join(chains_.concatenate(chains).renumbered(root)), root, seams.line
 
 
 def _among(regions: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
