@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.vector.trace import Chains, offsets_of, take
+from geoseg.vector.chains import Chains, offsets_of, take
 
 Vertices = NDArray[np.int32] | NDArray[np.float64]
 

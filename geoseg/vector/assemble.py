@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.vector.arcs import Arcs, Vertices
+from geoseg.vector.chains import offsets_of
 
 
 @dataclass(frozen=True)
@@ -36,98 +37,101 @@ def assemble(arcs: Arcs, wanted: NDArray[np.int32]) -> Rings:
     wanted
         Region left and right of each arc that rings are wanted of, 0 for others, shape (A, 2).
     """
-    count = len(arcs)
-    region = wanted.T.reshape(-1)  # first all arcs forwards, with their left side; then all backwards
-    directed = np.flatnonzero(region)
-    arc, backward = directed % max(count, 1), directed >= count
-    own = region[directed]
-    first, last = arcs.offsets[:-1][arc], arcs.offsets[1:][arc] - 1
-    step = np.where(backward, -1, 1)
-    begin, end = np.where(backward, last, first), np.where(backward, first, last)
-    ends = np.where(backward[:, None], arcs.corners[arc, ::-1], arcs.corners[arc])
-    # Backwards the last edge is the first, and heads the other way.
-    heading = arcs.headings[arc]
-    heading = np.where(backward[:, None], (heading[:, ::-1] + 2) % 4, heading)
-    area2 = np.where(backward, -arcs.area2[arc], arcs.area2[arc])
-    follow = _followers(own, ends, heading, np.argsort(ends[:, 0], kind="stable"))
-    starts, regions, areas = _rings(follow, own, area2)
+    which = np.flatnonzero(wanted.any(axis=1))
+    first, last = arcs.offsets[which], arcs.offsets[which + 1] - 1
+    # Each arc has two ways along it: first all forwards, with their left side; then all backwards.
+    region = wanted[which].T.reshape(-1)
+    shift = np.uint64(64 - max(1, len(region).bit_length()))
+    follow = _followers(region, arcs.corners[which], arcs.headings[which], shift)
+    starts, regions, areas, lengths = _rings(follow, region, arcs.area2[which], last - first)
     # By region, its shell before its holes, those by their appearance.
     order = np.lexsort((areas < 0, regions))
     found, polygons = np.unique(regions[order], return_index=True)
-    vertices, offsets = _draw(arcs.vertices, begin, end, step, follow, starts[order])
+    offsets = offsets_of(lengths[order])
+    vertices = _draw(arcs.vertices, first, last, follow, starts[order], offsets)
     return Rings(vertices, offsets, np.append(polygons, len(regions)), found.astype(np.int32))
 
 
 @njit(nogil=True, cache=True)
-def _followers(own, ends, heading, order):
-    """Return which directed arc goes on where one ends, for the region on their left.
+def _followers(region, corners, headings, shift):
+    """Return which way goes on where one ends, for the region on their left, shape as `region`.
 
-    `order` sorts the arcs by the corner at which they begin.
+    `shift` leaves so many bits of 64 that ways seldom share a place in a table.
     """
-    count = len(own)
-    follow = np.empty(count, np.int64)
-    for i in range(count):
-        corner = ends[i, 1]
-        low, high = 0, count
-        while low < high:
-            middle = (low + high) // 2
-            if ends[order[middle], 0] < corner:
-                low = middle + 1
-            else:
-                high = middle
-        # At most two arcs leave a corner with the same region on their left.
-        while low < count and ends[order[low], 0] == corner:
-            candidate = order[low]
-            if own[candidate] == own[i]:
-                follow[i] = candidate
-                if heading[candidate, 0] == (heading[i, 1] + 1) % 4:
+    count = len(corners)
+    follow = np.empty(2 * count, np.int32)
+    # Ways by the corner at which they begin: in each place of a table a linked list.
+    head = np.full(1 << (64 - np.int64(shift)), -1, np.int32)
+    following = np.empty(2 * count, np.int32)
+    for way in range(2 * count):
+        if region[way]:
+            place = _place(corners[way % count, way // count], shift)
+            following[way] = head[place]
+            head[place] = way
+    for way in range(2 * count):
+        if not region[way]:
+            continue
+        arc, backward = way % count, way // count
+        corner = corners[arc, 1 - backward]
+        # Backwards the first edge is the last, and heads the other way.
+        right = (headings[arc, 1 - backward] + 2 * backward + 1) % 4
+        candidate = head[_place(corner, shift)]
+        # At most two ways leave a corner with the same region on their left.
+        while candidate >= 0:
+            arc, backward = candidate % count, candidate // count
+            if region[candidate] == region[way] and corners[arc, backward] == corner:
+                follow[way] = candidate
+                if (headings[arc, backward] + 2 * backward) % 4 == right:
                     break
-            low += 1
+            candidate = following[candidate]
     return follow
 
 
 @njit(nogil=True, cache=True)
-def _rings(follow, own, area2):
-    """Return for each ring an arc that it can begin with, its region and twice its area."""
-    count = len(follow)
-    done = np.zeros(count, np.bool_)
-    starts, regions, areas = np.empty(count, np.int64), np.empty(count, np.int32), np.zeros(count, np.int64)
-    rings = 0
-    for i in range(count):
-        if done[i]:
-            continue
-        starts[rings], regions[rings] = i, own[i]
-        current = i
-        while not done[current]:
-            done[current] = True
-            areas[rings] += area2[current]
-            current = follow[current]
-        rings += 1
-    return starts[:rings].copy(), regions[:rings].copy(), areas[:rings].copy()
+def _place(corner, shift):
+    """Return where in a table a corner has its place, spread by multiplication (Knuth 1973)."""
+    return np.uint64(corner) * np.uint64(0x9E3779B97F4A7C15) >> shift
 
 
 @njit(nogil=True, cache=True)
-def _draw(vertices, begin, end, step, follow, starts):
-    """Return the vertices of rings, each closed, and where each begins and ends."""
-    total = len(starts)
-    for i in range(len(begin)):
-        total += abs(end[i] - begin[i])
-    out = np.empty((total, 2), vertices.dtype)
-    offsets = np.zeros(len(starts) + 1, np.int64)
-    n = 0
+def _rings(follow, region, area2, edges):
+    """Return for each ring a way that it can begin with, its region, twice its area and its vertices."""
+    count = len(area2)
+    done = np.zeros(2 * count, np.bool_)
+    starts, regions = np.empty(2 * count, np.int64), np.empty(2 * count, np.int32)
+    areas, lengths = np.zeros(2 * count, np.int64), np.ones(2 * count, np.int64)
+    rings = 0
+    for way in range(2 * count):
+        if done[way] or not region[way]:
+            continue
+        starts[rings], regions[rings] = way, region[way]
+        current = way
+        while not done[current]:
+            done[current] = True
+            arc = current % count
+            areas[rings] += area2[arc] if current < count else -area2[arc]
+            lengths[rings] += edges[arc]
+            current = follow[current]
+        rings += 1
+    return starts[:rings].copy(), regions[:rings].copy(), areas[:rings].copy(), lengths[:rings].copy()
+
+
+@njit(nogil=True, cache=True)
+def _draw(vertices, first, last, follow, starts, offsets):
+    """Return the vertices of rings, each closed, from those that each arc has from `first` to `last`."""
+    count = len(first)
+    out = np.empty((offsets[-1], 2), vertices.dtype)
     for ring in range(len(starts)):
-        first = n
+        n = offsets[ring]
         current = starts[ring]
         while True:
-            k = begin[current]
-            while k != end[current]:
-                out[n, 0], out[n, 1] = vertices[k, 0], vertices[k, 1]
-                n += 1
-                k += step[current]
+            arc = current % count
+            begin, step = (first[arc], 1) if current < count else (last[arc], -1)
+            for k in range(last[arc] - first[arc]):
+                out[n + k, 0], out[n + k, 1] = vertices[begin + step * k, 0], vertices[begin + step * k, 1]
+            n += last[arc] - first[arc]
             current = follow[current]
             if current == starts[ring]:
                 break
-        out[n, 0], out[n, 1] = out[first, 0], out[first, 1]
-        n += 1
-        offsets[ring + 1] = n
-    return out, offsets
+        out[n] = out[offsets[ring]]
+    return out

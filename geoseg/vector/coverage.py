@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.vector import arcs as arcs_
-from geoseg.vector import trace as trace_
+from geoseg.vector import chains as chains_
 from geoseg.vector.arcs import Arcs, arcs_of
 from geoseg.vector.assemble import Rings, assemble
-from geoseg.vector.blocks import NOBODY, BlockRegions, MapFiles, Stats, trace_block
-from geoseg.vector.borders import Line
-from geoseg.vector.borders import joined as joined_lines
+from geoseg.vector.blocks import BlockRegions, MapFiles, trace_block
+from geoseg.vector.borders import Line, Seams
+from geoseg.vector.chains import JOINT, NO_CHAINS, Chains
 from geoseg.vector.guard import Corners, open_corners
 from geoseg.vector.join import join
-from geoseg.vector.labels import roots, unite_all
 from geoseg.vector.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.schedule import BLOCK, Workers, windows_of
 from geoseg.vector.simplify import generalize
-from geoseg.vector.trace import JOINT, NO_CHAINS, Chains
+from geoseg.vector.stats import NOBODY, Stats
 
 _REGIONS = 200_000
 """Regions that are assembled at once: in a map of noise a row of blocks completes millions."""
@@ -130,57 +129,57 @@ def _advance(
     outlines: Outlines,
 ) -> tuple[_Open, Iterator[Polygons]]:
     """Take a row of blocks in; return what stays open and the polygons that are complete."""
-    arcs, chains, stats = [state.arcs], [state.chains], [state.stats]
-    same: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    below: list[Line] = []
-    taken = len(state.stats.value)
-    west = Line.empty(row[0].window.height)
-    for one in row:
-        number = np.concatenate([np.zeros(1, np.int64), taken + np.arange(len(one.stats.value))])
-        taken += len(one.stats.value)
-        above = state.line[one.window.col_off : one.window.col_off + one.window.width]
-        for there, here in ((above, one.borders.top), (west, one.borders.left)):
-            a, b, is_one = there.meets(here.renumbered(number))
-            same.append((a[is_one], b[is_one]))
-        # Sides that lie beyond the block are negative, and so count from the end.
-        sides = np.concatenate([number, west.regions[::-1], above.regions[::-1]]).astype(np.int32)
-        arcs.append(outlines.put_in(one.arcs.renumbered(sides)))
-        chains.append(one.chains.renumbered(sides))
-        stats.append(one.stats)
-        below.append(one.borders.bottom.renumbered(number))
-        west = one.borders.right.renumbered(number)
-    line = joined_lines(below)
-    parent = np.arange(taken, dtype=np.int32)
-    for a, b in same:
-        unite_all(parent, a, b)
-    root = roots(parent)
-    joined = join(trace_.concatenate(chains).renumbered(root))
-    is_open = (joined.ends == JOINT).any(axis=1)
-    finished = outlines.put_in(generalize(joined.take(~is_open), corners, how, shape))
-    all_arcs = arcs_.concatenate([*(a.renumbered(root) for a in arcs), finished])
-    merged = Stats.concatenate(stats).merged(root)
+    arcs, chains, root, line = _joined(state, row, outlines)
+    is_open = (chains.ends == JOINT).any(axis=1)
+    finished = outlines.put_in(generalize(chains.take(~is_open), corners, how, shape))
+    all_arcs, open_chains = arcs_.concatenate([*arcs, finished]).renumbered(root), chains.take(is_open)
+    stats = Stats.concatenate([state.stats, *(one.stats for one in row)]).merged(root)
     # Of arcs of rows above a side is also 0 where a region is complete; what met nodata there is known.
-    for sides in (all_arcs.sides[len(state.arcs) :], joined.sides):
-        merged.edge[sides[(sides == 0).any(axis=1)].max(axis=1)] = True
-    merged.edge[0] = False
+    for sides in (all_arcs.sides[len(state.arcs) :], chains.sides):
+        stats.edge[_among(sides[(sides == 0).any(axis=1)], len(root))] = True
     # A region goes on below where it touches the last line.
-    stays = np.zeros(taken, np.bool_)
-    if row[0].window.row_off + row[0].window.height < shape[0]:
-        stays[root[line.regions]] = True
-    stays[0] = False
-    complete = np.zeros(taken, np.bool_)
-    complete[all_arcs.sides] = True
-    complete[stays] = complete[0] = False
-    number = np.zeros(taken, np.int32)
-    number[stays] = 1 + np.arange(np.count_nonzero(stays), dtype=np.int32)
-    kept = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(stays)])
+    ends = row[0].window.row_off + row[0].window.height == shape[0]
+    stays = _among(root[line.regions[:0] if ends else line.regions], len(root))
+    number = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
     left_open = _Open(
         arcs=all_arcs.renumbered(number).bounding(),
-        chains=joined.take(is_open).renumbered(number),
-        stats=merged.take(kept),
+        chains=open_chains.renumbered(number),
+        stats=stats.take(np.append(0, np.flatnonzero(stays))),
         line=line.renumbered(number[root]),
     )
-    return left_open, _assembled(all_arcs, merged, np.flatnonzero(complete))
+    complete = _among(all_arcs.sides, len(root)) & ~stays
+    return left_open, _assembled(all_arcs, stats, np.flatnonzero(complete))
+
+
+def _joined(
+    state: _Open, row: list[BlockRegions], outlines: Outlines
+) -> tuple[list[Arcs], Chains, NDArray[np.int32], Line]:
+    """Join a row of blocks to what is open above it, whose regions keep their numbers.
+
+    Returns
+    -------
+    tuple
+        All complete arcs, the chains joined, the first number of the region of each number, and the last
+        pixels of the row.
+    """
+    seams = Seams(state.line, len(state.stats.value))
+    arcs, chains = [state.arcs], [state.chains]
+    for one in row:
+        place = seams.add(one.window.col_off, one.borders, len(one.stats.value))
+        # Sides that lie beyond the block are negative, and so count from the end.
+        sides = np.concatenate([place.number, place.west.regions[::-1], place.above.regions[::-1]])
+        arcs.append(outlines.put_in(one.arcs.renumbered(sides.astype(np.int32))))
+        chains.append(one.chains.renumbered(sides.astype(np.int32)))
+    root = seams.roots()
+    return arcs, join(chains_.concatenate(chains).renumbered(root)), root, seams.line
+
+
+def _among(regions: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
+    """Return which of so many regions are among some; nobody is not, shape (count,)."""
+    found = np.zeros(count, np.bool_)
+    found[regions] = True
+    found[0] = False
+    return found
 
 
 def _assembled(arcs: Arcs, stats: Stats, regions: NDArray[np.int64]) -> Iterator[Polygons]:

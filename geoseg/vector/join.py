@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from geoseg.vector.trace import JOINT, LOOP, NODE, Chains
+from geoseg.vector.chains import JOINT, LOOP, NODE, Chains
 
 
 def join(chains: Chains) -> Chains:

@@ -22,8 +22,8 @@ from rasterio.windows import Window
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.legend import NODATA
 from geoseg.vector.blocks import MapFiles
-from geoseg.vector.borders import Borders, Line, joined
-from geoseg.vector.labels import find, label, roots, unite_all
+from geoseg.vector.borders import Borders, Line, Seams
+from geoseg.vector.labels import Runs, find, roots
 from geoseg.vector.schedule import BLOCK, Workers, windows_of
 
 
@@ -117,20 +117,18 @@ class _Look:
     """Of the map."""
 
     def __call__(self) -> _Regions:
-        values = self.files.values(self.window)
-        labels, count = label(values)
-        value, pixels, first = _sizes(values, labels, count)
-        row, col = np.divmod(first, self.window.width)
-        edges = _borders(labels)
-        pairs, lengths = _summed(edges, np.ones(len(edges), np.int64))
+        runs = Runs.of(self.files.values(self.window))
+        first = runs.firsts
+        row, col = np.divmod(runs.starts[first].astype(np.int64), self.window.width)
+        pairs, lengths = _summed(*_borders(runs.starts, runs.rows, runs.labels))
         return _Regions(
             window=self.window,
-            value=value,
-            pixels=pixels,
+            value=runs.values[first],
+            pixels=_sums(runs.labels, runs.lengths, runs.count + 1)[1:],
             first=(self.window.row_off + row) * self.cols + self.window.col_off + col,
             pairs=pairs,
             lengths=lengths,
-            borders=Borders.of(labels, values),
+            borders=Borders.of(runs),
         )
 
 
@@ -142,8 +140,8 @@ class _Paint:
     """Class of each label of the block."""
 
     def __call__(self) -> NDArray[np.uint8]:
-        labels, _ = label(self.files.values(self.window))  # the same numbers as before
-        return np.asarray(self.final[labels])
+        runs = Runs.of(self.files.values(self.window))  # the same numbers as before
+        return runs.painted(self.final[runs.labels])
 
 
 @dataclass(frozen=True)
@@ -167,33 +165,15 @@ def _graph(blocks: Iterator[_Regions], cols: int) -> _Graph:
     """Put the regions of all blocks together."""
     nobody = np.zeros(1, np.int64)
     tables = [(nobody, nobody, nobody)]
-    same: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     pairs, lengths, starts = [], [], []
-    above, west = Line.empty(cols), Line.empty(0)
-    below: list[Line] = []
-    taken = 1
+    seams = Seams(Line.empty(cols), taken=1)
     for one in blocks:
-        if one.window.col_off == 0:
-            above, below = joined(below) if below else above, []
-            west = Line.empty(one.window.height)
-        starts.append(taken)
-        number = np.concatenate([nobody, taken + np.arange(len(one.value))])
-        taken += len(one.value)
+        starts.append(seams.taken)
+        place = seams.add(one.window.col_off, one.borders, len(one.value))
         tables.append((one.value, one.pixels, one.first))
-        pairs.append(number[one.pairs])
-        lengths.append(one.lengths)
-        beyond = above[one.window.col_off : one.window.col_off + one.window.width]
-        for there, here in ((beyond, one.borders.top), (west, one.borders.left)):
-            a, b, is_one = there.meets(here.renumbered(number))
-            same.append((a[is_one], b[is_one]))
-            pairs.append(np.stack([a, b], axis=1)[~is_one])
-            lengths.append(np.ones(len(pairs[-1]), np.int64))
-        below.append(one.borders.bottom.renumbered(number))
-        west = one.borders.right.renumbered(number)
-    parent = np.arange(taken, dtype=np.int32)
-    for a, b in same:
-        unite_all(parent, a, b)
-    root = roots(parent)
+        pairs += [place.number[one.pairs], place.neighbours]
+        lengths += [one.lengths, np.ones(len(place.neighbours), np.int64)]
+    root = seams.roots()
     value, pixels, first = (np.concatenate(columns) for columns in zip(*tables, strict=True))
     total, earliest = np.zeros_like(pixels), first.copy()
     np.add.at(total, root, pixels)
@@ -211,49 +191,35 @@ def _summed(
     return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1), _sums(place, lengths, len(keys))
 
 
-def _sums(place: NDArray[np.int64], numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _sums(place: NDArray[np.integer], numbers: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     total = np.zeros(size, np.int64)
     np.add.at(total, place, numbers)
     return total
 
 
 @njit(nogil=True, cache=True)
-def _sizes(values, labels, count):
-    value, pixels, first = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    rows, cols = labels.shape
-    for y in range(rows):
-        for x in range(cols):
-            i = labels[y, x] - 1
-            if i < 0:
-                continue
-            if pixels[i] == 0:
-                value[i], first[i] = values[y, x], y * cols + x
-            pixels[i] += 1
-    return value, pixels, first
-
-
-@njit(nogil=True, cache=True)
-def _borders(labels):
-    """Return the two regions at each pixel edge between regions within a block, shape (E, 2)."""
-    rows, cols = labels.shape
-    pairs = np.empty((1024, 2), np.int64)
+def _borders(starts, rows, labels):
+    """Return the two regions at each border of two runs within a block, shape (E, 2), and its length."""
+    pairs, lengths = np.empty((3 * len(labels), 2), np.int64), np.empty(3 * len(labels), np.int64)
+    cols = starts[rows[1]]
     count = 0
-    for y in range(rows):
-        for x in range(cols):
-            here = labels[y, x]
-            for dy, dx in ((0, 1), (1, 0)):
-                if here == 0 or y + dy == rows or x + dx == cols:
-                    continue
-                there = labels[y + dy, x + dx]
-                if not there or there == here:
-                    continue
-                if count == len(pairs):
-                    grown = np.empty((2 * count, 2), np.int64)
-                    grown[:count] = pairs
-                    pairs = grown
-                pairs[count, 0], pairs[count, 1] = here, there
+    for y in range(len(rows) - 1):
+        below, stop = rows[y + 1], rows[min(y + 2, len(rows) - 1)]
+        for k in range(rows[y], rows[y + 1]):
+            # Its neighbour in the row, and those in the next one.
+            if k + 1 < rows[y + 1] and labels[k] and labels[k + 1]:
+                pairs[count, 0], pairs[count, 1], lengths[count] = labels[k], labels[k + 1], 1
                 count += 1
-    return pairs[:count].copy()
+            begin, end = starts[k] + cols, starts[k + 1] + cols
+            while below < stop and starts[below] < end:
+                if labels[k] and labels[below] and labels[k] != labels[below]:
+                    pairs[count, 0], pairs[count, 1] = labels[k], labels[below]
+                    lengths[count] = min(end, starts[below + 1]) - max(begin, starts[below])
+                    count += 1
+                if starts[below + 1] > end:
+                    break
+                below += 1
+    return pairs[:count], lengths[:count]
 
 
 @njit(nogil=True, cache=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.vector.arcs import Arcs
-from geoseg.vector.trace import offsets_of
+from geoseg.vector.chains import offsets_of
 
 
 @dataclass(frozen=True)

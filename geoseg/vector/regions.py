@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from geoseg.core.geometry import Span, Window
-from geoseg.vector.labels import label
+from geoseg.vector.borders import Borders, Line, Seams
+from geoseg.vector.labels import Runs
 
 Read = Callable[[Window], NDArray[np.int16]]
 """Gives the values of a window; negative ones belong to no region."""
@@ -32,7 +30,7 @@ class Regions:
     _number: NDArray[np.int64]
     """Region of each label, the labels of all blocks in a row, 0 first."""
     _offsets: NDArray[np.int64]
-    """Number of labels before each block."""
+    """Where the labels of each block begin, and where the last ones end."""
 
     def __len__(self) -> int:
         return len(self.values) - 1
@@ -58,9 +56,9 @@ class Regions:
             What it holds, as `find_regions` read it.
         """
         start, stop = self._offsets[index : index + 2]
-        table = np.concatenate([[0], self._number[start + 1 : stop + 1]]).astype(np.uint32)
-        drawn: NDArray[np.uint32] = table[label(values)[0]]
-        return drawn
+        table = np.append(0, self._number[start:stop]).astype(np.uint32)
+        runs = Runs.of(values)
+        return runs.painted(table[runs.labels])
 
 
 def blocks_of(shape: tuple[int, int], block: int) -> Iterator[Window]:
@@ -82,82 +80,33 @@ def find_regions(read: Read, shape: tuple[int, int], block: int) -> Regions:
     block
         Side of a block in pixels; does not change the result.
     """
-    facts = [np.array([[-1, 0, 0, 0, 0, -1]], np.int64)]  # what `_measure` would say of region 0
-    pairs, offsets, total = [np.zeros((2, 0), np.int64)], [0], 0
-    above, west = _Line.empty(shape[1]), _Line.empty(0)
+    facts = [np.array([[-1, 0, 0, 0, 0, -1]], np.int64)]  # what `_facts` would say of region 0
+    seams, offsets = Seams(Line.empty(shape[1]), taken=1), [1]
     for window in blocks_of(shape, block):
-        values = read(window)
-        labels, count = label(values)
-        facts.append(_measure(labels, values, count, window.rows.start, window.cols.start, shape[1]))
-        here = window.cols.relative_to(0)
-        if window.cols.start:
-            pairs.append(west.meet(_Line.of(labels[:, 0], values[:, 0], total)))
-        pairs.append(above.part(here).meet(_Line.of(labels[0], values[0], total)))
-        west = _Line.of(labels[:, -1], values[:, -1], total)
-        above.replace(here, _Line.of(labels[-1], values[-1], total))
-        total += count
-        offsets.append(total)
-    return _joined(np.concatenate(facts), np.concatenate(pairs, axis=1), np.array(offsets))
+        runs = Runs.of(read(window))
+        facts.append(_facts(runs, window.rows.start, window.cols.start, shape[1]))
+        seams.add(window.cols.start, Borders.of(runs), runs.count)
+        offsets.append(seams.taken)
+    _, region = np.unique(seams.roots(), return_inverse=True)
+    merged = _merged(np.concatenate(facts), region)
+    order = np.argsort(merged[:, 0])
+    rank = np.argsort(order)
+    return Regions(merged[order, 5], merged[order, 1:5], rank[region], np.array(offsets))
 
 
-@dataclass(frozen=True)
-class _Line:
-    """Pixels along the edge of a block: their labels among those of all blocks, and their values."""
-
-    labels: NDArray[np.int64]
-    values: NDArray[np.int16]
-
-    @classmethod
-    def empty(cls, length: int) -> "_Line":
-        return cls(np.zeros(length, np.int64), np.full(length, -1, np.int16))
-
-    @classmethod
-    def of(cls, labels: NDArray[np.int32], values: NDArray[np.int16], offset: int) -> "_Line":
-        return cls(np.where(labels > 0, labels + np.int64(offset), 0), values)
-
-    def part(self, here: slice) -> "_Line":
-        return _Line(self.labels[here], self.values[here])
-
-    def replace(self, here: slice, other: "_Line") -> None:
-        self.labels[here], self.values[here] = other.labels, other.values
-
-    def meet(self, other: "_Line") -> NDArray[np.int64]:
-        """Return the labels of one value that lie side by side, shape (2, K)."""
-        same = (self.values == other.values) & (self.values >= 0)
-        return np.unique(np.stack([self.labels[same], other.labels[same]]), axis=1)
+def _facts(runs: Runs, top: int, left: int, width: int) -> NDArray[np.int64]:
+    """Return first pixel in the map's scan order, top, left, bottom, right, value of labels: (count, 6)."""
+    start, stop = runs.starts[:-1].astype(np.int64), runs.starts[1:].astype(np.int64)
+    row = start // runs.shape[1]
+    y, west, east = top + row, left + start - row * runs.shape[1], left + stop - row * runs.shape[1]
+    each = [y * width + west, y, west, y + 1, east, runs.values]
+    return _merged(np.stack(each, axis=1), runs.labels)[1:]
 
 
-def _joined(facts: NDArray[np.int64], pairs: NDArray[np.int64], offsets: NDArray[np.int64]) -> Regions:
-    """Make regions of labels and of the pairs that are one."""
-    graph = coo_array((np.ones(pairs.shape[1], np.bool_), (pairs[0], pairs[1])), shape=(len(facts),) * 2)
-    count, region = connected_components(graph, directed=False)
-    merged = np.full((count, 6), np.iinfo(np.int64).max)
+def _merged(facts: NDArray[np.int64], region: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the facts about regions from those about their parts, shape (regions, 6)."""
+    merged = np.full((region.max() + 1, 6), np.iinfo(np.int64).max)
     merged[:, 3:] = -1
     for column, ufunc in enumerate((np.minimum,) * 3 + (np.maximum,) * 3):
         ufunc.at(merged[:, column], region, facts[:, column])
-    order = np.argsort(merged[:, 0])
-    rank = np.empty(count, np.int64)
-    rank[order] = np.arange(count)
-    merged = merged[order]
-    return Regions(merged[:, 5], merged[:, 1:5], rank[region], offsets)
-
-
-@njit(nogil=True, cache=True)
-def _measure(labels, values, count, top, left, width):
-    """Return first pixel in the map's scan order, top, left, bottom, right, value of labels: (count, 6)."""
-    facts = np.full((count, 6), -1, np.int64)
-    rows, cols = labels.shape
-    for y in range(rows):
-        for x in range(cols):
-            if labels[y, x] == 0:
-                continue
-            fact = facts[labels[y, x] - 1]
-            if fact[0] < 0:
-                fact[0] = (top + y) * width + left + x
-                fact[1] = top + y
-                fact[2] = left + x
-                fact[5] = values[y, x]
-            fact[2] = min(fact[2], left + x)
-            fact[3] = top + y + 1
-            fact[4] = max(fact[4], left + x + 1)
-    return facts
+    return merged

@@ -21,10 +21,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.vector.arcs import Arcs, arcs_of
+from geoseg.vector.chains import LOOP, Chains, offsets_of
 from geoseg.vector.guard import Corners, is_free, on_frame
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.smooth import smooth
-from geoseg.vector.trace import LOOP, Chains, offsets_of
 
 
 def generalize(chains: Chains, corners: Corners, how: Generalize, shape: tuple[int, int]) -> Arcs:

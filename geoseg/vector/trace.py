@@ -12,81 +12,23 @@ chain leaves the edges that a block owns it ends in a *joint*, and `join` goes o
                                      SW | SE
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.vector.labels import label
-
-NODE, JOINT, LOOP = 0, 1, 2
-"""What a chain ends in; a loop has no end."""
+from geoseg.vector.chains import JOINT, LOOP, NODE, Chains
+from geoseg.vector.labels import Runs, grown
 
 _E, _S, _W, _N = (np.uint8(1 << d) for d in range(4))
-_IS_CORNER = np.array([bits not in (0, _E | _W, _N | _S) for bits in range(16)])
-
-
-@dataclass(frozen=True)
-class Chains:
-    """Chains of pixel edges."""
-
-    vertices: NDArray[np.int32]
-    """Corners (y, x) of the map where chains begin, turn and end, shape (V, 2)."""
-    offsets: NDArray[np.int64]
-    """Chain i has vertices[offsets[i]:offsets[i + 1]], shape (C + 1,)."""
-    sides: NDArray[np.int32]
-    """Region left and right when y points down, 0 for none, shape (C, 2)."""
-    ends: NDArray[np.uint8]
-    """What the first and the last vertex are, `NODE`, `JOINT` or `LOOP`, shape (C, 2)."""
-
-    def __len__(self) -> int:
-        return len(self.sides)
-
-    def renumbered(self, number: NDArray[np.int32]) -> "Chains":
-        """Return the same chains, region i called number[i]; negative ones count from the end."""
-        return replace(self, sides=number[self.sides])
-
-    def take(self, chosen: NDArray[np.bool_]) -> "Chains":
-        """Return the chosen ones, shape of `chosen` (C,)."""
-        vertices, offsets = take(self.vertices, self.offsets, np.flatnonzero(chosen))
-        return Chains(vertices, offsets, self.sides[chosen], self.ends[chosen])
-
-
-def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where parts of these lengths begin and end when they follow each other, shape (N + 1,)."""
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-
-
-@njit(nogil=True, cache=True)
-def take(vertices, offsets, which):
-    """Return the vertices of some parts, one after another, and where each begins and ends."""
-    places = np.zeros(len(which) + 1, np.int64)
-    for i in range(len(which)):
-        places[i + 1] = places[i] + offsets[which[i] + 1] - offsets[which[i]]
-    taken = np.empty((places[-1], 2), vertices.dtype)
-    for i in range(len(which)):
-        start = offsets[which[i]]
-        for k in range(places[i + 1] - places[i]):
-            taken[places[i] + k, 0] = vertices[start + k, 0]
-            taken[places[i] + k, 1] = vertices[start + k, 1]
-    return taken, places
-
-
-def concatenate(many: list[Chains]) -> Chains:
-    """Return all chains of many."""
-    lengths = np.concatenate([np.diff(c.offsets) for c in many])
-    return Chains(
-        np.concatenate([c.vertices for c in many]),
-        offsets_of(lengths),
-        np.concatenate([c.sides for c in many]),
-        np.concatenate([c.ends for c in many]),
-    )
-
-
-NO_CHAINS = Chains(
-    np.empty((0, 2), np.int32), np.zeros(1, np.int64), np.empty((0, 2), np.int32), np.empty((0, 2), np.uint8)
-)
+_IS_CORNER = np.array([bits >> 4 not in (0, _E | _W, _N | _S) for bits in range(256)])
+_IS_NODE = np.array([(bits >> 4).bit_count() > 2 for bits in range(256)])
+_IS_LEFT = np.array([bits & 15 > 0 for bits in range(256)])
+_IS_BEGIN = _IS_LEFT & (_IS_NODE | np.array([(bits & 15).bit_count() != 2 for bits in range(256)]))
+"""Of the bits of `Traced.edges`: whether edges of a corner are left to follow, and a chain begins there."""
+_FOLLOW = np.uint64(0x0F0F0F0F0F0F0F0F)
+"""Bits of eight corners that say whether edges are left to follow."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +38,9 @@ class Traced:
     chains: Chains
     """`sides` are labels of this block, or what lies beyond its upper and left edge: -1 - k for the label of
     pixel k of the line above the block, -1 - cols - k for pixel k of the column left of it."""
-    labels: NDArray[np.int32]
-    """Shape (rows, cols)."""
-    count: int
-    """Number of labels."""
+    runs: Runs
     edges: NDArray[np.uint8]
-    """Which of its four edges exist at each corner, bit d for direction d, shape (rows + 1, cols + 1)."""
+    """Which of its four edges exist at each corner, 16 << d for direction d, shape (rows + 1, cols + 1)."""
 
     def corners(self) -> NDArray[np.bool_]:
         """Return at which corners a boundary turns, branches or crosses another, shape of `edges`."""
@@ -121,105 +60,108 @@ def trace(values: NDArray[np.signedinteger], origin: tuple[int, int], last: tupl
     last
         Whether the block is in the last row and in the last column of blocks.
     """
-    labels, count = label(values[1:-1, 1:-1])
-    edges = _edges(values)
-    vertices, offsets, sides, ends = _trace(values, labels, edges, _owned(edges, last))
-    chains = Chains(vertices + np.array(origin, np.int32), offsets, sides, ends)
-    return Traced(chains, labels, count, edges)
+    runs = Runs.of(values, 1)
+    padded = _edges(values)
+    edges = padded[:, : values.shape[1] - 1]
+    _disown(edges, last)
+    chains = Chains(*_trace(values, padded, runs.starts, runs.rows, runs.labels, origin))
+    return Traced(chains, runs, edges)
 
 
 @njit(nogil=True, cache=True)
 def _edges(values):
+    """Return the edges of each corner: in the upper four bits, and in the lower ones those to be followed.
+
+    Rows are filled up to words of eight corners.
+    """
     rows, cols = values.shape[0] - 1, values.shape[1] - 1
-    edges = np.empty((rows, cols), np.uint8)
+    edges = np.empty((rows, (cols + 7) // 8 * 8), np.uint8)
     for y in range(rows):
+        edges[y, cols:] = 0
         for x in range(cols):
             nw, ne, sw, se = values[y, x], values[y, x + 1], values[y + 1, x], values[y + 1, x + 1]
-            edges[y, x] = (ne != se) | (sw != se) << 1 | (nw != sw) << 2 | (nw != ne) << 3
+            edges[y, x] = 17 * ((ne != se) | (sw != se) << 1 | (nw != sw) << 2 | (nw != ne) << 3)
     return edges
 
 
-def _owned(edges: NDArray[np.uint8], last: tuple[bool, bool]) -> NDArray[np.uint8]:
-    """Return the edges that belong to the block."""
-    owned = edges.copy()
-    owned[0] &= ~_N
-    owned[-1] &= ~_S if last[0] else ~(_E | _S | _W)
-    owned[:, 0] &= ~_W
-    owned[:, -1] &= ~_E if last[1] else ~(_N | _E | _S)
-    return owned
+def _disown(edges: NDArray[np.uint8], last: tuple[bool, bool]) -> None:
+    """Let edges that do not belong to the block not be followed."""
+    edges[0] &= ~_N
+    edges[-1] &= ~_S if last[0] else ~(_E | _S | _W)
+    edges[:, 0] &= ~_W
+    edges[:, -1] &= ~_E if last[1] else ~(_N | _E | _S)
 
 
 @njit(nogil=True, cache=True)
-def _trace(values, labels, edges, left):
-    """Follow all edges in `left`, which loses them on the way."""
-    # A corner has at most four edges, and each edge has two corners.
-    count = 2 * np.count_nonzero(left)
-    vertices = np.empty((2 * count + 2, 2), np.int32)
-    offsets = np.zeros(count + 1, np.int64)
-    sides = np.empty((count, 2), np.int32)
-    ends = np.full((count, 2), NODE, np.uint8)
-    chains = 0
+def _trace(values, edges, starts, rows, labels, origin):
+    """Follow all edges that `edges` says to, which loses them on the way."""
+    words = edges.view(np.uint64)
+    vertices = np.empty((edges.size // 8, 2), np.int32)
+    offsets = np.zeros(1024, np.int64)
+    sides, ends = np.empty((1024, 2), np.int32), np.empty((1024, 2), np.uint8)
+    places = np.empty(edges.shape[1] + 1, np.int64)
+    chains = n = 0
     # First what begins at nodes and joints; what is left then are loops.
     for loops in range(2):
-        for y in range(left.shape[0]):
-            for x in range(left.shape[1]):
-                if left[y, x] == 0:
-                    continue
-                joint = _degree(edges[y, x]) == 2
-                if loops == 0 and joint and _degree(left[y, x]) == 2:
-                    continue
+        begins = _IS_LEFT if loops else _IS_BEGIN
+        for y in range(words.shape[0]):
+            for x in places[: _choose(edges[y], words[y], begins, places)]:
                 # In this order an arc that comes back to its node begins with the smaller of its two corners
                 # beside it, as `join` wants it.
                 for d in (3, 2, 0, 1):
-                    if not left[y, x] >> d & 1:
+                    if not edges[y, x] >> d & 1:
                         continue
-                    n = offsets[chains]
-                    sides[chains, 0] = _side(labels, values, y, x, d, True)
-                    sides[chains, 1] = _side(labels, values, y, x, d, False)
-                    if loops == 1:
-                        ends[chains] = LOOP
-                    elif joint:
+                    if chains + 1 == len(offsets):
+                        offsets, sides, ends = grown(offsets, 0), grown(sides, 0), grown(ends, 0)
+                    sides[chains, 0] = _side(values, starts, rows, labels, y, x, d, True)
+                    sides[chains, 1] = _side(values, starts, rows, labels, y, x, d, False)
+                    ends[chains] = LOOP if loops else NODE
+                    if not loops and not _IS_NODE[edges[y, x]]:
                         ends[chains, 0] = JOINT
-                    vertices[n, 0], vertices[n, 1] = y, x
+                    edges[y, x] &= ~(1 << d)
+                    vertices[n, 0], vertices[n, 1] = origin[0] + y, origin[1] + x
                     n += 1
                     cy, cx, heading = y, x, d
                     while True:
-                        left[cy, cx] &= ~(1 << heading)
                         cy += (heading == 1) - (heading == 3)
                         cx += (heading == 0) - (heading == 2)
-                        left[cy, cx] &= ~(1 << (heading + 2) % 4)
-                        if _degree(edges[cy, cx]) > 2:
+                        cell = edges[cy, cx] & ~(1 << (heading + 2) % 4)
+                        if n + 1 >= len(vertices):
+                            vertices = grown(vertices, 0)
+                        if _IS_NODE[cell]:
+                            edges[cy, cx] = cell
                             break
-                        onward = left[cy, cx]
+                        edges[cy, cx] = cell & 240  # the corner has no third edge
+                        onward = cell & 15
                         if onward == 0:
                             if loops == 0:
                                 ends[chains, 1] = JOINT
                             break
-                        turned = 0
-                        while not onward >> turned & 1:
-                            turned += 1
-                        if turned != heading:
-                            vertices[n, 0], vertices[n, 1] = cy, cx
-                            n += 1
-                            heading = turned
-                    vertices[n, 0], vertices[n, 1] = cy, cx
+                        turned = (onward >> 1) - (onward >> 3)
+                        vertices[n, 0], vertices[n, 1] = origin[0] + cy, origin[1] + cx
+                        n += turned != heading  # without a turn the next one takes its place
+                        heading = turned
+                    vertices[n, 0], vertices[n, 1] = origin[0] + cy, origin[1] + cx
+                    n += 1
                     chains += 1
-                    offsets[chains] = n + 1
-    return (
-        vertices[: offsets[chains]].copy(),
-        offsets[: chains + 1].copy(),
-        sides[:chains].copy(),
-        ends[:chains].copy(),
-    )
+                    offsets[chains] = n
+    return vertices[:n].copy(), offsets[: chains + 1].copy(), sides[:chains].copy(), ends[:chains].copy()
 
 
 @njit(nogil=True, cache=True)
-def _degree(bits):
-    return (bits & 1) + (bits >> 1 & 1) + (bits >> 2 & 1) + (bits >> 3)
+def _choose(corners, words, chosen, places):
+    """Write down which corners of a row have chosen bits, and return how many; `words` are the same bytes."""
+    count = 0
+    for i in range(len(words)):
+        if words[i] & _FOLLOW:
+            for x in range(8 * i, 8 * i + 8):
+                places[count] = x
+                count += chosen[corners[x]]
+    return count
 
 
 @njit(nogil=True, cache=True)
-def _side(labels, values, y, x, d, left):
+def _side(values, starts, rows, labels, y, x, d, left):
     """Return what lies left or right of the edge that leaves a corner in a direction."""
     # Heading E the upper pixel is on the left, heading S the eastern one, and so on.
     east = d == 0 or (d == 1 and left) or (d == 3 and not left)
@@ -229,6 +171,16 @@ def _side(labels, values, y, x, d, left):
         return 0
     if py < 0:
         return -1 - px
+    cols = values.shape[1] - 2
     if px < 0:
-        return -1 - labels.shape[1] - py
-    return labels[py, px]
+        return -1 - cols - py
+    # The last run that begins at the pixel or before it.
+    pixel = py * cols + px
+    low, high = rows[py], rows[py + 1]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if starts[middle] <= pixel:
+            low = middle
+        else:
+            high = middle
+    return labels[low]

@@ -39,6 +39,7 @@ OURS = (
     _PEAK
     + """
 from concurrent.futures import ThreadPoolExecutor
+import geoseg.raster  # says how many decoded tiles GDAL may keep, as in a run
 import numpy as np
 import shapely
 from geoseg.core.legend import Legend, LegendClass

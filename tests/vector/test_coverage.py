@@ -259,7 +259,8 @@ def test_regions_come_in_bounded_numbers(tmp_path, monkeypatch):
 
 def test_a_failing_block_ends_the_work(tmp_path):
     path = save(tmp_path, patches(5))
-    found_polygons = polygons(MapFiles(path), HERE, how=Generalize(), folder=tmp_path, block=20)
+    workers = Workers(Elsewhere(), 3)
+    found_polygons = polygons(MapFiles(path), workers, how=Generalize(), folder=tmp_path, block=20)
     next(found_polygons)
     path.unlink()
     with pytest.raises(Exception, match="No such file"):

@@ -1,0 +1,72 @@
+"""Chains of pixel edges between two regions."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+NODE, JOINT, LOOP = 0, 1, 2
+"""What a chain ends in; a loop has no end."""
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Chains of pixel edges."""
+
+    vertices: NDArray[np.int32]
+    """Corners (y, x) of the map where chains begin, turn and end, shape (V, 2)."""
+    offsets: NDArray[np.int64]
+    """Chain i has vertices[offsets[i]:offsets[i + 1]], shape (C + 1,)."""
+    sides: NDArray[np.int32]
+    """Region left and right when y points down, 0 for none, shape (C, 2)."""
+    ends: NDArray[np.uint8]
+    """What the first and the last vertex are, `NODE`, `JOINT` or `LOOP`, shape (C, 2)."""
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    def renumbered(self, number: NDArray[np.int32]) -> "Chains":
+        """Return the same chains, region i called number[i]; negative ones count from the end."""
+        return replace(self, sides=number[self.sides])
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Chains":
+        """Return the chosen ones, shape of `chosen` (C,)."""
+        vertices, offsets = take(self.vertices, self.offsets, np.flatnonzero(chosen))
+        return Chains(vertices, offsets, self.sides[chosen], self.ends[chosen])
+
+
+def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where parts of these lengths begin and end when they follow each other, shape (N + 1,)."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+@njit(nogil=True, cache=True)
+def take(vertices, offsets, which):
+    """Return the vertices of some parts, one after another, and where each begins and ends."""
+    places = np.zeros(len(which) + 1, np.int64)
+    for i in range(len(which)):
+        places[i + 1] = places[i] + offsets[which[i] + 1] - offsets[which[i]]
+    taken = np.empty((places[-1], 2), vertices.dtype)
+    for i in range(len(which)):
+        start = offsets[which[i]]
+        for k in range(places[i + 1] - places[i]):
+            taken[places[i] + k, 0] = vertices[start + k, 0]
+            taken[places[i] + k, 1] = vertices[start + k, 1]
+    return taken, places
+
+
+def concatenate(many: list[Chains]) -> Chains:
+    """Return all chains of many."""
+    lengths = np.concatenate([np.diff(c.offsets) for c in many])
+    return Chains(
+        np.concatenate([c.vertices for c in many]),
+        offsets_of(lengths),
+        np.concatenate([c.sides for c in many]),
+        np.concatenate([c.ends for c in many]),
+    )
+
+
+NO_CHAINS = Chains(
+    np.empty((0, 2), np.int32), np.zeros(1, np.int64), np.empty((0, 2), np.int32), np.empty((0, 2), np.uint8)
+)
