@@ -5,6 +5,7 @@ configuration, 130 interrupted.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -12,7 +13,10 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +26,8 @@ from geoseg.core.errors import ConfigError, GeosegError, one_line
 from geoseg.core.secrets import redact
 
 if TYPE_CHECKING:
+    from geoseg.batch import Batch, Outcome
+    from geoseg.inference.interruption import Interruption
     from geoseg.outputs import Progress
     from geoseg.training.callbacks import Event
 
@@ -45,6 +51,8 @@ ModelsFolder = Annotated[Path, typer.Option("--folder", help="Where the bundles 
 
 _CATALOG = Path("data_catalog.yaml")
 _MODELS = Path("configs/models")
+_LINES = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def main() -> None:
@@ -57,6 +65,13 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Show the v
     if version:
         typer.echo(f"geoseg {geoseg.__version__}")
         raise typer.Exit
+
+
+class OnError(StrEnum):
+    """What to do when one of many scenes fails."""
+
+    FAIL = "fail"
+    SKIP = "skip"
 
 
 @app.command()
@@ -75,6 +90,13 @@ def run(
             help="Where to compute: a file in configs/clusters, or a scheduler like tcp://node1:8786.",
         ),
     ] = None,
+    scenes: Annotated[
+        str | None,
+        typer.Option(help="Many scenes: a glob in quotes, a list (.txt) or a table (.csv, .parquet, .gpkg)."),
+    ] = None,
+    on_error: Annotated[
+        OnError, typer.Option("--on-error", help="With many scenes: stop at one that fails, or go on.")
+    ] = OnError.FAIL,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a finished run, or another plan's unfinished one."),
@@ -82,22 +104,29 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
     ] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Say where Dask's dashboard is.")] = False,
     catalog: CatalogFile = _CATALOG,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Turn a scene into a class map and polygons.
+    """Turn a scene, or many, into class maps and polygons.
 
-    An interrupted run is resumed by the same command.
+    An interrupted run is resumed by the same command. Many scenes get a run folder each, by their name.
     """
     with _errors(debug):
         from geoseg import describe
         from geoseg import pipeline as work
+        from geoseg.batch import read_batch
 
         say = _silent if quiet else _say
-        say(f"geoseg {geoseg.__version__}: checking {pipeline}")
         where = [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
+        batch = read_batch(pipeline, [*(assign or []), *where], output, catalog, scenes)
+        if batch is not None:
+            skip = on_error is OnError.SKIP
+            _run_batch(batch, dry_run, overwrite, skip, as_json, quiet, dashboard)
+            return
+        say(f"geoseg {geoseg.__version__}: checking {pipeline}")
         prepared = work.prepare(pipeline, [*(assign or []), *where], output, catalog)
         for warning in prepared.warnings:
             _say(f"warning: {warning}")
@@ -106,8 +135,8 @@ def run(
             typer.echo(json.dumps(summary, indent=2) if as_json else describe.plan(summary))
             return
         say(describe.plan_line(prepared.plan.summary()))
-        with _progress(quiet) as on_event:
-            result = work.run(prepared, overwrite=overwrite, on_event=on_event)
+        with _progress(quiet, dashboard) as on_event, _finishing() as interruption:
+            result = work.run(prepared, overwrite=overwrite, on_event=on_event, interruption=interruption)
         for warning in result.manifest["warnings"][len(prepared.warnings) :]:
             _say(f"warning: {warning}")
         typer.echo(
@@ -115,6 +144,40 @@ def run(
             if as_json
             else describe.result(result.folder, result.manifest)
         )
+
+
+def _run_batch(
+    batch: "Batch", dry_run: bool, overwrite: bool, skip: bool, as_json: bool, quiet: bool, dashboard: bool
+) -> None:
+    """Run many scenes; exit code 1 when one failed."""
+    from geoseg import batch as work
+    from geoseg import describe
+
+    def tell(outcome: "Outcome") -> None:
+        for warning in outcome.warnings:
+            _say(f"warning: {outcome.name}: {warning}")
+        if outcome.state == "failed":
+            _say(f"error: {outcome.name}: {outcome.why}")
+        elif not quiet:
+            _say(f"{outcome.name}: {outcome.state}")
+
+    if not quiet:
+        _say(f"geoseg {geoseg.__version__}: {len(batch.scenes)} scenes into {batch.folder}")
+    if dry_run:
+        outcomes = work.check_batch(batch, tell)
+    else:
+        with _progress(quiet, dashboard) as on_event, _finishing() as interruption:
+            outcomes = work.run_batch(
+                batch, overwrite=overwrite, skip=skip, on_outcome=tell, on_event=on_event,
+                interruption=interruption,
+            )  # fmt: skip
+    typer.echo(
+        json.dumps([asdict(o) for o in outcomes], indent=2, ensure_ascii=False)
+        if as_json
+        else describe.outcomes(outcomes)
+    )
+    if any(o.state == "failed" for o in outcomes):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -476,6 +539,31 @@ def _errors(debug: bool) -> Iterator[None]:
         raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
 
 
+@contextlib.contextmanager
+def _finishing() -> Iterator["Interruption"]:
+    """Let the first SIGINT or SIGTERM finish the blocks in hand; the second ends at once."""
+    from geoseg.inference.interruption import Interruption
+
+    interruption = Interruption()
+
+    def on_signal(*_: object) -> None:
+        if interruption.ask():
+            _say("finishing the blocks in hand; a second signal stops at once")
+        elif interruption.heard:
+            _say("interrupted; the same command goes on where it stopped")
+            # Threads compute, and Python would wait for them: what they leave is as after a kill.
+            os._exit(130)
+        else:
+            raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _lines_of(error: Exception) -> list[str]:
     if isinstance(error, GeosegError):
         return str(error).splitlines()
@@ -528,16 +616,40 @@ def _training_progress(quiet: bool) -> Iterator[Callable[["Event"], None]]:
         yield bar
 
 
+def _is_waiting(event: "Progress") -> bool:
+    return event.fact is not None and event.fact["event"] == "waiting"
+
+
 @contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
+def _progress(quiet: bool, dashboard: bool) -> Iterator[Callable[["Progress"], None]]:
     """Yield what shows the events of a run: a bar on a terminal, a line for each stage elsewhere."""
+    from geoseg.inference.pace import Pace
+
+    if dashboard and importlib.util.find_spec("bokeh") is None:
+        raise ConfigError("--dashboard needs bokeh; get it with: python -m pip install 'geoseg[dashboard]'")
+    pace = Pace()
+
+    def show(event: "Progress") -> None:
+        if dashboard and event.fact is not None and event.fact["event"] == "dashboard":
+            _say(f"dashboard: {event.fact['address']}")
+        pace.add(event.fact or {})
+
     if quiet or not sys.stderr.isatty():
-        last = ""
+        last, said = "", 0.0
 
         def line(event: "Progress") -> None:
-            nonlocal last
-            if event.stage != last and not quiet:
-                _say(f"{event.stage}: {event.done} of {event.total} blocks" if event.total else event.stage)
+            nonlocal last, said
+            show(event)
+            if _is_waiting(event) and not quiet:
+                _say("waiting: no worker is there")
+            if (event.stage != last or (event.total and monotonic() - said > _LINES)) and not quiet:
+                rate = f", {pace.text()}" if event.stage == last and pace.text() else ""
+                _say(
+                    f"{event.stage}: {event.done} of {event.total} blocks{rate}"
+                    if event.total
+                    else event.stage
+                )
+                said = monotonic()
             last = event.stage
 
         yield line
@@ -558,16 +670,13 @@ def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
         Bars(*columns, console=Console(file=terminal), transient=True) as bars,
     ):
         task = bars.add_task("predict", total=1, speed="")
-        pixels = 0
 
         def bar(event: "Progress") -> None:
-            nonlocal pixels
+            show(event)
             if not event.total:
                 bars.update(task, description=event.stage)
                 return
-            pixels += event.pixels
-            elapsed = bars.tasks[0].elapsed or 1e-9
-            speed = f"{pixels / elapsed / 1e6:.2f} Mpx/s" if pixels else ""
-            bars.update(task, completed=event.done, total=event.total, speed=speed)
+            speed = "waiting: no worker is there" if _is_waiting(event) else pace.text()
+            bars.update(task, description="predict", completed=event.done, total=event.total, speed=speed)
 
         yield bar

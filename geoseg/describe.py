@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import re
+from collections import Counter
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import yaml
 
 import geoseg
+from geoseg.batch import Outcome
 from geoseg.catalog import find_entry, read_catalog, resolve_scene
 from geoseg.core.errors import ConfigError, OutputError, SceneError
 from geoseg.core.files import saying_why, write_atomic
@@ -212,6 +215,14 @@ def environment() -> dict[str, Any]:
         "gdal": rasterio.__gdal_version__,
         "gdal_drivers": {d: d in drivers for d in ("GTiff", "COG", "VRT", "JP2OpenJPEG")},
     }
+
+
+def outcomes(found: Sequence[Outcome]) -> str:
+    """Return how many scenes ended how, and a line for each that failed."""
+    counts = Counter(o.state for o in found)
+    failed = [f"  {o.name}: {o.why}" for o in found if o.state == "failed"]
+    text = f"{len(found)} scenes: " + ", ".join(f"{n} {state}" for state, n in counts.items())
+    return "\n".join([text, *failed])
 
 
 def as_text(facts: Any, indent: int = 0) -> str:

@@ -11,6 +11,7 @@ import geoseg
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
+from geoseg.inference.events import Fact
 from geoseg.inference.plan import Plan
 from geoseg.prepared import Prepared
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
@@ -36,6 +37,10 @@ class Progress:
     total: int = 0
     pixels: int = 0
     """Pixels of the scene in the block just finished."""
+    name: str = ""
+    """The scene."""
+    fact: Fact | None = None
+    """What happened to a block or a worker."""
 
 
 def staging_of(plan: Plan, store: Store) -> Staging:

@@ -1,18 +1,21 @@
 """A pipeline document, checked and planned: what can be known before anything is computed."""
 
+import json
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.catalog import CATALOG, resolve_scene
 from geoseg.config.cluster import Cluster
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Pipeline
-from geoseg.core.errors import ConfigError, GeosegWarning
+from geoseg.core.errors import ConfigError
+from geoseg.core.notices import noticed
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
+from geoseg.inference.reading import Patience
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.raster.area import pixel_area_m2
 from geoseg.raster.scene import Scene
@@ -35,6 +38,12 @@ class Prepared:
     """What has an id of its own."""
     unchecked_memory: int | None = None
     """Bytes that each worker takes, when its machine must be asked whether it has them."""
+
+    @property
+    def patience(self) -> Patience:
+        """How long to go on with a scene that cannot be read."""
+        reading = self.pipeline.reading
+        return Patience(reading.tries, reading.wait, nodata=reading.failed == "nodata")
 
 
 def prepare(
@@ -59,16 +68,49 @@ def prepare(
         When the run cannot work; see the subclasses.
     """
     pipeline = load(path, Pipeline, overrides)
-    bundle = open_bundle(pipeline.model)
+    if pipeline.scenes is not None:
+        raise ConfigError(f"{path}: has scenes, not one scene; run it with geoseg.batch")
+    return prepare_pipeline(pipeline, output or pipeline.outputs.folder, catalog)
+
+
+def prepare_pipeline(
+    pipeline: Pipeline,
+    folder: Path | str,
+    catalog: Path = CATALOG,
+    bundle: Bundle | None = None,
+    checked: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Check all input of a pipeline with one scene and plan the run; nothing is written.
+
+    Parameters
+    ----------
+    pipeline
+        The document.
+    folder
+        The run folder, or the URI of a place in an object store.
+    catalog
+        The data catalog.
+    bundle
+        The pipeline's bundle, when it is open already.
+    checked
+        Identity of a scene whose pixels were looked at before; the same scene is not looked at again.
+
+    Raises
+    ------
+    GeosegError
+        When the run cannot work; see the subclasses.
+    """
+    if pipeline.scene is None:
+        raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
+    bundle = bundle or open_bundle(pipeline.model)
     gsd = None if pipeline.gsd == "auto" else pipeline.gsd
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", GeosegWarning)
+    with noticed() as notices:
         wanted = [b.common_name for b in bundle.card.bands]
         scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
         recipe = _recipe(pipeline, scene, bundle)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
-        checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
+        if checked is None or json.loads(json.dumps(scene.identity())) != checked:
+            checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         # Everything cheap has been checked; these take seconds to import.
         from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
         from geoseg.inference.clusters.shape import shape_of  # noqa: PLC0415
@@ -93,12 +135,10 @@ def prepare(
         )
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
-    noticed = tuple(str(w.message) for w in caught)
-    folder = output or pipeline.outputs.folder
     open_store(folder)  # a place that cannot be written is told now
     ask = shape.memory is None and pipeline.checks.memory == "error"
     return Prepared(
-        pipeline, shape.cluster, plan, folder if is_uri(folder) else Path(folder), noticed, recipe,
+        pipeline, shape.cluster, plan, folder if is_uri(folder) else Path(folder), tuple(notices), recipe,
         unchecked_memory=plan.memory.total if ask else None,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ import resource
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import geoseg
 from geoseg.core.files import output_entry
 from geoseg.core.secrets import redact, redacted
+from geoseg.inference.plan import Plan
 from geoseg.prepared import Prepared
 from geoseg.raster.area import class_areas_m2
 
@@ -21,6 +22,8 @@ _VERSIONED = (
     "torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "numba", "shapely", "geopandas",
     "pyarrow",
 )  # fmt: skip
+
+_TROUBLE = {"retries", "unread", "batch"}
 
 
 def add_up(counts: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -37,6 +40,35 @@ def add_up(counts: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "seconds": {k: round(v, 3) for k, v in seconds.items()},
         **{k: numbers[k] for k in ("tiles", "skipped", "nodata")},
     }
+
+
+def trouble_of(
+    counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what blocks had trouble with, for `run.json`, and a line for each kind that changed the map."""
+    names = {p: plan.blocks.block(*p).name for p, c in counts.items() if c.keys() & _TROUBLE}
+    unread = {names[p]: counts[p]["unread"] for p in sorted(names) if "unread" in counts[p]}
+    batches = {names[p]: counts[p]["batch"] for p in sorted(names) if "batch" in counts[p]}
+    facts = {
+        "read_again": sum(c.get("retries", 0) for c in counts.values()),
+        "unread_blocks": unread,
+        "smaller_batches": batches,
+    }
+    lines = []
+    if unread:
+        name, why = next(iter(unread.items()))
+        lines.append(
+            f"{len(unread)} of {len(counts)} blocks could not be read and are nodata, with what they share "
+            f"with their neighbours; the first is {name}: {why}"
+        )
+    if batches:
+        smallest = min(batches.values())
+        lines.append(
+            f"out of device memory: batches of {plan.batch} tiles were cut to {smallest} in {len(batches)} "
+            f"of {len(counts)} blocks, which may change the last bits on a GPU; with "
+            f"--set inference.batch={smallest} every run gives the same"
+        )
+    return facts, lines
 
 
 def manifest_of(
@@ -59,6 +91,7 @@ def manifest_of(
         "resumed": facts["resumed"],
         "tiles_predicted": totals["tiles"],
         "tiles_skipped": totals["skipped"],
+        "trouble": facts["trouble"],
         "classes": [asdict(c) for c in legend.by_id().values()],
         "pixels": {**{slugs[i]: n for i, n in totals["classes"].items()}, "nodata": totals["nodata"]},
         "area_m2": class_areas_m2(class_map, plan.scene.geobox, legend),

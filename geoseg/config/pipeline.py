@@ -52,6 +52,18 @@ class Checks(Document):
     """The plan needs more memory than is available."""
 
 
+class Reading(Document):
+    """What to do when a scene cannot be read: networks and shared disks fail for a while."""
+
+    tries: Count = 4
+    """Times that a block is read before it counts as unreadable."""
+    wait: NonNegative = 0.5
+    """Seconds until the second try, about; each further wait is three times longer, up to a minute."""
+    failed: Literal["error", "nodata"] = "error"
+    """A block that stays unreadable stops the run, or becomes nodata together with what it shares with its
+    neighbours."""
+
+
 Length = NonNegative | Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?px$")]
 """Metres (for areas square metres), or pixels when written like `1.5 px`."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -132,8 +144,11 @@ class Pipeline(Document):
     """A pipeline file."""
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-    scene: str | SceneEntry
+    scene: str | SceneEntry | None = None
     """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
+    scenes: str | tuple[str, ...] | None = None
+    """Many scenes instead: a glob, a list or a table of them, see `geoseg.scene_list`. What an entry under
+    `scene` says of bands, scale and nodata then holds for each."""
     model: str
     """A bundle: a folder, or a URI in an object store."""
     gsd: Auto | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
@@ -141,10 +156,17 @@ class Pipeline(Document):
     tiling: Tiling = Tiling()
     inference: Inference = Inference()
     checks: Checks = Checks()
+    reading: Reading = Reading()
     vectorize: Vectorize = Vectorize()
     outputs: Outputs
     cluster: str | Cluster = "local"
     """`local`, the name of a file in configs/clusters, a scheduler's address, or what such a file holds."""
+
+    @model_validator(mode="after")
+    def _has_a_scene(self) -> "Pipeline":
+        if self.scene is None and self.scenes is None:
+            raise ValueError("a pipeline needs a scene, or scenes")
+        return self
 
     @model_validator(mode="after")
     def _knows_its_objects(self) -> "Pipeline":

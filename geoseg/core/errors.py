@@ -37,6 +37,10 @@ class PlanError(GeosegError):
     """A run that cannot work as asked: wrong bands, scale or GSD, or too little memory."""
 
 
+class DeviceMemoryError(PlanError):
+    """A forward pass that does not fit into the memory of its device."""
+
+
 class ClusterError(GeosegError):
     """Workers or a scheduler that are not there, or are there no more."""
 

@@ -90,6 +90,12 @@ def open_run_folder(
         yield RunFolder(store, local, resumed, check_lock)
 
 
+def finished_identity(place: Path | str) -> dict[str, Any] | None:
+    """Return the identity of the plan whose finished run is at a place, None when there is none."""
+    found = _object_in(open_store(place), MANIFEST)
+    return None if found is None else found.get("identity")
+
+
 def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
     staging = store.child(STAGING)
     staged, finished = _object_in(staging, _PLAN), _object_in(store, MANIFEST)

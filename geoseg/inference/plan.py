@@ -117,6 +117,8 @@ class Plan:
     workers: int
     passes: int
     """Forward passes that a worker runs at once; does not change the bytes."""
+    unread: str = "error"
+    """Whether a block that cannot be read is an `error` or `nodata`."""
 
     @property
     def blocks(self) -> BlockGrid:
@@ -143,6 +145,8 @@ class Plan:
             "precision": self.precision,
             "augment": self.augment,
             "probabilities": self.probabilities,
+            # Left out otherwise: fingerprints stay what they were.
+            **({"unread": self.unread} if self.unread != "error" else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -241,6 +245,7 @@ def make_plan(
         polygons=PolygonCost.of(pipeline),
         workers=workers,
         passes=passes,
+        unread=pipeline.reading.failed,
     )
 
 

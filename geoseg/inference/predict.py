@@ -1,16 +1,22 @@
 """The two tasks of a run, pure but for reading the scene and writing the finished block."""
 
+import functools
+import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from threading import Event, Lock
-from time import perf_counter
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA, Legend
+from geoseg.inference.events import Stopwatch, report
+from geoseg.inference.fitting import predict_fitting
+from geoseg.inference.reading import ONCE, Patience, nothing, read_patiently
 from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
 from geoseg.raster.scene import Pixels, Scene
 from geoseg.raster.staging import Staging
@@ -18,8 +24,14 @@ from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums, percent, strongest
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 stopping = Event()
 """Set when this process is asked to end: tiles that have not begun are left out, and so is their block."""
+
+Unread: TypeAlias = Literal["unread"]
+"""Stands for the fringe of a block that could not be read: what it reaches is nodata, too."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,11 @@ class Job:
     probabilities: bool
     """Whether the percent of every class is staged, too."""
     staging: Staging
+    patience: Patience = ONCE
+    label: str = ""
+    """What the scene is called in events."""
+    topic: str = ""
+    """Where events go."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +63,28 @@ class Prediction:
     strips: Strips
     fringe: Fringe
     counts: dict[str, Any]
-    """Tiles and seconds of this task."""
+    """Tiles and seconds of this task, and what it had trouble with."""
+
+    def fringe_part(self, part: str) -> Sums | Unread | None:
+        """Return what one neighbour needs of the fringe, and no more: `south`, `east` or `southeast`."""
+        return "unread" if "unread" in self.counts else getattr(self.fringe, part)
 
 
+def sendable(task: Callable[P, T]) -> Callable[P, T]:
+    """Let a task raise its errors without their causes: what GDAL raises cannot travel between processes."""
+
+    @functools.wraps(task)
+    def raising_plainly(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return task(*args, **kwargs)
+        except GeosegError as error:
+            plain = type(error)(str(error)).with_traceback(error.__traceback__)
+        raise plain
+
+    return raising_plainly
+
+
+@sendable
 def predict_block(job: Job, block: Block) -> Prediction:
     """Read a block's window once, predict its tiles and add them up.
 
@@ -59,60 +95,126 @@ def predict_block(job: Job, block: Block) -> Prediction:
     SceneError
         When the scene cannot be read.
     """
-    start = perf_counter()
-    pixels = job.scene.read(block.reach)
-    read = perf_counter()
+    report(job.topic, "begun", scene=job.label, block=block.name)
+    watch, trouble = Stopwatch(), _Trouble()
+    with watch.time("read"):
+        pixels = _read(job, block, trouble)
     mosaic = Mosaic(job.grid, block, len(job.legend))
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches finish in any order; the sums do not mind.
-    pool, adding = device_pool(job.segmenter), Lock()
+    pool, work = device_pool(job.segmenter), _Work(job, block, pixels, mosaic, watch, trouble, Lock())
+    start = time.perf_counter()
     batches = [
-        pool.submit(_predict_batch, job, block, pixels, chosen[i : i + job.batch], mosaic, adding)
+        pool.submit(_predict_batch, work, chosen[i : i + job.batch], time.time())
         for i in range(0, len(chosen), job.batch)
     ]
     try:
-        forward = sum(b.result() for b in batches)
+        for b in batches:
+            b.result()
     finally:
         for b in batches:
             b.cancel()
     if stopping.is_set():
         raise CancelledError(f"{block.name} was given up")
+    seconds = {
+        "read": watch.total("read"),
+        "forward": watch.total("forward"),
+        "predict": time.perf_counter() - start,
+    }
     core_valid = pixels.valid[block.core.relative_to(block.reach)]
-    planes = _planes(job, mosaic.core)
-    planes[:, ~core_valid] = NODATA
+    with watch.time("sum"):
+        planes = _planes(job, mosaic.core)
+        planes[:, ~core_valid] = NODATA
+        strips, fringe = mosaic.strips(), mosaic.fringe()
+    facts = {"scene": job.label, "block": block.name, "pixels": core_valid.size, "spans": watch.spans}
+    report(job.topic, "predicted", **facts, **trouble.counts(job))
     counts = {
         "tiles": len(chosen),
         "skipped": len(block.tiles) - len(chosen),
-        "seconds": {"read": read - start, "forward": forward, "predict": perf_counter() - read},
+        "seconds": seconds,
+        **trouble.counts(job),
     }
-    return Prediction(planes, mosaic.strips(), mosaic.fringe(), counts)
+    return Prediction(planes, strips, fringe, counts)
 
 
-def _predict_batch(
-    job: Job, block: Block, pixels: Pixels, tiles: list[Window], mosaic: Mosaic, adding: Lock
-) -> float:
-    """Predict up to a batch of tiles and add them; return the seconds of the forward pass."""
+@dataclass
+class _Trouble:
+    """What went wrong with a block and did not stop the run."""
+
+    retries: int = 0
+    unread: str = ""
+    """Why the block could not be read at all."""
+    batch: int = 0
+    """Tiles at once that the device could take; 0 before any."""
+
+    def counts(self, job: Job) -> dict[str, Any]:
+        """Return the trouble as plain values, nothing when there was none."""
+        found: dict[str, Any] = {}
+        if self.retries:
+            found["retries"] = self.retries
+        if self.unread:
+            found["unread"] = self.unread
+        if 0 < self.batch < job.batch:
+            found["batch"] = self.batch
+        return found
+
+
+def _read(job: Job, block: Block, trouble: _Trouble) -> Pixels:
+    """Read what a block's tiles see, with patience."""
+
+    def on_failure(number: int, why: str) -> None:
+        trouble.retries, trouble.unread = number, why
+        facts = {"scene": job.label, "block": block.name, "try": number, "why": why}
+        report(job.topic, "unreadable", **facts)
+
+    try:
+        pixels = read_patiently(job.scene, block.reach, job.patience, on_failure)
+    except SceneError as error:
+        raise SceneError(f"{block.name}: {error}") from error
+    if pixels is None:
+        trouble.retries -= 1
+        return nothing(job.scene, block.reach)
+    trouble.unread = ""
+    return pixels
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the batches of a block share."""
+
+    job: Job
+    block: Block
+    pixels: Pixels
+    mosaic: Mosaic
+    watch: Stopwatch
+    trouble: _Trouble
+    adding: Lock
+
+
+def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
+    """Predict up to a batch of tiles and add them."""
+    work.watch.add("wait", submitted, max(0.0, time.time() - submitted))
     # The last batch is filled up with empty tiles: a constant shape gives constant results.
+    job, pixels = work.job, work.pixels
     height, width = job.grid.tile_shape
     values = np.zeros((job.batch, len(pixels.values), height, width), dtype=pixels.values.dtype)
     valid = np.zeros((job.batch, height, width), dtype=np.bool_)
     for k, tile in enumerate(tiles):
-        rows, cols = tile.relative_to(block.reach)
+        rows, cols = tile.relative_to(work.block.reach)
         values[k] = pixels.values[:, rows, cols]
         valid[k] = pixels.valid[rows, cols]
     if not valid.all():
         # Invalid numbers may be NaN or infinite, which zero weight would not silence.
         np.copyto(values, 0, where=~valid[:, None])
     if stopping.is_set():
-        return 0.0
+        return
     segmenter = load_segmenter(job.segmenter)
-    start = perf_counter()
-    probabilities = segmenter.predict(values, valid, job.scene.gain, job.scene.bias)
-    seconds = perf_counter() - start
-    with adding:
+    with work.watch.time("forward"):
+        fitted = predict_fitting(segmenter, job.segmenter, values, valid, job.scene.gain, job.scene.bias)
+    with work.adding, work.watch.time("sum"):
+        work.trouble.batch = min(work.trouble.batch or job.batch, fitted.size)
         for k, tile in enumerate(tiles):
-            mosaic.add(tile, probabilities[k])
-    return seconds
+            work.mosaic.add(tile, fitted.probabilities[k])
 
 
 def _planes(job: Job, sums: Sums) -> NDArray[np.uint8]:
@@ -124,13 +226,14 @@ def _planes(job: Job, sums: Sums) -> NDArray[np.uint8]:
     return np.stack(planes)
 
 
+@sendable
 def settle_block(
     job: Job,
     block: Block,
     prediction: Prediction,
-    from_north: Sums | None,
-    from_west: Sums | None,
-    from_northwest: Sums | None,
+    from_north: Sums | Unread | None,
+    from_west: Sums | Unread | None,
+    from_northwest: Sums | Unread | None,
 ) -> dict[str, Any]:
     """Add the neighbours' fringes, fill in the open strips and stage the block.
 
@@ -144,20 +247,36 @@ def settle_block(
     OutputError
         When the block cannot be written.
     """
-    start = perf_counter()
-    planes = prediction.planes.copy()
-    strips = prediction.strips.settle(from_north, from_west, from_northwest)
-    rows, cols = block.open_rows, block.open_cols
-    for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
-        if sums.size:
-            np.copyto(target, _planes(job, sums), where=target != NODATA)
-    numbers = np.bincount(planes[0].ravel())
+    watch = Stopwatch()
+    with watch.time("settle"):
+        planes = _settled(job, block, prediction, (from_north, from_west, from_northwest))
+        numbers = np.bincount(planes[0].ravel())
     pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
     counts = {
         **prediction.counts,
         "nodata": pixels.pop(NODATA, 0),
         "classes": {str(i): n for i, n in pixels.items()},
     }
-    counts["seconds"] = {**counts["seconds"], "settle": perf_counter() - start}
-    job.staging.write(block, planes, counts)
+    counts["seconds"] = {**counts["seconds"], "settle": watch.total("settle")}
+    with watch.time("write"):
+        job.staging.write(block, planes, counts)
+    report(job.topic, "settled", scene=job.label, block=block.name, spans=watch.spans)
     return counts
+
+
+def _settled(
+    job: Job, block: Block, prediction: Prediction, fringes: tuple[Sums | Unread | None, ...]
+) -> NDArray[np.uint8]:
+    """Return the planes of a block with its open strips filled in."""
+    planes = prediction.planes.copy()
+    rows, cols = block.open_rows, block.open_cols
+    # What an unread neighbour shares with this block lacks its part of the sums.
+    shared = (np.s_[:, :rows], np.s_[:, :, :cols], np.s_[:, :rows, :cols])
+    for fringe, place in zip(fringes, shared, strict=True):
+        if isinstance(fringe, str):
+            planes[place] = NODATA
+    strips = prediction.strips.settle(*(None if isinstance(f, str) else f for f in fringes))
+    for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
+        if sums.size:
+            np.copyto(target, _planes(job, sums), where=target != NODATA)
+    return planes

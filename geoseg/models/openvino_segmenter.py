@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.errors import BundleError, PlanError, one_line
+from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle
 from geoseg.models.openvino_model import FP32, converted, openvino
 from geoseg.models.segmenter import SegmenterSpec
@@ -58,7 +58,7 @@ class OpenVinoSegmenter:
             request.infer(dict(enumerate((values, *others))), share_inputs=True)
         except RuntimeError as error:
             if "alloc" in str(error) or "memory" in str(error):
-                raise PlanError(
+                raise DeviceMemoryError(
                     f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
                     "--set tiling.tile=256 --set inference.batch=1"
                 ) from error

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.core.errors import BundleError, PlanError, one_line
+from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle
 from geoseg.models.folding import folded
 from geoseg.models.segmenter import SegmenterSpec
@@ -42,6 +42,21 @@ class TorchSegmenter:
         bias: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return class probabilities, see `Segmenter`."""
+        try:
+            return self._predict(values, valid, gain, bias)
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"out of memory with a batch of {values.shape}; a smaller tile or batch needs less: "
+                "--set tiling.tile=256 --set inference.batch=1"
+            ) from error
+
+    def _predict(
+        self,
+        values: NDArray[Any],
+        valid: NDArray[np.bool_],
+        gain: NDArray[np.float32],
+        bias: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
         factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
         shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
         x = torch.from_numpy(values).to(self.device, torch.float32, copy=True).mul_(factor).add_(shift)
@@ -64,7 +79,7 @@ class TorchSegmenter:
         except (RuntimeError, AssertionError, ValueError) as error:
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" in str(error):
-                raise PlanError(
+                raise DeviceMemoryError(
                     f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
                     "--set tiling.tile=256 --set inference.batch=1"
                 ) from error

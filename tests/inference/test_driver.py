@@ -9,7 +9,7 @@ import rasterio
 
 from geoseg.config.cluster import Local
 from geoseg.core.errors import PlanError, SceneError
-from geoseg.inference import driver, predict
+from geoseg.inference import predict, presence
 from geoseg.inference.clusters import connect
 from geoseg.inference.driver import run_blocks
 from geoseg.inference.predict import Job, predict_block, settle_block
@@ -164,7 +164,7 @@ def test_a_task_error_stops_the_run_and_reaches_the_caller(pipeline_file, tmp_pa
 
 def test_a_cluster_without_the_resource_is_refused(pipeline_file, tmp_path, free, monkeypatch):
     plan = prepare(pipeline_file).plan
-    monkeypatch.setattr(driver, "RESOURCE", "TPU")
+    monkeypatch.setattr(presence, "RESOURCE", "TPU")
     with pytest.raises(PlanError, match="no worker of the cluster offers the resource TPU"):
         run_free(plan, tmp_path / "staging")
 

@@ -18,8 +18,8 @@ from geoseg.inference.clusters.local import start_local
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.clusters.ssh import start_ssh
 from geoseg.inference.clusters.watchdog import Watchdog
-from geoseg.inference.driver import RESOURCE
 from geoseg.inference.plan import SLOTS
+from geoseg.inference.presence import RESOURCE
 from geoseg.vector.schedule import Workers
 
 DASHBOARD = "127.0.0.1:0"

@@ -10,8 +10,8 @@ import dask
 from geoseg.config.cluster import Address, Cluster
 from geoseg.core.errors import ConfigError
 from geoseg.inference.clusters.security import tls_settings
-from geoseg.inference.driver import RESOURCE
 from geoseg.inference.plan import SLOTS
+from geoseg.inference.presence import RESOURCE
 
 THREADS = SLOTS + 1
 """Two slots to read and compute, one more thread to settle."""

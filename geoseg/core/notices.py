@@ -1,0 +1,55 @@
+"""Collect geoseg's warnings, also while several threads do so at the same time."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from geoseg.core.errors import GeosegWarning
+
+_lock = threading.Lock()
+_here = threading.local()
+_state: dict[str, Any] = {"users": 0}
+
+
+@contextmanager
+def noticed() -> Iterator[list[str]]:
+    """Collect the GeosegWarnings that this thread gives; those of others are not shown.
+
+    `warnings.catch_warnings` changes the whole process: two threads that overlap would restore each other's
+    filters. Here the first to come sets the filters and the last to go restores them.
+    """
+    _enter()
+    outer: list[str] | None = getattr(_here, "notices", None)
+    mine: list[str] = []
+    _here.notices = mine
+    try:
+        yield mine
+    finally:
+        _here.notices = outer
+        _leave()
+
+
+def _enter() -> None:
+    with _lock:
+        if not _state["users"]:
+            _state["catcher"] = catcher = warnings.catch_warnings()
+            catcher.__enter__()
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", GeosegWarning)
+            warnings.showwarning = _note
+        _state["users"] += 1
+
+
+def _leave() -> None:
+    with _lock:
+        _state["users"] -= 1
+        if not _state["users"]:
+            _state.pop("catcher").__exit__(None, None, None)
+
+
+def _note(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    notices: list[str] | None = getattr(_here, "notices", None)
+    if notices is not None and issubclass(category, GeosegWarning):
+        notices.append(str(message))

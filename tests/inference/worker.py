@@ -1,0 +1,24 @@
+"""A Dask worker whose network costs nothing but time: `python -m tests.inference.worker ADDRESS`."""
+
+import sys
+import time
+
+from distributed.cli import dask_worker
+
+from tests.inference.free import Untracked, install
+
+
+class Slow(Untracked):
+    """Takes a moment for each batch, so that there is a middle to disturb."""
+
+    SECONDS = 0.02
+
+    def predict(self, values, valid, gain, bias):
+        time.sleep(self.SECONDS)
+        return super().predict(values, valid, gain, bias)
+
+
+if __name__ == "__main__":
+    install(Slow())
+    sys.argv[0] = "dask worker"
+    sys.exit(dask_worker.main())
