@@ -27,6 +27,7 @@ from geoseg.inference.predict import Job
 from geoseg.models.segmenter import SegmenterSpec
 from geoseg.outputs import staging_of
 from geoseg.pipeline import prepare
+from geoseg.storage.store import FolderStore
 from tests.conftest import BAND_NAMES, ROOT, reflectance, write_pipeline, write_raster
 from tests.inference.free import install, uninstall
 from tests.inference.remote import cluster
@@ -52,9 +53,15 @@ def plan(tmp_path_factory, bundle):
 
 def job_of(plan, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    spec = SegmenterSpec(plan.bundle.folder, plan.bundle.sha256, "cpu", "fp32", "none", passes=1)
+    spec = SegmenterSpec(plan.bundle.folder, plan.bundle.sha256, "cpu", "torch", "fp32", "none", passes=1)
     return Job(
-        plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, False, staging_of(plan, folder)
+        plan.scene,
+        spec,
+        plan.bundle.card.legend,
+        plan.grid,
+        plan.batch,
+        False,
+        staging_of(plan, FolderStore(folder)),
     )
 
 

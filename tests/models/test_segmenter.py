@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.core.errors import BundleError
+from geoseg.core.errors import BundleError, DeviceMemoryError
 from geoseg.models import segmenter as module
 from geoseg.models.bundle import open_bundle
 from geoseg.models.openvino_segmenter import OpenVinoSegmenter
@@ -169,6 +169,17 @@ def test_bfloat16_comes_close(bundle):
     )
     assert rough.dtype == np.float32
     assert 0 < np.abs(exact - rough).mean() < 0.05
+
+
+def test_a_device_without_memory_is_told(bundle):
+    run = segmenter(bundle)
+
+    def full(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    run.network = full
+    with pytest.raises(DeviceMemoryError, match=r"out of memory .*\(1, 4, 64, 64\).*--set tiling.tile=256"):
+        run.predict(*batch(1), GAIN, BIAS)
 
 
 def test_weights_that_give_nan_are_told(bundle):
