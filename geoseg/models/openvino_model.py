@@ -1,10 +1,11 @@
 """Convert a bundle's network to OpenVINO, once for each machine: models are kept in the user's cache."""
 
 import contextlib
+import os
+import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, one_line
-from geoseg.models.bundle import Bundle
+from geoseg.models.bundle import Bundle, open_bundle
 
 TOLERANCE = 1e-3
 """How far a probability may be from torch's on the inputs that a conversion is tried with."""
@@ -49,20 +50,34 @@ def converted(bundle: Bundle) -> Any:
     BundleError
         When OpenVINO cannot run the network, or gives other probabilities than torch; that is kept, too.
     """
-    ov = openvino()
     kept = cache_folder() / "openvino" / f"{bundle.sha256[:32]}-{version('openvino')}"
-    if (kept / _REFUSAL).exists():
-        raise _refused(bundle, (kept / _REFUSAL).read_text(encoding="utf-8"))
-    if (kept / _MODEL).exists():
-        return ov.Core().read_model(kept / _MODEL)
+    if kept.exists():
+        return _read(bundle, kept)
     try:
-        model = _convert(ov, bundle)
-    except (RuntimeError, ValueError) as error:
-        reason = one_line(error)[:200]
-        _keep(kept, lambda folder: (folder / _REFUSAL).write_text(reason, encoding="utf-8"))
-        raise _refused(bundle, reason) from error
-    _keep(kept, lambda folder: ov.save_model(model, folder / _MODEL, compress_to_fp16=False))
-    return model
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        place = kept.parent if os.access(kept.parent, os.W_OK) else None
+    except OSError:
+        place = None  # the next run converts again
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / kept.name
+        folder.mkdir()
+        # In a process of its own: torch and the trace need more memory than the run was announced to take.
+        code = f"from {__name__} import convert; convert({str(bundle.folder.resolve())!r}, {str(folder)!r})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise _refused(bundle, (done.stderr.strip().splitlines() or ["its process was killed"])[-1])
+        if place is None:
+            return _read(bundle, folder)
+        # Another process may have made it meanwhile: then the rename fails, and theirs is as good.
+        with contextlib.suppress(OSError):
+            folder.rename(kept)
+    return _read(bundle, kept)
+
+
+def _read(bundle: Bundle, folder: Path) -> Any:
+    if (folder / _REFUSAL).exists():
+        raise _refused(bundle, (folder / _REFUSAL).read_text(encoding="utf-8"))
+    return openvino().Core().read_model(folder / _MODEL)
 
 
 def _refused(bundle: Bundle, reason: str) -> BundleError:
@@ -71,14 +86,15 @@ def _refused(bundle: Bundle, reason: str) -> BundleError:
     )
 
 
-def _keep(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Make a folder of the cache, complete or not at all; where it cannot be made, nothing is kept."""
-    # Another process may have made it meanwhile: then the rename fails, and theirs is as good.
-    with contextlib.suppress(OSError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as temporary:
-            write(Path(temporary))
-            Path(temporary).rename(folder)
+def convert(bundle: str, folder: str) -> None:
+    """Convert the network of a bundle into a folder, or write there why that cannot be."""
+    ov = openvino()
+    try:
+        model = _convert(ov, open_bundle(bundle))
+    except (RuntimeError, ValueError) as error:
+        (Path(folder) / _REFUSAL).write_text(one_line(error)[:200], encoding="utf-8")
+    else:
+        ov.save_model(model, Path(folder) / _MODEL, compress_to_fp16=False)
 
 
 def _convert(ov: Any, bundle: Bundle) -> Any:

@@ -30,7 +30,7 @@ def test_a_network_is_converted_once(bundle, cache, monkeypatch):
         assert first == pytest.approx(bundle.network()(torch.from_numpy(x)).numpy(), abs=1e-2)
     (folder,) = cache.iterdir()
     assert sorted(f.name for f in folder.iterdir()) == ["model.bin", "model.xml"]
-    monkeypatch.setattr(openvino_model, "_convert", None)
+    monkeypatch.setattr(openvino_model.subprocess, "run", None)
     assert logits(converted(bundle), x).tobytes() == first.tobytes()
 
 
@@ -40,13 +40,30 @@ def test_another_bundle_has_another_model(bundle, cache, tmp_path):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_network_with_other_probabilities_is_refused_and_that_is_kept(bundle, cache, monkeypatch):
+def test_a_network_that_openvino_cannot_run_is_refused_and_that_is_kept(cache, tmp_path, monkeypatch):
+    # Its unpooling scatters, which OpenVINO cannot.
+    segnet = make_bundle(tmp_path / "segnet", architecture="SegNet")
+    with pytest.raises(BundleError, match=r"segnet: OpenVINO cannot run this .*Scatter.*backend=torch"):
+        converted(segnet)
+    monkeypatch.setattr(openvino_model.subprocess, "run", None)
+    with pytest.raises(BundleError, match="OpenVINO cannot run this network"):
+        converted(segnet)
+
+
+def test_a_network_with_other_probabilities_than_torch_is_refused(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_model, "TOLERANCE", 0.0)
-    with pytest.raises(BundleError, match=r"toy: OpenVINO cannot run this network \(it gives other prob"):
-        converted(bundle)
-    monkeypatch.setattr(openvino_model, "_convert", None)
-    with pytest.raises(BundleError, match=r"other probabilities than torch for an input of \(1, 4, 64, 64\)"):
-        converted(bundle)
+    openvino_model.convert(str(bundle.folder), str(tmp_path))
+    assert (tmp_path / "refused.txt").read_text().startswith("it gives other probabilities than torch for an")
+
+
+def test_a_conversion_that_is_killed_is_tried_again(bundle, cache, monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_model.subprocess, "run", lambda *_, **__: killed)
+        with pytest.raises(BundleError, match="its process was killed"):
+            converted(bundle)
+    assert list(cache.iterdir()) == []
+    assert converted(bundle).input(0).get_partial_shape().rank.get_length() == 4
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch):
