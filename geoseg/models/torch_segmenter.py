@@ -59,8 +59,8 @@ class TorchSegmenter:
     ) -> NDArray[np.float32]:
         factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
         shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
-        x = torch.from_numpy(values).to(self.device, torch.float32, copy=True).mul_(factor).add_(shift)
-        x.masked_fill_(torch.from_numpy(~valid).to(self.device)[:, None], 0.0)
+        x = self._on_device(values).to(torch.float32, copy=True).mul_(factor).add_(shift)
+        x.masked_fill_(self._on_device(~valid)[:, None], 0.0)
         total: torch.Tensor | None = None
         for quarter_turns, flip in self.symmetries:
             p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)
@@ -70,6 +70,13 @@ class TorchSegmenter:
         if not torch.isfinite(mean.sum()):
             raise BundleError("the network gives NaN or infinite probabilities; its weights are unusable")
         return mean.cpu().numpy()
+
+    def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
+        """Move an array as it is: numbers of 16 bits become floats on the device."""
+        tensor = torch.from_numpy(array)
+        return (
+            tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+        )
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         shape = tuple(x.shape)
