@@ -132,6 +132,7 @@ def run_batch(
     *,
     overwrite: bool = False,
     skip: bool = False,
+    profile: bool = False,
     on_outcome: Callable[[Outcome], None] = lambda _: None,
     on_event: Callable[["Progress"], None] = lambda _: None,
     interruption: "Interruption | None" = None,
@@ -146,6 +147,8 @@ def run_batch(
         Run finished scenes again, and replace the unfinished runs of another plan.
     skip
         Go on with the others when a scene fails; else the first failure stops the run.
+    profile
+        Write the timeline of each scene into its folder.
     on_outcome
         Called with each scene that is over.
     on_event
@@ -176,7 +179,7 @@ def run_batch(
     with ExitStack() as stack:
         client = stack.enter_context(connect(shape.cluster, tell))
         on_event(Progress("predict", name="", fact=dashboard(client)))
-        floor = stack.enter_context(_Floor(batch, client, on_outcome, on_event, overwrite, skip))
+        floor = stack.enter_context(_Floor(batch, client, on_outcome, on_event, overwrite, skip, profile))
         events = stack.enter_context(closing(predict_scenes(client, floor.works(), interruption)))
         for event in events:
             floor.note(event)
@@ -201,6 +204,7 @@ class _Floor:
     on_event: Callable[["Progress"], None]
     overwrite: bool
     skip: bool
+    profile: bool
     outcomes: list[Outcome] = field(default_factory=list)
     open: dict[str, _Open] = field(default_factory=dict)
     making: dict[str, Future[dict[str, Any] | None]] = field(default_factory=dict)
@@ -294,13 +298,13 @@ class _Floor:
         from geoseg.outputs import output_names  # noqa: PLC0415
         from geoseg.scene_run import SceneRun  # noqa: PLC0415
 
-        names = output_names(prepared.pipeline)
+        names = output_names(prepared.pipeline, profile=self.profile)
         identity = prepared.plan.identity()
         folder = stack.enter_context(
             open_run_folder(prepared.folder, identity, names, overwrite=self.overwrite)
         )
         log = stack.enter_context(event_log(folder))
-        run = SceneRun(prepared, folder, log, self._pass_on)
+        run = SceneRun(prepared, folder, log, self._pass_on, profile=self.profile)
         run.open()
         return run
 

@@ -105,6 +105,9 @@ def run(
         bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
     ] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Say where Dask's dashboard is.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a timeline: profile.json, and a picture in the report.")
+    ] = False,
     catalog: CatalogFile = _CATALOG,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -124,7 +127,7 @@ def run(
         batch = read_batch(pipeline, [*(assign or []), *where], output, catalog, scenes)
         if batch is not None:
             skip = on_error is OnError.SKIP
-            _run_batch(batch, dry_run, overwrite, skip, as_json, quiet, dashboard)
+            _run_batch(batch, dry_run, overwrite, skip, profile, as_json, quiet, dashboard)
             return
         say(f"geoseg {geoseg.__version__}: checking {pipeline}")
         prepared = work.prepare(pipeline, [*(assign or []), *where], output, catalog)
@@ -136,7 +139,9 @@ def run(
             return
         say(describe.plan_line(prepared.plan.summary()))
         with _progress(quiet, dashboard) as on_event, _finishing() as interruption:
-            result = work.run(prepared, overwrite=overwrite, on_event=on_event, interruption=interruption)
+            result = work.run(
+                prepared, overwrite=overwrite, profile=profile, on_event=on_event, interruption=interruption
+            )
         for warning in result.manifest["warnings"][len(prepared.warnings) :]:
             _say(f"warning: {warning}")
         typer.echo(
@@ -147,7 +152,14 @@ def run(
 
 
 def _run_batch(
-    batch: "Batch", dry_run: bool, overwrite: bool, skip: bool, as_json: bool, quiet: bool, dashboard: bool
+    batch: "Batch",
+    dry_run: bool,
+    overwrite: bool,
+    skip: bool,
+    profile: bool,
+    as_json: bool,
+    quiet: bool,
+    dashboard: bool,
 ) -> None:
     """Run many scenes; exit code 1 when one failed."""
     from geoseg import batch as work
@@ -168,7 +180,7 @@ def _run_batch(
     else:
         with _progress(quiet, dashboard) as on_event, _finishing() as interruption:
             outcomes = work.run_batch(
-                batch, overwrite=overwrite, skip=skip, on_outcome=tell, on_event=on_event,
+                batch, overwrite=overwrite, skip=skip, profile=profile, on_outcome=tell, on_event=on_event,
                 interruption=interruption,
             )  # fmt: skip
     typer.echo(
@@ -258,12 +270,18 @@ RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:
 
 
 @app.command()
-def report(run: RunFolder, debug: Debug = False) -> None:
+def report(
+    run: RunFolder,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="With a timeline, which profile.json holds, too.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Make the page of a finished run again: report.html."""
     with _errors(debug):
         from geoseg import reporting
 
-        typer.echo(reporting.report(run))
+        typer.echo(reporting.report(run, profile=profile))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.quicklook import Caption, write_quicklook
 from geoseg.report.scene_picture import ScenePicture
+from geoseg.report.trace import PROFILE
 from geoseg.stac import ITEM, Output, make_item
 from geoseg.storage.store import FolderStore, Store
 from geoseg.vector.blocks import MapFiles
@@ -55,8 +56,8 @@ def staging_of(plan: Plan, store: Store) -> Staging:
     )
 
 
-def output_names(pipeline: Pipeline) -> list[str]:
-    """Name the files that a run will leave."""
+def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
+    """Name the files that a run will leave, with its profile on request."""
     outputs = pipeline.outputs
     wanted = {
         "classes.tif": True,
@@ -71,6 +72,7 @@ def output_names(pipeline: Pipeline) -> list[str]:
         "quicklook.png": True,
         "report.html": True,
         "item.json": True,
+        PROFILE: profile,
     }
     return [name for name, yes in wanted.items() if yes]
 

@@ -28,6 +28,7 @@ def run(
     prepared: Prepared,
     *,
     overwrite: bool = False,
+    profile: bool = False,
     on_event: Callable[["Progress"], None] = lambda _: None,
     interruption: "Interruption | None" = None,
 ) -> Result:
@@ -41,6 +42,8 @@ def run(
         The checked pipeline.
     overwrite
         Replace a finished run, or the unfinished run of another plan.
+    profile
+        Write a timeline, too: `profile.json`, and a picture in the report.
     on_event
         Called with what the run is doing.
     interruption
@@ -61,7 +64,7 @@ def run(
     from geoseg.scene_run import SceneRun  # noqa: PLC0415
 
     start = perf_counter()
-    plan, names = prepared.plan, outputs.output_names(prepared.pipeline)
+    plan, names = prepared.plan, outputs.output_names(prepared.pipeline, profile=profile)
 
     def tell(line: str) -> None:
         on_event(outputs.Progress(line))
@@ -72,7 +75,7 @@ def run(
         connect(prepared.cluster, tell) as client,
         check_workers(client, needs_of(plan, folder.staging), prepared.unchecked_memory, tell),
     ):
-        scene = SceneRun(prepared, folder, log, on_event, start)
+        scene = SceneRun(prepared, folder, log, on_event, start, profile)
         scene.open()
         scene.note_fact(dashboard(client))
         while not scene.complete():

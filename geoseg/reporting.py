@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from geoseg.core.errors import OutputError, SceneError
+from geoseg.core.errors import OutputError, SceneError, one_line
 from geoseg.core.files import as_object, output_entry, saying_why
+from geoseg.inference.event_log import EVENTS, parse_events
 from geoseg.inference.manifest import MANIFEST
 from geoseg.raster.opening import reopen_scene
 from geoseg.report.run_page import PAGE, RunRecord, write_run_page
 from geoseg.report.scene_picture import ScenePicture, scene_picture
+from geoseg.report.timeline import Timeline, timeline_of
+from geoseg.report.trace import PROFILE, write_trace
 from geoseg.storage.cache import local_copy
 from geoseg.storage.store import Store, open_store
 
@@ -26,24 +29,39 @@ _NEEDED = {
 }
 
 
-def report(place: Path | str) -> str:
+def report(place: Path | str, *, profile: bool = False) -> str:
     """Make the page of a finished run again; return its place.
 
     The scene is shown when its files are still where the run found them.
 
+    Parameters
+    ----------
+    place
+        The run folder.
+    profile
+        Show the timeline and write `profile.json`, also where the run did not.
+
     Raises
     ------
     OutputError
-        When the folder holds no finished run, or its maps cannot be read.
+        When the folder holds no finished run, its maps cannot be read, or a timeline is asked for and its
+        events are gone.
     """
     store = open_store(place)
     manifest = _manifest(store)
     with store.lock(), local_copy(store) as folder:
         picture, note = _scene(manifest["identity"]["scene"])
         path = folder / PAGE
-        write_run_page(path, RunRecord(manifest, folder, picture, note))
+        # A page that had a timeline keeps it.
+        timeline = _timeline(store) if profile or PROFILE in manifest["outputs"] else None
+        write_run_page(path, RunRecord(manifest, folder, picture, note, timeline))
         manifest["outputs"][PAGE] = output_entry(path)
         store.adopt(path)
+        if timeline is not None:
+            trace = folder / PROFILE
+            write_trace(trace, timeline)
+            manifest["outputs"][PROFILE] = output_entry(trace)
+            store.adopt(trace)
         store.write(MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
     return store.at(PAGE)
 
@@ -84,6 +102,20 @@ def _manifest(store: Store) -> dict[str, Any]:
             "Run it again"
         )
     return manifest
+
+
+def _timeline(store: Store) -> Timeline:
+    place = store.at(EVENTS)
+    with saying_why(place, "read"):
+        data = store.read(EVENTS)
+    if data is None:
+        raise OutputError(f"{place}: is missing, and a timeline is made of it; run it again with --profile")
+    try:
+        return timeline_of(parse_events(data))
+    except (LookupError, TypeError, ValueError) as error:
+        raise OutputError(
+            f"{place}: is not as `geoseg run` writes it ({one_line(error)}); run it again with --profile"
+        ) from error
 
 
 def _scene(identity: dict[str, Any]) -> tuple[ScenePicture | None, str]:

@@ -19,7 +19,7 @@ from geoseg.core.files import output_entry
 from geoseg.core.notices import noticed
 from geoseg.inference.clusters import workers_of
 from geoseg.inference.driver import BlockDone, Work
-from geoseg.inference.event_log import FORM, EventLog
+from geoseg.inference.event_log import FORM, EventLog, read_events
 from geoseg.inference.events import Fact
 from geoseg.inference.manifest import RunFolder
 from geoseg.inference.predict import Job
@@ -30,6 +30,8 @@ from geoseg.prepared import Prepared
 from geoseg.raster.staging import Staging
 from geoseg.report.run_page import PAGE, RunRecord, write_run_page
 from geoseg.report.scene_picture import ScenePicture, scene_picture
+from geoseg.report.timeline import Timeline, timeline_of
+from geoseg.report.trace import PROFILE, write_trace
 from geoseg.vector.schedule import Workers
 
 Counts = dict[tuple[int, int], dict[str, Any]]
@@ -48,6 +50,8 @@ class SceneRun:
     log: EventLog
     on_event: Callable[[Progress], None]
     start: float = field(default_factory=perf_counter)
+    profile: bool = False
+    """Whether the timeline is drawn and written."""
     counts: Counts = field(default_factory=dict)
     checked: int = 0
     """How often the staged blocks were looked at."""
@@ -153,6 +157,8 @@ class SceneRun:
         steps(Progress(PAGE))
         files.append(self._page(manifest, picture))
         steps.end()
+        if self.profile:
+            files.append(self._trace(manifest))
         manifest["seconds"].update(self._seconds(predicted))
         manifest["memory_bytes"]["peak_of_this_process"] = record.peak_bytes()
         self.folder.publish(files, manifest)
@@ -180,10 +186,20 @@ class SceneRun:
 
     def _page(self, manifest: dict[str, Any], picture: ScenePicture) -> Path:
         page = self.folder.workspace / PAGE
-        write_run_page(page, RunRecord(manifest, self.folder.workspace, picture))
+        timeline = self._timeline() if self.profile else None
+        write_run_page(page, RunRecord(manifest, self.folder.workspace, picture, timeline=timeline))
         # The page tells what was known before it; the manifest counts it in.
         manifest["outputs"][PAGE] = output_entry(page)
         return page
+
+    def _trace(self, manifest: dict[str, Any]) -> Path:
+        trace = self.folder.workspace / PROFILE
+        write_trace(trace, self._timeline())
+        manifest["outputs"][PROFILE] = output_entry(trace)
+        return trace
+
+    def _timeline(self) -> Timeline:
+        return timeline_of(read_events(self.log.path))
 
     def _staged(self) -> Counts:
         return self._staging().finished(self.prepared.plan.blocks)

@@ -102,8 +102,13 @@ def test_a_run_in_s3_by_two_workers_gives_the_same_bytes(s3, reference, tmp_path
     everything = [*found.items(), *files_below(tmp_path), *files_below(reference)]
     assert secrets_in(*everything, ("said", "".join(capfd.readouterr()).encode())) == []
     assert validate(target).failures == []
-    assert report(target) == f"{target}/report.html"
-    assert validate(target).to_dict()["run"] == target
+    assert report(target, profile=True) == f"{target}/report.html"
+    again = validate(target)
+    assert (again.to_dict()["run"], again.failures) == (target, [])
+    trace = json.loads(s3.objects("two/out")["profile.json"])
+    assert {e["args"]["block"] for e in trace["traceEvents"] if e.get("cat") == "block"} == {
+        f"block_{row:05d}_{col:05d}" for row in range(3) for col in range(3)
+    }
     with pytest.raises(OutputError, match=f"^{target}: holds a finished run"):
         run(prepare(reference / "pipeline.yaml", output=target))
 

@@ -86,9 +86,14 @@ class EventLog:
 
 
 def read_events(path: Path) -> list[Fact]:
-    """Return the events of a file; a last line that was cut short is left out."""
+    """Return the events of a file."""
+    return parse_events(path.read_bytes())
+
+
+def parse_events(data: bytes) -> list[Fact]:
+    """Return the events in the content of a file; a last line that was cut short is left out."""
     events = []
-    for line in path.read_bytes().splitlines():
+    for line in data.splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:

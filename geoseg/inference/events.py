@@ -43,7 +43,7 @@ class Stopwatch:
 
     def add(self, what: str, began: float, seconds: float) -> None:
         """Add a span that was measured elsewhere."""
-        self.spans.append((what, round(began, 4), round(seconds, 4)))
+        self.spans.append((what, round(began, 6), round(seconds, 6)))
 
     def total(self, what: str) -> float:
         """Return the seconds spent on something, all threads together."""

@@ -29,12 +29,18 @@ from geoseg.report.map_images import (
 )
 from geoseg.report.provenance import megabytes, provenance
 from geoseg.report.run_blocks import Place
+from geoseg.report.run_timeline import picture_of
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.seams import check_seams
 from geoseg.report.survey import survey
+from geoseg.report.timeline import Timeline
+from geoseg.report.trace import PROFILE
 from geoseg.tiling.grid import TileAxis
 
 PAGE = "report.html"
+
+LAST = (PAGE, PROFILE)
+"""Files that are finished after the page, which cannot tell their checksums."""
 
 _SMALL_MAP = 640
 """Longer side of the confidence map beside its histogram, in pixels."""
@@ -52,6 +58,8 @@ class RunRecord:
     """The scene, if it can still be read."""
     note: str = ""
     """What to say of the scene: that it is missing, or has changed."""
+    timeline: Timeline | None = None
+    """When what was done, if that is asked for."""
 
     @cached_property
     def legend(self) -> Legend:
@@ -129,8 +137,11 @@ def run_page(record: RunRecord) -> str:
         places=places,
         seams=seams,
         seam_chart=run_blocks.seam_chart(seams) if seams else None,
+        timeline=picture_of(record.timeline) if record.timeline else None,
         facts=provenance(manifest, model, crs_name(geobox.crs)),
-        files={k: (megabytes(v["bytes"]), v["sha256"]) for k, v in manifest["outputs"].items() if k != PAGE},
+        files={
+            k: (megabytes(v["bytes"]), v["sha256"]) for k, v in manifest["outputs"].items() if k not in LAST
+        },
         data=_map_data(record, geobox, places),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

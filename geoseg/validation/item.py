@@ -9,6 +9,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import read_object
 from geoseg.core.legend import NODATA
 from geoseg.inference.manifest import MANIFEST
+from geoseg.report.trace import PROFILE
 from geoseg.stac import ITEM, LATER, MULTIHASH_SHA256, schema_problems
 from geoseg.validation.findings import Failure
 from geoseg.validation.record import Record
@@ -32,7 +33,7 @@ def check_item(record: Record) -> Iterator[Failure]:
 
 def _assets(record: Record, item: dict[str, Any]) -> Iterator[Failure]:
     assets = {str(a["href"]).removeprefix("./"): a for a in item["assets"].values()}
-    for name in sorted({*record.outputs, MANIFEST} - {ITEM} - assets.keys()):
+    for name in sorted({*record.outputs, MANIFEST} - {ITEM, PROFILE} - assets.keys()):
         yield Failure(ITEM, "assets", name, "not listed")
     for name, asset in assets.items():
         if "/" in name or not (record.folder / name).is_file():
