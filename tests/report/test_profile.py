@@ -189,6 +189,26 @@ def test_a_run_again_without_a_profile_leaves_none(profiled, tmp_path):
     assert "profile.json" not in read_manifest(copied)["outputs"]
 
 
+def test_a_resumed_run_shows_what_was_done_before_and_leaves_the_pause_out(work, profiled, tmp_path):
+    def stop(event):
+        if event.stage == "confidence.tif":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(prepare(work, output=tmp_path / "out"), on_event=stop)
+    run(prepare(work, output=tmp_path / "out"), profile=True)
+    trace, starts = trace_in(tmp_path / "out"), read_events(tmp_path / "out" / EVENTS)
+    pause = next(e["time"] for e in starts if e["event"] == "run" and e["resumed"])
+    pause -= next(e["time"] for e in starts if e["event"] == "interrupted")
+    assert trace["otherData"]["seconds_between_starts_left_out"] == pytest.approx(pause, abs=1e-3)
+    spans = [e for e in trace["traceEvents"] if e["ph"] == "X"]
+    assert len({e["args"]["block"] for e in spans if e["cat"] == "block"}) == 9
+    assert [e["name"] for e in spans].count("classes.tif") == 2
+    page = Page((tmp_path / "out/report.html").read_text("utf-8"))
+    assert "The run was interrupted" in page.text
+    assert len(page.all("g", "row")) == len(STAGES) + 4
+
+
 def test_each_scene_of_a_batch_has_its_own(work, bundle, tmp_path):
     for i, name in enumerate("ab"):
         write_raster(tmp_path / f"{name}.tif", reflectance(300, 260, i), names=BAND_NAMES, scale=0.0001)
