@@ -53,10 +53,14 @@ class Cluster:
 
     def work(self, *names):
         """Start workers and wait until they are there."""
-        for name in names:
-            self.start(name, "tests.inference.worker", self.address, "--name", name, *WORKER)
+        self.begin(*names)
         for name in names:
             self._said(name, r"(Registered to)")
+
+    def begin(self, *names):
+        """Start workers."""
+        for name in names:
+            self.start(name, "tests.inference.worker", self.address, "--name", name, *WORKER)
 
     def _said(self, name, pattern, limit=90):
         end = time.monotonic() + limit
