@@ -60,21 +60,41 @@ def drive(client, plan, folder, at=0, act=None, interruption=None, patience=ONCE
     job = job_of(plan, folder, patience)
     facts = [] if facts is None else facts
     finished = {(b.row, b.col): 1 for b in plan.blocks if job.staging.counts(b) is not None}
+    done = set(finished)
     with closing(predict_scenes(client, [Work("s", job, plan.blocks, finished)], interruption)) as events:
         for event in events:
             if isinstance(event, dict):
                 facts.append(event)
             elif isinstance(event, WorkFailed):
                 raise event.error
-            elif isinstance(event, BlockDone) and event.done >= at and act is not None:
-                act()
-                act = None
+            elif isinstance(event, BlockDone):
+                done.add((event.block.row, event.block.col))
+                if event.done >= at and act is not None:
+                    facts.append({"event": "disturbed", "behind": behind(plan.blocks, done)})
+                    act()
+                    act = None
     return facts
 
 
+def behind(blocks, done):
+    """Return the names of the blocks that are done together with all neighbours that their fringe is for."""
+    rows, cols = blocks.rows.count, blocks.cols.count
+
+    def heirs(row, col):
+        near = ((row, col), (row + 1, col), (row, col + 1), (row + 1, col + 1))
+        return {(r, c) for r, c in near if r < rows and c < cols}
+
+    return {blocks.block(*p).name for p in done if heirs(*p) <= done}
+
+
 def redone(facts):
-    """Count how often a block was begun again."""
-    return sum(n - 1 for n in Counter(f["block"] for f in facts if f["event"] == "begun").values())
+    """Count how often a block was begun again; none of those that were behind when the fault came."""
+    begun = Counter(f["block"] for f in facts if f["event"] == "begun")
+    again = {name for name, n in begun.items() if n > 1}
+    for fact in facts:
+        if fact["event"] == "disturbed":
+            assert not again & fact["behind"]
+    return sum(n - 1 for n in begun.values())
 
 
 @contextmanager

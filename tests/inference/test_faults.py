@@ -17,6 +17,7 @@ import pytest
 from distributed import Client
 
 from geoseg.core.errors import ClusterError, OutputError
+from geoseg.inference.driver import WINDOW
 from geoseg.inference.event_log import EVENTS, read_events
 from geoseg.inference.interruption import Interruption
 from geoseg.inference.plan import SLOTS
@@ -34,8 +35,8 @@ from tests.inference.disturb import (
 )
 from tests.inference.remote import cluster
 
-IN_HAND = SLOTS + 1
-"""Blocks that one worker may hold half-done: its slots, and one that is being settled."""
+UNDER_WAY = WINDOW * SLOTS
+"""Blocks that one worker may hold half-done: its share of the window."""
 
 FRINGE = 6
 """Blocks whose fringe a worker may hold for a neighbour: those of one line of blocks and the corner."""
@@ -87,14 +88,14 @@ def client(two):
 def test_kill_9_of_one_of_two_workers(plan, undisturbed, two, client, tmp_path):
     facts = drive(client, plan, tmp_path / "run", 8, lambda: two.kill(two.names[1]))
     assert sums(tmp_path / "run") == undisturbed
-    assert 0 < redone(facts) <= IN_HAND + 2 * FRINGE
+    assert 0 < redone(facts) <= UNDER_WAY + FRINGE
 
 
 def test_a_frozen_worker_is_given_up(plan, undisturbed, two, client, tmp_path):
     facts = drive(client, plan, tmp_path / "run", 8, lambda: two.signal(two.names[1], signal.SIGSTOP))
     two.kill(two.names[1])
     assert sums(tmp_path / "run") == undisturbed
-    assert 0 < redone(facts) <= IN_HAND + 2 * FRINGE
+    assert 0 < redone(facts) <= UNDER_WAY + FRINGE
 
 
 def test_a_worker_that_joins_late_gets_work(plan, undisturbed, two, client, tmp_path):
@@ -232,4 +233,4 @@ def test_a_cable_that_is_pulled(plan, undisturbed, tmp_path):
         "10.213.77.1",
         "10.213.77.2",
     }
-    assert 0 < redone(facts) <= IN_HAND + 2 * FRINGE
+    assert 0 < redone(facts) <= UNDER_WAY + FRINGE

@@ -1,5 +1,6 @@
 """A Dask worker whose network costs nothing but time: `python -m tests.inference.worker ADDRESS`."""
 
+import os
 import sys
 import time
 
@@ -11,7 +12,7 @@ from tests.inference.free import Untracked, install
 class Slow(Untracked):
     """Takes a moment for each batch, so that there is a middle to disturb."""
 
-    SECONDS = 0.02
+    SECONDS = float(os.environ.get("GEOSEG_SLOW", "0.02"))
 
     def predict(self, values, valid, gain, bias):
         time.sleep(self.SECONDS)
