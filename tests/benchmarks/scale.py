@@ -12,7 +12,6 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from distributed import Client
@@ -27,6 +26,7 @@ from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
 from tests.inference.disturb import PIPELINE, job_of
 from tests.inference.remote import cluster
+from tests.inference.worker import fetched
 from tests.scenes import repeat
 
 MARKS = (10, 100, 1000)
@@ -56,12 +56,6 @@ class Census:
         """Ask the workers what they hold."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         self.held.append(sum(w["metrics"]["managed_bytes"] for w in workers))
-
-
-def fetched(dask_worker: Any) -> tuple[int, int]:
-    """Return how many bytes a worker has fetched from others, and how often."""
-    log = dask_worker.transfer_incoming_log
-    return sum(entry["total"] for entry in log), len(log)
 
 
 def main() -> None:

@@ -19,6 +19,12 @@ class Slow(Untracked):
         return super().predict(values, valid, gain, bias)
 
 
+def fetched(dask_worker):
+    """Return how many bytes a worker has fetched from others, and how often."""
+    log = dask_worker.transfer_incoming_log
+    return sum(entry["total"] for entry in log), len(log)
+
+
 if __name__ == "__main__":
     install(Slow())
     sys.argv[0] = "dask worker"
