@@ -53,6 +53,8 @@ class Bench:
         self.folder = folder
         self.bundle = make_bundle(folder / "bundle")
         self.plan = disturb.prepare_square(folder, self.bundle, side).plan
+        (folder / "small").mkdir()
+        self.small = disturb.prepare_square(folder / "small", self.bundle, 600).plan
         self.count = self.plan.blocks.count
         self.half = self.count // 2
 
@@ -67,6 +69,8 @@ class Bench:
             cluster(self.new(), *(names or TWO), **more) as started,
             Client(started.address, timeout="20s") as client,
         ):
+            # The first blocks of a worker wait for imports and kernels.
+            disturb.drive(client, self.small, self.new())
             yield started, client
 
     def drive(self, client: Client, act: Callable[[], Any] | None = None, **more: Any) -> Outcome:
@@ -90,6 +94,7 @@ class Bench:
     def alone(self) -> Outcome:
         """The run in this process."""
         with disturb.local() as client:
+            disturb.drive(client, self.small, self.new())
             return self.drive(client)
 
 
