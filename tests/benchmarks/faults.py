@@ -151,7 +151,8 @@ def client(bench: Bench) -> Pair:
         command = [sys.executable, "-m", "tests.inference.remote", "run", str(path), "--quiet",
                    "--output", str(out), "--set", "outputs.polygons=[]"]  # fmt: skip
         start = time.perf_counter()
-        with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "GEOSEG_SCHEDULER": address}) as process:
+        env, quiet = {**os.environ, "GEOSEG_SCHEDULER": address}, subprocess.DEVNULL
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=quiet) as process:
             while kill and process.poll() is None:
                 if len(list((out / "staging").glob("block_*.done"))) >= bench.half:
                     process.kill()
@@ -169,9 +170,8 @@ def client(bench: Bench) -> Pair:
 
 def block(bench: Bench) -> Pair:
     """a staged block damaged; the run is begun again when all is staged"""
-    run, facts = bench.new(), []
+    run, facts, whole = bench.new(), [], bench.alone
     with disturb.local() as client:
-        whole = bench.alone
         disturb.drive(client, bench.plan, run, facts=facts)
         path = run / "block_00002_00003.tif"
         path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -200,9 +200,9 @@ def reads(bench: Bench) -> Pair:
 
 def disk(bench: Bench) -> Pair:
     """disk full; room is made at once and the run goes on"""
-    folder, facts = bench.new() / "disk", []
+    folder, facts, whole = bench.new() / "disk", [], bench.alone
     with disturb.small_disk(folder, "1536k") as enlarge, disturb.local() as client:
-        whole, start = bench.alone, time.perf_counter()
+        start = time.perf_counter()
         try:
             disturb.drive(client, bench.plan, folder / "run", facts=facts)
         except OutputError:
