@@ -6,12 +6,16 @@ from xml.etree import ElementTree as ET
 import rasterio
 
 
-def repeat(small: Path, side: int, scale: float | None = None) -> Path:
-    """Write a VRT of `side` x `side` pixels that repeats a raster in both directions; return its path."""
+def repeat(small: Path, side: int, scale: float | None = None, width: int | None = None) -> Path:
+    """Write a VRT that repeats a raster in both directions; return its path.
+
+    It has `side` rows, and as many columns unless a `width` is given.
+    """
+    total = width or side
     with rasterio.open(small) as src:
-        height, width, names = src.height, src.width, src.descriptions
+        high, wide, names = src.height, src.width, src.descriptions
         wkt, t, dtype = src.crs.to_wkt(), src.transform, src.dtypes[0]
-    root = ET.Element("VRTDataset", rasterXSize=str(side), rasterYSize=str(side))
+    root = ET.Element("VRTDataset", rasterXSize=str(total), rasterYSize=str(side))
     ET.SubElement(root, "SRS").text = wkt
     ET.SubElement(root, "GeoTransform").text = ", ".join(map(str, (t.c, t.a, t.b, t.f, t.d, t.e)))
     kind = {"uint8": "Byte", "uint16": "UInt16"}[dtype]
@@ -20,15 +24,15 @@ def repeat(small: Path, side: int, scale: float | None = None) -> Path:
         ET.SubElement(band, "Description").text = name
         if scale is not None:
             ET.SubElement(band, "Scale").text = repr(scale)
-        for y in range(0, side, height):
-            for x in range(0, side, width):
-                h, w = min(height, side - y), min(width, side - x)
+        for y in range(0, side, high):
+            for x in range(0, total, wide):
+                h, w = min(high, side - y), min(wide, total - x)
                 source = ET.SubElement(band, "SimpleSource")
                 ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = small.name
                 ET.SubElement(source, "SourceBand").text = str(number)
                 size = {"xSize": str(w), "ySize": str(h)}
                 ET.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
                 ET.SubElement(source, "DstRect", xOff=str(x), yOff=str(y), **size)
-    path = small.with_name(f"{small.stem}-{side}.vrt")
+    path = small.with_name(f"{small.stem}-{side}x{total}.vrt")
     path.write_bytes(ET.tostring(root))
     return path

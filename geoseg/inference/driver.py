@@ -32,6 +32,10 @@ PARTS = {"south": (1, 0), "east": (0, 1), "southeast": (1, 1)}
 _TICK = 0.25
 """Seconds without news after which workers are counted and wishes to end are looked for."""
 
+_FETCH = 2.0
+"""Seconds to fetch what a settled block counts. Without a limit a result that was lost with its worker would
+be waited for, and nothing else be seen meanwhile."""
+
 Position = tuple[int, int]
 
 
@@ -269,6 +273,9 @@ class _Desk:
         settled = self.client.submit(
             settle_block, job, block, prediction, *parts, priority=10, pure=False, key=f"settle-{key}"
         )
+        self._await(scene, block, settled)
+
+    def _await(self, scene: _Scene, block: Block, settled: Future) -> None:
         self.waiting[settled.key] = scene, block, settled
         settled.add_done_callback(self.inbox.put)
 
@@ -291,10 +298,13 @@ class _Desk:
         if scene is None or block is None:
             return  # of a scene that was given up
         try:
-            counts = future.result()
+            counts = future.result(timeout=_FETCH)
         except (GeosegError, KilledWorker) as error:
             yield self._give_up(scene, _explained(error, scene, block))
-        except (CancelledError, NoValidWorkerError, TimeoutError, OSError) as error:
+        except TimeoutError:
+            # The worker that had the result is gone: the task is begun again, and will be heard of.
+            self._await(scene, block, future)
+        except (CancelledError, NoValidWorkerError, OSError) as error:
             raise self.presence.gone() from error
         else:
             scene.done += 1

@@ -8,7 +8,18 @@ import importlib
 import sys
 from itertools import takewhile
 
-NAMES = ("architectures", "backends", "correctness", "forward", "memory", "objects", "polygons", "storage")
+NAMES = (
+    "architectures",
+    "backends",
+    "correctness",
+    "faults",
+    "forward",
+    "memory",
+    "objects",
+    "polygons",
+    "scale",
+    "storage",
+)
 ON_REQUEST = ("overhead", "peers")
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))

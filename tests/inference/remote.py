@@ -33,12 +33,15 @@ class Cluster:
         Where they log.
     prefixes
         A command before each process (`ip netns exec NAME`): that of the scheduler, and of workers by name.
+    slow
+        Seconds that the network of a worker sleeps for each batch.
     """
 
-    def __init__(self, folder: Path, host="127.0.0.1", prefixes=None) -> None:
+    def __init__(self, folder: Path, host="127.0.0.1", prefixes=None, slow=0.02) -> None:
         self.folder, self.host, self.prefixes = folder, host, prefixes or {}
         self.processes: dict[str, subprocess.Popen] = {}
         self.env = {**os.environ, **SETTINGS, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self.env["GEOSEG_SLOW"] = str(slow)
         self.start(
             "scheduler", "distributed.cli.dask_scheduler", "--host", host, "--port", "0", "--no-dashboard"
         )
@@ -53,10 +56,14 @@ class Cluster:
 
     def work(self, *names):
         """Start workers and wait until they are there."""
-        for name in names:
-            self.start(name, "tests.inference.worker", self.address, "--name", name, *WORKER)
+        self.begin(*names)
         for name in names:
             self._said(name, r"(Registered to)")
+
+    def begin(self, *names):
+        """Start workers."""
+        for name in names:
+            self.start(name, "tests.inference.worker", self.address, "--name", name, *WORKER)
 
     def _said(self, name, pattern, limit=90):
         end = time.monotonic() + limit

@@ -9,9 +9,10 @@ import rasterio
 
 from geoseg.config.cluster import Local
 from geoseg.core.errors import PlanError, SceneError
-from geoseg.inference import predict, presence
+from geoseg.inference import driver, predict, presence
 from geoseg.inference.clusters import connect
 from geoseg.inference.driver import run_blocks
+from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, predict_block, settle_block
 from geoseg.models.segmenter import SegmenterSpec
 from geoseg.outputs import staging_of
@@ -86,6 +87,37 @@ def test_every_tile_is_predicted_exactly_once(pipeline_file, tmp_path, free):
     assert set(free.seen.values()) == {1}
     assert sum(e.counts["tiles"] for e in events) == plan.grid.count
     assert [e.done for e in events] == list(range(1, plan.blocks.count + 1))
+
+
+def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monkeypatch):
+    most: dict[str, int] = {}
+
+    class Watched(driver._Desk):
+        def collect(self):
+            yield from super().collect()
+            held = {
+                "waiting": len(self.waiting),
+                "fringes": sum(len(s.fringes) for s in self.scenes.values()),
+                "futures": len(self.client.futures),
+                "tasks": len(self.client.cluster.scheduler.tasks),
+            }
+            most.update({k: max(n, most.get(k, 0)) for k, n in held.items()})
+
+    monkeypatch.setattr(driver, "_Desk", Watched)
+    # Forty lines of eight blocks.
+    scene = write_raster(tmp_path / "s.tif", reflectance(1920, 384), names=BAND_NAMES, scale=0.0001)
+    more = "tiling: {tile: 64, overlap: 16, block: 1}", "checks: {statistics: off}"
+    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder, *more)).plan
+    assert (plan.blocks.rows.count, plan.blocks.cols.count) == (40, 8)
+    job = job_of(plan, tmp_path / "staging")
+    with connect(Local()) as client:
+        run_blocks(client, job, plan.blocks, {}, lambda _: None)
+    window = driver.WINDOW * SLOTS
+    assert most["waiting"] <= window
+    # Each block of a line waits to give to two blocks of the next; the last one to its neighbour, too.
+    assert most["fringes"] <= 3 * 8
+    assert most["futures"] <= window + 3 * 8
+    assert most["tasks"] <= 5 * (window + 8)
 
 
 def test_batches_have_one_shape_and_the_last_is_filled_up(pipeline_file, tmp_path, free):

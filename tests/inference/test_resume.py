@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 
+from geoseg.inference.event_log import EVENTS, read_events
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
 OUTPUTS = ("classes.tif", "confidence.tif", "classes.qml", "classes.tif.aux.xml")
@@ -23,10 +25,11 @@ def work(tmp_path_factory, bundle):
     return path, folder
 
 
-def start(path, folder, *more):
+def start(path, folder, *more, group=None):
     command = [sys.executable, "-m", "geoseg", "run", str(path), "--output", str(folder), "--quiet", *more]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        process_group=group,
         # A test runner in the background ignores Ctrl-C, and its children would too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
@@ -103,6 +106,26 @@ def test_an_interrupted_run_exits_130_and_is_resumed(work, tmp_path, name):
     assert code == 130
     assert "interrupted; the same command goes on" in said
     assert finish(start(path, target)) == (0, "")
+    assert sums(target) == sums(folder / "undisturbed")
+
+
+def test_ctrl_c_in_a_terminal_leaves_worker_processes_to_finish_their_blocks(work, tmp_path):
+    path, folder = work
+    target = tmp_path / "group"
+    workers = "--set", "inference.device=cpu", "--cluster", "workstation"
+    process = start(path, target, *workers, group=0)
+    wait_for(lambda: staged(target) >= 2, process)
+    # A terminal signals the whole group.
+    os.killpg(process.pid, signal.SIGINT)
+    code, said = finish(process)
+    assert code == 130
+    assert "finishing the blocks in hand" in said
+    events = read_events(target / EVENTS)
+    assert not [e for e in events if e["event"] == "worker" and e["state"] == "left"]
+    begun, settled = (Counter(e["block"] for e in events if e["event"] == k) for k in ("begun", "settled"))
+    assert set(begun.values()) == {1}
+    assert 2 <= staged(target) == settled.total() < read_manifest(folder / "undisturbed")["plan"]["blocks"]
+    assert finish(start(path, target, *workers)) == (0, "")
     assert sums(target) == sums(folder / "undisturbed")
 
 

@@ -1,5 +1,6 @@
 """A Dask worker whose network costs nothing but time: `python -m tests.inference.worker ADDRESS`."""
 
+import os
 import sys
 import time
 
@@ -11,11 +12,17 @@ from tests.inference.free import Untracked, install
 class Slow(Untracked):
     """Takes a moment for each batch, so that there is a middle to disturb."""
 
-    SECONDS = 0.02
+    SECONDS = float(os.environ.get("GEOSEG_SLOW", "0.02"))
 
     def predict(self, values, valid, gain, bias):
         time.sleep(self.SECONDS)
         return super().predict(values, valid, gain, bias)
+
+
+def fetched(dask_worker):
+    """Return how many bytes a worker has fetched from others, and how often."""
+    log = dask_worker.transfer_incoming_log
+    return sum(entry["total"] for entry in log), len(log)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from geoseg.models.resolve import count_gpus
 
 LOOPBACK = "127.0.0.1"
 
+PRELOAD = "geoseg.inference.own_session"
+
 
 def start_local(cluster: Local, dashboard: str) -> SpecCluster:
     """Start the workers.
@@ -39,6 +41,7 @@ def start_local(cluster: Local, dashboard: str) -> SpecCluster:
         "memory_limit": 0,
         "host": LOOPBACK,
         "silence_logs": logging.CRITICAL,
+        "preload": [PRELOAD],
     }
     workers = {
         number: {"cls": Nanny, "options": {**options, "env": environment}}
