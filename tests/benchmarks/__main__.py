@@ -12,15 +12,13 @@ NAMES = (
     "architectures",
     "backends",
     "correctness",
-    "faults",
     "forward",
     "memory",
     "objects",
     "polygons",
-    "scale",
     "storage",
 )
-ON_REQUEST = ("overhead", "peers")
+ON_REQUEST = ("faults", "overhead", "peers", "scale")
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
 options = sys.argv[1 + len(names) :]
