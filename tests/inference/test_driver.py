@@ -114,7 +114,7 @@ def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monke
         run_blocks(client, job, plan.blocks, {}, lambda _: None)
     window = driver.WINDOW * SLOTS
     assert most["waiting"] <= window
-    # Each block of a line waits to give to two blocks of the next; the last one to its neighbour, too.
+    # The blocks of about a line wait for the next one, each with up to three parts.
     assert most["fringes"] <= 3 * 8
     assert most["futures"] <= window + 3 * 8
     assert most["tasks"] <= 5 * (window + 8)
