@@ -8,9 +8,6 @@ from geoseg.core.errors import BundleError, ConfigError
 from geoseg.models.bundle import Bundle
 from geoseg.models.openvino_model import converted, installed
 
-SLOWER_IN_OPENVINO = ("PSPNet",)
-"""Architectures that torch runs faster (`python -m tests.benchmarks backends`)."""
-
 _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 """Drivers that torch can use under Linux: NVIDIA's, that of WSL, AMD's."""
 
@@ -80,7 +77,7 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
             )
         converted(bundle)
         return backend
-    if not fits or not installed() or bundle.config.get("_model_class") in SLOWER_IN_OPENVINO:
+    if not fits or not installed():
         return "torch"
     try:
         converted(bundle)

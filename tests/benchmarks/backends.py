@@ -61,8 +61,9 @@ def measured(folder: Path, side: int) -> list[list[str]]:
     def spec(backend: str) -> SegmenterSpec:
         return SegmenterSpec(folder, bundle.sha256, "cpu", backend, "fp32", "none", 1)
 
+    network = bundle.network()
     eager = TorchSegmenter(bundle, spec("torch"))
-    eager.network = bundle.network()
+    eager.network = lambda x: network(x.contiguous())
     channels_last = TorchSegmenter(bundle, spec("torch"))
     channels_last.network = bundle.network().to(memory_format=torch.channels_last)
     runners = {
