@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle
 from geoseg.models.openvino_model import FP32, converted, openvino
-from geoseg.models.segmenter import SegmenterSpec
+from geoseg.models.segmenter import (
+    SegmenterSpec,
+    cannot_take,
+    not_finite,
+    out_of_memory,
+    wrong_output,
+)
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float32")
@@ -58,16 +63,10 @@ class OpenVinoSegmenter:
             request.infer(dict(enumerate((values, *others))), share_inputs=True)
         except RuntimeError as error:
             if "alloc" in str(error) or "memory" in str(error):
-                raise DeviceMemoryError(
-                    f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
-                    "--set tiling.tile=256 --set inference.batch=1"
-                ) from error
-            raise BundleError(
-                f"the network cannot take an input of {shape}: {one_line(error)[:200]}; check tile and "
-                "divisor in its card"
-            ) from error
+                raise out_of_memory(shape) from error
+            raise cannot_take(shape, error) from error
         if not np.isfinite(request.get_output_tensor(1).data):
-            raise BundleError("the network gives NaN or infinite probabilities; its weights are unusable")
+            raise not_finite()
         # The tensor is written over by the next pass of this thread.
         return np.array(request.get_output_tensor(0).data)
 
@@ -92,9 +91,7 @@ class OpenVinoSegmenter:
         network.reshape(list(shape))
         made = network.output(0).get_partial_shape()
         if made != ov.PartialShape([batch, self.classes, *size]):
-            raise BundleError(
-                f"the network turns {shape} into {made}; {self.classes} channels of the same size are needed"
-            )
+            raise wrong_output(shape, made, self.classes)
         values = op.parameter(shape, ov.Type(np.dtype(dtype)))
         valid = op.parameter([batch, 1, *size], ov.Type.boolean)
         factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.errors import BundleError
+from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
 
 
@@ -57,6 +57,34 @@ class SegmenterSpec:
     augment: str
     passes: int
     """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
+
+
+def out_of_memory(shape: tuple[int, ...]) -> DeviceMemoryError:
+    """Return what to say of a batch (N, B, rows, cols) that the device has no memory for."""
+    return DeviceMemoryError(
+        f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
+        "--set tiling.tile=256 --set inference.batch=1"
+    )
+
+
+def cannot_take(shape: tuple[int, ...], error: BaseException) -> BundleError:
+    """Return what to say of a batch that the network fails on."""
+    return BundleError(
+        f"the network cannot take an input of {shape}: {one_line(error)[:200]}; check tile and "
+        "divisor in its card"
+    )
+
+
+def wrong_output(shape: tuple[int, ...], made: Any, classes: int) -> BundleError:
+    """Return what to say of a network whose output has another shape than its input and classes ask for."""
+    return BundleError(
+        f"the network turns {shape} into {made}; {classes} channels of the same size are needed"
+    )
+
+
+def not_finite() -> BundleError:
+    """Return what to say of a network whose probabilities are no numbers."""
+    return BundleError("the network gives NaN or infinite probabilities; its weights are unusable")
 
 
 _loaded: dict[SegmenterSpec, Segmenter] = {}

@@ -6,10 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle
 from geoseg.models.folding import folded
-from geoseg.models.segmenter import SegmenterSpec
+from geoseg.models.segmenter import (
+    SegmenterSpec,
+    cannot_take,
+    not_finite,
+    out_of_memory,
+    wrong_output,
+)
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 
 
@@ -45,10 +50,7 @@ class TorchSegmenter:
         try:
             return self._predict(values, valid, gain, bias)
         except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(
-                f"out of memory with a batch of {values.shape}; a smaller tile or batch needs less: "
-                "--set tiling.tile=256 --set inference.batch=1"
-            ) from error
+            raise out_of_memory(values.shape) from error
 
     def _predict(
         self,
@@ -68,15 +70,15 @@ class TorchSegmenter:
         assert total is not None  # noqa: S101 (there is always the identity)
         mean = total if len(self.symmetries) == 1 else total.div_(len(self.symmetries))
         if not torch.isfinite(mean.sum()):
-            raise BundleError("the network gives NaN or infinite probabilities; its weights are unusable")
+            raise not_finite()
         return mean.cpu().numpy()
 
     def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
         """Move an array as it is: numbers of 16 bits become floats on the device."""
         tensor = torch.from_numpy(array)
-        return (
-            tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
-        )
+        if self.device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         shape = tuple(x.shape)
@@ -86,17 +88,8 @@ class TorchSegmenter:
         except (RuntimeError, AssertionError, ValueError) as error:
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" in str(error):
-                raise DeviceMemoryError(
-                    f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
-                    "--set tiling.tile=256 --set inference.batch=1"
-                ) from error
-            raise BundleError(
-                f"the network cannot take an input of {shape}: {one_line(error)[:200]}; check tile and "
-                "divisor in its card"
-            ) from error
+                raise out_of_memory(shape) from error
+            raise cannot_take(shape, error) from error
         if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
-            raise BundleError(
-                f"the network turns {tuple(x.shape)} into {tuple(logits.shape)}; {self.classes} channels of "
-                "the same size are needed"
-            )
+            raise wrong_output(shape, tuple(logits.shape), self.classes)
         return torch.softmax(logits.float().contiguous().div_(self.temperature), dim=1)
