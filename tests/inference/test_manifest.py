@@ -4,26 +4,7 @@ import pytest
 
 from geoseg.core.errors import OutputError
 from geoseg.inference.manifest import open_run_folder
-
-PLAN = {"tile": [64, 64], "scene": {"name": "a"}}
-NAMES = ["classes.tif"]
-
-
-def publish(folder, identity=PLAN, *, overwrite=False, names=NAMES):
-    with open_run_folder(folder, identity, names, overwrite=overwrite) as run:
-        files = []
-        for name in names:
-            (run.workspace / name).write_text(f"{identity}")
-            files.append(run.workspace / name)
-        manifest = {"name": "n", "finished": "now", "identity": identity, "outputs": dict.fromkeys(names)}
-        run.publish(files, manifest)
-    return run.resumed
-
-
-def interrupt(folder, identity=PLAN, *, overwrite=False):
-    with open_run_folder(folder, identity, NAMES, overwrite=overwrite) as run:
-        (run.workspace / "block.tif").write_text("done")
-    return run
+from tests.run_folders import NAMES, PLAN, interrupt, publish
 
 
 def test_a_finished_run_leaves_its_outputs_and_nothing_else(tmp_path):

@@ -11,10 +11,8 @@ from geoseg.inference.manifest import open_run_folder
 from geoseg.storage import lease
 from geoseg.storage.objects import ObjectStore
 from geoseg.storage.store import open_store
+from tests.run_folders import NAMES, PLAN, interrupt, publish
 from tests.s3 import BUCKET, KEY, SECRET
-
-PLAN = {"tile": [64, 64], "scene": {"name": "a"}}
-NAMES = ["classes.tif"]
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -92,23 +90,6 @@ def test_without_the_library_one_line_says_what_to_install(s3, monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(ConfigError, match=r"object stores need obstore.*pip install 'geoseg\[s3\]'"):
         open_store("s3://b").names()
-
-
-def publish(place, identity=PLAN, *, overwrite=False, names=NAMES):
-    with open_run_folder(place, identity, names, overwrite=overwrite) as run:
-        files = []
-        for name in names:
-            (run.workspace / name).write_text(f"{identity}")
-            files.append(run.workspace / name)
-        manifest = {"name": "n", "finished": "now", "identity": identity, "outputs": dict.fromkeys(names)}
-        run.publish(files, manifest)
-    return run.resumed
-
-
-def interrupt(place, identity=PLAN, *, overwrite=False):
-    with open_run_folder(place, identity, NAMES, overwrite=overwrite) as run:
-        run.staging.write("block.tif", b"done")
-    return run
 
 
 def test_a_run_leaves_its_outputs_alone_and_is_not_done_twice(place):
