@@ -176,7 +176,8 @@ def test_pods_have_what_a_worker_needs_and_no_dashboard():
     assert group["spec"]["volumes"] == [volume]
     assert container["volumeMounts"] == [mount]
     assert container["resources"] == {"requests": share, "limits": share}
-    assert container["env"] == [{"name": "A", "value": "b"}]
+    assert {"name": "A", "value": "b"} in container["env"]
+    assert {"name": "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL", "value": "1s"} in container["env"]
     assert container["args"][:4] == ["dask", "worker", "--name", "$(DASK_WORKER_NAME)"]
     assert "--resources GPU=2" in " ".join(container["args"])
     assert "--no-dashboard" in container["args"]
@@ -253,7 +254,7 @@ def test_a_certificate_that_is_missing_is_named(tmp_path):
 
 def test_a_worker_says_where_it_listens_and_whom_it_joins(monkeypatch):
     ran = []
-    monkeypatch.setattr(os, "execv", lambda program, command: ran.append((program, command)))
+    monkeypatch.setattr(os, "execve", lambda program, command, env: ran.append((program, command, env)))
     with pytest.raises(ConfigError, match="--interface: say on which network the worker shall listen"):
         worker.become_worker(of("address"), None)
     with pytest.raises(ConfigError, match="a worker joins a cluster of kind address, not local"):
@@ -263,6 +264,22 @@ def test_a_worker_says_where_it_listens_and_whom_it_joins(monkeypatch):
     assert [r[0] for r in ran] == [sys.executable] * 2
     assert ran[0][1][-2:] == ["--interface", "eth0"]
     assert ran[1][1][-2:] == ["--host", "127.0.0.1"]
+
+
+def test_workers_do_not_watch_themselves(monkeypatch, tmp_path):
+    off = "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED"
+    ran = []
+    monkeypatch.setattr(os, "execve", lambda program, command, env: ran.append(env[off]))
+    worker.become_worker(of("address"), "eth0")
+    # Who sets it, gets it.
+    monkeypatch.setenv(off, "True")
+    worker.become_worker(of("address"), "eth0")
+    assert ran == ["False", "True"]
+    assert f"export {off}=False" in job_script("slurm", tmp_path).splitlines()
+    with connect(Local()) as client:
+        assert client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks) == dict.fromkeys(
+            client.scheduler_info()["workers"], False
+        )
 
 
 def test_memory_is_added_up_for_each_machine():

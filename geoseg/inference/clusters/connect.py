@@ -18,6 +18,7 @@ from geoseg.inference.clusters.local import start_local
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.clusters.ssh import start_ssh
 from geoseg.inference.clusters.watchdog import Watchdog
+from geoseg.inference.clusters.worker import CALM
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.presence import RESOURCE
 from geoseg.vector.schedule import Workers
@@ -26,6 +27,7 @@ DASHBOARD = "127.0.0.1:0"
 """Scheduler's web pages: on this machine only, on any free port."""
 
 _SETTINGS = {
+    **CALM,
     "distributed.scheduler.allowed-failures": 10,
     "distributed.admin.large-graph-warning-threshold": "100MB",
     # How soon a lost worker is replaced.

@@ -10,7 +10,7 @@ from distributed import Security, SpecCluster
 from geoseg.config.cluster import Jobs, Lsf, Pbs, Slurm
 from geoseg.inference.clusters.extras import needed
 from geoseg.inference.clusters.scheduler import protocol, scheduler_options
-from geoseg.inference.clusters.worker import ARGUMENTS
+from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
 
 def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
@@ -38,7 +38,8 @@ def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
 def job_options(cluster: Jobs) -> dict[str, Any]:
     """Return the arguments of dask-jobqueue's jobs, without those of the network's security."""
     gpus, extra = cluster.gpus, list(cluster.job_extra)
-    prologue = [f"export {key}={shlex.quote(value)}" for key, value in cluster.env.items()]
+    environment = {**ENVIRONMENT, **cluster.env}
+    prologue = [f"export {key}={shlex.quote(value)}" for key, value in environment.items()]
     arguments = list(ARGUMENTS)
     if gpus > 1:
         arguments += ["--preload", "geoseg.inference.own_gpu"]

@@ -5,7 +5,7 @@ from typing import Any
 from geoseg.config.cluster import Kubernetes
 from geoseg.core.errors import ConfigError
 from geoseg.inference.clusters.extras import needed
-from geoseg.inference.clusters.worker import ARGUMENTS
+from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
 
 def start_kubernetes(cluster: Kubernetes) -> Any:
@@ -43,7 +43,7 @@ def cluster_spec(cluster: Kubernetes) -> dict[str, Any]:
         name=cluster.name,
         image=cluster.image,
         n_workers=cluster.workers,
-        env=cluster.env,
+        env={**ENVIRONMENT, **cluster.env},
         worker_command=["dask", "worker", *ARGUMENTS],
     )
     worker, scheduler = spec["spec"]["worker"]["spec"], spec["spec"]["scheduler"]["spec"]

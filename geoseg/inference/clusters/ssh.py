@@ -15,7 +15,7 @@ from geoseg.core.errors import ClusterError, one_line
 from geoseg.inference.clusters.extras import needed
 from geoseg.inference.clusters.local import one_gpu_each
 from geoseg.inference.clusters.scheduler import scheduler_options
-from geoseg.inference.clusters.worker import command
+from geoseg.inference.clusters.worker import ENVIRONMENT, command
 
 JOINED = "Registered to"
 """What a worker says when the scheduler has it."""
@@ -34,7 +34,7 @@ class SshWorker(ProcessInterface):  # type: ignore[misc]
         program = command(
             cluster.python or sys.executable, scheduler, ("--interface", cluster.interface), more
         )
-        variables = [f"{key}={value}" for key, value in {**cluster.env, **environment}.items()]
+        variables = [f"{key}={value}" for key, value in {**ENVIRONMENT, **cluster.env, **environment}.items()]
         self.host = host
         self.line = shlex.join(["env", *variables, *program])
         self.access = _access(cluster)
