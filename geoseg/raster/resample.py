@@ -6,8 +6,10 @@ Here each output pixel is a short weighted sum of source pixels along each axis.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 
@@ -66,37 +68,51 @@ def nearest(edges: NDArray[np.float64], length: int) -> Taps:
 
 
 def apply(
-    values: NDArray[np.float32], valid: NDArray[np.bool_] | None, rows: Taps, cols: Taps
+    values: NDArray[Any], valid: NDArray[np.bool_] | None, rows: Taps, cols: Taps
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Resample a plane.
+    """Resample bands that share their validity.
 
     Parameters
     ----------
     values, valid
-        Source pixels from `rows.first`, `cols.first` on, shape (source rows, source cols); None: all valid.
+        Source pixels from `rows.first`, `cols.first` on, shape (bands, source rows, source cols) and (source
+        rows, source cols); None: all valid.
     rows, cols
         The taps along each axis.
 
     Returns
     -------
     values, valid
-        Shape (outputs along rows, outputs along cols). Invalid source pixels take no part; an output is valid
-        when at least half of its weight is.
+        Shape (bands, outputs along rows, outputs along cols) and without bands. Invalid source pixels take no
+        part; an output is valid when at least half of its weight is.
     """
+    taps = rows.index - rows.first, rows.weight, cols.index - cols.first, cols.weight
     if valid is None:
-        return _weigh(values, rows, cols), None
-    share = _weigh(valid.astype(np.float32), rows, cols)
-    total = _weigh(np.where(valid, values, np.float32(0)), rows, cols)
+        return np.stack([_weigh(plane, *taps) for plane in values]), None
+    share = _weigh(valid, *taps)
+    known = np.where(valid, values, values.dtype.type(0))
+    out = np.stack([_weigh(plane, *taps) for plane in known])
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(share > 0, total / share, np.float32(0))
-    return mean, share >= 0.5 - 1e-6
+        out /= share
+    out[:, share <= 0] = 0
+    return out, share >= 0.5 - 1e-6
 
 
-def _weigh(plane: NDArray[np.float32], rows: Taps, cols: Taps) -> NDArray[np.float32]:
-    across = np.zeros((plane.shape[0], len(cols.index)), dtype=np.float32)
-    for index, weight in zip(cols.index.T, cols.weight.T, strict=True):
-        across += plane[:, index - cols.first] * weight
-    down = np.zeros((len(rows.index), len(cols.index)), dtype=np.float32)
-    for index, weight in zip(rows.index.T, rows.weight.T, strict=True):
-        down += across[index - rows.first] * weight[:, None]
+@njit(nogil=True, cache=True)
+def _weigh(plane, row_index, row_weight, col_index, col_weight):
+    """Return weighted sums of a plane (rows, cols), first along its rows, then along its columns."""
+    zero = np.float32(0)
+    across = np.empty((plane.shape[0], col_index.shape[0]), dtype=np.float32)
+    for i in range(across.shape[0]):
+        for j in range(across.shape[1]):
+            total = zero
+            for k in range(col_index.shape[1]):
+                total += np.float32(plane[i, col_index[j, k]]) * col_weight[j, k]
+            across[i, j] = total
+    down = np.zeros((row_index.shape[0], across.shape[1]), dtype=np.float32)
+    for i in range(down.shape[0]):
+        for k in range(row_index.shape[1]):
+            line, weight = row_index[i, k], row_weight[i, k]
+            for j in range(down.shape[1]):
+                down[i, j] += across[line, j] * weight
     return down

@@ -367,11 +367,10 @@ def _read_on(
     part = Window(*(Span(t.first, t.stop) for t in taps))
     values, mask = sources.read(source, indexes, part, mask=source.masked)
     valid = _valid(values, nodata, mask)
-    planes = [resample.apply(plane.astype(np.float32), valid, *taps) for plane in values]
-    stacked = np.stack([p for p, _ in planes])
+    resampled, valid = resample.apply(values, valid, *taps)
     if values.dtype.kind in "iu":
-        stacked = np.rint(stacked)
-    return stacked.astype(values.dtype), planes[0][1]
+        np.rint(resampled, out=resampled)
+    return resampled.astype(values.dtype), valid
 
 
 def _valid(

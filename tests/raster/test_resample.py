@@ -24,7 +24,9 @@ def resampled(values, source, target, method, valid=None, rows=None, cols=None):
         for axis, span in enumerate(spans)
     ]
     part = tuple(slice(t.first, t.stop) for t in taps)
-    return resample.apply(values[part].astype(np.float32), None if valid is None else valid[part], *taps)
+    band = values[part].astype(np.float32)[None]
+    (found,), mask = resample.apply(band, None if valid is None else valid[part], *taps)
+    return found, mask
 
 
 def noise(shape, seed=0):
