@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.core.errors import OutputError
@@ -98,7 +99,7 @@ def _survey(classes: rasterio.DatasetReader, shares: rasterio.DatasetReader | No
     height, width = classes.shape
     side = max(1, -(-max(height, width) // CELLS))
     grid = -(-height // side), -(-width // side)
-    counts = np.zeros((NODATA + 1) * PERCENTS, dtype=np.int64)
+    counts = np.zeros((NODATA + 1, PERCENTS), dtype=np.int64)
     pixels, percents = np.zeros(grid, dtype=np.int64), np.zeros(grid, dtype=np.int64)
     rows, cols = (Changes(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)) for n in (height, width))
     for window in _windows((height, width)):
@@ -106,21 +107,55 @@ def _survey(classes: rasterio.DatasetReader, shares: rasterio.DatasetReader | No
         wider = Window.of(
             window.rows.start - 1, window.cols.start - 1, window.shape[0] + 1, window.shape[1] + 1
         ).clip((height, width))
-        around = _read(classes, wider)
-        found = around[window.relative_to(wider)]
-        _count_changes(around, window.cols.relative_to(wider.cols.start), wider.rows.start, rows)
-        _count_changes(around.T, window.rows.relative_to(wider.rows.start), wider.cols.start, cols)
-        percent = np.zeros_like(found)
+        percent = np.zeros(window.shape, dtype=np.uint8)
         if shares is not None:
             percent = np.rint(_read(shares, window) * 100).clip(0, PERCENTS - 1).astype(np.uint8)
-        counts += np.bincount(
-            (found.astype(np.int32) * PERCENTS + percent).ravel(), minlength=counts.size
+        _count(
+            _read(classes, wider), percent, (wider.rows.start, wider.cols.start),
+            (window.rows.start, window.cols.start), side, counts, (pixels, percents),
+            (rows.pairs, rows.changes, cols.pairs, cols.changes),
         )  # fmt: skip
-        valid = found != NODATA
-        _add_cells(pixels, valid, window, side)
-        _add_cells(percents, np.where(valid, percent, np.uint8(0)), window, side)
     cells = _cells((height, width), side, pixels, percents) if shares is not None else ()
-    return Survey(counts.reshape(NODATA + 1, PERCENTS)[:NODATA], cells, rows, cols)
+    return Survey(counts[:NODATA], cells, rows, cols)
+
+
+@njit(nogil=True, cache=True)
+def _count(around, percent, origin, first, side, counts, cells, changes):
+    """Count the pixels of a window, and the changes from its neighbours in the north and west.
+
+    `around` (rows, cols) begins at `origin`, `percent` at `first`, a row and a column later unless the map
+    begins there. `counts` (class, percent), `cells` (pixels and percents by cell of `side`) and `changes`
+    (pairs and changes of rows, then of cols) are added to.
+    """
+    pixels, percents = cells
+    row_pairs, row_changes, col_pairs, col_changes = changes
+    north, west = first[0] - origin[0], first[1] - origin[1]
+    for i in range(percent.shape[0]):
+        row, j = first[0] + i, 0
+        pairs = changed = 0
+        while j < percent.shape[1]:
+            # Up to the next cell, so that its sums stay in registers.
+            cell = (first[1] + j) // side
+            stop = min((cell + 1) * side - first[1], percent.shape[1])
+            valid = total = 0
+            for k in range(j, stop):
+                found, col = around[i + north, k + west], first[1] + k
+                if found == NODATA:
+                    continue
+                counts[found, percent[i, k]] += 1
+                valid += 1
+                total += percent[i, k]
+                above = around[i + north - 1, k + west] if row else NODATA
+                left = around[i + north, k + west - 1] if col else NODATA
+                pairs += above != NODATA
+                changed += (above != NODATA) & (above != found)
+                col_pairs[col] += left != NODATA
+                col_changes[col] += (left != NODATA) & (left != found)
+            pixels[row // side, cell] += valid
+            percents[row // side, cell] += total
+            j = stop
+        row_pairs[row] += pairs
+        row_changes[row] += changed
 
 
 def _windows(shape: tuple[int, int]) -> Iterator[Window]:
@@ -134,26 +169,6 @@ def _read(src: rasterio.DatasetReader, window: Window) -> NDArray[np.generic]:
     part = rasterio.windows.Window(window.cols.start, window.rows.start, width, height)
     pixels: NDArray[np.generic] = src.read(1, window=part)
     return pixels
-
-
-def _count_changes(around: NDArray[np.generic], across: slice, first: int, into: Changes) -> None:
-    """Count the changes from each line of pixels to the next; `first` is the number of the first one."""
-    lines = around[:, across]
-    both = (lines[1:] != NODATA) & (lines[:-1] != NODATA)
-    here = slice(first + 1, first + len(lines))
-    into.pairs[here] += both.sum(axis=1)
-    into.changes[here] += (both & (lines[1:] != lines[:-1])).sum(axis=1)
-
-
-def _add_cells(totals: NDArray[np.int64], values: NDArray[np.generic], window: Window, side: int) -> None:
-    """Add the values of a window to the cells that they lie in."""
-    starts, cells = [], []
-    for span in (window.rows, window.cols):
-        first, last = span.start // side, (span.stop - 1) // side
-        starts.append([max(i * side, span.start) - span.start for i in range(first, last + 1)])
-        cells.append(slice(first, last + 1))
-    lines = np.add.reduceat(values, starts[0], axis=0, dtype=np.int64)
-    totals[tuple(cells)] += np.add.reduceat(lines, starts[1], axis=1)
 
 
 def _cells(
