@@ -1,12 +1,13 @@
-"""Raster files: where they are, what they say of themselves, and one open handle per thread."""
+"""Raster files: where they are, what they say of themselves, and the handles that are open."""
 
 import errno
 import importlib.util
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,21 +26,7 @@ from geoseg.core.secrets import redact
 from geoseg.raster.remote import has_version, is_remote, prepare_gdal, uri_of, version
 
 _AT_ONCE = 16
-_HANDLES_PER_THREAD = 32
-_handles = threading.local()
-_inherited: list[Any] = []
-
-
-def _forget_handles() -> None:
-    """Let a forked process, such as a worker that loads training data, open its files anew.
-
-    Parent and child share the offset in an open file: each would read where the other one left it. The
-    parent's handles stay open here, unused: closing takes locks of GDAL that may be held for ever.
-    """
-    _inherited.append(_handles.__dict__.pop("cache", None))
-
-
-os.register_at_fork(after_in_child=_forget_handles)
+_IDLE_HANDLES = 64
 
 
 def resolve(uri: str, base: Path) -> str:
@@ -230,17 +217,66 @@ def _band_name(src: Any, index: int) -> str:
     return color if color in {"red", "green", "blue", "nir"} else ""
 
 
-def _open(source: SourceFile) -> Any:
-    """Return this thread's handle: GDAL datasets must not be shared between threads."""
-    cache: OrderedDict[SourceFile, Any] = _handles.__dict__.setdefault("cache", OrderedDict())
-    if source in cache:
-        cache.move_to_end(source)
-    else:
-        overview = {} if source.level is None else {"overview_level": source.level}
-        cache[source] = source.open(**overview)
-        if len(cache) > _HANDLES_PER_THREAD:
-            cache.popitem(last=False)[1].close()
-    return cache[source]
+class _Handles:
+    """The open files of this process, each lent to one thread at a time, as GDAL demands.
+
+    The last one given back is lent first: GDAL keeps decoded internal tiles by handle, and the next window
+    shares some with the last one, whatever thread reads it.
+    """
+
+    def __init__(self) -> None:
+        self.idle: OrderedDict[SourceFile, list[Any]] = OrderedDict()
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def lent(self, source: SourceFile) -> Iterator[Any]:
+        """Lend a handle; one that failed is closed, since it may hold broken state."""
+        with self.lock:
+            kept = self.idle.pop(source, [])
+            handle = kept.pop() if kept else None
+            if kept:
+                self.idle[source] = kept
+        if handle is None:
+            handle = source.open(**({} if source.level is None else {"overview_level": source.level}))
+        else:
+            # Settings of GDAL hold for one thread, and another one opened the file.
+            prepare_gdal(source.opened_as or source.path)
+        try:
+            yield handle
+        except BaseException:
+            handle.close()
+            raise
+        with self.lock:
+            self.idle.setdefault(source, []).append(handle)
+            self.idle.move_to_end(source)
+            extra = self._oldest() if sum(map(len, self.idle.values())) > _IDLE_HANDLES else None
+        if extra is not None:
+            extra.close()
+
+    def _oldest(self) -> Any:
+        source, kept = next(iter(self.idle.items()))
+        handle = kept.pop(0)
+        if not kept:
+            del self.idle[source]
+        return handle
+
+
+_handles = _Handles()
+_inherited: list[_Handles] = []
+
+
+def _forget_handles() -> None:
+    """Let a forked process, such as a worker that loads training data, open its files anew.
+
+    Parent and child share the offset in an open file: each would read where the other one left it. The
+    parent's handles stay open here, unused: closing takes locks of GDAL that may be held for ever.
+    """
+    global _handles  # noqa: PLW0603
+    _inherited.append(_handles)
+    _handles = _Handles()
+
+
+os.register_at_fork(after_in_child=_forget_handles)
 
 
 def read(
@@ -263,14 +299,10 @@ def read(
     (row, col), (height, width) = (window.rows.start, window.cols.start), window.shape
     place = rasterio.windows.Window(col, row, width, height)
     try:
-        src = _open(source)
-        values = src.read(list(indexes), window=place)
-        valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
+        with _handles.lent(source) as src:
+            values = src.read(list(indexes), window=place)
+            valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
     except RasterioError as error:
-        # A handle that failed once may hold broken state; the next try opens the file anew.
-        handle = _handles.__dict__.get("cache", {}).pop(source, None)
-        if handle is not None:
-            handle.close()
         raise SceneError(
             f"{source.path}: cannot be read at {window}: the file is truncated or damaged; "
             f"get it again ({one_line(error.__cause__ or error)})"

@@ -1,6 +1,7 @@
 import multiprocessing
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_a_file_that_was_repaired_is_read_after_a_failure(tmp_path):
     info = sources.inspect(str(path))
     with pytest.raises(SceneError):
         sources.read(info, [1], Window.of(0, 0, 200, 200))
-    assert info.path not in sources._handles.cache
+    assert info not in sources._handles.idle
     path.write_bytes(whole)
     assert (sources.read(info, [1], Window.of(0, 0, 200, 200))[0] == 1).all()
 
@@ -157,14 +158,37 @@ def test_an_alpha_band_is_the_mask(tmp_path):
     assert np.argwhere(~mask).tolist() == [[2, 3]]
 
 
-def test_every_thread_has_its_own_handle(tmp_path):
+def test_a_handle_is_lent_to_one_thread_and_then_to_the_next(tmp_path):
     source = sources.inspect(str(write_raster(tmp_path / "a.tif", NUMBERS)))
-    handles = [sources._open(source), sources._open(source)]
-    thread = threading.Thread(target=lambda: handles.append(sources._open(source)))
+    lent = []
+
+    def borrow():
+        with sources._handles.lent(source) as handle:
+            lent.append(handle)
+
+    with sources._handles.lent(source) as mine:
+        thread = threading.Thread(target=borrow)
+        thread.start()
+        thread.join()
+    assert lent[0] is not mine
+    borrow()
+    thread = threading.Thread(target=borrow)
     thread.start()
     thread.join()
-    assert handles[0] is handles[1]
-    assert handles[2] is not handles[0]
+    assert lent[1] is lent[2] is mine
+
+
+def test_threads_that_read_together_see_their_own_windows(tmp_path):
+    values = np.arange(600 * 256, dtype=np.uint32).reshape(600, 256)
+    source = sources.inspect(str(write_raster(tmp_path / "a.tif", values)))
+
+    def wrong(row):
+        found = sources.read(source, [1], Window.of(row, 0, 8, 256))[0]
+        return (found[0] != values[row : row + 8]).any()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert not any(pool.map(wrong, [*range(0, 592, 3)] * 3))
+    assert 1 <= len(sources._handles.idle[source]) <= 6
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -193,16 +217,10 @@ def test_forked_processes_do_not_read_where_the_others_are(tmp_path):
     assert (sources.read(source, [1], Window.of(200, 0, 8, 256))[0] == values[200:208]).all()
 
 
-def test_no_thread_keeps_more_handles_than_allowed(tmp_path):
-    infos = [sources.inspect(str(write_raster(tmp_path / f"{i}.tif", NUMBERS[:1] + i))) for i in range(40)]
-    kept = []
-
-    def read_all():
-        for i, info in [*enumerate(infos), *enumerate(infos)]:
-            assert sources.read(info, [1], Window.of(0, 0, 1, 1))[0] == i
-        kept.append(len(sources._handles.cache))
-
-    thread = threading.Thread(target=read_all)
-    thread.start()
-    thread.join()
-    assert kept == [sources._HANDLES_PER_THREAD]
+def test_no_more_handles_are_kept_than_allowed(tmp_path):
+    infos = [sources.inspect(str(write_raster(tmp_path / f"{i}.tif", NUMBERS[:1] + i))) for i in range(80)]
+    for i, info in [*enumerate(infos), *enumerate(infos)]:
+        assert sources.read(info, [1], Window.of(0, 0, 1, 1))[0] == i
+    kept = sources._handles.idle
+    assert sum(map(len, kept.values())) == sources._IDLE_HANDLES
+    assert list(kept) == infos[-sources._IDLE_HANDLES :]
