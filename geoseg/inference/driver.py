@@ -26,6 +26,9 @@ from geoseg.tiling.blocks import Block, BlockGrid
 WINDOW = 8
 """Blocks under way for each slot of each worker."""
 
+RUN = 4
+"""Blocks beside each other that a worker shall take, of several workers."""
+
 PARTS = {"south": (1, 0), "east": (0, 1), "southeast": (1, 1)}
 """Parts of a fringe, and where the block lies that waits for it."""
 
@@ -165,7 +168,7 @@ def predict_scenes(
 
 def _drive(desk: "_Desk", works: Iterator[Work | None], interruption: Interruption) -> Iterator[Event]:
     """Keep the window full and pass on what comes back."""
-    source: Iterator[tuple[_Scene, Block]] | None = iter(())
+    source: Iterator[tuple[_Scene, list[Block]]] | None = iter(())
     while True:
         while source is not None and not interruption.asked and desk.has_room():
             task = next(source, None)
@@ -180,7 +183,7 @@ def _drive(desk: "_Desk", works: Iterator[Work | None], interruption: Interrupti
             if work is None:
                 break
             scene = desk.open(work)
-            source = ((scene, block) for block in work.blocks if not scene.failed)
+            source = ((scene, blocks) for blocks in desk.groups(work.blocks) if not scene.failed)
             yield from desk.done_before(scene)
         if interruption.asked:
             desk.keep_what_is_in_hand()
@@ -211,6 +214,11 @@ class _Scene:
         blocks = self.work.blocks
         inside = position[0] < blocks.rows.count and position[1] < blocks.cols.count
         return inside and position not in self.work.finished
+
+    def heirs(self, block: Block) -> dict[str, Position]:
+        """Return who waits for which part of a block's fringe."""
+        near = {part: (block.row + r, block.col + c) for part, (r, c) in PARTS.items()}
+        return {part: position for part, position in near.items() if self.needs(position)}
 
     def can_settle(self, block: Block) -> bool:
         """Return whether all that a block waits for has at least been begun."""
@@ -250,23 +258,34 @@ class _Desk:
             del self.scenes[scene.work.name]
             yield WorkDone(scene.work)
 
-    def submit(self, scene: _Scene, block: Block) -> None:
-        """Submit a block and, for its neighbours, the parts of its fringe."""
-        job, here, key = scene.work.job, (block.row, block.col), f"{scene.token}-{block.name}"
-        heirs = {part: (here[0] + r, here[1] + c) for part, (r, c) in PARTS.items()}
-        heirs = {part: p for part, p in heirs.items() if scene.needs(p)}
-        mine = scene.needs(here)
-        if not mine and not heirs:
-            return
+    def groups(self, blocks: BlockGrid) -> Iterator[list[Block]]:
+        """Yield blocks in the parts of lines that the workers take up together."""
+        for line in blocks.lines():
+            size = RUN * self.presence.count if self.presence.count > 1 else 1
+            yield from (line[i : i + size] for i in range(0, len(line), size))
+
+    def submit(self, scene: _Scene, blocks: list[Block]) -> None:
+        """Submit neighbouring blocks and, for their neighbours, the parts of their fringes."""
+        job = scene.work.job
         # A finished block with an unfinished neighbour is predicted again: its fringe went with the old run.
-        prediction = self.client.submit(
-            predict_block, job, block, resources={RESOURCE: 1}, pure=False, key=f"predict-{key}"
-        )
-        for part, heir in heirs.items():
+        wanted = [b for b in blocks if scene.needs((b.row, b.col)) or scene.heirs(b)]
+        predictions = {
+            block.name: self.client.submit(
+                predict_block, job, block, resources={RESOURCE: 1}, pure=False,
+                key=f"predict-{scene.token}-{block.name}",
+            )
+            for block in dealt(wanted, self.presence.count)
+        }  # fmt: skip
+        for block in wanted:
+            self._settle(scene, block, predictions[block.name])
+
+    def _settle(self, scene: _Scene, block: Block, prediction: Future) -> None:
+        job, here, key = scene.work.job, (block.row, block.col), f"{scene.token}-{block.name}"
+        for part, heir in scene.heirs(block).items():
             scene.fringes[heir, part] = self.client.submit(
                 fringe_part, prediction, part, priority=10, pure=False, key=f"{part}-{key}"
             )
-        if not mine:
+        if not scene.needs(here):
             return
         parts = [scene.fringes.pop((here, part), None) for part in PARTS]
         # Settling comes before predicting, so that finished blocks leave memory first.
@@ -346,6 +365,17 @@ def _explained(error: Exception, scene: _Scene, block: Block) -> GeosegError:
         f"workers died again and again at {name}, most likely out of memory; use fewer workers or a smaller "
         "tile (--set tiling.tile=256); finished blocks are kept"
     )
+
+
+def dealt(blocks: list[Block], workers: int) -> list[Block]:
+    """Return neighbouring blocks in the order in which workers that take them in turn get a run each.
+
+    Dask gives the next task to the worker that has least to do. Blocks beside each other share fringes and
+    internal tiles of the scene, which so stay with their worker. It is no more than a wish: whoever is idle
+    takes what is there.
+    """
+    run = -(-len(blocks) // max(1, workers))
+    return [block for i in range(run) for block in blocks[i::run]]
 
 
 def fringe_part(prediction: Prediction, part: str) -> Any:

@@ -16,6 +16,7 @@ first tile starts; at the scene's border it ends with the scene.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from geoseg.core.geometry import Span, Window
 from geoseg.tiling.grid import TileAxis, TileGrid
@@ -123,12 +124,17 @@ class BlockGrid:
             open_cols=cols.open(col),
         )
 
-    def __iter__(self) -> Iterator[Block]:
-        """Yield blocks so that each comes after its north, west and north-west neighbours.
+    def lines(self) -> Iterator[list[Block]]:
+        """Yield lines of blocks, so that each block comes after its north, west and north-west neighbours.
 
-        The inner loop runs along the axis with fewer blocks: fringes wait for one such line of blocks.
+        A line runs along the axis with fewer blocks: fringes wait for one line.
         """
+        rows, cols = range(self.rows.count), range(self.cols.count)
         if self.cols.count <= self.rows.count:
-            yield from (self.block(i, j) for i in range(self.rows.count) for j in range(self.cols.count))
+            yield from ([self.block(i, j) for j in cols] for i in rows)
         else:
-            yield from (self.block(i, j) for j in range(self.cols.count) for i in range(self.rows.count))
+            yield from ([self.block(i, j) for i in rows] for j in cols)
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield all blocks, line by line."""
+        return chain.from_iterable(self.lines())

@@ -1,7 +1,8 @@
 """One and two workers with a compute thread each: the same large scene, from the file to its outputs.
 
 `python -m tests.benchmarks scaling [--side 8192] [--rounds 1]`. A scheduler and `geoseg worker` are processes
-of their own; wall seconds are those of `run.json`. The two follow each other in every round.
+of their own, started as docs/clusters.md says; wall seconds are those of `run.json`. The two follow each other
+in every round.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from geoseg.inference.clusters.worker import ENVIRONMENT
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
 from tests.conftest import ROOT
 
@@ -24,7 +26,7 @@ CACHE = Path.home() / ".cache" / "geoseg-peers"
 @contextmanager
 def process(*arguments: str):
     """Start a module of this Python; it ends with the block."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     started = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

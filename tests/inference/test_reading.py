@@ -11,6 +11,7 @@ from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.inference.reading import Patience, read_patiently
 from geoseg.pipeline import prepare, run
+from geoseg.raster import sources
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.flaky import serve
 
@@ -135,6 +136,8 @@ def test_a_run_that_takes_nodata_is_another_plan(scene_file, bundle, tmp_path):
 
 def test_a_scene_that_vanishes_is_named(scene_file, bundle, tmp_path):
     prepared = prepare(write_pipeline(tmp_path, scene_file, bundle.folder, QUICK))
+    # A handle that is open would go on reading what was planned.
+    sources._forget_handles()
     shutil.move(scene_file, tmp_path / "elsewhere.tif")
     with pytest.raises(SceneError, match=r"block_00000_00000: .*scene.tif: .* \(tried 4 times\)"):
         run(prepared)
