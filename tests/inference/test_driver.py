@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geoseg.config.cluster import Local
 from geoseg.core.errors import PlanError, SceneError
@@ -21,6 +23,17 @@ from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.free import FreeSegmenter, install, uninstall
+
+
+@given(st.integers(0, 30), st.integers(0, 9))
+def test_workers_that_take_dealt_blocks_in_turn_get_neighbours(count, workers):
+    blocks = list(range(count))
+    found = driver.dealt(blocks, workers)
+    assert sorted(found) == blocks
+    if workers and count % workers == 0:
+        for worker in range(workers):
+            mine = found[worker::workers]
+            assert mine == list(range(mine[0], mine[0] + len(mine))) if mine else not count
 
 
 def job_of(plan, folder):
