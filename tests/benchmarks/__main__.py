@@ -18,7 +18,7 @@ NAMES = (
     "polygons",
     "storage",
 )
-ON_REQUEST = ("faults", "overhead", "peers", "scale", "scaling")
+ON_REQUEST = ("faults", "overhead", "peers", "scale", "scaling", "training")
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
 options = sys.argv[1 + len(names) :]

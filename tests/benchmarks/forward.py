@@ -1,8 +1,10 @@
-"""How much of a run is the bare forward pass: the sample run against its tiles alone, in turn.
+"""How much of a run is the bare forward pass: a run against its tiles alone, in turn.
 
-`python -m tests.benchmarks forward`
+`python -m tests.benchmarks forward [--side 8192] [--rounds 5]`: the sample scene with all outputs or, with a
+side, a larger scene made of it (`tests/benchmarks/peers/scene.py`) with its class map.
 """
 
+import argparse
 import statistics
 import tempfile
 from pathlib import Path
@@ -12,13 +14,19 @@ import numpy as np
 
 from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
 from geoseg.pipeline import prepare, run
+from tests.benchmarks.peers.compare import CACHE
+from tests.benchmarks.peers.scene import pipeline_file, scene_file
 
 PIPELINE = Path("pipelines/landcover.yaml")
-ROUNDS = 5
 
 
 def main() -> None:
-    prepared = prepare(PIPELINE)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side", type=int)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    pipeline = pipeline_file(scene_file(CACHE, options.side)) if options.side else PIPELINE
+    prepared = prepare(pipeline)
     plan = prepared.plan
     spec = SegmenterSpec(
         plan.bundle.place,
@@ -39,12 +47,12 @@ def main() -> None:
 
     list(device_pool(spec).map(forward, range(plan.passes)))  # each thread compiles or warms up
     bare, whole, predict = [], [], []
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         start = perf_counter()
         list(device_pool(spec).map(forward, range(-(-plan.grid.count // plan.batch))))
         bare.append(perf_counter() - start)
         with tempfile.TemporaryDirectory() as folder:
-            manifest = run(prepare(PIPELINE, output=Path(folder))).manifest
+            manifest = run(prepare(pipeline, output=Path(folder))).manifest
         whole.append(manifest["seconds"]["total"])
         predict.append(manifest["seconds"]["predict"])
     rows = {"bare forward passes": bare, "blocks into staging": predict, "whole run": whole}
@@ -55,7 +63,7 @@ def main() -> None:
             f"({ratio.min():.2f} to {ratio.max():.2f})"
         )
     tiles = f"{plan.grid.count} tiles of {plan.grid.tile_shape}"
-    print(f"{'':>20}  {tiles} in {plan.backend}, {plan.passes} at once, {ROUNDS} rounds in turn")
+    print(f"{'':>20}  {tiles} in {plan.backend}, {plan.passes} at once, {options.rounds} rounds in turn")
 
 
 if __name__ == "__main__":
