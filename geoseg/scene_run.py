@@ -24,7 +24,6 @@ from geoseg.inference.events import Fact
 from geoseg.inference.manifest import RunFolder
 from geoseg.inference.predict import Job
 from geoseg.inference.reading import PatientScene
-from geoseg.models.segmenter import SegmenterSpec
 from geoseg.outputs import Progress
 from geoseg.prepared import Prepared
 from geoseg.raster.staging import Staging
@@ -94,18 +93,9 @@ class SceneRun:
     def work(self) -> Work:
         """Return what is left to predict."""
         plan = self.prepared.plan
-        spec = SegmenterSpec(
-            folder=plan.bundle.place,
-            sha256=plan.bundle.sha256,
-            device=plan.device,
-            backend=plan.backend,
-            precision=plan.precision,
-            augment=plan.augment,
-            passes=plan.passes,
-        )
         job = Job(
-            plan.scene.anywhere(), spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities,
-            self._staging(), self.prepared.patience, plan.name,
+            plan.scene.anywhere(), plan.segmenter, plan.bundle.card.legend, plan.grid, plan.batch,
+            plan.probabilities, self._staging(), self.prepared.patience, plan.name,
         )  # fmt: skip
         return Work(plan.name, job, plan.blocks, self.counts.copy())
 

@@ -12,6 +12,7 @@ from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import PlanError
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
+from geoseg.models.segmenter import SegmenterSpec
 from geoseg.raster import GDAL_CACHE_MB
 from geoseg.raster.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
@@ -149,6 +150,19 @@ class Plan:
             **({"unread": self.unread} if self.unread != "error" else {}),
         }
         return dict(json.loads(json.dumps(identity)))
+
+    @property
+    def segmenter(self) -> SegmenterSpec:
+        """What a process needs to load the network."""
+        return SegmenterSpec(
+            folder=self.bundle.place,
+            sha256=self.bundle.sha256,
+            device=self.device,
+            backend=self.backend,
+            precision=self.precision,
+            augment=self.augment,
+            passes=self.passes,
+        )
 
     @cached_property
     def fingerprint(self) -> str:

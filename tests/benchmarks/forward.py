@@ -12,7 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
-from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
+from geoseg.models.segmenter import device_pool, load_segmenter
 from geoseg.pipeline import prepare, run
 from tests.benchmarks.peers.compare import CACHE
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
@@ -28,15 +28,7 @@ def main() -> None:
     pipeline = pipeline_file(scene_file(CACHE, options.side)) if options.side else PIPELINE
     prepared = prepare(pipeline)
     plan = prepared.plan
-    spec = SegmenterSpec(
-        plan.bundle.place,
-        plan.bundle.sha256,
-        plan.device,
-        plan.backend,
-        plan.precision,
-        plan.augment,
-        plan.passes,
-    )
+    spec = plan.segmenter
     segmenter = load_segmenter(spec)
     shape = plan.batch, len(plan.scene.bands), *plan.grid.tile_shape
     values = np.random.default_rng(0).integers(0, 4000, shape).astype(plan.scene.dtype)

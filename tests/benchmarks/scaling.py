@@ -19,10 +19,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from geoseg.inference.clusters.worker import ENVIRONMENT
+from tests.benchmarks.peers.compare import CACHE
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
 from tests.conftest import ROOT
-
-CACHE = Path.home() / ".cache" / "geoseg-peers"
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """Samples a second in training, against a bare torch loop over batches that lie in memory.
 
 `python -m tests.benchmarks training [--rounds 3] [--steps 12] [--workers 0]`. The network, loss, chips and
-augmentation of `landcover-s2` on scenes made on the spot. `geoseg train` reads, augments, trains and counts
-what it reports; the bare loop runs the same network, loss and optimiser, channels last, over batches that it
-collected before. The two take turns in every round; the first two steps do not count.
+augmentation (but for its texture) of `landcover-s2` on scenes made on the spot. `geoseg train` reads,
+augments, trains, averages weights and counts what it reports; the bare loop runs the same network, loss and
+optimiser, channels last, over batches that it collected before. The two take turns in every round; the first
+two steps do not count.
 """
 
 import argparse

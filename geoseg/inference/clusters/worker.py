@@ -30,7 +30,7 @@ ARGUMENTS = (
 MODULE = "distributed.cli.dask_worker"
 
 CALM: dict[str, Any] = {
-    # A look at every thread each 10 ms, and a tick each 20 ms: 6 % of a core with its nanny, measured.
+    # A look at every thread each 10 ms, and a tick each 20 ms take time from a core that computes.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
 }
