@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.models.openvino_upsampling import join_upsampling
 
 TOLERANCE = 1e-3
 """How far a probability may be from torch's on the inputs that a conversion is tried with."""
@@ -120,9 +121,9 @@ def _convert(ov: Any, bundle: Bundle) -> Any:
         expected = [torch.softmax(network(torch.from_numpy(x)), dim=1).numpy() for x in inputs]
     for x, probabilities in zip(inputs, expected, strict=True):
         fixed = model.clone()
-        fixed.reshape(
-            list(x.shape)
-        )  # as a run does; parts that depend on the size alone are computed at once
+        # As a run does: parts that depend on the size alone are computed at once.
+        fixed.reshape(list(x.shape))
+        join_upsampling(fixed)
         logits = ov.Core().compile_model(fixed, "CPU", FP32)({0: x})[0]
         found = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
         if found.shape != probabilities.shape or not np.abs(found - probabilities).max() <= TOLERANCE:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.models.bundle import Bundle
 from geoseg.models.openvino_model import FP32, converted, openvino
+from geoseg.models.openvino_upsampling import join_upsampling
 from geoseg.models.segmenter import (
     SegmenterSpec,
     cannot_take,
@@ -92,6 +93,7 @@ class OpenVinoSegmenter:
         made = network.output(0).get_partial_shape()
         if made != ov.PartialShape([batch, self.classes, *size]):
             raise wrong_output(shape, made, self.classes)
+        join_upsampling(network)
         values = op.parameter(shape, ov.Type(np.dtype(dtype)))
         valid = op.parameter([batch, 1, *size], ov.Type.boolean)
         factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))
