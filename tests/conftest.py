@@ -1,5 +1,7 @@
 """Fixtures: small rasters made on the spot and a small network with random weights."""
 
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -22,6 +24,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Networks that are converted once need not be converted again by the next run of the tests.
 os.environ.setdefault("GEOSEG_CACHE", str(ROOT / ".pytest_cache" / "geoseg"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back():
+    """Give memory that networks left free back to the system: one process runs hundreds of tests."""
+    yield
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def write_raster(
