@@ -24,7 +24,6 @@ from geoseg.storage.store import FolderStore, Store
 from geoseg.vector.blocks import MapFiles
 from geoseg.vector.schedule import Workers
 from geoseg.vector.style import write_confidence_style, write_raster_styles
-from geoseg.vector.vectorize import OBJECTS, vectorize
 
 
 @dataclass(frozen=True)
@@ -132,6 +131,9 @@ def _write_vectors(
     prepared: Prepared, folder: Path, class_map: Path, confidence: Path, workers: Workers
 ) -> list[Path]:
     """Make polygons, and the raster of objects that they were parted by; return their paths."""
+    # pandas, pyogrio and scipy: nobody waits for them, or keeps them in memory, before there is a map.
+    from geoseg.vector.vectorize import OBJECTS, vectorize  # noqa: PLC0415
+
     outputs = prepared.pipeline.outputs
     files = vectorize(
         MapFiles(class_map, confidence), prepared.recipe, workers, folder, layer=prepared.plan.name,

@@ -86,8 +86,8 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
         )
     if level == "off":
         return
-    values = scene.physical(pixels)[:, pixels.valid]
-    means = values.mean(axis=1, dtype=np.float64)
+    numbers = [v[pixels.valid].mean(dtype=np.float64) for v in pixels.values]
+    means = (np.array(numbers) * scene.gain + scene.bias).astype(np.float64)
     rows = [
         BandStatistics(b.name, float(m), e.mean, e.std)
         for b, m, e in zip(scene.bands, means, card.bands, strict=True)

@@ -1,6 +1,7 @@
 """A scene: bands on one grid, read window by window."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 SAMPLE_WINDOWS = 8
 SAMPLE_SIZE = 256
 """Statistics look at up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
+
+_SAMPLES_AT_ONCE = 4
+"""Windows of a sample that are read together: each is decoded on one core, or comes from far away."""
 
 _OVERVIEW_ROWS = 256
 """Rows of the scene that an overview reads at once."""
@@ -171,7 +175,8 @@ class Scene:
 
     def sample(self) -> Pixels:
         """Read pixels spread over the whole scene, for statistics, shape (bands, 1, pixels)."""
-        parts = [self.read(w) for w in self.sample_windows()]
+        with ThreadPoolExecutor(_SAMPLES_AT_ONCE) as pool:
+            parts = list(pool.map(self.read, self.sample_windows()))
         return Pixels(
             np.concatenate([p.values.reshape(len(self.bands), 1, -1) for p in parts], axis=2),
             np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
