@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import geoseg
+from geoseg.core.allocator import share_arenas
 from geoseg.core.errors import ConfigError, GeosegError, one_line
 from geoseg.core.secrets import redact
 
@@ -57,6 +58,7 @@ _LINES = 30.0
 
 def main() -> None:
     """Run the command line."""
+    share_arenas()
     app()
 
 

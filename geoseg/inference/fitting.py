@@ -48,8 +48,11 @@ def predict_fitting(
     while True:
         size = _fitting.get(key, whole)
         try:
+            if size == whole:
+                return Fitted(segmenter.predict(values, valid, gain, bias), size)
+            # Copied: the next call may write over them.
             parts = [
-                segmenter.predict(_filled(values, i, size), _filled(valid, i, size), gain, bias)
+                segmenter.predict(_filled(values, i, size), _filled(valid, i, size), gain, bias).copy()
                 for i in range(0, whole, size)
             ]
         except (DeviceMemoryError, MemoryError) as error:
@@ -59,7 +62,7 @@ def predict_fitting(
                 _fitting[key] = min(_fitting.get(key, whole), max(1, size // 2))
             _give_back(spec)
             continue
-        return Fitted(parts[0] if len(parts) == 1 else np.concatenate(parts)[:whole], size)
+        return Fitted(np.concatenate(parts)[:whole], size)
 
 
 def _filled(array: NDArray[Any], start: int, size: int) -> NDArray[Any]:

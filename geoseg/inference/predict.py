@@ -194,18 +194,8 @@ class _Work:
 def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
     """Predict up to a batch of tiles and add them."""
     work.watch.add("wait", submitted, max(0.0, time.time() - submitted))
-    # The last batch is filled up with empty tiles: a constant shape gives constant results.
-    job, pixels = work.job, work.pixels
-    height, width = job.grid.tile_shape
-    values = np.zeros((job.batch, len(pixels.values), height, width), dtype=pixels.values.dtype)
-    valid = np.zeros((job.batch, height, width), dtype=np.bool_)
-    for k, tile in enumerate(tiles):
-        rows, cols = tile.relative_to(work.block.reach)
-        values[k] = pixels.values[:, rows, cols]
-        valid[k] = pixels.valid[rows, cols]
-    if not valid.all():
-        # Invalid numbers may be NaN or infinite, which zero weight would not silence.
-        np.copyto(values, 0, where=~valid[:, None])
+    job = work.job
+    values, valid = _batch(work, tiles)
     if stopping.is_set():
         return
     segmenter = load_segmenter(job.segmenter)
@@ -215,6 +205,24 @@ def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
         work.trouble.batch = min(work.trouble.batch or job.batch, fitted.size)
         for k, tile in enumerate(tiles):
             work.mosaic.add(tile, fitted.probabilities[k])
+
+
+def _batch(work: _Work, tiles: list[Window]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the pixels of tiles, shape (N, B, rows, cols), and where they are valid, (N, rows, cols).
+
+    The last batch is filled up with empty tiles: a constant shape gives constant results.
+    """
+    pixels, batch = work.pixels, work.job.batch
+    here = [t.relative_to(work.block.reach) for t in tiles]
+    if batch == 1:
+        rows, cols = here[0]
+        return pixels.values[None, :, rows, cols], pixels.valid[None, rows, cols]
+    values = np.zeros((batch, len(pixels.values), *work.job.grid.tile_shape), dtype=pixels.values.dtype)
+    valid = np.zeros((batch, *work.job.grid.tile_shape), dtype=np.bool_)
+    for k, (rows, cols) in enumerate(here):
+        values[k] = pixels.values[:, rows, cols]
+        valid[k] = pixels.valid[rows, cols]
+    return values, valid
 
 
 def _planes(job: Job, sums: Sums) -> NDArray[np.uint8]:

@@ -52,10 +52,12 @@ class OpenVinoSegmenter:
         total: NDArray[np.float32] | None = None
         for symmetry in self.symmetries:
             turned = (np.ascontiguousarray(turn(a, *symmetry)) for a in (values, valid[:, None]))
-            p = turn_back(self._forward(*turned, factor, shift), *symmetry)
-            total = p if total is None else total + p
+            p: NDArray[np.float32] = turn_back(self._forward(*turned, factor, shift), *symmetry)
+            if len(self.symmetries) == 1:
+                return p
+            total = p.copy() if total is None else total + p
         assert total is not None  # noqa: S101 (there is always the identity)
-        return total if len(self.symmetries) == 1 else total / np.float32(len(self.symmetries))
+        return total / np.float32(len(self.symmetries))
 
     def _forward(self, values: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
         shape = values.shape
@@ -68,8 +70,9 @@ class OpenVinoSegmenter:
             raise cannot_take(shape, error) from error
         if not np.isfinite(request.get_output_tensor(1).data):
             raise not_finite()
-        # The tensor is written over by the next pass of this thread.
-        return np.array(request.get_output_tensor(0).data)
+        # The request's own memory, which its next pass writes over: a copy would cost as much as adding it.
+        probabilities: NDArray[np.float32] = request.get_output_tensor(0).data
+        return probabilities
 
     def _request(self, values: NDArray[Any]) -> Any:
         """Return this thread's request for batches of that shape and type."""

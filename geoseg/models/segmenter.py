@@ -37,7 +37,7 @@ class Segmenter(Protocol):
         Returns
         -------
         probabilities
-            Shape (N, C, rows, cols), 0 to 1.
+            Shape (N, C, rows, cols), 0 to 1. The next call of the same thread may write over them.
         """
         ...
 

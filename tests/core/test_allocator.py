@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+CODE = """
+import ctypes, os, sys, threading, time
+from geoseg.core.allocator import share_arenas
+share_arenas()
+def work():
+    ctypes.CDLL(None).malloc(100)
+    time.sleep(0.2)
+threads = [threading.Thread(target=work) for _ in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(os.environ["MALLOC_ARENA_MAX"])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's arenas")
+@pytest.mark.parametrize("asked", [None, "3"])
+def test_threads_share_two_arenas_or_as_many_as_the_user_says(asked, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "MALLOC_ARENA_MAX"}
+    if asked:
+        environment["MALLOC_ARENA_MAX"] = asked
+    path = tmp_path / "arenas.xml"
+    command = [sys.executable, "-c", CODE, str(path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == f"{asked or 2}\n"
+    assert path.read_text().count("<heap nr=") == int(asked or 2)
