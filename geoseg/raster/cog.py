@@ -21,8 +21,12 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import saying_why
 from geoseg.core.legend import NODATA, Legend
+from geoseg.raster.overviews import write_overviews
 from geoseg.raster.staging import Staging
 from geoseg.tiling.blocks import Block
+
+TILE = 512
+"""Side of the internal tiles of a map, in pixels; no overview is made of one tile."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,14 @@ def write_cog(
     """
     vrt = staging.folder / f"{path.stem}.vrt"
     write_vrt(vrt, staging, blocks, shape, bands, tags)
+    made: list[Path] = []
+    if overviews == "MODE":
+        with _telling(path):
+            made = write_overviews(vrt, TILE)
+        _add_overviews(vrt, made)
     copy_cog(vrt, path, overviews)
+    for overview in made:
+        overview.unlink()
 
 
 def write_vrt(
@@ -110,27 +121,35 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
         When the file cannot be written.
     """
     temporary = source.with_name(f".{path.name}.tmp.tif")
-    said: list[str] = []
     try:
-        with _libtiff_messages(said), rasterio.Env(GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
+        with _telling(path):
             rasterio.shutil.copy(
-                str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=512,
+                str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=TILE,
                 bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
                 num_threads="ALL_CPUS",
             )  # fmt: skip
         with saying_why(path), temporary.open("rb") as written:
             os.fsync(written.fileno())
             temporary.replace(path)
+    finally:
+        # GDAL leaves its own temporary files beside ours when it fails.
+        for leftover in source.parent.glob(f"{temporary.name}*"):
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Say in a line why GDAL could not write a file."""
+    said: list[str] = []
+    try:
+        with _libtiff_messages(said), rasterio.Env(GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
+            yield
     except (RasterioError, CPLE_BaseError) as error:
         reason = said[0] if said else one_line(error.__cause__ or error)
         raise OutputError(
             f"{path}: cannot be written: {reason}; make room and run the same command again, "
             "finished blocks are kept"
         ) from error
-    finally:
-        # GDAL leaves its own temporary files beside ours when it fails.
-        for leftover in source.parent.glob(f"{temporary.name}*"):
-            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -174,6 +193,17 @@ def _vrt(
         for element, band in zip(elements, bands, strict=True):
             _vrt_source(element, Path(staging.path(block)).name, band, block)
     return root
+
+
+def _add_overviews(vrt: Path, overviews: Iterable[Path]) -> None:
+    """Name the overviews of the only band of a VRT; GDAL takes them instead of making its own."""
+    root = ET.fromstring(vrt.read_bytes())  # noqa: S314 (written above)
+    (band,) = root.iter("VRTRasterBand")
+    for path in overviews:
+        overview = ET.SubElement(band, "Overview")
+        ET.SubElement(overview, "SourceFilename", relativeToVRT="1").text = path.name
+        ET.SubElement(overview, "SourceBand").text = "1"
+    vrt.write_bytes(ET.tostring(root))
 
 
 def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:

@@ -1,0 +1,114 @@
+"""Overviews of class maps: the most frequent class of the pixels below.
+
+The same pixels as GDAL's MODE (`GDALResampleChunk_Mode` of gcore/overview.cpp), which takes several times as
+long. Each overview is made of the one before, some rows at a time.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numba import njit
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+_ROWS = 256
+"""Rows of an overview that are made at once, and side of its internal tiles."""
+
+
+def overview_shapes(shape: tuple[int, int], longest: int) -> list[tuple[int, int]]:
+    """Return the shapes of overviews as GDAL's COG driver chooses them: halves until no side is longer."""
+    shapes = []
+    while max(shape) > longest:
+        shape = max(1, shape[0] // 2), max(1, shape[1] // 2)
+        shapes.append(shape)
+    return shapes
+
+
+def write_overviews(source: Path, longest: int) -> list[Path]:
+    """Write the overviews of a raster with one band of classes (uint8) beside it, the finest first.
+
+    Parameters
+    ----------
+    source
+        The raster, with nodata, which counts only where there is nothing else.
+    longest
+        Rows and columns of the last one at most.
+
+    Raises
+    ------
+    RasterioError
+        When a file cannot be read or written.
+    """
+    paths: list[Path] = []
+    with rasterio.open(source) as src:
+        shapes, nodata = overview_shapes(src.shape, longest), int(src.nodata)
+    for shape in shapes:
+        path = source.with_name(f"{source.stem}.{len(paths) + 1}.tif")
+        _write_overview(paths[-1] if paths else source, path, shape, nodata)
+        paths.append(path)
+    return paths
+
+
+def _write_overview(source: Path, path: Path, shape: tuple[int, int], nodata: int) -> None:
+    options = {
+        "tiled": True,
+        "blockxsize": _ROWS,
+        "blockysize": _ROWS,
+        "compress": "LZW",
+        "bigtiff": "IF_SAFER",
+    }
+    height, width = shape
+    with (
+        rasterio.open(source) as src,
+        rasterio.open(
+            path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width, nodata=nodata,
+            **options,
+        ) as dst,
+    ):  # fmt: skip
+        rows, cols = (below(n, m) for n, m in zip(src.shape, shape, strict=True))
+        for first in range(0, height, _ROWS):
+            part = rows[first : first + _ROWS]
+            start, stop = int(part[0, 0]), int(part[-1, 1])
+            pixels = src.read(1, window=Window(0, start, src.width, stop - start))
+            reduced = _most_frequent(pixels, part - start, cols, nodata)
+            dst.write(reduced, 1, window=Window(0, first, width, len(part)))
+
+
+def below(length: int, reduced: int) -> NDArray[np.int64]:
+    """Return the first and the last plus one of the pixels below each of an overview, shape (reduced, 2).
+
+    Where the overview does not divide the length, neighbours share a pixel.
+    """
+    edges = np.arange(reduced + 1) * (length / reduced)
+    first = (edges[:-1] + 1e-8).astype(np.int64)
+    last = np.ceil(edges[1:] - 1e-8).astype(np.int64).clip(max=length)
+    return np.stack([first, np.maximum(last, first + 1)], axis=1)
+
+
+@njit(nogil=True, cache=True)
+def _most_frequent(pixels, rows, cols, nodata):
+    """Return the class (rows, cols) that is first to be counted most often below each pixel."""
+    out = np.empty((len(rows), len(cols)), np.uint8)
+    counts = np.zeros(256, np.int64)
+    for i in range(len(rows)):
+        for j in range(len(cols)):
+            first = pixels[rows[i, 0], cols[j, 0]]
+            alike = True
+            for y in range(rows[i, 0], rows[i, 1]):
+                for x in range(cols[j, 0], cols[j, 1]):
+                    alike &= pixels[y, x] == first
+            best = first
+            if not alike:
+                best, most = np.uint8(nodata), 0
+                for y in range(rows[i, 0], rows[i, 1]):
+                    for x in range(cols[j, 0], cols[j, 1]):
+                        value = pixels[y, x]
+                        counts[value] += 1
+                        if value != nodata and counts[value] > most:
+                            best, most = value, counts[value]
+                for y in range(rows[i, 0], rows[i, 1]):
+                    for x in range(cols[j, 0], cols[j, 1]):
+                        counts[pixels[y, x]] = 0
+            out[i, j] = best
+    return out
