@@ -29,7 +29,7 @@ def read(path):
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     # GDAL makes an overview of one column after another of one column from the whole map.
-    shape=st.tuples(st.integers(4, 700), st.integers(4, 700)),
+    shape=st.tuples(st.integers(8, 700), st.integers(8, 700)),
     grain=st.sampled_from((1, 3)),
     classes=st.integers(1, 255),
     seed=st.integers(0, 99),
