@@ -74,14 +74,15 @@ def write_cog(
     """
     vrt = staging.folder / f"{path.stem}.vrt"
     write_vrt(vrt, staging, blocks, shape, bands, tags)
-    made: list[Path] = []
-    if overviews == "MODE":
-        with _telling(path):
-            made = write_overviews(vrt, TILE)
-        _add_overviews(vrt, made)
-    copy_cog(vrt, path, overviews)
-    for overview in made:
-        overview.unlink()
+    try:
+        if overviews == "MODE":
+            with _telling(path):
+                made = write_overviews(vrt, TILE)
+            _add_overviews(vrt, made)
+        copy_cog(vrt, path, overviews)
+    finally:
+        for leftover in vrt.parent.glob(f"{vrt.stem}.*.tif"):
+            leftover.unlink()
 
 
 def write_vrt(
