@@ -234,6 +234,7 @@ def test_passes_at_once_give_the_bytes_of_passes_in_turn(bundle, backend):
     batches = [batch(1, seed=i) for i in range(4)]
     expected = [run.predict(v, m, GAIN, BIAS).tobytes() for v, m in batches]
     pool = device_pool(spec_of(bundle, backend=backend))
-    found = [f.result().tobytes() for f in [pool.submit(run.predict, v, m, GAIN, BIAS) for v, m in batches]]
+    tasks = [pool.submit(lambda v, m: run.predict(v, m, GAIN, BIAS).tobytes(), v, m) for v, m in batches]
+    found = [t.result() for t in tasks]
     assert found == expected
     assert len(set(found)) == 4

@@ -1,4 +1,5 @@
 import multiprocessing
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from affine import Affine
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.raster import sources
-from tests.conftest import write_raster
+from tests.conftest import ROOT, write_raster
 
 NUMBERS = np.arange(2 * 30 * 20, dtype=np.uint16).reshape(2, 30, 20)
 
@@ -191,10 +192,9 @@ def test_threads_that_read_together_see_their_own_windows(tmp_path):
     assert 1 <= len(sources._handles.idle[source]) <= 6
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_forked_processes_do_not_read_where_the_others_are(tmp_path):
-    values = np.arange(1200 * 256, dtype=np.uint32).reshape(1200, 256)
-    source = sources.inspect(str(write_raster(tmp_path / "a.tif", values, blockysize=8)))
+def read_in_forked_processes(path):
+    """Read strips of `values_of_strips` in three forked processes at once, then in this one."""
+    values, source = values_of_strips(), sources.inspect(path)
     sources.read(source, [1], Window.of(0, 0, 8, 256))
     fork = multiprocessing.get_context("fork")
     together = fork.Barrier(3)
@@ -215,6 +215,17 @@ def test_forked_processes_do_not_read_where_the_others_are(tmp_path):
         process.join(timeout=60)
     assert [p.exitcode for p in processes] == [0, 0, 0]
     assert (sources.read(source, [1], Window.of(200, 0, 8, 256))[0] == values[200:208]).all()
+
+
+def values_of_strips():
+    return np.arange(1200 * 256, dtype=np.uint32).reshape(1200, 256)
+
+
+def test_forked_processes_do_not_read_where_the_others_are(tmp_path):
+    path = write_raster(tmp_path / "a.tif", values_of_strips(), blockysize=8)
+    # A process of its own: what hundreds of tests leave behind in this one is not made for being forked.
+    code = "import sys; from tests.raster import test_sources as t; t.read_in_forked_processes(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=True, timeout=120)
 
 
 def test_no_more_handles_are_kept_than_allowed(tmp_path):
