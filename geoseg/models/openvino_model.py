@@ -120,15 +120,22 @@ def _convert(ov: Any, bundle: Bundle) -> Any:
         model = ov.convert_model(traced, example_input=example)
         expected = [torch.softmax(network(torch.from_numpy(x)), dim=1).numpy() for x in inputs]
     for x, probabilities in zip(inputs, expected, strict=True):
-        fixed = model.clone()
-        # As a run does: parts that depend on the size alone are computed at once.
-        fixed.reshape(list(x.shape))
-        join_upsampling(fixed)
-        logits = ov.Core().compile_model(fixed, "CPU", FP32)({0: x})[0]
+        logits = ov.Core().compile_model(of_shape(model, x.shape), "CPU", FP32)({0: x})[0]
         found = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
         if found.shape != probabilities.shape or not np.abs(found - probabilities).max() <= TOLERANCE:
             raise ValueError(f"it gives other probabilities than torch for an input of {x.shape}")
     return model
+
+
+def of_shape(model: Any, shape: tuple[int, ...]) -> Any:
+    """Return a copy of a model for inputs (N, B, rows, cols) of one shape, as a run compiles it.
+
+    Parts that depend on the size alone become constants, and upsamplings are joined with their convolutions.
+    """
+    fixed = model.clone()
+    fixed.reshape(list(shape))
+    join_upsampling(fixed)
+    return fixed
 
 
 def _noise(*shape: int) -> NDArray[np.float32]:

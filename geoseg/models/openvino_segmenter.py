@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.models.bundle import Bundle
-from geoseg.models.openvino_model import FP32, converted, openvino
-from geoseg.models.openvino_upsampling import join_upsampling
+from geoseg.models.openvino_model import FP32, converted, of_shape, openvino
 from geoseg.models.segmenter import (
     SegmenterSpec,
     cannot_take,
@@ -91,12 +90,10 @@ class OpenVinoSegmenter:
         from openvino import opset13 as op  # noqa: PLC0415
 
         batch, bands, *size = shape
-        network = self.network.clone()
-        network.reshape(list(shape))
+        network = of_shape(self.network, shape)
         made = network.output(0).get_partial_shape()
         if made != ov.PartialShape([batch, self.classes, *size]):
             raise wrong_output(shape, made, self.classes)
-        join_upsampling(network)
         values = op.parameter(shape, ov.Type(np.dtype(dtype)))
         valid = op.parameter([batch, 1, *size], ov.Type.boolean)
         factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))

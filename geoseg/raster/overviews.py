@@ -51,19 +51,12 @@ def write_overviews(source: Path, longest: int) -> list[Path]:
 
 
 def _write_overview(source: Path, path: Path, shape: tuple[int, int], nodata: int) -> None:
-    options = {
-        "tiled": True,
-        "blockxsize": _ROWS,
-        "blockysize": _ROWS,
-        "compress": "LZW",
-        "bigtiff": "IF_SAFER",
-    }
     height, width = shape
     with (
         rasterio.open(source) as src,
         rasterio.open(
             path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width, nodata=nodata,
-            **options,
+            tiled=True, blockxsize=_ROWS, blockysize=_ROWS, compress="LZW", bigtiff="IF_SAFER",
         ) as dst,
     ):  # fmt: skip
         rows, cols = (below(n, m) for n, m in zip(src.shape, shape, strict=True))
