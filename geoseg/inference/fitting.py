@@ -1,5 +1,6 @@
 """Forward passes that fit the device: where memory runs out, batches are halved."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -18,12 +19,18 @@ _lock = Lock()
 class Fitted:
     """The probabilities of a batch, and how many tiles at once the device could take."""
 
-    probabilities: NDArray[np.float32]
+    tiles: list[Any]
+    """Of each tile, shape (C, rows, cols), where the segmenter has its arrays."""
     size: int
 
 
 def predict_fitting(
-    segmenter: Segmenter, spec: SegmenterSpec, values: NDArray[Any], *more: NDArray[Any]
+    segmenter: Segmenter,
+    spec: SegmenterSpec,
+    values: Any,
+    valid: Any,
+    gain: NDArray[np.float32],
+    bias: NDArray[np.float32],
 ) -> Fitted:
     """Predict a batch, in smaller batches where the device has not enough memory for it.
 
@@ -34,27 +41,27 @@ def predict_fitting(
     ----------
     segmenter, spec
         The network, and what it was loaded from.
-    values, more
-        Arguments of `Segmenter.predict`: values and valid (N, ...), then gain and bias.
+    values, valid, gain, bias
+        Arguments of `Segmenter.predict`.
 
     Raises
     ------
     DeviceMemoryError
         When not even one tile fits.
     """
-    valid, gain, bias = more
     whole = len(values)
     key = spec, whole
     while True:
         size = _fitting.get(key, whole)
         try:
             if size == whole:
-                return Fitted(segmenter.predict(values, valid, gain, bias), size)
-            # Copied: the next call may write over them.
-            parts = [
-                segmenter.predict(_filled(values, i, size), _filled(valid, i, size), gain, bias).copy()
-                for i in range(0, whole, size)
-            ]
+                return Fitted(list(segmenter.predict(values, valid, gain, bias)), size)
+            tiles: list[Any] = []
+            for i in range(0, whole, size):
+                # The last one is filled up with empty tiles to the constant shape.
+                some, where = (segmenter.arrays.stack(list(a[i : i + size]), size) for a in (values, valid))
+                # Copied: the next call may write over them.
+                tiles += list(deepcopy(segmenter.predict(some, where, gain, bias)))
         except (DeviceMemoryError, MemoryError) as error:
             if size == 1:
                 raise DeviceMemoryError(_advice(error, values.shape)) from error
@@ -62,14 +69,7 @@ def predict_fitting(
                 _fitting[key] = min(_fitting.get(key, whole), max(1, size // 2))
             _give_back(spec)
             continue
-        return Fitted(np.concatenate(parts)[:whole], size)
-
-
-def _filled(array: NDArray[Any], start: int, size: int) -> NDArray[Any]:
-    """Return a part of the batch; the last one is filled up with empty tiles to the constant shape."""
-    part = array[start : start + size]
-    missing = size - len(part)
-    return np.pad(part, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else part
+        return Fitted(tiles[:whole], size)
 
 
 def _give_back(spec: SegmenterSpec) -> None:

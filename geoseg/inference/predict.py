@@ -17,12 +17,13 @@ from geoseg.core.legend import NODATA, Legend
 from geoseg.inference.events import Stopwatch, report
 from geoseg.inference.fitting import predict_fitting
 from geoseg.inference.reading import ONCE, Patience, nothing, read_patiently
-from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
+from geoseg.models.segmenter import Segmenter, SegmenterSpec, device_pool, load_segmenter
 from geoseg.raster.scene import Pixels, Scene
 from geoseg.raster.staging import Staging
+from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
-from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums, percent, strongest
+from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,10 +100,13 @@ def predict_block(job: Job, block: Block) -> Prediction:
     watch, trouble = Stopwatch(), _Trouble()
     with watch.time("read"):
         pixels = _read(job, block, trouble)
-    mosaic = Mosaic(job.grid, block, len(job.legend))
+        segmenter = load_segmenter(job.segmenter)
+        here = Pixels(segmenter.arrays.put(pixels.values), segmenter.arrays.put(pixels.valid))
+    mosaic = Mosaic(job.grid, block, len(job.legend), segmenter.arrays)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches finish in any order; the sums do not mind.
-    pool, work = device_pool(job.segmenter), _Work(job, block, pixels, mosaic, watch, trouble, Lock())
+    pool = device_pool(job.segmenter)
+    work = _Work(job, block, segmenter, here, mosaic, watch, trouble, Lock())
     start = time.perf_counter()
     batches = [
         pool.submit(_predict_batch, work, chosen[i : i + job.batch], time.time())
@@ -123,7 +127,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     }
     core_valid = pixels.valid[block.core.relative_to(block.reach)]
     with watch.time("sum"):
-        planes = _planes(job, mosaic.core)
+        planes = mosaic.planes(job.legend.ids, every=job.probabilities)
         planes[:, ~core_valid] = NODATA
         strips, fringe = mosaic.strips(), mosaic.fringe()
     facts = {"scene": job.label, "block": block.name, "pixels": core_valid.size, "spans": watch.spans}
@@ -184,7 +188,9 @@ class _Work:
 
     job: Job
     block: Block
+    segmenter: Segmenter
     pixels: Pixels
+    """What the block's tiles see, where the segmenter has its arrays."""
     mosaic: Mosaic
     watch: Stopwatch
     trouble: _Trouble
@@ -198,40 +204,25 @@ def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
     values, valid = _batch(work, tiles)
     if stopping.is_set():
         return
-    segmenter = load_segmenter(job.segmenter)
     with work.watch.time("forward"):
-        fitted = predict_fitting(segmenter, job.segmenter, values, valid, job.scene.gain, job.scene.bias)
+        fitted = predict_fitting(work.segmenter, job.segmenter, values, valid, job.scene.gain, job.scene.bias)
     with work.adding, work.watch.time("sum"):
         work.trouble.batch = min(work.trouble.batch or job.batch, fitted.size)
-        for k, tile in enumerate(tiles):
-            work.mosaic.add(tile, fitted.probabilities[k])
+        for tile, probabilities in zip(tiles, fitted.tiles, strict=False):
+            work.mosaic.add(tile, probabilities)
 
 
-def _batch(work: _Work, tiles: list[Window]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _batch(work: _Work, tiles: list[Window]) -> tuple[Any, Any]:
     """Return the pixels of tiles, shape (N, B, rows, cols), and where they are valid, (N, rows, cols).
 
     The last batch is filled up with empty tiles: a constant shape gives constant results.
     """
-    pixels, batch = work.pixels, work.job.batch
+    pixels, stack, batch = work.pixels, work.segmenter.arrays.stack, work.job.batch
     here = [t.relative_to(work.block.reach) for t in tiles]
-    if batch == 1:
-        rows, cols = here[0]
-        return pixels.values[None, :, rows, cols], pixels.valid[None, rows, cols]
-    values = np.zeros((batch, len(pixels.values), *work.job.grid.tile_shape), dtype=pixels.values.dtype)
-    valid = np.zeros((batch, *work.job.grid.tile_shape), dtype=np.bool_)
-    for k, (rows, cols) in enumerate(here):
-        values[k] = pixels.values[:, rows, cols]
-        valid[k] = pixels.valid[rows, cols]
-    return values, valid
-
-
-def _planes(job: Job, sums: Sums) -> NDArray[np.uint8]:
-    """Turn finished sums (C, rows, cols) into what is staged, shape (planes, rows, cols)."""
-    channel, best = strongest(sums)
-    planes = [job.legend.ids[channel], percent(best)]
-    if job.probabilities:
-        planes += [percent(s) for s in sums]
-    return np.stack(planes)
+    return (
+        stack([pixels.values[:, rows, cols] for rows, cols in here], batch),
+        stack([pixels.valid[rows, cols] for rows, cols in here], batch),
+    )
 
 
 @sendable
@@ -286,5 +277,6 @@ def _settled(
     strips = prediction.strips.settle(*(None if isinstance(f, str) else f for f in fringes))
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
-            np.copyto(target, _planes(job, sums), where=target != NODATA)
+            settled = HOST.decide(sums, job.legend.ids, every=job.probabilities)
+            np.copyto(target, settled, where=target != NODATA)
     return planes

@@ -16,6 +16,7 @@ from geoseg.models.segmenter import (
     wrong_output,
 )
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+from geoseg.tiling.arrays import HOST
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float32")
 """What a graph takes as it is; other numbers are converted before."""
@@ -23,6 +24,8 @@ _DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float32")
 
 class OpenVinoSegmenter:
     """A bundle's network in OpenVINO; normalisation and softmax are part of the graph."""
+
+    arrays = HOST
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         card = bundle.card

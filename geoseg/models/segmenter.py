@@ -11,33 +11,34 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.tiling.arrays import Arrays
 
 
 class Segmenter(Protocol):
     """What a backend offers: probabilities of a batch of tiles."""
 
-    def predict(
-        self,
-        values: NDArray[Any],
-        valid: NDArray[np.bool_],
-        gain: NDArray[np.float32],
-        bias: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
+    @property
+    def arrays(self) -> Arrays:
+        """Where it takes pixels from and leaves probabilities."""
+        ...
+
+    def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         """Return class probabilities.
 
         Parameters
         ----------
         values
-            Raw numbers of the scene, shape (N, B, rows, cols), bands in network order.
+            Raw numbers of the scene, shape (N, B, rows, cols), bands in network order, in its `arrays`.
         valid
-            Shape (N, rows, cols); invalid pixels enter the network as the band mean.
+            Shape (N, rows, cols); invalid pixels enter the network as the band mean. In its `arrays`, too.
         gain, bias
             Physical value = number * gain + bias, shape (B,).
 
         Returns
         -------
         probabilities
-            Shape (N, C, rows, cols), 0 to 1. The next call of the same thread may write over them.
+            Shape (N, C, rows, cols), 0 to 1, float32, in its `arrays`. The next call of the same thread may
+            write over them.
         """
         ...
 

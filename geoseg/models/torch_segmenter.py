@@ -16,6 +16,13 @@ from geoseg.models.segmenter import (
     wrong_output,
 )
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+from geoseg.models.torch_arrays import TorchArrays
+from geoseg.tiling.arrays import HOST, Arrays
+
+
+def arrays_of(device: torch.device) -> Arrays:
+    """Return where predictions are summed: where they are made, on a CPU by compiled loops."""
+    return HOST if device.type == "cpu" else TorchArrays(device)
 
 
 class TorchSegmenter:
@@ -27,6 +34,7 @@ class TorchSegmenter:
             # fp32 means fp32, and the same kernel every time.
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        self.arrays = arrays_of(self.device)
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
         self.symmetries = SYMMETRIES[spec.augment]
         card = bundle.card
@@ -39,30 +47,28 @@ class TorchSegmenter:
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def predict(
-        self,
-        values: NDArray[Any],
-        valid: NDArray[np.bool_],
-        gain: NDArray[np.float32],
-        bias: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
+    def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         """Return class probabilities, see `Segmenter`."""
+        if self.arrays is HOST:
+            found = self._predict(torch.from_numpy(values), torch.from_numpy(valid), gain, bias)
+            return found.numpy()
         try:
             return self._predict(values, valid, gain, bias)
         except torch.OutOfMemoryError as error:
-            raise out_of_memory(values.shape) from error
+            raise out_of_memory(tuple(values.shape)) from error
 
     def _predict(
         self,
-        values: NDArray[Any],
-        valid: NDArray[np.bool_],
+        values: torch.Tensor,
+        valid: torch.Tensor,
         gain: NDArray[np.float32],
         bias: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
+    ) -> torch.Tensor:
         factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
         shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
-        x = self._on_device(values).to(torch.float32, copy=True).mul_(factor).add_(shift)
-        x.masked_fill_(self._on_device(~valid)[:, None], 0.0)
+        # Numbers of 16 bits become floats on the device.
+        x = values.to(torch.float32, copy=True).mul_(factor).add_(shift)
+        x.masked_fill_(~valid[:, None], 0.0)
         total: torch.Tensor | None = None
         for quarter_turns, flip in self.symmetries:
             p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)
@@ -71,14 +77,7 @@ class TorchSegmenter:
         mean = total if len(self.symmetries) == 1 else total.div_(len(self.symmetries))
         if not torch.isfinite(mean.sum()):
             raise not_finite()
-        return mean.cpu().numpy()
-
-    def _on_device(self, array: NDArray[Any]) -> torch.Tensor:
-        """Move an array as it is: numbers of 16 bits become floats on the device."""
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        return mean
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         shape = tuple(x.shape)

@@ -23,27 +23,34 @@ def add(sums, probabilities, row_weights, col_weights):
 
 
 @njit(nogil=True, cache=True)
-def strongest(sums):
-    """Return the channel with the largest of the sums (C, rows, cols), the first of equals, and that sum."""
-    best = sums[0].copy()
-    channel = np.zeros(best.shape, dtype=np.uint8)
-    # Along rows, channel by channel: a row of both stays in the cache, and the loop runs without branches.
-    for i in range(sums.shape[1]):
-        for c in range(1, sums.shape[0]):
-            for j in range(sums.shape[2]):
-                more = sums[c, i, j] > best[i, j]
-                channel[i, j] = c if more else channel[i, j]
-                best[i, j] = sums[c, i, j] if more else best[i, j]
-    return channel, best
+def decide(sums, ids, classes, confidence):
+    """Write the id of the channel with the largest of the sums (C, rows, cols), and that sum as percent."""
+    channels, rows, cols = sums.shape
+    best, number = np.empty(cols, np.int32), np.empty(cols, np.int32)
+    # Along rows, channel by channel: a row of both stays in the cache.
+    for i in range(rows):
+        for j in range(cols):
+            best[j], number[j] = sums[0, i, j], ids[0]
+        for c in range(1, channels):
+            here = np.int32(ids[c])
+            for j in range(cols):
+                value, most, kept = sums[c, i, j], best[j], number[j]
+                number[j] = here if value > most else kept
+                best[j] = max(most, value)
+        for j in range(cols):
+            classes[i, j] = number[j]
+            confidence[i, j] = _percent(best[j])
 
 
 @njit(nogil=True, cache=True)
-def percent(sums):
-    """Return sums (rows, cols) as whole percent."""
-    out = np.empty(sums.shape, dtype=np.uint8)
+def percent(sums, out):
+    """Write sums (rows, cols) as whole percent."""
     for i in range(sums.shape[0]):
         for j in range(sums.shape[1]):
-            # 23 bits are left, times 100 fits 31.
-            scaled = (sums[i, j] >> 7) * 100 + (1 << (TOTAL_BITS - 8))
-            out[i, j] = scaled >> (TOTAL_BITS - 7)
-    return out
+            out[i, j] = _percent(sums[i, j])
+
+
+@njit(nogil=True, cache=True)
+def _percent(value):
+    # 23 bits are left, times 100 fits 31.
+    return ((value >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)

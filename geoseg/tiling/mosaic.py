@@ -6,31 +6,19 @@ same tiles give the same bytes.
 """
 
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.geometry import Window
-from geoseg.tiling import kernels
+from geoseg.tiling.arrays import HOST, Arrays
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.taper import taper
 
 Sums: TypeAlias = NDArray[np.int32]
 """Weighted sums, shape (C, rows, cols)."""
-
-
-def percent(sums: Sums) -> NDArray[np.uint8]:
-    """Return sums as whole percent, 0 to 100, rounded half up."""
-    whole: NDArray[np.uint8] = kernels.percent(sums)
-    return whole
-
-
-def strongest(sums: Sums) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return the channel with the largest sum (the first of equals) and that sum, each (rows, cols)."""
-    found: tuple[NDArray[np.uint8], NDArray[np.int32]] = kernels.strongest(sums)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +77,17 @@ class Mosaic:
         The block whose tiles will be added.
     channels
         Number of network channels, C.
+    arrays
+        Where the probabilities are, and so the sums.
     """
 
-    def __init__(self, grid: TileGrid, block: Block, channels: int) -> None:
+    def __init__(self, grid: TileGrid, block: Block, channels: int, arrays: Arrays = HOST) -> None:
         self.grid = grid
         self.block = block
-        self.sums: Sums = np.zeros((channels, *block.canvas.shape), dtype=np.int32)
+        self.arrays = arrays
+        self.sums = arrays.zeros((channels, *block.canvas.shape))
 
-    def add(self, tile: Window, probabilities: NDArray[np.float32]) -> None:
+    def add(self, tile: Window, probabilities: Any) -> None:
         """Add one tile's prediction.
 
         Parameters
@@ -104,11 +95,11 @@ class Mosaic:
         tile
             One of the block's tiles.
         probabilities
-            Shape (C, tile rows, tile cols), 0 to 1.
+            Shape (C, tile rows, tile cols), 0 to 1, float32.
         """
         seen = tile.intersect(self.block.canvas)
         rows, cols = seen.relative_to(tile)
-        kernels.add(
+        self.arrays.add(
             self.sums[(slice(None), *seen.relative_to(self.block.canvas))],
             probabilities[:, rows, cols],
             self._weights(tile.rows.start, axis=0)[rows],
@@ -125,15 +116,19 @@ class Mosaic:
         )
 
     @property
-    def core(self) -> Sums:
+    def core(self) -> Any:
         """Sums of the pixels that the block owns, a view."""
         height, width = self.block.core.shape
         return self.sums[:, :height, :width]
 
+    def planes(self, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+        """Return what the sums of the core say by now, see `Arrays.decide`."""
+        return self.arrays.decide(self.core, ids, every=every)
+
     def strips(self) -> Strips:
         """Copy the part of the core that waits for the neighbours."""
         rows, cols = self.block.open_rows, self.block.open_cols
-        return Strips(self.core[:, :rows].copy(), self.core[:, rows:, :cols].copy())
+        return Strips(*(self.arrays.get(part) for part in (self.core[:, :rows], self.core[:, rows:, :cols])))
 
     def fringe(self) -> Fringe:
         """Copy what belongs to the neighbours, each part as its own small array."""
@@ -141,4 +136,4 @@ class Mosaic:
         east = self.sums[:, :height, width:]
         south = self.sums[:, height:, :width]
         southeast = self.sums[:, height:, width:]
-        return Fringe(*(part.copy() if part.size else None for part in (east, south, southeast)))
+        return Fringe(*(self.arrays.get(p) if all(p.shape) else None for p in (east, south, southeast)))

@@ -9,10 +9,13 @@ import numpy as np
 
 from geoseg.inference import predict
 from geoseg.models.segmenter import load_segmenter
+from geoseg.tiling.arrays import HOST
 
 
 class FreeSegmenter:
     """Class shares proportional to the first bands; counts how often it sees each tile."""
+
+    arrays = HOST
 
     def __init__(self, classes: int = 3) -> None:
         self.classes = classes

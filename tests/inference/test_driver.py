@@ -20,6 +20,7 @@ from geoseg.models.segmenter import SegmenterSpec
 from geoseg.outputs import staging_of
 from geoseg.pipeline import prepare
 from geoseg.storage.store import FolderStore
+from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.free import FreeSegmenter, install, uninstall
@@ -228,6 +229,8 @@ def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatc
 
 def test_the_first_of_two_equal_classes_wins(pipeline_file, tmp_path, monkeypatch):
     class Even:
+        arrays = HOST
+
         def predict(self, values, valid, gain, bias):
             return np.full((len(values), 3, *values.shape[2:]), 1 / 3, dtype=np.float32)
 

@@ -43,7 +43,7 @@ def test_any_size_gives_the_same_probabilities_in_the_same_order(most, size, err
     segmenter = Small(most, error)
     for _ in range(2):
         fitted = predict_fitting(segmenter, SPEC, values, valid, ones, ones)
-        np.testing.assert_array_equal(fitted.probabilities, expected)
+        np.testing.assert_array_equal(fitted.tiles, expected)
         assert fitted.size == size
     assert {s[0] for s in segmenter.shapes} == {size}
     refused = segmenter.refused

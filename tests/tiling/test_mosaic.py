@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,7 +6,7 @@ from geoseg.core.geometry import Window
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.tiling.kernels import PROBABILITY_BITS
-from geoseg.tiling.mosaic import Mosaic, Strips, percent, strongest
+from geoseg.tiling.mosaic import Mosaic, Strips
 from geoseg.tiling.taper import taper
 
 CHANNELS = 3
@@ -140,34 +139,3 @@ def test_probabilities_are_rounded_to_a_16384th():
     mosaic.add(grid.window(0, 0), np.full((1, 4, 4), 0.3, dtype=np.float32))
     assert PROBABILITY_BITS == 14
     assert (mosaic.sums == round(0.3 * 16384) * 65536).all()
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 2**30), min_size=1, max_size=50))
-def test_percent_rounds_to_the_nearest_whole(sums):
-    exact = np.array(sums, dtype=np.int64) * 100 / 2**30
-    found = percent(np.array([sums], dtype=np.int32))[0]
-    assert found.dtype == np.uint8
-    # Seven bits are dropped on the way, a hundred-thousandth of a percent.
-    assert np.abs(found - exact).max() <= 0.5 + 2e-5
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0.0, 0), (1.0, 100), (0.5, 50), (1 / 8, 13), (3 / 8, 38), (0.004, 0), (0.0051, 1)],
-)
-def test_percent_of_known_shares_rounds_half_up(share, expected):
-    assert percent(np.array([[round(share * 2**30)]], dtype=np.int32)).tolist() == [[expected]]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
-def test_strongest_is_the_argmax_and_the_first_of_equals(channels, height, width, seed):
-    rng = np.random.default_rng(seed)
-    sums = rng.integers(0, 4, (channels, height, width)).astype(np.int32) * 2**28
-    before = sums.copy()
-    channel, best = strongest(sums)
-    assert channel.dtype == np.uint8
-    assert (channel == sums.argmax(axis=0)).all()
-    assert (best == sums.max(axis=0)).all()
-    assert (sums == before).all()
