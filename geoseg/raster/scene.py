@@ -142,10 +142,7 @@ class Scene:
         inside = Window(
             Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
         )
-        values = np.empty((len(self.bands), *inside.shape), dtype=self.dtype)
-        valid = np.ones(inside.shape, dtype=np.bool_)
-        for source in dict.fromkeys(b.source for b in self.bands):
-            self._read_file(source, inside, values, valid)
+        values, valid = self._read_files(inside)
         if self.mask is not None:
             quality = _read_on(self.mask.source, (self.mask.index,), self.geobox, inside, resample.nearest)[0]
             valid &= self.mask.valid(quality[0])
@@ -155,18 +152,21 @@ class Scene:
         middle = window.clip(self.shape).relative_to(window)
         return Pixels(_reflected(values, rows, cols, middle), _reflected(valid, rows, cols, middle))
 
-    def _read_file(
-        self, source: SourceFile, window: Window, values: NDArray[Any], valid: NDArray[np.bool_]
-    ) -> None:
-        """Read all bands of one file into `values`; clear `valid` where one of them is nodata."""
-        here = [i for i, b in enumerate(self.bands) if b.source == source]
-        nodata = tuple(self.bands[i].nodata for i in here)
-        read, mask = _read_on(
-            source, tuple(self.bands[i].index for i in here), self.geobox, window, None, nodata
-        )
-        values[here] = read
-        if mask is not None:
-            valid &= mask
+    def _read_files(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read all bands, shape (bands, rows, cols), and where none of them is nodata, (rows, cols)."""
+        values = np.empty((len(self.bands), *window.shape), dtype=self.dtype)
+        valid = np.ones(window.shape, dtype=np.bool_)
+        for source in dict.fromkeys(b.source for b in self.bands):
+            here = [i for i, b in enumerate(self.bands) if b.source == source]
+            indexes, nodata = zip(*((self.bands[i].index, self.bands[i].nodata) for i in here), strict=True)
+            read, mask = _read_on(source, indexes, self.geobox, window, None, nodata)
+            if mask is not None:
+                valid &= mask
+            if len(here) == len(self.bands):
+                values = read  # all of them, in their order
+            else:
+                values[here] = read
+        return values, valid
 
     def physical(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return values in physical units (reflectance), NaN where invalid, shape (bands, rows, cols)."""
@@ -339,7 +339,9 @@ def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np
     for band, empty in zip(values, nodata, strict=True):
         checks = []
         if empty is not None and not np.isnan(empty):
-            checks.append(band == empty)
+            # Whole numbers are compared as such, which needs no copy of the band in float64.
+            whole = values.dtype.kind in "iu" and float(empty).is_integer()
+            checks.append(band == (int(empty) if whole else empty))
         if values.dtype.kind == "f":
             checks.append(~np.isfinite(band))
         for check in checks:
