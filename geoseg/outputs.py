@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
 from geoseg.inference.events import Fact
 from geoseg.inference.plan import Plan
+from geoseg.inference.reading import PatientScene
 from geoseg.prepared import Prepared
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
-from geoseg.report.quicklook import Caption, write_quicklook
-from geoseg.report.scene_picture import ScenePicture
+from geoseg.report import PAGE
+from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.report.trace import PROFILE
 from geoseg.stac import ITEM, Output, make_item
 from geoseg.storage.store import FolderStore, Store
@@ -69,7 +71,7 @@ def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
         "instances.tif": outputs.instances,
         **{f"polygons.{suffix}": True for suffix in outputs.polygons},
         "quicklook.png": True,
-        "report.html": True,
+        PAGE: True,
         "item.json": True,
         PROFILE: profile,
     }
@@ -145,10 +147,26 @@ def _write_vectors(
     return files
 
 
+def read_picture(prepared: Prepared) -> ScenePicture:
+    """Read the scene as people see it; load what draws it, too.
+
+    Raises
+    ------
+    SceneError
+        When a file cannot be read.
+    """
+    # matplotlib takes a moment: it comes beside the maps, not before there are any.
+    for name in ("quicklook", "run_page"):
+        import_module(f"geoseg.report.{name}")
+    return scene_picture(PatientScene.of(prepared.plan.scene, prepared.patience))
+
+
 def write_picture(
     prepared: Prepared, staging_folder: Path, totals: dict[str, Any], picture: ScenePicture
 ) -> Path:
     """Make the quicklook; return its path."""
+    from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
+
     plan, path = prepared.plan, staging_folder / "quicklook.png"
     valid = sum(totals["classes"].values())
     caption = Caption(

@@ -9,7 +9,8 @@ from geoseg.core.files import as_object, output_entry, saying_why
 from geoseg.inference.event_log import EVENTS, parse_events
 from geoseg.inference.manifest import MANIFEST
 from geoseg.raster.opening import reopen_scene
-from geoseg.report.run_page import PAGE, RunRecord, write_run_page
+from geoseg.report import PAGE
+from geoseg.report.run_page import RunRecord, write_run_page
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.report.trace import PROFILE, write_trace

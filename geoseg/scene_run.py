@@ -23,12 +23,11 @@ from geoseg.inference.event_log import FORM, EventLog, read_events
 from geoseg.inference.events import Fact
 from geoseg.inference.manifest import RunFolder
 from geoseg.inference.predict import Job
-from geoseg.inference.reading import PatientScene
 from geoseg.outputs import Progress
 from geoseg.prepared import Prepared
 from geoseg.raster.staging import Staging
-from geoseg.report.run_page import PAGE, RunRecord, write_run_page
-from geoseg.report.scene_picture import ScenePicture, scene_picture
+from geoseg.report import PAGE
+from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.report.trace import PROFILE, write_trace
 from geoseg.vector.schedule import Workers
@@ -136,9 +135,14 @@ class SceneRun:
             )
         self._staging().beside(workspace, prepared.plan.blocks)
         steps = _Steps(self.log, prepared.plan.name, self.on_event)
-        with noticed() as notices, _tracers(self.folder, client) as workers:
+        with (
+            noticed() as notices,
+            _tracers(self.folder, client) as workers,
+            ThreadPoolExecutor(1, "picture") as beside,
+        ):
+            reading = beside.submit(outputs.read_picture, prepared)
             files = outputs.write_maps(prepared, workspace, workers, steps)
-        picture = scene_picture(PatientScene.of(prepared.plan.scene, prepared.patience))
+            picture = reading.result()
         steps(Progress("quicklook.png"))
         files.append(outputs.write_picture(prepared, workspace, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
@@ -175,6 +179,8 @@ class SceneRun:
         }
 
     def _page(self, manifest: dict[str, Any], picture: ScenePicture) -> Path:
+        from geoseg.report.run_page import RunRecord, write_run_page  # noqa: PLC0415 (see `read_picture`)
+
         page = self.folder.workspace / PAGE
         timeline = self._timeline() if self.profile else None
         write_run_page(page, RunRecord(manifest, self.folder.workspace, picture, timeline=timeline))

@@ -1,1 +1,4 @@
 """What people look at first."""
+
+PAGE = "report.html"
+"""The page of a run."""

@@ -17,7 +17,7 @@ from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.raster.grid import crs_name
-from geoseg.report import run_blocks
+from geoseg.report import PAGE, run_blocks
 from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
     STEP,
@@ -36,8 +36,6 @@ from geoseg.report.survey import survey
 from geoseg.report.timeline import Timeline
 from geoseg.report.trace import PROFILE
 from geoseg.tiling.grid import TileAxis
-
-PAGE = "report.html"
 
 LAST = (PAGE, PROFILE)
 """Files that are finished after the page, which cannot tell their checksums."""
