@@ -35,6 +35,7 @@ class Inference(Document):
     backend: Literal["auto", "torch", "openvino"] = "auto"
     """The library that runs the network; auto: OpenVINO on a CPU where it can, else torch."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: fp32; bf16 is faster on processors that have it, and changes some classes; fp16 needs a GPU."""
     batch: Auto | Count = "auto"
     """Tiles in one forward pass."""
     augment: Literal["none", "flips", "d4"] = "none"

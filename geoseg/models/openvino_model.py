@@ -25,6 +25,9 @@ TOLERANCE = 1e-3
 FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
 """Without it, OpenVINO takes bfloat16 where the processor has it."""
 
+BF16 = {"INFERENCE_PRECISION_HINT": "bf16"}
+"""Where the processor has none, OpenVINO takes float32 and does not say so, see `has_bfloat16`."""
+
 _MODEL, _REFUSAL = "model.xml", "refused.txt"
 
 
@@ -39,6 +42,11 @@ def openvino() -> Any:
     import openvino as library  # noqa: PLC0415
 
     return library
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor multiplies numbers in bfloat16."""
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def converted(bundle: Bundle) -> Any:

@@ -1,13 +1,15 @@
 """Run a network with OpenVINO, on a CPU."""
 
+import platform
 import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.errors import PlanError
 from geoseg.models.bundle import Bundle
-from geoseg.models.openvino_model import FP32, converted, of_shape, openvino
+from geoseg.models.openvino_model import BF16, FP32, converted, has_bfloat16, of_shape, openvino
 from geoseg.models.segmenter import (
     SegmenterSpec,
     cannot_take,
@@ -29,6 +31,12 @@ class OpenVinoSegmenter:
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         card = bundle.card
+        if spec.precision == "bf16" and not has_bfloat16():
+            raise PlanError(
+                f"the processor of {platform.node()} has no bfloat16, with which the run was planned; use "
+                "workers that have it, or --set inference.precision=fp32"
+            )
+        self.hint = BF16 if spec.precision == "bf16" else FP32
         self.network = converted(bundle)
         self.passes = spec.passes
         self.symmetries = SYMMETRIES[spec.augment]
@@ -115,4 +123,4 @@ class OpenVinoSegmenter:
             "INFERENCE_NUM_THREADS": self.passes,
             "ENABLE_CPU_PINNING": False,
         }
-        return ov.Core().compile_model(graph, "CPU", {**FP32, **streams})
+        return ov.Core().compile_model(graph, "CPU", {**self.hint, **streams})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geoseg.core.errors import BundleError, ConfigError
 from geoseg.models.bundle import Bundle
-from geoseg.models.openvino_model import converted, installed
+from geoseg.models.openvino_model import converted, has_bfloat16, installed
 
 _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 """Drivers that torch can use under Linux: NVIDIA's, that of WSL, AMD's."""
@@ -41,7 +41,9 @@ def count_gpus() -> int:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Return the precision that `auto` means: fp32, the only one that keeps all classes as trained.
+    """Return the precision that `auto` means: fp32, the only one that keeps the classes as trained.
+
+    bfloat16 changes about one class in a hundred of the shipped model (docs/benchmarks.md).
 
     Raises
     ------
@@ -56,6 +58,8 @@ def resolve_precision(precision: str, device: str) -> str:
 def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -> str:
     """Return the backend that `auto` means: OpenVINO on a CPU where it can run the network, else torch.
 
+    In bf16, OpenVINO runs on processors that have it.
+
     Raises
     ------
     ConfigError
@@ -65,19 +69,22 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
     """
     if backend == "torch":
         return backend
-    fits = device == "cpu" and precision == "fp32"
+    fits = device == "cpu" and precision in {"fp32", "bf16"}
     if backend == "openvino":
         if not fits:
             raise ConfigError(
-                f"inference.backend: openvino runs on cpu in fp32, not on {device} in {precision}; use torch"
+                f"inference.backend: openvino runs on cpu in fp32 or bf16, not on {device} in {precision}; "
+                "use torch"
             )
         if not installed():
             raise ConfigError(
                 "inference.backend: openvino is not installed; pip install openvino, or use torch"
             )
+        if precision == "bf16" and not has_bfloat16():
+            raise ConfigError("inference.precision: this processor has no bfloat16; use fp32")
         converted(bundle)
         return backend
-    if not fits or not installed():
+    if not fits or not installed() or (precision == "bf16" and not has_bfloat16()):
         return "torch"
     try:
         converted(bundle)

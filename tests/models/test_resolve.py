@@ -34,7 +34,6 @@ def test_workers_share_the_cores(monkeypatch):
 
 def test_a_cpu_takes_openvino_where_it_can_run_the_network(bundle, tmp_path):
     assert resolve_backend("auto", bundle, "cpu", "fp32") == "openvino"
-    assert resolve_backend("auto", bundle, "cpu", "bf16") == "torch"
     assert resolve_backend("auto", bundle, "cuda", "fp32") == "torch"
     assert resolve_backend("torch", bundle, "cpu", "fp32") == "torch"
     # Its unpooling scatters, which OpenVINO cannot.
@@ -51,6 +50,16 @@ def test_without_openvino_torch_runs(bundle, monkeypatch):
         resolve_backend("openvino", bundle, "cpu", "fp32")
 
 
-def test_what_openvino_does_not_do_is_told(bundle):
-    with pytest.raises(ConfigError, match="openvino runs on cpu in fp32, not on cuda in fp16"):
+@pytest.mark.parametrize(("there", "backend"), [(True, "openvino"), (False, "torch")])
+def test_bfloat16_runs_in_openvino_where_the_processor_has_it(bundle, monkeypatch, there, backend):
+    monkeypatch.setattr(resolve, "has_bfloat16", lambda: there)
+    assert resolve_backend("auto", bundle, "cpu", "bf16") == backend
+    assert resolve_backend("auto", bundle, "cpu", "fp32") == "openvino"
+
+
+def test_what_openvino_does_not_do_is_told(bundle, monkeypatch):
+    with pytest.raises(ConfigError, match="openvino runs on cpu in fp32 or bf16, not on cuda in fp16"):
         resolve_backend("openvino", bundle, "cuda", "fp16")
+    monkeypatch.setattr(resolve, "has_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match=r"inference\.precision: this processor has no bfloat16; use fp32"):
+        resolve_backend("openvino", bundle, "cpu", "bf16")

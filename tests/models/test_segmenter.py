@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.core.errors import BundleError, DeviceMemoryError
+from geoseg.core.errors import BundleError, DeviceMemoryError, PlanError
+from geoseg.models import openvino_segmenter
 from geoseg.models import segmenter as module
 from geoseg.models.bundle import open_bundle
+from geoseg.models.openvino_model import has_bfloat16
 from geoseg.models.openvino_segmenter import OpenVinoSegmenter
 from geoseg.models.segmenter import SegmenterSpec, device_pool, load_segmenter
 from geoseg.models.torch_segmenter import TorchSegmenter
@@ -162,13 +164,21 @@ def test_a_network_that_sees_the_whole_tile_predicts_too(tmp_path, backend):
     assert np.abs(found - plain(bundle, values, valid)).max() < 2e-3
 
 
-def test_bfloat16_comes_close(bundle):
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor has no bfloat16")
+def test_bfloat16_comes_close(bundle, backend):
     values, valid = batch(1)
     exact, rough = (
-        segmenter(bundle, precision=p).predict(values, valid, GAIN, BIAS) for p in ("fp32", "bf16")
+        segmenter(bundle, backend=backend, precision=p).predict(values, valid, GAIN, BIAS).copy()
+        for p in ("fp32", "bf16")
     )
     assert rough.dtype == np.float32
     assert 0 < np.abs(exact - rough).mean() < 0.05
+
+
+def test_a_worker_without_bfloat16_does_not_take_part_in_another_precision(bundle, monkeypatch):
+    monkeypatch.setattr(openvino_segmenter, "has_bfloat16", lambda: False)
+    with pytest.raises(PlanError, match=r"the processor of \S+ has no bfloat16, .*inference.precision=fp32"):
+        segmenter(bundle, backend="openvino", precision="bf16")
 
 
 def test_a_device_without_memory_is_told(bundle):
