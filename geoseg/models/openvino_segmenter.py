@@ -73,7 +73,7 @@ class OpenVinoSegmenter:
         shape = values.shape
         try:
             request = self._request(values)
-            request.infer(dict(enumerate((values, *others))), share_inputs=True)
+            request.infer(dict(enumerate((values, *others))), share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             if "alloc" in str(error) or "memory" in str(error):
                 raise out_of_memory(shape) from error
