@@ -1,8 +1,9 @@
-"""Random changes to training chips, with torchvision's transforms (v2).
+"""Random changes to training chips, as transforms of torchvision (v2).
 
-A sample is a dict of `image` (Image, (B, rows, cols), physical units), `label` (Mask, channels, 255 ignored)
-and `valid` (Mask). Geometry changes all three alike, masks by nearest neighbour; radiometry changes the image
-only. All randomness comes from torch's generator, which the caller seeds for each chip.
+A sample is a dict of `image`, (B, rows, cols), physical units, and of masks, (rows, cols): `label` (channels,
+255 ignored) and `valid`. Geometry changes all alike, masks by nearest neighbour; radiometry changes the image
+only. All are plain tensors: torchvision takes longer to find out kinds of its own than most changes take.
+All randomness comes from torch's generator, which the caller seeds for each chip.
 """
 
 import math
@@ -14,11 +15,11 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
-from torchvision.tv_tensors import Image, Mask, wrap
 
 from geoseg.config.training import Augmentation
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE, Legend
+from geoseg.models.symmetries import SYMMETRIES, turn
 
 _NEAR = 1.3
 """From this factor on a chip counts as enlarged."""
@@ -51,12 +52,10 @@ def make_augmentation(
     """
     zoom = Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend), enlarged)
     steps: list[v2.Transform] = [zoom]
-    if entry.flips:
-        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
-    if entry.turns:
-        steps.append(RightAngleTurn())
+    if entry.flips or entry.turns:
+        steps.append(Turn(entry.flips, entry.turns))
     if entry.blur:
-        steps.append(v2.RandomApply([v2.GaussianBlur(3, (0.3, 0.8))], entry.blur))
+        steps.append(Blur(entry.blur))
     steps.append(Light(entry, wavelengths))
     if entry.band_dropout:
         steps.append(BandDropout(entry.band_dropout, means))
@@ -114,25 +113,22 @@ class IgnoreContradicted(v2.Transform):
             wrong |= (label == self.water) & (nir > green) & (swir > green)
         if "flooded" in self.kinds:
             wrong |= (label != self.water) & (nir < 0.12) & (swir < 0.03) & (green > 1.5 * swir)
-        return {**sample, "label": wrap(torch.where(wrong, IGNORE, label), like=label)}
+        return {**sample, "label": label.masked_fill(wrong, IGNORE)}
 
 
-class _Geometric(v2.Transform):
-    """A transform that is the same for image and masks."""
+class Turn(v2.Transform):
+    """Mirror, turn by right angles, or both: all that lead to one of these are drawn alike."""
 
-    _transformed_types = (Image, Mask)
+    def __init__(self, flips: bool, turns: bool) -> None:  # noqa: FBT001
+        super().__init__()
+        self.kinds = SYMMETRIES["d4" if flips else "none"]
+        if flips != turns:
+            self.kinds = SYMMETRIES["flips"] if flips else [(k, False) for k in range(4)]
 
-
-class RightAngleTurn(_Geometric):
-    """Turn by 0, 90, 180 or 270 degrees."""
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Draw the number of quarter turns."""
-        return {"turns": int(torch.randint(4, ()))}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Turn one tensor."""
-        return wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
+    def forward(self, *inputs: Any) -> Any:
+        """Change a sample."""
+        kind = self.kinds[int(torch.randint(len(self.kinds), ()))]
+        return {k: turn(v, *kind) for k, v in inputs[0].items()}
 
 
 class Zoom(v2.Transform):
@@ -164,19 +160,18 @@ class Zoom(v2.Transform):
     def forward(self, *inputs: Any) -> Any:
         """Change a sample."""
         sample: dict[str, Tensor] = inputs[0]
-        rows, cols = sample["image"].shape[-2:]
+        height, width = sample["image"].shape[-2:]
         zoom = 1.0
         if (self.low, self.high) != (1.0, 1.0) and uniform(0, 1) < self.probability:
             zoom = math.exp(uniform(math.log(self.low), math.log(self.high)))
-        side = max(1, min(round(self.size / zoom), rows, cols))
-        top, left = (int(torch.randint(n - side + 1, ())) for n in (rows, cols))
-        cut = {
-            k: functional.resized_crop(v, top, left, side, side, [self.size] * 2) for k, v in sample.items()
-        }
+        side = max(1, min(round(self.size / zoom), height, width))
+        top, left = (int(torch.randint(n - side + 1, ())) for n in (height, width))
+        rows, cols = slice(top, top + side), slice(left, left + side)
+        cut = {k: _resized(v[..., rows, cols], self.size) for k, v in sample.items()}
         if self.enlarged is not None and zoom > _NEAR:
             cut = self.enlarged(cut)
         if self.grain is not None and zoom > _NEAR:
-            cut["image"] = wrap(self._grainy(cut["image"], cut["label"]), like=sample["image"])
+            cut["image"] = self._grainy(cut["image"], cut["label"])
         return cut
 
     def _grainy(self, image: Tensor, label: Tensor) -> Tensor:
@@ -189,6 +184,17 @@ class Zoom(v2.Transform):
         return image * (1 + noise * strength).clamp(0.4, 1.8)
 
 
+def _resized(square: Tensor, size: int) -> Tensor:
+    """Return an image (B, rows, cols) or a mask (rows, cols) with another side."""
+    side = square.shape[-1]
+    if side == size:
+        return square
+    if square.ndim == 2:
+        return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
+    # Only what shrinks can alias; to ask for it takes twice as long.
+    return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
+
+
 def _grain(entry: Augmentation, legend: Legend) -> Tensor | None:
     if not entry.texture:
         return None
@@ -196,10 +202,23 @@ def _grain(entry: Augmentation, legend: Legend) -> Tensor | None:
     return torch.tensor([*values, sum(values) / len(values)])
 
 
+class Blur(v2.Transform):
+    """Slight Gaussian blur of some images."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, *inputs: Any) -> Any:
+        """Change a sample."""
+        sample: dict[str, Tensor] = inputs[0]
+        if uniform(0, 1) >= self.probability:
+            return sample
+        return {**sample, "image": functional.gaussian_blur(sample["image"], [3, 3], [uniform(0.3, 0.8)])}
+
+
 class Light(v2.Transform):
     """Brightness, gain of each band, low sun, haze and noise."""
-
-    _transformed_types = (Image,)
 
     def __init__(self, entry: Augmentation, wavelengths: Sequence[float | None]) -> None:
         super().__init__()
@@ -208,44 +227,36 @@ class Light(v2.Transform):
         # Path radiance falls off with a power of the wavelength (Chavez 1988).
         self.ratio = torch.tensor([first / (w or first) for w in wavelengths])
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Draw gain and haze of each band."""
+    def forward(self, *inputs: Any) -> Any:
+        """Change a sample."""
+        sample: dict[str, Tensor] = inputs[0]
         e, bands = self.entry, len(self.ratio)
         gain = uniform(1 - e.brightness, 1 + e.brightness)
         if uniform(0, 1) < 0.25:
             gain *= 1 - e.low_sun * uniform(0, 1)
         gains = gain * (1 + e.band_gain * (2 * torch.rand(bands) - 1))
         haze = uniform(*e.haze) * self.ratio ** uniform(1.0, 4.0)
-        return {"gain": gains[:, None, None], "haze": haze[:, None, None], "noise": e.noise * uniform(0, 1)}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Change the image."""
-        changed = inpt * params["gain"] + params["haze"]
-        if params["noise"]:
-            changed = changed + torch.randn(inpt.shape) * params["noise"]
-        return wrap(changed, like=inpt)
+        image = torch.addcmul(haze[:, None, None], sample["image"], gains[:, None, None])
+        if e.noise:
+            image.add_(torch.randn(image.shape), alpha=e.noise * uniform(0, 1))
+        return {**sample, "image": image}
 
 
 class BandDropout(v2.Transform):
     """Replace bands by their mean, never all of them."""
 
-    _transformed_types = (Image,)
-
     def __init__(self, probability: float, means: Tensor) -> None:
         super().__init__()
         self.probability, self.means = probability, means.float()
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Draw the bands."""
+    def forward(self, *inputs: Any) -> Any:
+        """Change a sample."""
+        sample: dict[str, Tensor] = inputs[0]
         dropped = torch.rand(len(self.means)) < self.probability
         if dropped.all():
             dropped[int(torch.randint(len(dropped), ()))] = False
-        return {"dropped": dropped}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Change the image."""
-        changed = torch.where(params["dropped"][:, None, None], self.means[:, None, None], inpt)
-        return wrap(changed, like=inpt)
+        image = torch.where(dropped[:, None, None], self.means[:, None, None], sample["image"])
+        return {**sample, "image": image}
 
 
 def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tensor]:
@@ -261,13 +272,12 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
         Shape (B,).
     """
     valid = ~torch.isnan(values[0])
-    filled = torch.where(valid, values, means.float()[:, None, None])
-    return {"image": Image(filled), "label": Mask(channels), "valid": Mask(valid.to(torch.uint8))}
+    filled = torch.where(valid, values, means[:, None, None])
+    return {"image": filled, "label": channels, "valid": valid.to(torch.uint8)}
 
 
 def as_input(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return what the network sees: normalised image (B, rows, cols), and labels (rows, cols) as int64."""
-    valid = sample["valid"].bool().as_subclass(Tensor)
-    image = (sample["image"].as_subclass(Tensor) - mean[:, None, None]) / std[:, None, None]
-    label = sample["label"].as_subclass(Tensor).long()
-    return torch.where(valid, image, 0.0).float(), torch.where(valid, label, IGNORE)
+    invalid = sample["valid"] == 0
+    image = (sample["image"] - mean[:, None, None]).div_(std[:, None, None]).masked_fill_(invalid, 0.0)
+    return image, sample["label"].masked_fill(invalid, IGNORE).long()

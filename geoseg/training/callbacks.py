@@ -43,6 +43,8 @@ class Noticed:
 
 Event = EpochDone | BatchDone | Noticed
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+
 
 class History(Callback):
     """Keep a row for each epoch, in checkpoints too, and tell of progress."""
@@ -108,13 +110,16 @@ class WholeFiles(TorchCheckpointIO):
         draft.replace(path)
 
 
-def moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]:
-    """Return the rule of a moving average that forgets the random start quickly."""
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Any], None]:
+    """Return the rule of a moving average that forgets the random start quickly, for many weights at once."""
 
-    def average(old: torch.Tensor, new: torch.Tensor, updates: Any) -> torch.Tensor:
-        if not old.is_floating_point():
-            return new
-        n = float(updates)
-        return torch.lerp(old, new, 1 - min(decay, (1 + n) / (10 + n)))
+    @torch.no_grad()
+    def average(old: Tensors, new: Tensors, updates: Any) -> None:
+        if old[0].is_floating_point():
+            n = float(updates)
+            torch._foreach_lerp_(old, new, 1 - min(decay, (1 + n) / (10 + n)))
+        else:
+            for mine, given in zip(old, new, strict=True):
+                mine.copy_(given)
 
     return average

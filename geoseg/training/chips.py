@@ -6,6 +6,7 @@ which they finish nor an interruption change what the network sees.
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +34,13 @@ class Source:
 
     @property
     def mean(self) -> torch.Tensor:
-        """Mean of each band, shape (B,)."""
-        return torch.from_numpy(self.statistics.mean)
+        """Mean of each band, shape (B,), float32."""
+        return torch.from_numpy(self.statistics.mean).float()
 
     @property
     def std(self) -> torch.Tensor:
-        """Standard deviation of each band, shape (B,)."""
-        return torch.from_numpy(self.statistics.std)
+        """Standard deviation of each band, shape (B,), float32."""
+        return torch.from_numpy(self.statistics.std).float()
 
     def where(self, cell: Cell, window: Window) -> str:
         """Say where a chip lies."""
@@ -51,7 +52,7 @@ class Source:
         own = np.full(window.shape, IGNORE, dtype=np.uint8)
         inside = window.intersect(cell.region.window).relative_to(window)
         own[inside] = pixels.channels[inside]
-        return as_sample(torch.from_numpy(np.array(pixels.values)), torch.from_numpy(own), self.mean)
+        return as_sample(torch.from_numpy(pixels.values), torch.from_numpy(own), self.mean)
 
 
 class RandomChips(Dataset[dict[str, Any]]):
@@ -88,8 +89,7 @@ class RandomChips(Dataset[dict[str, Any]]):
         cell = self.cells[self._pick(draw, rng)]
         window = self._window(cell, rng)
         sample = self.source.sample(cell, window)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**62)))
+        with seeded(int(rng.integers(2**62))):
             image, label = as_input(self.augmentation(sample), self.mean, self.std)
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
 
@@ -106,6 +106,19 @@ class RandomChips(Dataset[dict[str, Any]]):
             _span(cell.window.rows, cell.region.window.rows, self.side, down),
             _span(cell.window.cols, cell.region.window.cols, self.side, right),
         )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generator of the CPU, and afterwards leave it as it was."""
+    # torch.manual_seed also seeds GPUs; for those that nobody uses it writes down its callers, every time.
+    generator = torch.default_generator
+    before = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(before)
 
 
 def _span(cell: Span, region: Span, side: int, shift: int) -> Span:

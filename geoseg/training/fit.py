@@ -154,7 +154,7 @@ def _fit_once(
     draws = Draws(len(train), step.devices)  # type: ignore[arg-type]
     callbacks: list[Callback] = [NextDraws(draws), history, best, latest]
     if entry.average:
-        callbacks.append(WeightAveraging(avg_fn=moving_average(entry.average)))
+        callbacks.append(WeightAveraging(multi_avg_fn=moving_average(entry.average)))
     if entry.patience:
         callbacks.append(
             EarlyStopping("val_miou", mode="max", patience=entry.patience, check_on_train_epoch_end=True)

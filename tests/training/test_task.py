@@ -9,7 +9,7 @@ from torch import nn
 from geoseg.config.training import LossTerm, Optimizer, Transfer
 from geoseg.core.errors import TrainingError
 from geoseg.training.losses import Loss
-from geoseg.training.task import SegmentationTask, rate_factor, schedule
+from geoseg.training.task import Confusion, SegmentationTask, rate_factor, schedule
 
 
 class Tiny(nn.Module):
@@ -64,6 +64,19 @@ def test_metrics_are_those_of_all_pixels():
     assert found["iou"] == pytest.approx(list(expected), abs=1e-6)
     assert found["miou"] == pytest.approx(expected.mean(), abs=1e-6)
     assert one.results("val_")["iou"] == []  # forgotten
+
+
+def test_confusion_is_that_of_torchmetrics():
+    from torchmetrics.classification import MulticlassConfusionMatrix
+
+    ours, theirs = Confusion(3), MulticlassConfusionMatrix(3, ignore_index=255)
+    torch.manual_seed(0)
+    for _ in range(2):
+        said, label = torch.randint(3, (2, 5, 7)), torch.randint(3, (2, 5, 7))
+        label[:, 0] = 255
+        ours.update(said, label)
+        theirs.update(said, label)
+    assert torch.equal(ours.compute(), theirs.compute())
 
 
 def test_an_absent_class_is_left_out_of_the_mean():
