@@ -373,6 +373,13 @@ def test_batch_norm_needs_more_than_one_chip_in_a_pass(tmp_path, data):
         run(document(tmp_path, data, network, epochs=1), "fit.accumulate=4")
 
 
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_gradients_are_clipped_in_mixed_precision_too(tmp_path, data, kind):
+    settings = ("fit.precision=bf16", f"optimizer.kind={kind}", "optimizer.clip=1", "chips.per_epoch=4")
+    trained = run(document(tmp_path, data, epochs=1), *settings)
+    assert np.isfinite(trained.record["history"][0]["train_loss"])
+
+
 def test_a_lost_checkpoint_is_not_called_damaged(tmp_path):
     from geoseg.training.fit import _read_checkpoint
 
