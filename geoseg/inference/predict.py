@@ -100,8 +100,8 @@ def predict_block(job: Job, block: Block) -> Prediction:
     watch, trouble = Stopwatch(), _Trouble()
     with watch.time("read"):
         pixels = _read(job, block, trouble)
-        segmenter = load_segmenter(job.segmenter)
-        here = Pixels(segmenter.arrays.put(pixels.values), segmenter.arrays.put(pixels.valid))
+    segmenter = load_segmenter(job.segmenter)
+    here = Pixels(segmenter.arrays.put(pixels.values), segmenter.arrays.put(pixels.valid))
     mosaic = Mosaic(job.grid, block, len(job.legend), segmenter.arrays)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches finish in any order; the sums do not mind.

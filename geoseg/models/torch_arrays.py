@@ -1,6 +1,7 @@
 """Arrays on a device of torch: tiles are cut out and predictions summed there, and only results come back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,13 @@ class TorchArrays:
         Raises
         ------
         DeviceMemoryError
-            When the device has no room for the pixels of a block.
+            When the device has no room for it, as all methods do.
         """
         tensor = torch.from_numpy(array)
         if self.copies is None:
             return tensor.to(self.device)
-        try:
-            with torch.cuda.stream(self.copies):
-                moved = tensor.pin_memory().to(self.device, non_blocking=True)
-        except torch.OutOfMemoryError as error:
-            raise _no_room(array.shape) from error
+        with _room(array.shape), torch.cuda.stream(self.copies):
+            moved = tensor.pin_memory().to(self.device, non_blocking=True)
         self.copies.synchronize()
         # Its memory is given to the next block only after the passes have read it.
         moved.record_stream(torch.cuda.default_stream(self.device))
@@ -42,30 +40,24 @@ class TorchArrays:
 
     def get(self, array: torch.Tensor) -> NDArray[Any]:
         """See `Arrays.get`."""
-        copied: NDArray[Any] = array.contiguous().to("cpu", copy=True).numpy()
+        with _room(array.shape):
+            copied: NDArray[Any] = array.contiguous().to("cpu", copy=True).numpy()
         return copied
 
     def stack(self, parts: Sequence[torch.Tensor], count: int) -> torch.Tensor:
         """See `Arrays.stack`; a single array is not copied."""
         if count == 1:
             return parts[0][None]
-        stacked = parts[0].new_zeros((count, *parts[0].shape))
+        with _room((count, *parts[0].shape)):
+            stacked = parts[0].new_zeros((count, *parts[0].shape))
         for k, part in enumerate(parts):
             stacked[k] = part
         return stacked
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """See `Arrays.zeros`.
-
-        Raises
-        ------
-        DeviceMemoryError
-            When the device has no room for the sums of a block.
-        """
-        try:
+        """See `Arrays.zeros`."""
+        with _room(shape):
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
-        except torch.OutOfMemoryError as error:
-            raise _no_room(shape) from error
 
     def add(
         self,
@@ -75,32 +67,40 @@ class TorchArrays:
         col_weights: NDArray[np.int32],
     ) -> None:
         """See `Arrays.add`."""
-        rows, cols = (torch.from_numpy(w).to(self.device) for w in (row_weights, col_weights))
-        rounded = (probabilities * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
-        sums += rounded.mul_(rows[:, None] * cols)
+        with _room(sums.shape):
+            rows, cols = (torch.from_numpy(w).to(self.device) for w in (row_weights, col_weights))
+            rounded = (probabilities * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
+            sums += rounded.mul_(rows[:, None] * cols)
 
     def decide(self, sums: torch.Tensor, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
-        planes = torch.empty((2 + every * len(sums), *sums.shape[1:]), dtype=torch.uint8, device=self.device)
-        best = sums[0].clone()
-        planes[0] = int(ids[0])
-        # Channel by channel: what torch's max says of equals is not the same on every device.
-        for channel, number in zip(sums[1:], ids[1:], strict=True):
-            planes[0].masked_fill_(channel > best, int(number))
-            torch.maximum(best, channel, out=best)
-        planes[1] = _percent(best)
-        if every:
-            planes[2:] = _percent(sums)
+        with _room(sums.shape):
+            shape = 2 + every * len(sums), *sums.shape[1:]
+            planes = torch.empty(shape, dtype=torch.uint8, device=self.device)
+            best = sums[0].clone()
+            planes[0] = int(ids[0])
+            # Channel by channel: what torch's max says of equals is not the same on every device.
+            for channel, number in zip(sums[1:], ids[1:], strict=True):
+                planes[0].masked_fill_(channel > best, int(number))
+                torch.maximum(best, channel, out=best)
+            planes[1] = _percent(best)
+            for plane, channel in zip(planes[2:], sums, strict=False):
+                plane.copy_(_percent(channel))
         return self.get(planes)
+
+
+@contextmanager
+def _room(shape: tuple[int, ...]) -> Iterator[None]:
+    """Say what the device has no memory for."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(
+            f"the device has no memory for the pixels and sums of a block, {tuple(shape)}; smaller blocks "
+            "need less: --set tiling.block=1"
+        ) from error
 
 
 def _percent(sums: torch.Tensor) -> torch.Tensor:
     """Return sums as whole percent, as `geoseg.tiling.kernels.percent` does."""
     return ((sums >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)
-
-
-def _no_room(shape: tuple[int, ...]) -> DeviceMemoryError:
-    return DeviceMemoryError(
-        f"the device has no memory for the pixels and sums of a block, {shape}; smaller blocks need less: "
-        "--set tiling.block=1"
-    )

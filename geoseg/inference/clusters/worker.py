@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import dask
 
 from geoseg.config.cluster import Address, Cluster
+from geoseg.core.allocator import ARENAS
 from geoseg.core.errors import ConfigError
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.plan import SLOTS
@@ -36,8 +37,11 @@ CALM: dict[str, Any] = {
 }
 """Settings of Dask in a worker, so that its time goes to the network."""
 
-ENVIRONMENT = {f"DASK_{key.replace('.', '__').upper()}": str(value) for key, value in CALM.items()}
-"""The same as variables, for processes on other machines."""
+ENVIRONMENT = {
+    **{f"DASK_{key.replace('.', '__').upper()}": str(value) for key, value in CALM.items()},
+    "MALLOC_ARENA_MAX": str(ARENAS),
+}
+"""The same as variables, for processes on other machines, and how they share memory."""
 
 
 def command(python: str, address: str, listen: Sequence[str], more: Sequence[str] = ()) -> list[str]:
