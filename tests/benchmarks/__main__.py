@@ -17,6 +17,7 @@ NAMES = (
     "objects",
     "polygons",
     "storage",
+    "writing",
 )
 ON_REQUEST = ("faults", "overhead", "peers", "scale", "scaling", "training")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
 from tests.scenes import repeat
 
-SIDES = (2048, 4096, 8192, 16384)
+SIDES = (2048, 4096, 8192, 16384, 32768)
 
 
 def main() -> None:
