@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +155,8 @@ def read_picture(prepared: Prepared) -> ScenePicture:
         When a file cannot be read.
     """
     # matplotlib takes a moment: it comes beside the maps, not before there are any.
-    for name in ("quicklook", "run_page"):
-        import_module(f"geoseg.report.{name}")
+    from geoseg.report import quicklook, run_page  # noqa: F401, PLC0415
+
     return scene_picture(PatientScene.of(prepared.plan.scene, prepared.patience))
 
 

@@ -3,12 +3,13 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from time import perf_counter, time
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client
 
@@ -31,6 +32,8 @@ from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.report.trace import PROFILE, write_trace
 from geoseg.vector.schedule import Workers
+
+T = TypeVar("T")
 
 Counts = dict[tuple[int, int], dict[str, Any]]
 """What is known of each staged block, by row and column of blocks."""
@@ -135,14 +138,10 @@ class SceneRun:
             )
         self._staging().beside(workspace, prepared.plan.blocks)
         steps = _Steps(self.log, prepared.plan.name, self.on_event)
-        with (
-            noticed() as notices,
-            _tracers(self.folder, client) as workers,
-            ThreadPoolExecutor(1, "picture") as beside,
-        ):
-            reading = beside.submit(outputs.read_picture, prepared)
+        reading = _beside(lambda: outputs.read_picture(prepared))
+        with noticed() as notices, _tracers(self.folder, client) as workers:
             files = outputs.write_maps(prepared, workspace, workers, steps)
-            picture = reading.result()
+        picture = reading.result()
         steps(Progress("quicklook.png"))
         files.append(outputs.write_picture(prepared, workspace, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
@@ -217,6 +216,20 @@ def _tracers(folder: RunFolder, client: Client) -> Iterator[Workers]:
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         yield Workers(pool, 2 * threads)
+
+
+def _beside(task: Callable[[], T]) -> Future[T]:
+    """Start a task in a thread that nobody waits for when something else fails, or the user gives up."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(task())
+        except BaseException as error:  # noqa: BLE001 (whoever asks for the result gets it)
+            future.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return future
 
 
 class _Steps:

@@ -38,7 +38,7 @@ class PlanError(GeosegError):
 
 
 class DeviceMemoryError(PlanError):
-    """A forward pass that does not fit into the memory of its device."""
+    """A forward pass, or a block's pixels and sums, that do not fit into the memory of their device."""
 
 
 class ClusterError(GeosegError):

@@ -40,6 +40,8 @@ POLYGON_ROWS = 1024
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
+# The picture of the scene: three bands of up to 3072 px a side, read by 256 rows of the scene; its colours.
+PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,18 @@ class Memory:
     polygons: int
     """A row of blocks and its polygons, after the network is done; numbers of all regions where small ones
     are joined or objects numbered."""
+    picture: int
+    """The scene as people see it, read beside the polygons."""
 
     @property
     def total(self) -> int:
         """All that is held at the same time."""
-        return self.base + self.cache + max(self.network + self.blocks + self.fringes, self.polygons)
+        return max(self.leading, self.base + self.cache + self.network + self.blocks + self.fringes)
+
+    @property
+    def leading(self) -> int:
+        """What the process that makes the outputs holds."""
+        return self.base + self.cache + self.polygons + self.picture
 
 
 @dataclass(frozen=True)
@@ -382,7 +391,11 @@ def _memory(plan: Plan) -> Memory:
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
     polygons = plan.polygons.bytes(plan.scene.shape)
-    return Memory(BASE_BYTES[plan.backend], network, blocks, fringes, GDAL_CACHE_MB * 1_000_000, polygons)
+    rows, cols = plan.scene.shape
+    seen = min(PICTURE_PIXELS, rows * cols)
+    picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, rows) * cols) + 4 * seen
+    cache = GDAL_CACHE_MB * 1_000_000
+    return Memory(BASE_BYTES[plan.backend], network, blocks, fringes, cache, polygons, picture)
 
 
 def _product(values: Any) -> int:

@@ -101,12 +101,12 @@ def predict_block(job: Job, block: Block) -> Prediction:
     with watch.time("read"):
         pixels = _read(job, block, trouble)
     segmenter = load_segmenter(job.segmenter)
-    here = Pixels(segmenter.arrays.put(pixels.values), segmenter.arrays.put(pixels.valid))
+    values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
     mosaic = Mosaic(job.grid, block, len(job.legend), segmenter.arrays)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches finish in any order; the sums do not mind.
     pool = device_pool(job.segmenter)
-    work = _Work(job, block, segmenter, here, mosaic, watch, trouble, Lock())
+    work = _Work(job, block, segmenter, values, valid, mosaic, watch, trouble, Lock())
     start = time.perf_counter()
     batches = [
         pool.submit(_predict_batch, work, chosen[i : i + job.batch], time.time())
@@ -189,8 +189,10 @@ class _Work:
     job: Job
     block: Block
     segmenter: Segmenter
-    pixels: Pixels
-    """What the block's tiles see, where the segmenter has its arrays."""
+    values: Any
+    """Raw numbers of what the block's tiles see, (B, rows, cols), where the segmenter has its arrays."""
+    valid: Any
+    """Where they are valid, (rows, cols), there too."""
     mosaic: Mosaic
     watch: Stopwatch
     trouble: _Trouble
@@ -201,28 +203,18 @@ def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
     """Predict up to a batch of tiles and add them."""
     work.watch.add("wait", submitted, max(0.0, time.time() - submitted))
     job = work.job
-    values, valid = _batch(work, tiles)
+    places = [t.relative_to(work.block.reach) for t in tiles]
+    seen = [(work.values[:, rows, cols], work.valid[rows, cols]) for rows, cols in places]
     if stopping.is_set():
         return
     with work.watch.time("forward"):
-        fitted = predict_fitting(work.segmenter, job.segmenter, values, valid, job.scene.gain, job.scene.bias)
+        fitted = predict_fitting(
+            work.segmenter, job.segmenter, seen, job.batch, job.scene.gain, job.scene.bias
+        )
     with work.adding, work.watch.time("sum"):
         work.trouble.batch = min(work.trouble.batch or job.batch, fitted.size)
-        for tile, probabilities in zip(tiles, fitted.tiles, strict=False):
+        for tile, probabilities in zip(tiles, fitted.tiles, strict=True):
             work.mosaic.add(tile, probabilities)
-
-
-def _batch(work: _Work, tiles: list[Window]) -> tuple[Any, Any]:
-    """Return the pixels of tiles, shape (N, B, rows, cols), and where they are valid, (N, rows, cols).
-
-    The last batch is filled up with empty tiles: a constant shape gives constant results.
-    """
-    pixels, stack, batch = work.pixels, work.segmenter.arrays.stack, work.job.batch
-    here = [t.relative_to(work.block.reach) for t in tiles]
-    return (
-        stack([pixels.values[:, rows, cols] for rows, cols in here], batch),
-        stack([pixels.valid[rows, cols] for rows, cols in here], batch),
-    )
 
 
 @sendable

@@ -60,10 +60,10 @@ class SegmenterSpec:
     """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
 
 
-def out_of_memory(shape: tuple[int, ...]) -> DeviceMemoryError:
+def out_of_memory(shape: tuple[int, ...], doing: str = "in a forward pass of") -> DeviceMemoryError:
     """Return what to say of a batch (N, B, rows, cols) that the device has no memory for."""
     return DeviceMemoryError(
-        f"out of memory in a forward pass of {shape}; a smaller tile or batch needs less: "
+        f"out of memory {doing} {shape}; a smaller tile or batch needs less: "
         "--set tiling.tile=256 --set inference.batch=1"
     )
 

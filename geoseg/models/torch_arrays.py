@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.core.errors import DeviceMemoryError
+from geoseg.models.segmenter import out_of_memory
 from geoseg.tiling.kernels import PROBABILITY_BITS, TOTAL_BITS
 
 
@@ -95,10 +95,7 @@ def _room(shape: tuple[int, ...]) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(
-            f"the device has no memory for the pixels and sums of a block, {tuple(shape)}; smaller blocks "
-            "need less: --set tiling.block=1"
-        ) from error
+        raise out_of_memory(tuple(shape), "for pixels or sums of") from error
 
 
 def _percent(sums: torch.Tensor) -> torch.Tensor:

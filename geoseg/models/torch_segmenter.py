@@ -49,11 +49,10 @@ class TorchSegmenter:
     @torch.inference_mode()
     def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         """Return class probabilities, see `Segmenter`."""
-        if self.arrays is HOST:
-            found = self._predict(torch.from_numpy(values), torch.from_numpy(valid), gain, bias)
-            return found.numpy()
         try:
-            return self._predict(values, valid, gain, bias)
+            if self.arrays is not HOST:
+                return self._predict(values, valid, gain, bias)
+            return self._predict(torch.from_numpy(values), torch.from_numpy(valid), gain, bias).numpy()
         except torch.OutOfMemoryError as error:
             raise out_of_memory(tuple(values.shape)) from error
 

@@ -163,7 +163,7 @@ class Scene:
             if mask is not None:
                 valid &= mask
             if len(here) == len(self.bands):
-                values = read  # all of them, in their order
+                values = read.astype(self.dtype, copy=False)  # all of them, in their order
             else:
                 values[here] = read
         return values, valid

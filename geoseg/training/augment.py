@@ -121,9 +121,10 @@ class Turn(v2.Transform):
 
     def __init__(self, flips: bool, turns: bool) -> None:  # noqa: FBT001
         super().__init__()
-        self.kinds = SYMMETRIES["d4" if flips else "none"]
-        if flips != turns:
-            self.kinds = SYMMETRIES["flips"] if flips else [(k, False) for k in range(4)]
+        if flips:
+            self.kinds = SYMMETRIES["d4" if turns else "flips"]
+        else:
+            self.kinds = [(k, False) for k in range(4 if turns else 1)]
 
     def forward(self, *inputs: Any) -> Any:
         """Change a sample."""

@@ -171,7 +171,7 @@ class SegmentationTask(pl.LightningModule):
         )  # fmt: skip
         # One kernel does all that a weight needs; on a CPU torch's other ways read it once per operation.
         # GPUs choose for themselves, and in mixed precision Lightning cannot clip gradients for a fused one.
-        fused = self.device.type == "cpu" and self.trainer.precision == "32-true"
+        fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None
         chosen: torch.optim.Optimizer
         if o.kind == "sgd":
             chosen = torch.optim.SGD(groups, lr=o.rate, momentum=o.momentum, fused=fused)

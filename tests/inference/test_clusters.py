@@ -1,5 +1,6 @@
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,8 @@ from geoseg.inference.clusters.local import one_gpu_each, visible_gpus
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.clusters.shape import shape_of
 from geoseg.inference.plan import Memory
+from geoseg.pipeline import prepare
+from geoseg.storage.store import FolderStore
 from tests.conftest import ROOT
 
 BASE = {"interface": "lo", "cores": 4, "memory": "16GB", "walltime": "12:00:00"}
@@ -178,6 +181,7 @@ def test_pods_have_what_a_worker_needs_and_no_dashboard():
     assert container["resources"] == {"requests": share, "limits": share}
     assert {"name": "A", "value": "b"} in container["env"]
     assert {"name": "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL", "value": "1s"} in container["env"]
+    assert {"name": "MALLOC_ARENA_MAX", "value": "2"} in container["env"]
     assert container["args"][:4] == ["dask", "worker", "--name", "$(DASK_WORKER_NAME)"]
     assert "--resources GPU=2" in " ".join(container["args"])
     assert "--no-dashboard" in container["args"]
@@ -236,7 +240,9 @@ def test_a_device_that_the_cluster_does_not_have_is_refused(monkeypatch):
 
 
 def test_the_machine_that_leads_needs_memory_for_polygons(monkeypatch):
-    memory = Memory(base=10**9, network=9 * 10**9, blocks=0, fringes=0, cache=10**8, polygons=2 * 10**9)
+    memory = Memory(
+        base=10**9, network=9 * 10**9, blocks=0, fringes=0, cache=10**8, polygons=10**9, picture=10**9
+    )
     monkeypatch.setattr(shape, "free_memory", lambda: 3 * 10**9)
     assert "takes 3.10 GB of memory on this machine, but 3.00" in shape_of(of("slurm"), "cpu").problem_here(
         memory
@@ -301,3 +307,14 @@ def test_the_hash_of_the_source_is_that_of_every_module(tmp_path, monkeypatch):
     one = check.source_hash()
     (package / "more.py").rename(package / "other.py")
     assert len({empty, one, check.source_hash()}) == 3
+
+
+def test_a_worker_whose_processor_has_no_bfloat16_is_named(pipeline_file, tmp_path, monkeypatch):
+    plan = prepare(pipeline_file, output=tmp_path / "run").plan
+    needs = check.needs_of(replace(plan, backend="openvino", precision="bf16"), FolderStore(tmp_path))
+    needs.staging.write(needs.token, b"")
+    monkeypatch.setattr(check, "has_bfloat16", lambda: True)
+    assert check.problem_of(needs) is None
+    monkeypatch.setattr(check, "has_bfloat16", lambda: False)
+    assert "no bfloat16" in check.problem_of(needs)
+    assert check.problem_of(replace(needs, precision="fp32")) is None

@@ -10,6 +10,7 @@ from geoseg.core.errors import DeviceMemoryError
 from geoseg.core.files import sha256
 from geoseg.models import torch_segmenter
 from geoseg.models.torch_arrays import TorchArrays
+from geoseg.models.torch_segmenter import TorchSegmenter
 from geoseg.pipeline import prepare, run
 from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import BlockGrid
@@ -78,14 +79,31 @@ def test_what_comes_back_is_a_copy():
 @pytest.mark.parametrize(
     "settings", [[], ["inference.batch=3", "tiling.block=2"], ["outputs.probabilities=true"]]
 )
-def test_a_run_gives_the_same_bytes_with_sums_on_the_device(pipeline_file, tmp_path, monkeypatch, settings):
-    found = {}
+@pytest.mark.parametrize("most", [99, 1])
+def test_a_run_gives_the_same_bytes_with_sums_on_the_device(
+    pipeline_file, tmp_path, monkeypatch, settings, most
+):
+    forward, found, added = TorchSegmenter._forward, {}, []
+
+    def small(self, x):
+        if len(x) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, x)
+
+    class Counted(TorchArrays):
+        def add(self, *arguments):
+            added.append(arguments)
+            super().add(*arguments)
+
+    monkeypatch.setattr(TorchSegmenter, "_forward", small)
     for name in ("host", "device"):
         if name == "device":
-            monkeypatch.setattr(torch_segmenter, "arrays_of", lambda device: DEVICE)
+            monkeypatch.setattr(torch_segmenter, "arrays_of", Counted)
         prepared = prepare(pipeline_file, ["inference.backend=torch", *settings], tmp_path / name)
         monkeypatch.setattr("geoseg.models.segmenter._loaded", {})
+        monkeypatch.setattr("geoseg.inference.fitting._fitting", {})
         run(prepared)
+        assert bool(added) == (name == "device")
         found[name] = {f.name: sha256(f) for f in (tmp_path / name).glob("*.tif")}
     assert len(found["host"]) >= 2
     assert found["device"] == found["host"]
@@ -96,5 +114,5 @@ def test_a_block_without_room_on_the_device_is_said_in_one_line(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch, "zeros", full)
-    with pytest.raises(DeviceMemoryError, match=r"of a block, \(3, 8, 8\); .*tiling.block=1"):
+    with pytest.raises(DeviceMemoryError, match=r"pixels or sums of \(3, 8, 8\); .*tiling.tile=256"):
         DEVICE.zeros((3, 8, 8))

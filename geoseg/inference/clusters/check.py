@@ -22,6 +22,7 @@ from geoseg.core.errors import ClusterError, GeosegError, one_line
 from geoseg.inference.clusters.shape import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.bundle import open_bundle
+from geoseg.models.openvino_model import has_bfloat16
 from geoseg.raster.sources import inspect
 from geoseg.storage.store import Store
 
@@ -50,6 +51,7 @@ class Needs:
     token: str
     """Name of a file in staging, which shows that the worker sees the same folder."""
     device: str
+    precision: str
 
 
 def needs_of(plan: Plan, staging: Store) -> Needs:
@@ -65,6 +67,7 @@ def needs_of(plan: Plan, staging: Store) -> Needs:
         staging=staging.resolved(),
         token=f".workers-{uuid.uuid4().hex}",
         device=plan.device,
+        precision=plan.precision,
     )
 
 
@@ -207,7 +210,7 @@ def problem_of(needs: Needs) -> str | None:
     for path, size in needs.files:
         if sizes[path] != size:
             return f"{path}: has {sizes[path]} bytes there, not {size}; copy the same file to all machines"
-    return _problem_of_staging(needs) or _problem_of_device(needs.device)
+    return _problem_of_staging(needs) or _problem_of_device(needs.device) or _problem_of_precision(needs)
 
 
 def _problem_of_staging(needs: Needs) -> str | None:
@@ -231,6 +234,12 @@ def _problem_of_device(device: str) -> str | None:
     if torch.cuda.is_available():
         return None
     return "torch sees no GPU there; ask for one (gpus: 1), or use --set inference.device=cpu"
+
+
+def _problem_of_precision(needs: Needs) -> str | None:
+    if (needs.backend, needs.precision) != ("openvino", "bf16") or has_bfloat16():
+        return None
+    return "the processor there has no bfloat16; use workers that have it, or --set inference.precision=fp32"
 
 
 @cache

@@ -32,7 +32,7 @@ class Shape:
 
     def problem_here(self, memory: Memory) -> str | None:
         """Return one line when this machine is too small to lead the workers of others, else None."""
-        needed, free = memory.base + memory.cache + memory.polygons, free_memory()
+        needed, free = memory.leading, free_memory()
         if isinstance(self.cluster, Local) or needed <= free:
             return None
         return (
