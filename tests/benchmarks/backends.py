@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import warnings
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import process_time
@@ -98,7 +98,8 @@ def runners_of(bundle: Bundle, side: int) -> dict[str, Segmenter]:
         "torch, folded, channels_last": TorchSegmenter(bundle, spec("torch")),
     }
     if find_spec("onnxruntime") and find_spec("onnx"):
-        with suppress(torch.onnx.errors.OnnxExporterError):  # PSPNet at sizes that its pools do not divide
+        # PSPNet fails at sizes that its pools do not divide, and torch prints the whole network.
+        with suppress(torch.onnx.errors.OnnxExporterError), redirect_stdout(io.StringIO()):
             runners["ONNX Runtime"] = OnnxSegmenter(bundle, spec("torch"), side)
     runners["OpenVINO"] = OpenVinoSegmenter(bundle, spec("openvino"))
     if has_bfloat16():
