@@ -10,10 +10,10 @@ from typing import Any
 import geoseg
 from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import PlanError
+from geoseg.inference.memory import Memory, PolygonCost, memory_of
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.models.segmenter import SegmenterSpec
-from geoseg.raster import GDAL_CACHE_MB
 from geoseg.raster.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
@@ -26,85 +26,6 @@ BLOCK_PIXELS = 1024
 
 GPU_BATCH_PIXELS = 1 << 22
 """Pixels of an automatic batch on a GPU: four tiles of 1024 px. A CPU gains nothing from batches."""
-
-# Memory of a worker, measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take
-# before any pixel is read, and what a forward pass takes for each byte of torch's live tensors: torch keeps
-# scratch and reordered copies, OpenVINO uses the same memory again.
-BASE_BYTES = {"torch": 950_000_000, "openvino": 650_000_000}
-FORWARD_FACTOR = {"torch": 1.6, "openvino": 1.0}
-DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
-# Polygons come row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
-# 30 bytes and with one for every 56 pixels 70; noise, which no network that learned draws, takes 1000.
-# A region takes 400 bytes while small ones are joined, an object as much; 50 pixels for each are assumed.
-POLYGON_ROWS = 1024
-POLYGON_BYTES_PER_PIXEL = 128
-REGION_BYTES_PER_PIXEL = 8
-OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
-# The picture of the scene: three bands of up to 3072 px a side, read by 256 rows of the scene; its colours.
-PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
-
-
-@dataclass(frozen=True)
-class PolygonCost:
-    """What making polygons takes in memory, in bytes a pixel."""
-
-    row: int = 0
-    """For each pixel of a row of blocks."""
-    scene: int = 0
-    """For each pixel of the scene: numbers of its regions."""
-    region: int = 0
-    """For each pixel of the largest region, where regions are cut into objects."""
-
-    @classmethod
-    def of(cls, pipeline: Pipeline) -> "PolygonCost":
-        """Return what a pipeline asks for."""
-        vectorize, outputs = pipeline.vectorize, pipeline.outputs
-        objects = vectorize.instances is not None and bool(outputs.polygons or outputs.instances)
-        return cls(
-            row=POLYGON_BYTES_PER_PIXEL if outputs.polygons else 0,
-            scene=REGION_BYTES_PER_PIXEL if vectorize.minimum_area or objects else 0,
-            region=OBJECT_BYTES_PER_PIXEL if objects else 0,
-        )
-
-    def bytes(self, shape: tuple[int, int]) -> int:
-        """Return the memory for a scene of so many rows and columns."""
-        rows, cols = shape
-        return (
-            self.row * min(rows, POLYGON_ROWS) * cols
-            + self.scene * rows * cols
-            + self.region * min(rows * cols, OBJECT_PIXELS)
-        )
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What one worker needs at most, in bytes."""
-
-    base: int
-    """Libraries."""
-    network: int
-    """Weights and the working memory of a forward pass."""
-    blocks: int
-    """Pixels, batches and sums of the blocks in hand."""
-    fringes: int
-    """What finished blocks keep for their neighbours."""
-    cache: int
-    """GDAL's cache of internal tiles."""
-    polygons: int
-    """A row of blocks and its polygons, after the network is done; numbers of all regions where small ones
-    are joined or objects numbered."""
-    picture: int
-    """The scene as people see it, read beside the polygons."""
-
-    @property
-    def total(self) -> int:
-        """All that is held at the same time."""
-        return max(self.leading, self.base + self.cache + self.network + self.blocks + self.fringes)
-
-    @property
-    def leading(self) -> int:
-        """What the process that makes the outputs holds."""
-        return self.base + self.cache + self.polygons + self.picture
 
 
 @dataclass(frozen=True)
@@ -183,7 +104,7 @@ class Plan:
     @cached_property
     def memory(self) -> Memory:
         """What one worker needs at most."""
-        return _memory(self)
+        return memory_of(self, SLOTS)
 
     def summary(self) -> dict[str, Any]:
         """Return the plan for people and for `--json`."""
@@ -361,43 +282,3 @@ def fewer_passes(plan: Plan, available: int) -> Plan:
         if attempt.memory.total * plan.workers <= available:
             return attempt
     return replace(plan, passes=1)
-
-
-def _memory(plan: Plan) -> Memory:
-    """Add up what one worker holds at the same time, each array at its largest."""
-    card, grid = plan.bundle.card, plan.grid
-    tile = grid.tile_shape[0] * grid.tile_shape[1]
-    axes = plan.blocks.rows, plan.blocks.cols
-    reach = _product(min(plan.block, a.tiles.count) * a.tiles.stride + a.tiles.overlap for a in axes)
-    canvas = _product(max(len(a.canvas(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
-    core = _product(max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
-    overlap = max(grid.rows.overlap, grid.cols.overlap)
-    sums = 4 * plan.classes
-    bands = len(plan.scene.bands)
-    number = plan.scene.dtype.itemsize
-
-    per_pixel = card.memory_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
-    # Each pass holds its batch as read, the live tensors, and probabilities on their way to the sums.
-    batch = 2 * (bands * number + 1) + 4 * bands + per_pixel * FORWARD_FACTOR[plan.backend] + 3 * sums
-    forward = plan.passes * plan.batch * tile * batch
-    # Weights are held as read and as the network's own.
-    network = int(forward) + 4 * plan.bundle.weights_bytes
-    # A block's pixels (as read and with its reflected border), its sums, its classes and strips.
-    planes = 2 + (plan.classes if plan.probabilities else 0)
-    edge = sum(len(a.core(0)) * overlap * sums for a in axes)
-    one = 2 * reach * (bands * number + 1) + canvas * sums + core * (2 * planes + 8) + 3 * edge
-    blocks = SLOTS * one + core * planes * 3 + 3 * edge
-    # Fringes of one line of blocks along the shorter side wait for the next line.
-    along = min(axes, key=lambda a: a.count).tiles.length
-    fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
-    polygons = plan.polygons.bytes(plan.scene.shape)
-    rows, cols = plan.scene.shape
-    seen = min(PICTURE_PIXELS, rows * cols)
-    picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, rows) * cols) + 4 * seen
-    cache = GDAL_CACHE_MB * 1_000_000
-    return Memory(BASE_BYTES[plan.backend], network, blocks, fringes, cache, polygons, picture)
-
-
-def _product(values: Any) -> int:
-    rows, cols = values
-    return int(rows * cols)

@@ -13,7 +13,7 @@ from geoseg.inference.clusters.jobs import job_options, listing, seconds
 from geoseg.inference.clusters.local import one_gpu_each, visible_gpus
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.clusters.shape import shape_of
-from geoseg.inference.plan import Memory
+from geoseg.inference.memory import Memory
 from geoseg.pipeline import prepare
 from geoseg.storage.store import FolderStore
 from tests.conftest import ROOT

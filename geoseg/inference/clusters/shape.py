@@ -7,7 +7,7 @@ import psutil
 
 from geoseg.config.cluster import Address, Cluster, Kubernetes, Local, Ssh
 from geoseg.core.errors import ConfigError
-from geoseg.inference.plan import Memory
+from geoseg.inference.memory import Memory
 from geoseg.models.resolve import count_gpus, forward_passes, resolve_device
 
 
