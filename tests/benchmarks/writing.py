@@ -24,6 +24,7 @@ from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from tests.benchmarks.peers.scene import mirrored
 
 PIPELINE = Path("pipelines/landcover.yaml")
 TRANSFORM = (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_500_000.0)
@@ -35,11 +36,8 @@ def staged(classes: np.ndarray, side: int, folder: Path) -> tuple[Staging, list]
     axis = TileAxis(side, 1568, 192)
     blocks = list(BlockGrid.of(TileGrid(axis, axis), 1))
     for block in blocks:
-        rows, cols = (np.arange(s.start, s.stop) for s in (block.core.rows, block.core.cols))
-        rows, cols = (
-            np.minimum(i % (2 * n), 2 * n - 1 - i % (2 * n))
-            for i, n in zip((rows, cols), classes.shape, strict=True)
-        )
+        spans = block.core.rows, block.core.cols
+        rows, cols = (mirrored(s.start, len(s), n) for s, n in zip(spans, classes.shape, strict=True))
         staging.write(block, classes[None, rows[:, None], cols], {})
     return staging, blocks
 

@@ -68,7 +68,9 @@ def slurm(tmp_path_factory) -> Iterator[Path]:
     """A SLURM of this session."""
     missing = [p for p in ("slurmctld", "slurmd", "sbatch", "munged", "runuser") if shutil.which(p) is None]
     if missing or os.geteuid() != 0:
-        pytest.skip(f"no SLURM here: {', '.join(missing) or 'only root can start one'}; {HERE}/install.sh")
+        pytest.skip(
+            f"no SLURM here: {', '.join(missing) or 'only root can start one'}; tests/install.sh"
+        )
     # munged, who is another user, must get there; pytest's folders are for this user only.
     folder = Path("/tmp") / f"geoseg-slurm-{os.getpid()}"  # noqa: S108
     subprocess.run([HERE / "slurm.sh", "start", folder], check=True)
@@ -84,7 +86,7 @@ def sshd(tmp_path_factory) -> Iterator[dict[str, str]]:
     """An SSH server of this session: what a cluster file says to reach it."""
     missing = [p for p in ("/usr/sbin/sshd", "ssh-keygen") if shutil.which(p) is None]
     if missing:
-        pytest.skip(f"no SSH server here: {', '.join(missing)}; {HERE}/install.sh")
+        pytest.skip(f"no SSH server here: {', '.join(missing)}; tests/install.sh")
     folder, port = tmp_path_factory.mktemp("sshd"), free_port()
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     subprocess.run([HERE / "sshd.sh", "start", folder, str(port)], check=True, env=environment)

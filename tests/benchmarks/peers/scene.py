@@ -44,14 +44,15 @@ def sample() -> tuple[NDArray[np.uint16], str, Affine]:
     return numbers, scene.geobox.crs.to_wkt(), scene.geobox.transform
 
 
+def mirrored(start: int, count: int, length: int) -> NDArray[np.int64]:
+    """Return where `count` pixels from `start` on, of an axis mirrored without end, lie on its `length`."""
+    i = np.arange(start, start + count) % (2 * length)
+    return np.minimum(i, 2 * length - 1 - i)
+
+
 def plane(row: int, col: int, height: int, width: int) -> NDArray[np.uint16]:
     """Return a part of the endless plane, counted from the scene's first pixel."""
     numbers = sample()[0]
-
-    def mirrored(start: int, count: int, length: int) -> NDArray[np.int64]:
-        i = np.arange(start, start + count) % (2 * length)
-        return np.minimum(i, 2 * length - 1 - i)
-
     rows = mirrored(ORIGIN[0] + row, height, numbers.shape[1])
     cols = mirrored(ORIGIN[1] + col, width, numbers.shape[2])
     return numbers[:, rows[:, None], cols]
