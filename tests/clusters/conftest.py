@@ -68,9 +68,7 @@ def slurm(tmp_path_factory) -> Iterator[Path]:
     """A SLURM of this session."""
     missing = [p for p in ("slurmctld", "slurmd", "sbatch", "munged", "runuser") if shutil.which(p) is None]
     if missing or os.geteuid() != 0:
-        pytest.skip(
-            f"no SLURM here: {', '.join(missing) or 'only root can start one'}; tests/install.sh"
-        )
+        pytest.skip(f"no SLURM here: {', '.join(missing) or 'only root can start one'}; tests/install.sh")
     # munged, who is another user, must get there; pytest's folders are for this user only.
     folder = Path("/tmp") / f"geoseg-slurm-{os.getpid()}"  # noqa: S108
     subprocess.run([HERE / "slurm.sh", "start", folder], check=True)
