@@ -21,13 +21,13 @@ from geoseg.inference.interruption import Interruption
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, Prediction, predict_block, settle_block, stopping
 from geoseg.inference.presence import RESOURCE, Presence
-from geoseg.tiling.blocks import Block, BlockGrid
+from geoseg.tiling.blocks import STRIP, Block, BlockGrid
 
 WINDOW = 8
 """Blocks under way for each slot of each worker."""
 
-RUN = 4
-"""Blocks beside each other that a worker shall take, of several workers."""
+RUN = 2 * STRIP
+"""Neighbouring blocks that a worker shall take, of several workers: as long as a strip is wide."""
 
 PARTS = {"south": (1, 0), "east": (0, 1), "southeast": (1, 1)}
 """Parts of a fringe, and where the block lies that waits for it."""
@@ -259,10 +259,10 @@ class _Desk:
             yield WorkDone(scene.work)
 
     def groups(self, blocks: BlockGrid) -> Iterator[list[Block]]:
-        """Yield blocks in the parts of lines that the workers take up together."""
-        for line in blocks.lines():
+        """Yield blocks in the parts of strips that the workers take up together."""
+        for strip in blocks.strips():
             size = RUN * self.presence.count if self.presence.count > 1 else 1
-            yield from (line[i : i + size] for i in range(0, len(line), size))
+            yield from (strip[i : i + size] for i in range(0, len(strip), size))
 
     def submit(self, scene: _Scene, blocks: list[Block]) -> None:
         """Submit neighbouring blocks and, for their neighbours, the parts of their fringes."""

@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
@@ -20,6 +21,7 @@ from geoseg.inference.reading import ONCE, Patience, nothing, read_patiently
 from geoseg.models.segmenter import Segmenter, SegmenterSpec, device_pool, load_segmenter
 from geoseg.raster.scene import Pixels, Scene
 from geoseg.raster.staging import Staging
+from geoseg.tiling import kernels
 from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 stopping = Event()
 """Set when this process is asked to end: tiles that have not begun are left out, and so is their block."""
+
+_reading = Lock()
+"""Held by the block that is read."""
 
 Unread: TypeAlias = Literal["unread"]
 """Stands for the fringe of a block that could not be read: what it reaches is nodata, too."""
@@ -98,7 +103,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     """
     report(job.topic, "begun", scene=job.label, block=block.name)
     watch, trouble = Stopwatch(), _Trouble()
-    with watch.time("read"):
+    with _turn(job), watch.time("read"):
         pixels = _read(job, block, trouble)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
@@ -161,6 +166,15 @@ class _Trouble:
         if 0 < self.batch < job.batch:
             found["batch"] = self.batch
         return found
+
+
+def _turn(job: Job) -> AbstractContextManager[Any]:
+    """Let blocks be read one at a time, where that is enough.
+
+    GDAL keeps decoded internal tiles by handle: two at once would decode twice what their blocks share. A GPU
+    would wait for one reader, and servers answer several at once.
+    """
+    return nullcontext() if job.segmenter.device != "cpu" or job.scene.remote else _reading
 
 
 def _read(job: Job, block: Block, trouble: _Trouble) -> Pixels:
@@ -241,7 +255,7 @@ def settle_block(
     watch = Stopwatch()
     with watch.time("settle"):
         planes = _settled(job, block, prediction, (from_north, from_west, from_northwest))
-        numbers = np.bincount(planes[0].ravel())
+        numbers = kernels.count(planes[0])
     pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
     counts = {
         **prediction.counts,

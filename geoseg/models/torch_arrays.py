@@ -68,9 +68,16 @@ class TorchArrays:
     ) -> None:
         """See `Arrays.add`."""
         with _room(sums.shape):
+            sums += self.weighed(probabilities, row_weights, col_weights)
+
+    def weighed(
+        self, probabilities: torch.Tensor, row_weights: NDArray[np.int32], col_weights: NDArray[np.int32]
+    ) -> torch.Tensor:
+        """See `Arrays.weighed`."""
+        with _room(probabilities.shape):
             rows, cols = (torch.from_numpy(w).to(self.device) for w in (row_weights, col_weights))
             rounded = (probabilities * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
-            sums += rounded.mul_(rows[:, None] * cols)
+            return rounded.mul_(rows[:, None] * cols)
 
     def decide(self, sums: torch.Tensor, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""

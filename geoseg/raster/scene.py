@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.core.geometry import Span, Window, reflect
 from geoseg.raster import grid, resample, sources
+from geoseg.raster.remote import is_remote
 from geoseg.raster.resample import Taps
 from geoseg.raster.sources import SourceFile
 
@@ -123,6 +124,12 @@ class Scene:
         """What is added after the factor, haze included, shape (bands,)."""
         haze = self.haze or (0.0,) * len(self.bands)
         return np.array([b.offset - h for b, h in zip(self.bands, haze, strict=True)], dtype=np.float32)
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of its files is on a server."""
+        masks = [self.mask.source] if self.mask else []
+        return any(is_remote(s.path) for s in (*(b.source for b in self.bands), *masks))
 
     def anywhere(self) -> "Scene":
         """Return the scene with absolute paths, for processes that began in another folder."""

@@ -38,6 +38,12 @@ class Arrays(Protocol):
         """Round the probabilities of a tile, weigh them and add them to `sums`, all (C, rows, cols)."""
         ...
 
+    def weighed(
+        self, probabilities: Any, row_weights: NDArray[np.int32], col_weights: NDArray[np.int32]
+    ) -> Any:
+        """Return new sums that hold one tile: what `add` makes of zeros."""
+        ...
+
     def decide(self, sums: Any, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
         """Turn finished sums (C, rows, cols) into what is staged, in this process's memory.
 
@@ -93,6 +99,17 @@ class HostArrays:
     ) -> None:
         """See `Arrays.add`."""
         kernels.add(sums, probabilities, row_weights, col_weights)
+
+    def weighed(
+        self,
+        probabilities: NDArray[np.float32],
+        row_weights: NDArray[np.int32],
+        col_weights: NDArray[np.int32],
+    ) -> NDArray[np.int32]:
+        """See `Arrays.weighed`."""
+        sums = np.empty(probabilities.shape, dtype=np.int32)
+        kernels.weigh(probabilities, row_weights, col_weights, sums)
+        return sums
 
     def decide(self, sums: NDArray[np.int32], ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""

@@ -16,10 +16,13 @@ first tile starts; at the scene's border it ends with the scene.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 
 from geoseg.core.geometry import Span, Window
 from geoseg.tiling.grid import TileAxis, TileGrid
+
+STRIP = 2
+"""Lines of blocks that are predicted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +127,19 @@ class BlockGrid:
             open_cols=cols.open(col),
         )
 
-    def lines(self) -> Iterator[list[Block]]:
-        """Yield lines of blocks, so that each block comes after its north, west and north-west neighbours.
+    def strips(self) -> Iterator[list[Block]]:
+        """Yield strips of blocks, so that each block comes after its north, west and north-west neighbours.
 
-        A line runs along the axis with fewer blocks: fringes wait for one line.
+        A strip runs along the axis with fewer blocks: fringes wait for one line of them. It is `STRIP` lines
+        wide and goes across itself first, so that neighbours come soon after each other, both ways: they
+        share internal tiles of the scene, which GDAL keeps for a while.
         """
-        rows, cols = range(self.rows.count), range(self.cols.count)
-        if self.cols.count <= self.rows.count:
-            yield from ([self.block(i, j) for j in cols] for i in rows)
-        else:
-            yield from ([self.block(i, j) for i in rows] for j in cols)
+        down = self.cols.count <= self.rows.count
+        lines, along = (self.rows.count, self.cols.count) if down else (self.cols.count, self.rows.count)
+        for first in range(0, lines, STRIP):
+            places = product(range(along), range(first, min(first + STRIP, lines)))
+            yield [self.block(line, i) if down else self.block(i, line) for i, line in places]
 
     def __iter__(self) -> Iterator[Block]:
-        """Yield all blocks, line by line."""
-        return chain.from_iterable(self.lines())
+        """Yield all blocks, strip by strip."""
+        return chain.from_iterable(self.strips())

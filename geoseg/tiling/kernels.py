@@ -14,12 +14,24 @@ TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
 @njit(nogil=True, cache=True)
 def add(sums, probabilities, row_weights, col_weights):
     """Round the probabilities of a tile, weigh them and add them to `sums`, all (C, rows, cols)."""
-    one = np.float32(1 << PROBABILITY_BITS)
     for c in range(sums.shape[0]):
         for i in range(sums.shape[1]):
-            weight = row_weights[i]
             for j in range(sums.shape[2]):
-                sums[c, i, j] += np.int32(np.rint(probabilities[c, i, j] * one)) * (weight * col_weights[j])
+                sums[c, i, j] += _weighed(probabilities[c, i, j], row_weights[i], col_weights[j])
+
+
+@njit(nogil=True, cache=True)
+def weigh(probabilities, row_weights, col_weights, out):
+    """Write to `out` what `add` adds to sums."""
+    for c in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                out[c, i, j] = _weighed(probabilities[c, i, j], row_weights[i], col_weights[j])
+
+
+@njit(nogil=True, cache=True)
+def _weighed(probability, row_weight, col_weight):
+    return np.int32(np.rint(probability * np.float32(1 << PROBABILITY_BITS))) * (row_weight * col_weight)
 
 
 @njit(nogil=True, cache=True)
@@ -48,6 +60,17 @@ def percent(sums, out):
     for i in range(sums.shape[0]):
         for j in range(sums.shape[1]):
             out[i, j] = _percent(sums[i, j])
+
+
+@njit(nogil=True, cache=True)
+def count(classes):
+    """Return how often each id from 0 to 255 is there, shape (256,), of uint8 (rows, cols)."""
+    # Four counters for neighbours: the next addition need not wait for the last one to the same counter.
+    numbers = np.zeros((4, 256), np.int64)
+    for i in range(classes.shape[0]):
+        for j in range(classes.shape[1]):
+            numbers[j & 3, classes[i, j]] += 1
+    return numbers.sum(axis=0)
 
 
 @njit(nogil=True, cache=True)

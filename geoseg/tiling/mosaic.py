@@ -84,8 +84,10 @@ class Mosaic:
     def __init__(self, grid: TileGrid, block: Block, channels: int, arrays: Arrays = HOST) -> None:
         self.grid = grid
         self.block = block
+        self.channels = channels
         self.arrays = arrays
-        self.sums = arrays.zeros((channels, *block.canvas.shape))
+        self._sums: Any = None
+        """None before the first tile: they are larger than the pixels that wait for the network."""
 
     def add(self, tile: Window, probabilities: Any) -> None:
         """Add one tile's prediction.
@@ -97,14 +99,18 @@ class Mosaic:
         probabilities
             Shape (C, tile rows, tile cols), 0 to 1, float32.
         """
-        seen = tile.intersect(self.block.canvas)
+        canvas = self.block.canvas
+        seen = tile.intersect(canvas)
         rows, cols = seen.relative_to(tile)
-        self.arrays.add(
-            self.sums[(slice(None), *seen.relative_to(self.block.canvas))],
+        weighed = (
             probabilities[:, rows, cols],
             self._weights(tile.rows.start, axis=0)[rows],
             self._weights(tile.cols.start, axis=1)[cols],
         )
+        if self._sums is None and seen == canvas:
+            self._sums = self.arrays.weighed(*weighed)
+        else:
+            self.arrays.add(self.sums[(slice(None), *seen.relative_to(canvas))], *weighed)
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
@@ -114,6 +120,13 @@ class Mosaic:
             first=start == tiles.span(0).start,
             last=start == tiles.span(tiles.count - 1).start,
         )
+
+    @property
+    def sums(self) -> Any:
+        """Sums of the whole canvas."""
+        if self._sums is None:
+            self._sums = self.arrays.zeros((self.channels, *self.block.canvas.shape))
+        return self._sums
 
     @property
     def core(self) -> Any:

@@ -93,12 +93,23 @@ def test_cores_partition_the_plane_and_blocks_hold_their_tiles(grid):
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "expected"),
-    [(100, 40, [(0, 0), (0, 1), (1, 0)]), (40, 100, [(0, 0), (1, 0), (0, 1)])],
+    ("height", "width", "turn"), [(100, 60, lambda row, col: (row, col)), (60, 100, lambda row, col: (col, row))]
 )
-def test_iteration_runs_along_the_short_axis(height, width, expected):
+def test_iteration_goes_two_lines_at_a_time_along_the_short_axis(height, width, turn):
     grid = BlockGrid.of(TileGrid(TileAxis(height, 20, 0), TileAxis(width, 20, 0)), 1)
-    assert [(b.row, b.col) for b in grid][:3] == expected
+    strips = [[turn(b.row, b.col) for b in strip] for strip in grid.strips()]
+    assert strips[0] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+    assert strips[2] == [(4, 0), (4, 1), (4, 2)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(axes, axes)
+def test_a_block_comes_after_those_whose_fringes_it_waits_for(rows, cols):
+    come = set()
+    for block in BlockGrid(rows, cols):
+        near = [(block.row - i, block.col - j) for i, j in ((1, 0), (0, 1), (1, 1))]
+        assert all(place in come for place in near if min(place) >= 0)
+        come.add((block.row, block.col))
 
 
 def test_tiles_of_a_block_stand_row_by_row_and_the_block_has_a_name():
