@@ -5,6 +5,7 @@ finished when its last block is staged; its outputs can be made while the next s
 """
 
 import contextlib
+import itertools
 import queue
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -237,6 +238,8 @@ class _Desk:
         """Settling tasks by key."""
         self.scenes: dict[str, _Scene] = {}
         """Scenes under way, by name."""
+        self.order = itertools.count()
+        """Blocks are predicted as they are submitted; of equals Dask takes the last one first."""
         self.inbox: queue.SimpleQueue[Fact | Future] = queue.SimpleQueue()
         self.presence = Presence(client)
         client.subscribe_topic(self.topic, lambda event: self.inbox.put(event[1]))
@@ -272,7 +275,7 @@ class _Desk:
         predictions = {
             block.name: self.client.submit(
                 predict_block, job, block, resources={RESOURCE: 1}, pure=False,
-                key=f"predict-{scene.token}-{block.name}",
+                priority=-next(self.order), key=f"predict-{scene.token}-{block.name}",
             )
             for block in dealt(wanted, self.presence.count)
         }  # fmt: skip

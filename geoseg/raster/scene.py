@@ -222,20 +222,22 @@ class Scene:
     def preview(self, longest: int) -> Pixels:
         """Read the whole scene to look at, reduced to at most `longest` pixels a side.
 
-        From the overviews of its files where they have some; `overview` needs none, and gives the same pixels
-        with or without them.
+        From the overviews of its files where they have some, which may be up to twice as coarse as asked for;
+        `overview` needs none, and gives the same pixels with or without them.
         """
         step = max(1, -(-max(self.shape) // longest))
-        height, width = (-(-n // step) for n in self.shape)
-
-        def reduced(source: SourceFile) -> SourceFile:
-            finer = abs(self.geobox.resolution.x) / abs(source.geobox.resolution.x)
-            return sources.coarser(source, step * finer * (1 + 1e-9))
-
-        bands = tuple(replace(b, source=reduced(b.source)) for b in self.bands)
-        if bands == self.bands and step > 1:
-            return self.overview(longest)
-        small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to((height, width)), bands=bands)
+        # An overview as it is takes a fraction of what the next finer one and resampling it take.
+        bands = self._coarser(1 << (step - 1).bit_length())
+        grid = bands[0].source.geobox
+        if max(grid.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
+            small = replace(self, geobox=grid, bands=bands)
+        else:
+            bands = self._coarser(step)
+            if bands == self.bands and step > 1:
+                return self.overview(longest)
+            shape = tuple(-(-n // step) for n in self.shape)
+            small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to(shape), bands=bands)
+        height, width = small.shape
         values = np.empty((len(bands), height, width), dtype=self.dtype)
         valid = np.empty((height, width), dtype=np.bool_)
         # In windows: a file without overviews is read in full beneath them.
@@ -247,6 +249,15 @@ class Scene:
                 here = part.rows.relative_to(0), part.cols.relative_to(0)
                 values[:, *here], valid[here] = pixels.values, pixels.valid
         return Pixels(values, valid)
+
+    def _coarser(self, step: int) -> tuple[SceneBand, ...]:
+        """Return the bands with the overviews that suit pixels `step` times as wide as the scene's."""
+
+        def reduced(source: SourceFile) -> SourceFile:
+            finer = abs(self.geobox.resolution.x) / abs(source.geobox.resolution.x)
+            return sources.coarser(source, step * finer * (1 + 1e-9))
+
+        return tuple(replace(b, source=reduced(b.source)) for b in self.bands)
 
     def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":
         """Return the scene as a lazy DataArray of physical values with dims (band, y, x).

@@ -347,6 +347,14 @@ def test_a_preview_reads_the_smallest_overview_that_will_do(tmp_path, monkeypatc
     assert sum(n for _, n in seen) < 2.5 * 128 * 128
 
 
+def test_a_preview_takes_an_overview_of_the_whole_as_it_is(tmp_path):
+    values = np.random.default_rng(0).integers(0, 99, (2, 512, 400), np.uint8)
+    path = with_overviews(write_raster(tmp_path / "a.tif", values))
+    scene = scene_of(tmp_path, {"red": (path, 1), "green": (path, 2)})
+    with rasterio.open(path, overview_level=1) as src:
+        np.testing.assert_array_equal(scene.preview(180).values, src.read())
+
+
 def test_a_preview_keeps_nodata_and_needs_no_overviews(tmp_path):
     values = np.full((1, 90, 70), 7, np.uint16)
     values[0, :45] = 0
