@@ -36,6 +36,9 @@ stopping = Event()
 _reading = Lock()
 """Held by the block that is read."""
 
+_ready: set[SegmenterSpec] = set()
+"""Networks that blocks were predicted with in this process."""
+
 Unread: TypeAlias = Literal["unread"]
 """Stands for the fringe of a block that could not be read: what it reaches is nodata, too."""
 
@@ -102,6 +105,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
         When the scene cannot be read.
     """
     report(job.topic, "begun", scene=job.label, block=block.name)
+    _get_ready(job)
     watch, trouble = Stopwatch(), _Trouble()
     with _turn(job), watch.time("read"):
         pixels = _read(job, block, trouble)
@@ -144,6 +148,17 @@ def predict_block(job: Job, block: Block) -> Prediction:
         **trouble.counts(job),
     }
     return Prediction(planes, strips, fringe, counts)
+
+
+def _get_ready(job: Job) -> None:
+    """Load what the first block of a process needs while it is read; what fails there is met again later."""
+    spec = job.segmenter
+    if spec not in _ready:
+        _ready.add(spec)
+        shape = (job.batch, len(job.scene.bands), *job.grid.tile_shape)
+        pool = device_pool(spec)
+        pool.submit(lambda: load_segmenter(spec).prepare(shape, job.scene.dtype))
+        pool.submit(kernels.load)
 
 
 @dataclass

@@ -45,8 +45,15 @@ class OpenVinoSegmenter:
         self.temperature = card.temperature
         self.classes = len(card.classes)
         self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._spare: dict[tuple[Any, ...], list[Any]] = {}
         self._compiling = threading.Lock()
-        self._requests = threading.local()
+        self._mine = threading.local()
+
+    def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
+        """Compile the network for batches of that shape, see `Segmenter`."""
+        taken = dtype.name in _DTYPES and self.hint is not BF16
+        with self._compiling:
+            self._spare_for((shape, dtype.name if taken else "float32"))
 
     def predict(
         self,
@@ -93,13 +100,21 @@ class OpenVinoSegmenter:
     def _request(self, values: NDArray[Any]) -> Any:
         """Return this thread's request for batches of that shape and type."""
         key = values.shape, values.dtype.name
-        mine: dict[Any, Any] = self._requests.__dict__
+        mine: dict[Any, Any] = self._mine.__dict__
         if key not in mine:
             with self._compiling:
-                if key not in self._compiled:
-                    self._compiled[key] = self._compile(*key)
-            mine[key] = self._compiled[key].create_infer_request()
+                mine[key] = self._spare_for(key).pop()
         return mine[key]
+
+    def _spare_for(self, key: tuple[tuple[int, ...], str]) -> list[Any]:
+        """Return requests for batches of one shape and type that no thread has taken, at least one."""
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(*key)
+        # All at once: OpenVINO makes no request while a pass is under way in the same stream.
+        spare = self._spare.setdefault(key, [])
+        if not spare:
+            spare += [self._compiled[key].create_infer_request() for _ in range(self.passes)]
+        return spare
 
     def _compile(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Compile the graph from raw numbers to probabilities and their sum, for one shape of batches."""

@@ -46,6 +46,9 @@ class TorchSegmenter:
         # Convolutions of oneDNN and cuDNN are faster with channels last.
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
 
+    def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
+        """See `Segmenter`; nothing depends on the shape."""
+
     @torch.inference_mode()
     def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
         """Return class probabilities, see `Segmenter`."""

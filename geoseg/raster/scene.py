@@ -344,11 +344,14 @@ def _around(positions: NDArray[np.intp]) -> Span:
 
 
 def _spread(length: int) -> list[Span]:
-    """Return spans of `SAMPLE_SIZE` spread evenly over an axis; all of it when it is short."""
+    """Return spans of `SAMPLE_SIZE` spread evenly over an axis; all of it when it is short.
+
+    They begin at multiples of it: each lies in one internal tile of most files, not across four.
+    """
     if length <= SAMPLE_WINDOWS * SAMPLE_SIZE:
         return [Span(s, min(s + SAMPLE_SIZE, length)) for s in range(0, length, SAMPLE_SIZE)]
-    starts = np.linspace(0, length - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
-    return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
+    numbers = np.linspace(0, length // SAMPLE_SIZE - 1, SAMPLE_WINDOWS).astype(int)
+    return [Span(int(n) * SAMPLE_SIZE, int(n + 1) * SAMPLE_SIZE) for n in numbers]
 
 
 def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:

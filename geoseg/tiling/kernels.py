@@ -11,6 +11,11 @@ TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
 """A probability of 1 sums to 2^30."""
 
 
+def load() -> None:
+    """Start numba's machine, which takes a third of a second at the first call of whatever loop."""
+    count(np.zeros((1, 1), np.uint8))
+
+
 @njit(nogil=True, cache=True)
 def add(sums, probabilities, row_weights, col_weights):
     """Round the probabilities of a tile, weigh them and add them to `sums`, all (C, rows, cols)."""

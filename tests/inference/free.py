@@ -23,6 +23,9 @@ class FreeSegmenter:
         self.seen: Counter[bytes] = Counter()
         self.shapes: set[tuple[int, ...]] = set()
 
+    def prepare(self, shape, dtype):
+        """Nothing to do."""
+
     def predict(self, values, valid, gain, bias):
         self.shapes.add(values.shape)
         for tile, mask in zip(values, valid, strict=True):

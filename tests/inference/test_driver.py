@@ -231,6 +231,9 @@ def test_the_first_of_two_equal_classes_wins(pipeline_file, tmp_path, monkeypatc
     class Even:
         arrays = HOST
 
+        def prepare(self, shape, dtype):
+            pass
+
         def predict(self, values, valid, gain, bias):
             return np.full((len(values), 3, *values.shape[2:]), 1 / 3, dtype=np.float32)
 
