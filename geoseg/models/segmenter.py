@@ -23,7 +23,7 @@ class Segmenter(Protocol):
         ...
 
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
-        """Do what batches of raw numbers (N, B, rows, cols) need once; another thread may predict meanwhile."""
+        """Do what batches of raw numbers (N, B, rows, cols) need once; others may predict meanwhile."""
         ...
 
     def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:

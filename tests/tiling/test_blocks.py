@@ -93,7 +93,8 @@ def test_cores_partition_the_plane_and_blocks_hold_their_tiles(grid):
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "turn"), [(100, 60, lambda row, col: (row, col)), (60, 100, lambda row, col: (col, row))]
+    ("height", "width", "turn"),
+    [(100, 60, lambda row, col: (row, col)), (60, 100, lambda row, col: (col, row))],
 )
 def test_iteration_goes_two_lines_at_a_time_along_the_short_axis(height, width, turn):
     grid = BlockGrid.of(TileGrid(TileAxis(height, 20, 0), TileAxis(width, 20, 0)), 1)
