@@ -61,6 +61,7 @@ def run(
     from geoseg.inference.event_log import event_log  # noqa: PLC0415
     from geoseg.inference.manifest import open_run_folder  # noqa: PLC0415
     from geoseg.inference.presence import dashboard  # noqa: PLC0415
+    from geoseg.models.segmenter import unload  # noqa: PLC0415
     from geoseg.scene_run import SceneRun  # noqa: PLC0415
 
     start = perf_counter()
@@ -83,5 +84,6 @@ def run(
             run_blocks(
                 client, work.job, work.blocks, work.finished, scene.note_block, scene.note_fact, interruption
             )
+        unload()  # maps are made without the network, whose memory they can use
         manifest = scene.publish(client)
     return Result(prepared.folder, manifest)

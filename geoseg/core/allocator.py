@@ -22,3 +22,10 @@ def share_arenas() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_ARENA_MAX, ARENAS)
+
+
+def give_back() -> None:
+    """Return what is free in the arenas to the system: much of it, after a library has compiled something."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.allocator import give_back
 from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.tiling.arrays import Arrays
@@ -133,6 +134,13 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
             _loaded.clear()  # another run's network in the same process is not needed any more
             _loaded[spec] = _make(bundle, spec)
         return _loaded[spec]
+
+
+def unload() -> None:
+    """Give the memory of this process's network back, if it has one; it would be loaded again."""
+    with _loading:
+        _loaded.clear()
+    give_back()
 
 
 def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:

@@ -2,7 +2,7 @@
 
 import os
 
-GDAL_CACHE_MB = 128
+GDAL_CACHE_MB = 96
 """What GDAL may keep of decoded internal tiles; its default is 5 % of the machine."""
 
 # Set before any module of this room imports rasterio; a value from the environment wins.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from geoseg.core import buffers
 from geoseg.core.geometry import Span, Window, reflect
 from geoseg.raster import grid, resample, sources
 from geoseg.raster.remote import is_remote
@@ -149,31 +150,40 @@ class Scene:
         inside = Window(
             Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
         )
-        values, valid = self._read_files(inside)
-        if self.mask is not None:
-            quality = _read_on(self.mask.source, (self.mask.index,), self.geobox, inside, resample.nearest)[0]
-            valid &= self.mask.valid(quality[0])
+        middle = window.clip(self.shape)
+        values = buffers.empty((len(self.bands), *window.shape), self.dtype)
+        if inside != middle:  # the scene is so small that it is reflected again and again
+            every = buffers.empty((len(self.bands), *inside.shape), self.dtype)
+            valid = self._read_files(inside, every)
+            places = (rows - inside.rows.start)[:, None], cols - inside.cols.start
+            values[:] = every[:, *places]
+            return Pixels(values, valid[places])
+        here = middle.relative_to(window)
+        seen = self._read_files(inside, values[:, *here])
         if window == inside:
-            return Pixels(values, valid)
-        rows, cols = rows - inside.rows.start, cols - inside.cols.start
-        middle = window.clip(self.shape).relative_to(window)
-        return Pixels(_reflected(values, rows, cols, middle), _reflected(valid, rows, cols, middle))
+            return Pixels(values, seen)
+        valid = np.empty(window.shape, dtype=np.bool_)
+        valid[here] = seen
+        for array in (values, valid):
+            _reflect(array, rows - window.rows.start, cols - window.cols.start, here)
+        return Pixels(values, valid)
 
-    def _read_files(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Read all bands, shape (bands, rows, cols), and where none of them is nodata, (rows, cols)."""
-        values = np.empty((len(self.bands), *window.shape), dtype=self.dtype)
+    def _read_files(self, window: Window, out: NDArray[Any]) -> NDArray[np.bool_]:
+        """Read all bands into `out` (bands, rows, cols); return where all are valid, (rows, cols)."""
         valid = np.ones(window.shape, dtype=np.bool_)
         for source in dict.fromkeys(b.source for b in self.bands):
             here = [i for i, b in enumerate(self.bands) if b.source == source]
             indexes, nodata = zip(*((self.bands[i].index, self.bands[i].nodata) for i in here), strict=True)
-            read, mask = _read_on(source, indexes, self.geobox, window, None, nodata)
+            whole = len(here) == len(self.bands)  # all of them, in their order
+            read, mask = _read_on(source, indexes, self.geobox, window, None, nodata, out if whole else None)
+            if read is not out:
+                out[here] = read
             if mask is not None:
                 valid &= mask
-            if len(here) == len(self.bands):
-                values = read.astype(self.dtype, copy=False)  # all of them, in their order
-            else:
-                values[here] = read
-        return values, valid
+        if self.mask is not None:
+            quality = _read_on(self.mask.source, (self.mask.index,), self.geobox, window, resample.nearest)[0]
+            valid &= self.mask.valid(quality[0])
+        return valid
 
     def physical(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return values in physical units (reflectance), NaN where invalid, shape (bands, rows, cols)."""
@@ -321,22 +331,15 @@ class _Lazy:
         return picked[..., cols - window.cols.start]
 
 
-def _reflected(
-    inside: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp], middle: tuple[slice, slice]
-) -> NDArray[Any]:
-    """Return `inside[..., rows, cols]`, where the middle of the result is a part of `inside` as it is.
-
-    Copying that part takes a fraction of the time of looking up every pixel.
-    """
-    out = np.empty((*inside.shape[:-2], len(rows), len(cols)), dtype=inside.dtype)
-    (beyond_rows, same_rows), (beyond_cols, same_cols) = (
-        (np.delete(np.arange(len(p)), m), slice(p[m][0], p[m][-1] + 1) if p[m].size else slice(0))
-        for p, m in zip((rows, cols), middle, strict=True)
+def _reflect(
+    array: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp], middle: tuple[slice, slice]
+) -> None:
+    """Fill (..., rows, cols) around its middle, which is there, with what lies at these rows and columns."""
+    beyond_rows, beyond_cols = (
+        np.delete(np.arange(len(places)), here) for places, here in zip((rows, cols), middle, strict=True)
     )
-    out[..., *middle] = inside[..., same_rows, same_cols]
-    out[..., beyond_rows, :] = inside[..., rows[beyond_rows][:, None], cols]
-    out[..., beyond_cols] = inside[..., rows[:, None], cols[beyond_cols]]
-    return out
+    array[..., beyond_rows, middle[1]] = array[..., rows[beyond_rows], middle[1]]
+    array[..., beyond_cols] = array[..., cols[beyond_cols]]
 
 
 def _around(positions: NDArray[np.intp]) -> Span:
@@ -377,14 +380,16 @@ def _read_on(
     window: Window,
     method: Callable[[NDArray[np.float64], int], Taps] | None,
     nodata: Sequence[float | None] = (),
+    out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Read bands of one file onto a window of the target grid, with their validity (None: all valid).
 
-    Without a `method`, coarser files are interpolated and finer ones averaged.
+    Without a `method`, coarser files are interpolated and finer ones averaged. Numbers that need neither are
+    read into `out`, if it is given.
     """
     nodata = nodata or (None,) * len(indexes)
     if source.geobox == target:
-        values, mask = sources.read(source, indexes, window, mask=source.masked)
+        values, mask = sources.read(source, indexes, window, mask=source.masked, out=out)
         return values, _valid(values, nodata, mask)
     coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
     method = method or (resample.average if coarser else resample.bilinear)

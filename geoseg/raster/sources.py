@@ -280,14 +280,28 @@ os.register_at_fork(after_in_child=_forget_handles)
 
 
 def read(
-    source: SourceFile, indexes: Sequence[int], window: Window, *, mask: bool = False
+    source: SourceFile,
+    indexes: Sequence[int],
+    window: Window,
+    *,
+    mask: bool = False,
+    out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Read a window that lies inside a file.
+
+    Parameters
+    ----------
+    source, indexes, window
+        The file, its bands from 1, and the place.
+    mask
+        Whether its mask is read, too.
+    out
+        Shape (bands, rows, cols), where the numbers go, which may be a part of a larger array.
 
     Returns
     -------
     values
-        Shape (bands, rows, cols), in the file's data type.
+        Shape (bands, rows, cols): `out` or a new array in the file's data type.
     mask
         Shape (rows, cols), True where the file's mask or alpha band says valid; None when `mask` is False.
 
@@ -300,7 +314,7 @@ def read(
     place = rasterio.windows.Window(col, row, width, height)
     try:
         with _handles.lent(source) as src:
-            values = src.read(list(indexes), window=place)
+            values = src.read(list(indexes), window=place, out=out)
             valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
     except RasterioError as error:
         raise SceneError(

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core import buffers
 from geoseg.tiling import kernels
 
 
@@ -88,7 +89,9 @@ class HostArrays:
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.int32]:
         """See `Arrays.zeros`."""
         # Not np.zeros, whose memory the kernel hands out in small pages while it is added to.
-        return np.full(shape, 0, dtype=np.int32)
+        sums = buffers.empty(shape, np.int32)
+        sums.fill(0)
+        return sums
 
     def add(
         self,
@@ -107,7 +110,7 @@ class HostArrays:
         col_weights: NDArray[np.int32],
     ) -> NDArray[np.int32]:
         """See `Arrays.weighed`."""
-        sums = np.empty(probabilities.shape, dtype=np.int32)
+        sums = buffers.empty(probabilities.shape, np.int32)
         kernels.weigh(probabilities, row_weights, col_weights, sums)
         return sums
 

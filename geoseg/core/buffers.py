@@ -1,0 +1,57 @@
+"""Memory of large arrays that is used again.
+
+What malloc gets back it returns to the kernel, which clears every page before it hands it out again, or it
+keeps it in pieces that nothing fits into. The blocks of a run need arrays of the same few sizes all the time.
+"""
+
+import math
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+LEAST = 1 << 22
+"""Bytes; smaller arrays are left to numpy."""
+
+SPARE = 2
+"""Buffers that are kept for later."""
+
+# Each of its methods is one step for all threads. A lock would not do: arrays die wherever the garbage
+# collector runs, also in a thread that holds it.
+_spare: deque[NDArray[np.uint8]] = deque(maxlen=SPARE)
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return what `numpy.empty` does, in used memory where there is some.
+
+    The memory is free for the next array as soon as this one and all its views are gone.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < LEAST:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(_taken(size)))[:size].view(dtype).reshape(shape)
+
+
+def _taken(size: int) -> NDArray[np.uint8]:
+    """Return a spare buffer that is large enough and not far too large, else a new one."""
+    for _ in range(SPARE):
+        try:
+            buffer = _spare.popleft()
+        except IndexError:
+            break
+        if size <= buffer.size <= 1.5 * size:
+            return buffer
+        _spare.append(buffer)
+    return np.empty(size, np.uint8)
+
+
+class _Lease:
+    """Owns a buffer as long as an array lies in it."""
+
+    def __init__(self, buffer: NDArray[np.uint8]) -> None:
+        self.buffer = buffer
+        self.__array_interface__ = buffer.__array_interface__
+
+    def __del__(self) -> None:
+        _spare.append(self.buffer)
