@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-LEAST = 1 << 22
-"""Bytes; smaller arrays are left to numpy."""
+LEAST, MOST = 1 << 22, 1 << 28
+"""Bytes; smaller and larger arrays are left to numpy."""
 
 SPARE = 2
 """Buffers that are kept for later."""
@@ -28,9 +28,14 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     The memory is free for the next array as soon as this one and all its views are gone.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < LEAST:
+    if not LEAST <= size <= MOST:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_taken(size)))[:size].view(dtype).reshape(shape)
+
+
+def clear() -> None:
+    """Give up the memory that waits for the next array."""
+    _spare.clear()
 
 
 def _taken(size: int) -> NDArray[np.uint8]:

@@ -5,7 +5,6 @@ finished when its last block is staged; its outputs can be made while the next s
 """
 
 import contextlib
-import itertools
 import queue
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -27,8 +26,8 @@ from geoseg.tiling.blocks import STRIP, Block, BlockGrid
 WINDOW = 8
 """Blocks under way for each slot of each worker."""
 
-RUN = 2 * STRIP
-"""Neighbouring blocks that a worker shall take, of several workers: as long as a strip is wide."""
+RUN = STRIP * STRIP
+"""Neighbouring blocks that a worker shall take, of several workers: as many along a strip as across it."""
 
 PARTS = {"south": (1, 0), "east": (0, 1), "southeast": (1, 1)}
 """Parts of a fringe, and where the block lies that waits for it."""
@@ -238,8 +237,6 @@ class _Desk:
         """Settling tasks by key."""
         self.scenes: dict[str, _Scene] = {}
         """Scenes under way, by name."""
-        self.order = itertools.count()
-        """Blocks are predicted as they are submitted; of equals Dask takes the last one first."""
         self.inbox: queue.SimpleQueue[Fact | Future] = queue.SimpleQueue()
         self.presence = Presence(client)
         client.subscribe_topic(self.topic, lambda event: self.inbox.put(event[1]))
@@ -275,7 +272,8 @@ class _Desk:
         predictions = {
             block.name: self.client.submit(
                 predict_block, job, block, resources={RESOURCE: 1}, pure=False,
-                priority=-next(self.order), key=f"predict-{scene.token}-{block.name}",
+                # First in, first out: of what comes within this time Dask takes the last one first.
+                fifo_timeout="0 ms", key=f"predict-{scene.token}-{block.name}",
             )
             for block in dealt(wanted, self.presence.count)
         }  # fmt: skip

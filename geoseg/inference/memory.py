@@ -116,7 +116,7 @@ def memory_of(plan: "Plan", slots: int) -> Memory:
     forward = plan.passes * plan.batch * tile * batch
     # Weights are held as read and as the network's own.
     network = int(forward) + 4 * plan.bundle.weights_bytes
-    # A block's pixels (as read and with its reflected border), its sums, its classes and strips.
+    # A block's pixels, and as much again in memory that waits for the next block; sums, classes and strips.
     planes = 2 + (plan.classes if plan.probabilities else 0)
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
     one = 2 * reach * (bands * number + 1) + canvas * sums + core * (2 * planes + 8) + 3 * edge

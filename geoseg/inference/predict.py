@@ -2,9 +2,9 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
@@ -18,7 +18,7 @@ from geoseg.core.legend import NODATA, Legend
 from geoseg.inference.events import Stopwatch, report
 from geoseg.inference.fitting import predict_fitting
 from geoseg.inference.reading import ONCE, Patience, nothing, read_patiently
-from geoseg.models.segmenter import Segmenter, SegmenterSpec, device_pool, load_segmenter
+from geoseg.models.segmenter import Segmenter, SegmenterSpec, device_pool, is_loaded, load_segmenter
 from geoseg.raster.scene import Pixels, Scene
 from geoseg.raster.staging import Staging
 from geoseg.tiling import kernels
@@ -35,9 +35,6 @@ stopping = Event()
 
 _reading = Lock()
 """Held by the block that is read."""
-
-_ready: set[SegmenterSpec] = set()
-"""Networks that blocks were predicted with in this process."""
 
 Unread: TypeAlias = Literal["unread"]
 """Stands for the fringe of a block that could not be read: what it reaches is nodata, too."""
@@ -107,8 +104,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     report(job.topic, "begun", scene=job.label, block=block.name)
     _get_ready(job)
     watch, trouble = Stopwatch(), _Trouble()
-    with _turn(job), watch.time("read"):
-        pixels = _read(job, block, trouble)
+    pixels = _read(job, block, watch, trouble)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
     mosaic = Mosaic(job.grid, block, len(job.legend), segmenter.arrays)
@@ -153,8 +149,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
 def _get_ready(job: Job) -> None:
     """Load what the first block of a process needs while it is read; what fails there is met again later."""
     spec = job.segmenter
-    if spec not in _ready:
-        _ready.add(spec)
+    if not is_loaded(spec):
         shape = (job.batch, len(job.scene.bands), *job.grid.tile_shape)
         pool = device_pool(spec)
         pool.submit(lambda: load_segmenter(spec).prepare(shape, job.scene.dtype))
@@ -183,16 +178,19 @@ class _Trouble:
         return found
 
 
-def _turn(job: Job) -> AbstractContextManager[Any]:
+@contextmanager
+def _turn(job: Job, watch: Stopwatch) -> Iterator[None]:
     """Let blocks be read one at a time, where that is enough.
 
-    GDAL keeps decoded internal tiles by handle: two at once would decode twice what their blocks share. A GPU
-    would wait for one reader, and servers answer several at once.
+    GDAL keeps decoded internal tiles by handle: two at once would decode twice what their blocks share. A CPU
+    takes longer to predict a block than to read it, but a GPU would wait, and servers answer several at once.
     """
-    return nullcontext() if job.segmenter.device != "cpu" or job.scene.remote else _reading
+    several = job.segmenter.device != "cpu" or job.scene.remote
+    with nullcontext() if several else _reading, watch.time("read"):
+        yield
 
 
-def _read(job: Job, block: Block, trouble: _Trouble) -> Pixels:
+def _read(job: Job, block: Block, watch: Stopwatch, trouble: "_Trouble") -> Pixels:
     """Read what a block's tiles see, with patience."""
 
     def on_failure(number: int, why: str) -> None:
@@ -201,7 +199,7 @@ def _read(job: Job, block: Block, trouble: _Trouble) -> Pixels:
         report(job.topic, "unreadable", **facts)
 
     try:
-        pixels = read_patiently(job.scene, block.reach, job.patience, on_failure)
+        pixels = read_patiently(job.scene, block.reach, job.patience, on_failure, lambda: _turn(job, watch))
     except SceneError as error:
         raise SceneError(f"{block.name}: {error}") from error
     if pixels is None:

@@ -3,8 +3,9 @@
 import random
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -38,7 +39,11 @@ ONCE = Patience()
 
 
 def read_patiently(
-    scene: Scene, window: Window, patience: Patience, on_failure: Callable[[int, str], None]
+    scene: Scene,
+    window: Window,
+    patience: Patience,
+    on_failure: Callable[[int, str], None],
+    turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Pixels | None:
     """Read a window, again and again where that fails.
 
@@ -52,6 +57,8 @@ def read_patiently(
         How often, and what then.
     on_failure
         Called with the number of each try that failed, from 1, and why.
+    turn
+        What each try is made in; nothing is held between them.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def read_patiently(
     waits = patience.waits()
     for number in range(1, patience.tries + 1):
         try:
-            with _unremembered(scene) if number > 1 else nullcontext():
+            with turn(), _unremembered(scene) if number > 1 else nullcontext():
                 return scene.read(window)
         except (SceneError, OSError) as error:
             on_failure(number, one_line(error))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core import buffers
 from geoseg.core.allocator import give_back
 from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
@@ -136,10 +137,16 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
         return _loaded[spec]
 
 
+def is_loaded(spec: SegmenterSpec) -> bool:
+    """Return whether this process has that segmenter."""
+    return spec in _loaded
+
+
 def unload() -> None:
-    """Give the memory of this process's network back, if it has one; it would be loaded again."""
+    """Give back what this process keeps for forward passes, if it has made any; it would be loaded again."""
     with _loading:
         _loaded.clear()
+    buffers.clear()
     give_back()
 
 

@@ -128,9 +128,9 @@ class Scene:
 
     @property
     def remote(self) -> bool:
-        """Whether one of its files is on a server."""
-        masks = [self.mask.source] if self.mask else []
-        return any(is_remote(s.path) for s in (*(b.source for b in self.bands), *masks))
+        """Whether one of its files, or of those that they consist of, is on a server."""
+        files = {b.source for b in self.bands} | ({self.mask.source} if self.mask else set())
+        return any(is_remote(path) for f in files for path in (f.path, *(part for part, *_ in f.parts)))
 
     def anywhere(self) -> "Scene":
         """Return the scene with absolute paths, for processes that began in another folder."""
@@ -152,7 +152,9 @@ class Scene:
         )
         middle = window.clip(self.shape)
         values = buffers.empty((len(self.bands), *window.shape), self.dtype)
-        if inside != middle:  # the scene is so small that it is reflected again and again
+        if (
+            inside != middle
+        ):  # it reaches further beyond the scene than into it, and shows more of it than it holds
             every = buffers.empty((len(self.bands), *inside.shape), self.dtype)
             valid = self._read_files(inside, every)
             places = (rows - inside.rows.start)[:, None], cols - inside.cols.start
@@ -238,9 +240,10 @@ class Scene:
         step = max(1, -(-max(self.shape) // longest))
         # An overview as it is takes a fraction of what the next finer one and resampling it take.
         bands = self._coarser(1 << (step - 1).bit_length())
-        grid = bands[0].source.geobox
-        if max(grid.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
-            small = replace(self, geobox=grid, bands=bands)
+        whole = bands[0].source.geobox
+        if max(whole.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
+            small = replace(self, geobox=whole, bands=bands)
+            step = -(-max(self.shape) // max(whole.shape))
         else:
             bands = self._coarser(step)
             if bands == self.bands and step > 1:

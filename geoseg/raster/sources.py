@@ -296,7 +296,7 @@ def read(
     mask
         Whether its mask is read, too.
     out
-        Shape (bands, rows, cols), where the numbers go, which may be a part of a larger array.
+        Shape (bands, rows, cols), where numbers of its type go; it may be a part of a larger array.
 
     Returns
     -------
@@ -314,7 +314,9 @@ def read(
     place = rasterio.windows.Window(col, row, width, height)
     try:
         with _handles.lent(source) as src:
-            values = src.read(list(indexes), window=place, out=out)
+            # GDAL would clamp numbers of another type, and nodata among them.
+            alike = out is not None and {src.dtypes[i - 1] for i in indexes} == {out.dtype.name}
+            values = src.read(list(indexes), window=place, out=out if alike else None)
             valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
     except RasterioError as error:
         raise SceneError(

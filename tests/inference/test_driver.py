@@ -1,7 +1,10 @@
 """The engine: each tile once, the same bytes however the work is cut, no finished block done again."""
 
 import random
+import time
 from pathlib import Path
+from threading import Barrier, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,15 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.config.cluster import Local
+from geoseg.core import buffers
 from geoseg.core.errors import PlanError, SceneError
 from geoseg.inference import driver, predict, presence
 from geoseg.inference.clusters import connect
 from geoseg.inference.driver import run_blocks
+from geoseg.inference.events import Stopwatch
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, predict_block, settle_block
 from geoseg.models.segmenter import SegmenterSpec
 from geoseg.outputs import staging_of
 from geoseg.pipeline import prepare
+from geoseg.raster.scene import Scene
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import BlockGrid
@@ -149,6 +155,76 @@ def test_any_block_size_and_batch_gives_the_same_bytes(pipeline_file, tmp_path, 
         results[block] = mosaic_of(job, plan.blocks)
     for block in (1, 2, 3):
         np.testing.assert_array_equal(results[block], results[99])
+
+
+def test_blocks_are_begun_in_their_order(pipeline_file, tmp_path, free):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    begun = []
+
+    def note(fact):
+        if fact["event"] == "begun":
+            begun.append(fact["block"])
+
+    with connect(Local()) as client:
+        run_blocks(client, job_of(plan, tmp_path / "s"), plan.blocks, {}, lambda _: None, note)
+    order = [b.name for b in plan.blocks]
+    assert len(order) > 2 * SLOTS
+    # Two are in hand at once, and may come in either order.
+    assert all(abs(order.index(name) - place) < SLOTS for place, name in enumerate(begun))
+
+
+def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    expected = mosaic_of(run_free(plan, tmp_path / "plain")[0], plan.blocks)
+    give_back, spoilt = buffers._Lease.__del__, []
+
+    def spoil(lease):
+        lease.buffer[:] = 0xA5
+        spoilt.append(lease.buffer.size)
+        give_back(lease)
+
+    monkeypatch.setattr(buffers, "LEAST", 1)
+    monkeypatch.setattr(buffers._Lease, "__del__", spoil)
+    job, _ = run_free(plan, tmp_path / "pooled")
+    np.testing.assert_array_equal(mosaic_of(job, plan.blocks), expected)
+    assert len(spoilt) >= 2 * plan.blocks.count  # pixels and sums of each
+
+
+@pytest.mark.parametrize(
+    ("device", "remote", "most"), [("cpu", False, 1), ("cuda", False, 2), ("cpu", True, 2)]
+)
+def test_blocks_of_files_are_read_one_at_a_time_on_a_cpu(device, remote, most, monkeypatch):
+    monkeypatch.setattr(Scene, "remote", remote)
+    scene = Scene("s", None, ())
+    job = SimpleNamespace(segmenter=SimpleNamespace(device=device), scene=scene)
+    inside, seen, both = [0], [], Barrier(2)
+
+    def read():
+        both.wait()
+        with predict._turn(job, Stopwatch()):
+            inside[0] += 1
+            time.sleep(0.2)
+            seen.append(inside[0])
+            inside[0] -= 1
+
+    threads = [Thread(target=read) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert max(seen) == most
+
+
+def test_a_failed_read_leaves_the_turn_to_others(pipeline_file, tmp_path, free, monkeypatch):
+    job = job_of(prepare(pipeline_file).plan, tmp_path / "s")
+
+    def broken(self, window):
+        raise SceneError("it fails")
+
+    monkeypatch.setattr(Scene, "read", broken)
+    with pytest.raises(SceneError, match="it fails"):
+        predict_block(job, BlockGrid.of(job.grid, 1).block(0, 0))
+    assert not predict._reading.locked()
 
 
 def test_any_order_of_tasks_gives_the_same_bytes(pipeline_file, tmp_path):

@@ -1,5 +1,6 @@
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -201,6 +202,33 @@ def test_a_worker_without_bfloat16_does_not_take_part_in_another_precision(bundl
     monkeypatch.setattr(openvino_segmenter, "has_bfloat16", lambda: False)
     with pytest.raises(PlanError, match=r"the processor of \S+ has no bfloat16, .*inference.precision=fp32"):
         segmenter(bundle, backend="openvino", precision="bf16")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_prepared_is_what_is_predicted_with(bundle, monkeypatch, dtype, count):
+    run, compiled = segmenter(bundle, backend="openvino"), []
+    compile_ = run._compile
+    monkeypatch.setattr(run, "_compile", lambda *key: compiled.append(key) or compile_(*key))
+    run.prepare((count, 4, 64, 64), np.dtype(dtype))
+    run.predict(*batch(count, dtype=dtype), GAIN, BIAS)
+    assert len(compiled) == 1
+
+
+def test_more_threads_than_passes_get_a_request_each(bundle):
+    run = segmenter(bundle, backend="openvino", passes=1)
+    expected = run.predict(*batch(1), GAIN, BIAS).tobytes()
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: run.predict(*batch(1), GAIN, BIAS).tobytes(), range(12)))
+    assert set(found) == {expected}
+
+
+def test_a_network_that_was_given_back_is_loaded_again(bundle):
+    first = load_segmenter(spec_of(bundle))
+    assert module.is_loaded(spec_of(bundle))
+    module.unload()
+    assert not module.is_loaded(spec_of(bundle))
+    assert load_segmenter(spec_of(bundle)) is not first
 
 
 def test_a_device_without_memory_is_told(bundle):

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,50 @@ def test_beyond_the_border_the_scene_is_reflected_like_numpy_pads(tmp_path, heig
     expected = np.pad(values, ((top, bottom), (left, right)), mode="reflect")
     assert np.array_equal(found.values[0], expected, equal_nan=True)
     assert (found.valid == ~np.isnan(expected)).all()
+
+
+def test_numbers_of_another_type_than_the_first_band_keep_their_nodata(tmp_path):
+    write_raster(tmp_path / "qa.tif", np.ones((1, 8, 8), np.uint16))
+    values = np.full((1, 8, 8), 5, np.int16)
+    values[0, :3] = -9999
+    write_raster(tmp_path / "b.tif", values)
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">{name}'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for i, (kind, name) in enumerate([("UInt16", "qa.tif"), ("Int16", "b.tif")], start=1)
+    )
+    with rasterio.open(tmp_path / "b.tif") as src:
+        place = ", ".join(map(str, src.transform.to_gdal()))
+        srs = src.crs.to_wkt().replace('"', "&quot;")
+    mixed = tmp_path / "mixed.vrt"
+    mixed.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{srs}</SRS><GeoTransform>{place}</GeoTransform>'
+        f"{bands}</VRTDataset>"
+    )
+    scene = scene_of(tmp_path, {"red": (mixed, 2)}, nodata=-9999)
+    found = scene.read(Window.of(-2, 0, 10, 8))
+    assert found.valid.sum(axis=1).tolist() == [0, 0, 0, 0, 0, 8, 8, 8, 8, 8]
+
+
+def test_bands_of_several_files_and_a_mask_are_reflected_alike(tmp_path):
+    rng = np.random.default_rng(0)
+    red, green = rng.integers(1, 9, (2, 9, 7)).astype(np.uint8)
+    a = write_raster(tmp_path / "a.tif", red[None])
+    b = write_raster(tmp_path / "b.tif", green[None].astype(np.float32) / 8)
+    clouds = rng.integers(0, 2, (1, 9, 7)).astype(np.uint8)
+    mask = MaskEntry(uri=str(write_raster(tmp_path / "m.tif", clouds)), invalid_values=[1])
+    scene = scene_of(tmp_path, {"red": (a, 1), "green": (b, 1)}, mask=mask)
+    found, margins = scene.read(Window.of(-3, -2, 16, 12)), ((3, 4), (2, 3))
+    assert (found.values[0] == np.pad(red, margins, mode="reflect")).all()
+    assert (found.values[1] == np.pad(green / np.float32(8), margins, mode="reflect")).all()
+    assert (found.valid == np.pad(clouds[0] == 0, margins, mode="reflect")).all()
+
+
+def test_a_vrt_over_files_on_a_server_is_remote(ground):
+    assert not ground.remote
+    band = ground.bands[0]
+    far = replace(band.source, parts=(("/vsicurl/https://example.org/a.tif", 1, "etag"),))
+    assert replace(ground, bands=(replace(band, source=far),)).remote
 
 
 def test_a_window_entirely_beyond_the_border_is_reflected_too(ground):
@@ -288,8 +333,6 @@ def test_the_sample_of_a_small_scene_is_all_of_it(tmp_path):
 
 
 def test_the_sample_of_a_large_scene_reaches_from_corner_to_corner(ground):
-    from dataclasses import replace
-
     large = replace(ground, geobox=ground.geobox.zoom_to((10_000, 3_000)))
     windows = large.sample_windows()
     assert len(windows) == 64
