@@ -36,7 +36,7 @@ class FreeSegmenter:
 
 
 class Untracked(FreeSegmenter):
-    """The first bands of uint16 as they are, for large scenes; like a backend it uses its memory again."""
+    """The first bands as they are, up to 16384, for large scenes; like a backend it uses its memory again."""
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__(classes)
@@ -46,7 +46,7 @@ class Untracked(FreeSegmenter):
         bands = values[:, : self.classes]
         if getattr(self.kept, "shares", bands[:0]).shape != bands.shape:
             self.kept.shares = np.empty(bands.shape, np.float32)
-        return np.multiply(bands, np.float32(2**-16), out=self.kept.shares)
+        return np.multiply(bands, np.float32(2**-14), out=self.kept.shares)
 
 
 def install(segmenter: FreeSegmenter) -> FreeSegmenter:
