@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take before any pixel is
 # read, and what a forward pass takes for each byte of torch's live tensors: torch keeps scratch and reordered
 # copies, OpenVINO uses the same memory again.
-BASE_BYTES = {"torch": 950_000_000, "openvino": 450_000_000}
+BASE_BYTES = {"torch": 950_000_000, "openvino": 400_000_000}
 FORWARD_FACTOR = {"torch": 1.6, "openvino": 1.0}
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
 # Polygons come row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
