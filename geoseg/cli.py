@@ -60,7 +60,7 @@ _LINES = 30.0
 def main() -> None:
     """Run the command line."""
     share_arenas()
-    # Modules are hundreds of thousands of objects that stay: looked at again and again, they delay the start.
+    # Modules are many objects that stay: looked at again and again, they delay the start.
     gc.set_threshold(50_000)
     app()
 

@@ -190,7 +190,7 @@ def _turn(job: Job, watch: Stopwatch) -> Iterator[None]:
         yield
 
 
-def _read(job: Job, block: Block, watch: Stopwatch, trouble: "_Trouble") -> Pixels:
+def _read(job: Job, block: Block, watch: Stopwatch, trouble: _Trouble) -> Pixels:
     """Read what a block's tiles see, with patience."""
 
     def on_failure(number: int, why: str) -> None:

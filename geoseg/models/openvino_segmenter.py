@@ -52,9 +52,12 @@ class OpenVinoSegmenter:
 
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
         """Compile the network for batches of that shape, see `Segmenter`."""
-        taken = dtype.name in _DTYPES and self.hint is not BF16
         with self._compiling:
-            self._spare_for((shape, dtype.name if taken else "float32"))
+            self._spare_for((shape, self._entry(dtype)))
+
+    def _entry(self, dtype: np.dtype[Any]) -> str:
+        """Return the type in which numbers of another one enter the graph."""
+        return dtype.name if dtype.name in _DTYPES and self.hint is not BF16 else "float32"
 
     def predict(
         self,
@@ -64,8 +67,6 @@ class OpenVinoSegmenter:
         bias: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return class probabilities, see `Segmenter`."""
-        if values.dtype.name not in _DTYPES:
-            values = values.astype(np.float32)
         factor, shift = (a.reshape(1, -1, 1, 1) for a in (gain / self.std, (bias - self.mean) / self.std))
         if self.hint is BF16:
             # The graph would normalise in bfloat16, too, which counts 290 K in steps of two.
@@ -73,6 +74,8 @@ class OpenVinoSegmenter:
             values *= factor
             values += shift
             factor, shift = np.ones_like(factor), np.zeros_like(shift)
+        else:
+            values = values.astype(self._entry(values.dtype), copy=False)
         total: NDArray[np.float32] | None = None
         for symmetry in self.symmetries:
             turned = (np.ascontiguousarray(turn(a, *symmetry)) for a in (values, valid[:, None]))

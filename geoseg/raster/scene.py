@@ -151,15 +151,12 @@ class Scene:
             Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
         )
         middle = window.clip(self.shape)
-        values = buffers.empty((len(self.bands), *window.shape), self.dtype)
-        if (
-            inside != middle
-        ):  # it reaches further beyond the scene than into it, and shows more of it than it holds
-            every = buffers.empty((len(self.bands), *inside.shape), self.dtype)
-            valid = self._read_files(inside, every)
+        if inside != middle:
+            # It reaches further beyond the scene than into it, and shows more of the scene than it holds.
+            whole = self.read(inside)
             places = (rows - inside.rows.start)[:, None], cols - inside.cols.start
-            values[:] = every[:, *places]
-            return Pixels(values, valid[places])
+            return Pixels(whole.values[:, *places], whole.valid[places])
+        values = buffers.empty((len(self.bands), *window.shape), self.dtype)
         here = middle.relative_to(window)
         seen = self._read_files(inside, values[:, *here])
         if window == inside:
@@ -352,12 +349,13 @@ def _around(positions: NDArray[np.intp]) -> Span:
 def _spread(length: int) -> list[Span]:
     """Return spans of `SAMPLE_SIZE` spread evenly over an axis; all of it when it is short.
 
-    They begin at multiples of it: each lies in one internal tile of most files, not across four.
+    All but the last begin at multiples of it: they lie in one internal tile of most files, not across four.
     """
     if length <= SAMPLE_WINDOWS * SAMPLE_SIZE:
         return [Span(s, min(s + SAMPLE_SIZE, length)) for s in range(0, length, SAMPLE_SIZE)]
-    numbers = np.linspace(0, length // SAMPLE_SIZE - 1, SAMPLE_WINDOWS).astype(int)
-    return [Span(int(n) * SAMPLE_SIZE, int(n + 1) * SAMPLE_SIZE) for n in numbers]
+    starts = np.linspace(0, length - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
+    starts[:-1] -= starts[:-1] % SAMPLE_SIZE
+    return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
 
 
 def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:

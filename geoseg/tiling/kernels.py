@@ -12,7 +12,7 @@ TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
 
 
 def load() -> None:
-    """Start numba's machine, which takes a third of a second at the first call of whatever loop."""
+    """Start numba's machine, which the first call of whatever loop waits for."""
     count(np.zeros((1, 1), np.uint8))
 
 
