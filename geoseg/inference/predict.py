@@ -107,7 +107,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     pixels = _read(job, block, watch, trouble)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
-    mosaic = Mosaic(job.grid, block, len(job.legend), segmenter.arrays)
+    mosaic = Mosaic(job.grid, block, job.legend.ids, every=job.probabilities, arrays=segmenter.arrays)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches finish in any order; the sums do not mind.
     pool = device_pool(job.segmenter)
@@ -132,9 +132,8 @@ def predict_block(job: Job, block: Block) -> Prediction:
     }
     core_valid = pixels.valid[block.core.relative_to(block.reach)]
     with watch.time("sum"):
-        planes = mosaic.planes(job.legend.ids, every=job.probabilities)
-        planes[:, ~core_valid] = NODATA
-        strips, fringe = mosaic.strips(), mosaic.fringe()
+        parts = mosaic.parts()
+        parts.planes[:, ~core_valid] = NODATA
     facts = {"scene": job.label, "block": block.name, "pixels": core_valid.size, "spans": watch.spans}
     report(job.topic, "predicted", **facts, **trouble.counts(job))
     counts = {
@@ -143,7 +142,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
         "seconds": seconds,
         **trouble.counts(job),
     }
-    return Prediction(planes, strips, fringe, counts)
+    return Prediction(parts.planes, parts.strips, parts.fringe, counts)
 
 
 def _get_ready(job: Job) -> None:
@@ -296,6 +295,7 @@ def _settled(
     strips = prediction.strips.settle(*(None if isinstance(f, str) else f for f in fringes))
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
-            settled = HOST.decide(sums, job.legend.ids, every=job.probabilities)
+            whole = slice(0, sums.shape[1]), slice(0, sums.shape[2])
+            settled = HOST.decide(sums, whole, job.legend.ids, every=job.probabilities)
             np.copyto(target, settled, where=target != NODATA)
     return planes

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.models.segmenter import out_of_memory
+from geoseg.tiling.arrays import Place, Weights
 from geoseg.tiling.kernels import PROBABILITY_BITS, TOTAL_BITS
 
 
@@ -60,27 +61,42 @@ class TorchArrays:
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
 
     def add(
-        self,
-        sums: torch.Tensor,
-        probabilities: torch.Tensor,
-        row_weights: NDArray[np.int32],
-        col_weights: NDArray[np.int32],
+        self, sums: torch.Tensor, here: Place, probabilities: torch.Tensor, weights: Weights, part: Place
     ) -> None:
         """See `Arrays.add`."""
         with _room(sums.shape):
-            sums += self.weighed(probabilities, row_weights, col_weights)
+            sums[:, *here] += self._weighed(probabilities, weights, part)
 
-    def weighed(
-        self, probabilities: torch.Tensor, row_weights: NDArray[np.int32], col_weights: NDArray[np.int32]
-    ) -> torch.Tensor:
+    def weighed(self, probabilities: torch.Tensor, weights: Weights, part: Place) -> NDArray[np.int32]:
         """See `Arrays.weighed`."""
+        sums: NDArray[np.int32] = self.get(self._weighed(probabilities, weights, part))
+        return sums
+
+    def _weighed(self, probabilities: torch.Tensor, weights: Weights, part: Place) -> torch.Tensor:
         with _room(probabilities.shape):
-            rows, cols = (torch.from_numpy(w).to(self.device) for w in (row_weights, col_weights))
-            rounded = (probabilities * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
+            rows, cols = (torch.from_numpy(w[p]).to(self.device) for w, p in zip(weights, part, strict=True))
+            rounded = (probabilities[:, *part] * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
             return rounded.mul_(rows[:, None] * cols)
 
-    def decide(self, sums: torch.Tensor, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+    def decide(
+        self, sums: torch.Tensor, here: Place, ids: NDArray[np.uint8], *, every: bool
+    ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
+        return self._decide(sums[:, *here], ids, every=every)
+
+    def decide_weighed(
+        self,
+        probabilities: torch.Tensor,
+        weights: Weights,
+        part: Place,
+        ids: NDArray[np.uint8],
+        *,
+        every: bool,
+    ) -> NDArray[np.uint8]:
+        """See `Arrays.decide_weighed`."""
+        return self._decide(self._weighed(probabilities, weights, part), ids, every=every)
+
+    def _decide(self, sums: torch.Tensor, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
         with _room(sums.shape):
             shape = 2 + every * len(sums), *sums.shape[1:]
             planes = torch.empty(shape, dtype=torch.uint8, device=self.device)

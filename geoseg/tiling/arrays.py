@@ -1,13 +1,19 @@
 """Arrays where the network's probabilities are, and the loops over them: in this memory, or on a device."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core import buffers
 from geoseg.tiling import kernels
+
+Place: TypeAlias = tuple[slice, slice]
+"""Rows and columns, both ends given."""
+
+Weights: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""Of the rows and the columns of a tile."""
 
 
 class Arrays(Protocol):
@@ -29,29 +35,21 @@ class Arrays(Protocol):
         """Return new sums (int32)."""
         ...
 
-    def add(
-        self,
-        sums: Any,
-        probabilities: Any,
-        row_weights: NDArray[np.int32],
-        col_weights: NDArray[np.int32],
-    ) -> None:
-        """Round the probabilities of a tile, weigh them and add them to `sums`, all (C, rows, cols)."""
+    def add(self, sums: Any, here: Place, probabilities: Any, weights: Weights, part: Place) -> None:
+        """Round a part of a tile's probabilities (C, rows, cols), weigh it and add it to `sums` `here`."""
         ...
 
-    def weighed(
-        self, probabilities: Any, row_weights: NDArray[np.int32], col_weights: NDArray[np.int32]
-    ) -> Any:
-        """Return new sums that hold one tile: what `add` makes of zeros."""
+    def weighed(self, probabilities: Any, weights: Weights, part: Place) -> NDArray[np.int32]:
+        """Return what `add` makes of zeros, in this process's memory."""
         ...
 
-    def decide(self, sums: Any, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
-        """Turn finished sums (C, rows, cols) into what is staged, in this process's memory.
+    def decide(self, sums: Any, here: Place, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+        """Turn a part of finished sums into what is staged, in this process's memory.
 
         Parameters
         ----------
-        sums
-            Weighted sums of probabilities.
+        sums, here
+            Weighted sums of probabilities, shape (C, rows, cols), and which of them.
         ids
             Class id of each channel, shape (C,).
         every
@@ -63,6 +61,12 @@ class Arrays(Protocol):
             Class id of the largest sum (the first of equals), that sum in whole percent, rounded half up, and
             on request the percent of each class; shape (2 or 2 + C, rows, cols).
         """
+        ...
+
+    def decide_weighed(
+        self, probabilities: Any, weights: Weights, part: Place, ids: NDArray[np.uint8], *, every: bool
+    ) -> NDArray[np.uint8]:
+        """Return what `decide` says of `weighed`."""
         ...
 
 
@@ -96,31 +100,51 @@ class HostArrays:
     def add(
         self,
         sums: NDArray[np.int32],
+        here: Place,
         probabilities: NDArray[np.float32],
-        row_weights: NDArray[np.int32],
-        col_weights: NDArray[np.int32],
+        weights: Weights,
+        part: Place,
     ) -> None:
         """See `Arrays.add`."""
-        kernels.add(sums, probabilities, row_weights, col_weights)
+        kernels.add(sums, *_start(here), probabilities, *weights, *_start(part), *_shape(part))
 
-    def weighed(
-        self,
-        probabilities: NDArray[np.float32],
-        row_weights: NDArray[np.int32],
-        col_weights: NDArray[np.int32],
-    ) -> NDArray[np.int32]:
+    def weighed(self, probabilities: NDArray[np.float32], weights: Weights, part: Place) -> NDArray[np.int32]:
         """See `Arrays.weighed`."""
-        sums = buffers.empty(probabilities.shape, np.int32)
-        kernels.weigh(probabilities, row_weights, col_weights, sums)
+        sums = np.empty((len(probabilities), *_shape(part)), np.int32)
+        kernels.weigh(probabilities, *weights, *_start(part), sums)
         return sums
 
-    def decide(self, sums: NDArray[np.int32], ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+    def decide(
+        self, sums: NDArray[np.int32], here: Place, ids: NDArray[np.uint8], *, every: bool
+    ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
-        planes = np.empty((2 + every * len(sums), *sums.shape[1:]), dtype=np.uint8)
-        kernels.decide(sums, ids, planes[0], planes[1])
-        for channel, plane in zip(sums, planes[2:], strict=False):
-            kernels.percent(channel, plane)
+        planes = np.empty((2 + every * len(sums), *_shape(here)), dtype=np.uint8)
+        kernels.decide(sums, *_start(here), ids, planes)
         return planes
+
+    def decide_weighed(
+        self,
+        probabilities: NDArray[np.float32],
+        weights: Weights,
+        part: Place,
+        ids: NDArray[np.uint8],
+        *,
+        every: bool,
+    ) -> NDArray[np.uint8]:
+        """See `Arrays.decide_weighed`."""
+        planes = np.empty((2 + every * len(probabilities), *_shape(part)), dtype=np.uint8)
+        kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes)
+        return planes
+
+
+def _start(place: Place) -> tuple[int, int]:
+    rows, cols = place
+    return rows.start, cols.start
+
+
+def _shape(place: Place) -> tuple[int, int]:
+    rows, cols = place
+    return rows.stop - rows.start, cols.stop - cols.start
 
 
 HOST = HostArrays()

@@ -16,22 +16,31 @@ def load() -> None:
     count(np.zeros((1, 1), np.uint8))
 
 
+# Parts of arrays are given as whole arrays and where the part begins: of rows of a view numba does not know
+# that they have no gaps, and loops over them take five times as long.
+
+
 @njit(nogil=True, cache=True)
-def add(sums, probabilities, row_weights, col_weights):
-    """Round the probabilities of a tile, weigh them and add them to `sums`, all (C, rows, cols)."""
+def add(sums, row, col, probabilities, row_weights, col_weights, top, left, rows, cols):
+    """Round a part of a tile (C, rows, cols) that begins at (top, left), weigh it, add it at (row, col)."""
+    weights = col_weights[left : left + cols]
     for c in range(sums.shape[0]):
-        for i in range(sums.shape[1]):
-            for j in range(sums.shape[2]):
-                sums[c, i, j] += _weighed(probabilities[c, i, j], row_weights[i], col_weights[j])
+        for i in range(rows):
+            line, target = probabilities[c, top + i, left : left + cols], sums[c, row + i, col : col + cols]
+            for j in range(cols):
+                target[j] += _weighed(line[j], row_weights[top + i], weights[j])
 
 
 @njit(nogil=True, cache=True)
-def weigh(probabilities, row_weights, col_weights, out):
-    """Write to `out` what `add` adds to sums."""
-    for c in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            for j in range(out.shape[2]):
-                out[c, i, j] = _weighed(probabilities[c, i, j], row_weights[i], col_weights[j])
+def weigh(probabilities, row_weights, col_weights, top, left, out):
+    """Write to `out` (C, rows, cols) what `add` adds to sums."""
+    channels, rows, cols = out.shape
+    weights = col_weights[left : left + cols]
+    for c in range(channels):
+        for i in range(rows):
+            line, target = probabilities[c, top + i, left : left + cols], out[c, i]
+            for j in range(cols):
+                target[j] = _weighed(line[j], row_weights[top + i], weights[j])
 
 
 @njit(nogil=True, cache=True)
@@ -40,31 +49,50 @@ def _weighed(probability, row_weight, col_weight):
 
 
 @njit(nogil=True, cache=True)
-def decide(sums, ids, classes, confidence):
-    """Write the id of the channel with the largest of the sums (C, rows, cols), and that sum as percent."""
-    channels, rows, cols = sums.shape
+def decide(sums, top, left, ids, planes):
+    """Write what a part of sums says to `planes` (2 or 2 + C, rows, cols), see `Arrays.decide`."""
+    _, rows, cols = planes.shape
+    values = np.empty((sums.shape[0], cols), np.int32)
     best, number = np.empty(cols, np.int32), np.empty(cols, np.int32)
-    # Along rows, channel by channel: a row of both stays in the cache.
     for i in range(rows):
-        for j in range(cols):
-            best[j], number[j] = sums[0, i, j], ids[0]
-        for c in range(1, channels):
-            here = np.int32(ids[c])
-            for j in range(cols):
-                value, most, kept = sums[c, i, j], best[j], number[j]
-                number[j] = here if value > most else kept
-                best[j] = max(most, value)
-        for j in range(cols):
-            classes[i, j] = number[j]
-            confidence[i, j] = _percent(best[j])
+        for c in range(sums.shape[0]):
+            values[c] = sums[c, top + i, left : left + cols]
+        _decide_row(values, ids, best, number, planes[:, i])
 
 
 @njit(nogil=True, cache=True)
-def percent(sums, out):
-    """Write sums (rows, cols) as whole percent."""
-    for i in range(sums.shape[0]):
-        for j in range(sums.shape[1]):
-            out[i, j] = _percent(sums[i, j])
+def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, planes):
+    """Write what `decide` makes of what `weigh` writes, row by row: it never leaves the processor's cache."""
+    _, rows, cols = planes.shape
+    weights = col_weights[left : left + cols]
+    values = np.empty((probabilities.shape[0], cols), np.int32)
+    best, number = np.empty(cols, np.int32), np.empty(cols, np.int32)
+    for i in range(rows):
+        for c in range(probabilities.shape[0]):
+            line, target = probabilities[c, top + i, left : left + cols], values[c]
+            for j in range(cols):
+                target[j] = _weighed(line[j], row_weights[top + i], weights[j])
+        _decide_row(values, ids, best, number, planes[:, i])
+
+
+@njit(nogil=True, cache=True)
+def _decide_row(values, ids, best, number, planes):
+    """Write what sums of one row (C, cols) say; `best` and `number` (cols,) are room to work in."""
+    channels, cols = values.shape
+    best[:], number[:] = values[0], ids[0]
+    for c in range(1, channels):
+        here = np.int32(ids[c])
+        for j in range(cols):
+            value, most, kept = values[c, j], best[j], number[j]
+            number[j] = here if value > most else kept
+            best[j] = max(most, value)
+    for j in range(cols):
+        planes[0, j] = number[j]
+    for j in range(cols):
+        planes[1, j] = _percent(best[j])
+    for c in range(planes.shape[0] - 2):
+        for j in range(cols):
+            planes[2 + c, j] = _percent(values[c, j])
 
 
 @njit(nogil=True, cache=True)

@@ -5,6 +5,7 @@ pixel is at most 2^30 and integer addition has no order: whatever the blocks, wo
 same tiles give the same bytes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.geometry import Window
-from geoseg.tiling.arrays import HOST, Arrays
+from geoseg.tiling.arrays import HOST, Arrays, Place, Weights
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.taper import taper
@@ -66,8 +67,18 @@ class Strips:
         return type(self)(top, side)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a block's own tiles say."""
+
+    planes: NDArray[np.uint8]
+    """See `Arrays.decide`, shape (planes, core rows, core cols); zeros in the open strips, which wait."""
+    strips: Strips
+    fringe: Fringe
+
+
 class Mosaic:
-    """The sums of one block's canvas.
+    """The sums of one block.
 
     Parameters
     ----------
@@ -75,19 +86,32 @@ class Mosaic:
         The tiles of the scene.
     block
         The block whose tiles will be added.
-    channels
-        Number of network channels, C.
+    ids
+        Class id of each network channel, shape (C,).
+    every
+        Whether the percent of every class is wanted, too.
     arrays
         Where the probabilities are, and so the sums.
     """
 
-    def __init__(self, grid: TileGrid, block: Block, channels: int, arrays: Arrays = HOST) -> None:
+    def __init__(
+        self,
+        grid: TileGrid,
+        block: Block,
+        ids: NDArray[np.uint8],
+        *,
+        every: bool = False,
+        arrays: Arrays = HOST,
+    ) -> None:
         self.grid = grid
         self.block = block
-        self.channels = channels
+        self.ids = ids
+        self.every = every
         self.arrays = arrays
         self._sums: Any = None
-        """None before the first tile: they are larger than the pixels that wait for the network."""
+        """Of the whole canvas, of a block of several tiles; None before the first one."""
+        self._parts: Parts | None = None
+        """Of a block of one tile: most of them is final, and no sums need be kept."""
 
     def add(self, tile: Window, probabilities: Any) -> None:
         """Add one tile's prediction.
@@ -95,22 +119,18 @@ class Mosaic:
         Parameters
         ----------
         tile
-            One of the block's tiles.
+            One of the block's tiles, each once.
         probabilities
-            Shape (C, tile rows, tile cols), 0 to 1, float32.
+            Shape (C, tile rows, tile cols), 0 to 1, float32; not needed any more afterwards.
         """
         canvas = self.block.canvas
         seen = tile.intersect(canvas)
-        rows, cols = seen.relative_to(tile)
-        weighed = (
-            probabilities[:, rows, cols],
-            self._weights(tile.rows.start, axis=0)[rows],
-            self._weights(tile.cols.start, axis=1)[cols],
-        )
-        if self._sums is None and seen == canvas:
-            self._sums = self.arrays.weighed(*weighed)
+        weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
+        part = seen.relative_to(tile)
+        if len(self.block.tiles) > 1:
+            self.arrays.add(self.sums, seen.relative_to(canvas), probabilities, weights, part)
         else:
-            self.arrays.add(self.sums[(slice(None), *seen.relative_to(canvas))], *weighed)
+            self._parts = self._single(probabilities, weights, part)
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
@@ -125,28 +145,52 @@ class Mosaic:
     def sums(self) -> Any:
         """Sums of the whole canvas."""
         if self._sums is None:
-            self._sums = self.arrays.zeros((self.channels, *self.block.canvas.shape))
+            self._sums = self.arrays.zeros((len(self.ids), *self.block.canvas.shape))
         return self._sums
 
-    @property
-    def core(self) -> Any:
-        """Sums of the pixels that the block owns, a view."""
-        height, width = self.block.core.shape
-        return self.sums[:, :height, :width]
+    def parts(self) -> Parts:
+        """Return what the tiles say that were added by now; nothing of it is shared with the sums."""
+        if self._parts is not None:
+            return self._parts
+        return self._made(
+            lambda here: self.arrays.get(self.sums[:, *here]),
+            lambda here: self.arrays.decide(self.sums, here, self.ids, every=self.every),
+        )
 
-    def planes(self, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
-        """Return what the sums of the core say by now, see `Arrays.decide`."""
-        return self.arrays.decide(self.core, ids, every=every)
+    def _single(self, probabilities: Any, weights: Weights, seen: Place) -> Parts:
+        """Return what the only tile says, of which the canvas is a part."""
+        top, left = (s.start for s in seen)
 
-    def strips(self) -> Strips:
-        """Copy the part of the core that waits for the neighbours."""
-        rows, cols = self.block.open_rows, self.block.open_cols
-        return Strips(*(self.arrays.get(part) for part in (self.core[:, :rows], self.core[:, rows:, :cols])))
+        def part(here: Place) -> Place:
+            rows, cols = here
+            return slice(top + rows.start, top + rows.stop), slice(left + cols.start, left + cols.stop)
 
-    def fringe(self) -> Fringe:
-        """Copy what belongs to the neighbours, each part as its own small array."""
-        height, width = self.block.core.shape
-        east = self.sums[:, :height, width:]
-        south = self.sums[:, height:, :width]
-        southeast = self.sums[:, height:, width:]
-        return Fringe(*(self.arrays.get(p) if all(p.shape) else None for p in (east, south, southeast)))
+        return self._made(
+            lambda here: self.arrays.weighed(probabilities, weights, part(here)),
+            lambda here: self.arrays.decide_weighed(
+                probabilities, weights, part(here), self.ids, every=self.every
+            ),
+        )
+
+    def _made(self, sums: Callable[[Place], Sums], decided: Callable[[Place], NDArray[np.uint8]]) -> Parts:
+        """Put together what is said of places on the canvas."""
+        block = self.block
+        (height, width), (bottom, right) = block.core.shape, block.canvas.shape
+        open_rows, open_cols = slice(0, block.open_rows), slice(0, block.open_cols)
+        rows, cols = slice(block.open_rows, height), slice(block.open_cols, width)
+        south, east = slice(height, bottom), slice(width, right)
+
+        def given(rows: slice, cols: slice) -> Sums | None:
+            return sums((rows, cols)) if rows.start < rows.stop and cols.start < cols.stop else None
+
+        planes = np.zeros((2 + self.every * len(self.ids), height, width), np.uint8)
+        planes[:, rows, cols] = decided((rows, cols))
+        return Parts(
+            planes,
+            Strips(north=sums((open_rows, slice(0, width))), west=sums((rows, open_cols))),
+            Fringe(
+                east=given(slice(0, height), east),
+                south=given(south, slice(0, width)),
+                southeast=given(south, east),
+            ),
+        )

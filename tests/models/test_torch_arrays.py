@@ -29,17 +29,18 @@ def test_a_block_has_the_same_sums_planes_strips_and_fringes(channels, half, len
     blocks = list(BlockGrid.of(grid, size))
     block = blocks[rng.integers(len(blocks))]
     ids = rng.permutation(255)[:channels].astype(np.uint8)
-    host, device = Mosaic(grid, block, channels), Mosaic(grid, block, channels, DEVICE)
+    host, device = (Mosaic(grid, block, ids, every=every, arrays=a) for a in (HOST, DEVICE))
     for window in block.tiles:
         raw = rng.random((channels, *grid.tile_shape), dtype=np.float32)
         probabilities = raw / raw.sum(axis=0)
         host.add(window, probabilities)
         device.add(window, DEVICE.put(probabilities))
-    np.testing.assert_array_equal(device.planes(ids, every=every), host.planes(ids, every=every))
+    there, here = device.parts(), host.parts()
+    np.testing.assert_array_equal(there.planes, here.planes)
     for name in ("north", "west"):
-        np.testing.assert_array_equal(getattr(device.strips(), name), getattr(host.strips(), name))
+        np.testing.assert_array_equal(getattr(there.strips, name), getattr(here.strips, name))
     for name in ("east", "south", "southeast"):
-        mine, other = getattr(device.fringe(), name), getattr(host.fringe(), name)
+        mine, other = getattr(there.fringe, name), getattr(here.fringe, name)
         assert (mine is None) == (other is None)
         if mine is not None:
             assert mine.dtype == np.int32
@@ -52,8 +53,10 @@ def test_of_equal_sums_the_first_wins_on_both(channels, seed):
     rng = np.random.default_rng(seed)
     sums = rng.integers(0, 3, (channels, 5, 6)).astype(np.int32) * 2**29
     ids = np.arange(10, 10 + channels, dtype=np.uint8)
+    whole = slice(0, 5), slice(0, 6)
     np.testing.assert_array_equal(
-        DEVICE.decide(torch.from_numpy(sums), ids, every=True), HOST.decide(sums, ids, every=True)
+        DEVICE.decide(torch.from_numpy(sums), whole, ids, every=True),
+        HOST.decide(sums, whole, ids, every=True),
     )
 
 
@@ -91,9 +94,9 @@ def test_a_run_gives_the_same_bytes_with_sums_on_the_device(
         return forward(self, x)
 
     class Counted(TorchArrays):
-        def add(self, *arguments):
+        def _weighed(self, *arguments):
             added.append(arguments)
-            super().add(*arguments)
+            return super()._weighed(*arguments)
 
     monkeypatch.setattr(TorchSegmenter, "_forward", small)
     for name in ("host", "device"):

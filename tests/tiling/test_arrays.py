@@ -8,7 +8,12 @@ from geoseg.tiling.arrays import HOST
 
 def confidence(sums):
     """Give the confidence plane of one channel."""
-    return HOST.decide(np.array(sums, dtype=np.int32)[None, None], np.array([9], np.uint8), every=False)[1, 0]
+    one = np.array(sums, dtype=np.int32)[None, None]
+    return HOST.decide(one, all_of(one), np.array([9], np.uint8), every=False)[1, 0]
+
+
+def all_of(sums):
+    return slice(0, sums.shape[1]), slice(0, sums.shape[2])
 
 
 @settings(max_examples=100, deadline=None)
@@ -36,7 +41,7 @@ def test_the_class_is_the_argmax_and_the_first_of_equals(channels, height, width
     sums = rng.integers(0, 4, (channels, height, width)).astype(np.int32) * 2**28
     ids = rng.permutation(255)[:channels].astype(np.uint8)
     before = sums.copy()
-    planes = HOST.decide(sums, ids, every=every)
+    planes = HOST.decide(sums, all_of(sums), ids, every=every)
     assert planes.dtype == np.uint8
     assert planes.shape == (2 + every * channels, height, width)
     assert (planes[0] == ids[sums.argmax(axis=0)]).all()
@@ -44,6 +49,29 @@ def test_the_class_is_the_argmax_and_the_first_of_equals(channels, height, width
     if every:
         assert (planes[2:] == 25 * (sums >> 28)).all()
     assert (sums == before).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), st.data(), st.booleans())
+def test_parts_of_a_tile_say_the_same_with_and_without_sums_between(channels, data, every):
+    rng = np.random.default_rng(channels)
+    probabilities = rng.random((channels, 9, 11), dtype=np.float32)
+    weights = tuple(rng.integers(0, 257, n).astype(np.int32) for n in (9, 11))
+    part = tuple(
+        slice(*sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2)))) for n in (9, 11)
+    )
+    ids = np.arange(channels, dtype=np.uint8)
+    rounded = np.rint(probabilities * 2**14).astype(np.int32) * np.outer(*weights)
+    sums = HOST.weighed(probabilities, weights, part)
+    assert sums.dtype == np.int32
+    assert (sums == rounded[:, *part]).all()
+    planes = HOST.decide_weighed(probabilities, weights, part, ids, every=every)
+    assert (planes == HOST.decide(rounded.astype(np.int32), part, ids, every=every)).all()
+    canvas = HOST.zeros((channels, 12, 14))
+    here = tuple(slice(p.start + 2, p.stop + 2) for p in part)
+    HOST.add(canvas, here, probabilities, weights, part)
+    assert (canvas[:, *here] == sums).all()
+    assert canvas.sum(dtype=np.int64) == sums.sum(dtype=np.int64)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -1,15 +1,20 @@
+import pickle
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.core.geometry import Window
+from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.tiling.kernels import PROBABILITY_BITS
 from geoseg.tiling.mosaic import Mosaic, Strips
-from geoseg.tiling.taper import taper
+from geoseg.tiling.taper import rising, taper
 
 CHANNELS = 3
+IDS = np.array([7, 3, 200], dtype=np.uint8)
 
 
 @st.composite
@@ -47,34 +52,48 @@ def naive(grid, seed):
 
 
 def block_by_block(grid, size, seed):
-    """Predict every block by itself, settle it with its neighbours' fringes, put the cores together."""
-    whole = np.full((CHANNELS, *grid.scene_shape), -1, dtype=np.int32)
+    """Predict every block by itself and settle it with its neighbours' fringes.
+
+    Return the planes of all blocks put together, and the sums of what was open (elsewhere -1).
+    """
+    planes = np.full((2 + CHANNELS, *grid.scene_shape), 99, dtype=np.uint8)
+    sums = np.full((CHANNELS, *grid.scene_shape), -1, dtype=np.int32)
     everything = Window.of(0, 0, *grid.scene_shape)
     fringes = {}
     for block in BlockGrid.of(grid, size):
-        mosaic = Mosaic(grid, block, CHANNELS)
+        mosaic = Mosaic(grid, block, IDS, every=True)
         for tile in reversed(block.tiles):
             mosaic.add(tile, prediction(grid, tile, seed))
-        fringes[block.row, block.col] = mosaic.fringe()
-        core = mosaic.core.copy()
+        parts = mosaic.parts()
+        fringes[block.row, block.col] = parts.fringe
         north = fringes.get((block.row - 1, block.col))
         west = fringes.get((block.row, block.col - 1))
         northwest = fringes.get((block.row - 1, block.col - 1))
-        strips = mosaic.strips().settle(
+        strips = parts.strips.settle(
             north and north.south, west and west.east, northwest and northwest.southeast
         )
-        core[:, : block.open_rows] = strips.north
-        core[:, block.open_rows :, : block.open_cols] = strips.west
-        whole[(slice(None), *block.core.relative_to(everything))] = core
-    return whole
+        rows, cols = block.open_rows, block.open_cols
+        assert parts.planes[:, :rows].max(initial=0) == parts.planes[:, :, :cols].max(initial=0) == 0
+        place = (slice(None), *block.core.relative_to(everything))
+        planes[place] = parts.planes
+        for settled, here in ((strips.north, np.s_[:, :rows]), (strips.west, np.s_[:, rows:, :cols])):
+            sums[place][here] = settled
+            planes[place][here] = HOST.decide(settled, all_of(settled), IDS, every=True)
+    return planes, sums
+
+
+def all_of(sums):
+    return slice(0, sums.shape[1]), slice(0, sums.shape[2])
 
 
 @settings(max_examples=120, deadline=None)
 @given(grids, st.integers(1, 6), st.integers(0, 9))
-def test_blocks_of_any_size_give_the_sums_of_one_naive_sum(grid, size, seed):
-    found = block_by_block(grid, size, seed)
-    assert found.dtype == np.int32
-    assert (found == naive(grid, seed)).all()
+def test_blocks_of_any_size_say_what_one_naive_sum_says(grid, size, seed):
+    planes, open_sums = block_by_block(grid, size, seed)
+    sums = naive(grid, seed)
+    assert (sums < 2**31).all()
+    assert ((open_sums == sums) | (open_sums == -1)).all()
+    assert (planes == HOST.decide(sums.astype(np.int32), all_of(sums), IDS, every=True)).all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,7 +101,7 @@ def test_blocks_of_any_size_give_the_sums_of_one_naive_sum(grid, size, seed):
 def test_fringes_have_the_shape_of_the_neighbours_open_strips(grid, size):
     blocks = BlockGrid.of(grid, size)
     for block in blocks:
-        fringe = Mosaic(grid, block, CHANNELS).fringe()
+        fringe = Mosaic(grid, block, IDS).parts().fringe
         height, width = block.core.shape
         south = blocks.rows.open(block.row + 1) if block.row + 1 < blocks.rows.count else 0
         east = blocks.cols.open(block.col + 1) if block.col + 1 < blocks.cols.count else 0
@@ -93,27 +112,46 @@ def test_fringes_have_the_shape_of_the_neighbours_open_strips(grid, size):
             assert part is None or part.shape == (CHANNELS, rows, cols)
 
 
-def test_a_certain_prediction_sums_to_a_constant():
+def certain(grid, block):
+    """Give the parts of a block whose only class is certain everywhere."""
+    mosaic = Mosaic(grid, block, IDS[:1])
+    for tile in block.tiles:
+        mosaic.add(tile, np.ones((1, *grid.tile_shape), dtype=np.float32))
+    return mosaic.parts()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_certain_prediction_sums_to_a_constant(size):
     grid = TileGrid(TileAxis(61, 16, 6), TileAxis(47, 20, 10))
-    whole = Window.of(0, 0, *grid.scene_shape)
-    sums = np.zeros(grid.scene_shape, dtype=np.int64)
-    for block in BlockGrid.of(grid, 2):
-        mosaic = Mosaic(grid, block, 1)
-        for tile in block.tiles:
-            mosaic.add(tile, np.ones((1, *grid.tile_shape), dtype=np.float32))
-        sums[block.canvas.relative_to(whole)] += mosaic.sums[0]
-    assert (sums == 2**30).all()
+    blocks = BlockGrid.of(grid, size)
+    north, west, here = (certain(grid, blocks.block(*place)) for place in ((0, 1), (1, 0), (1, 1)))
+    northwest = certain(grid, blocks.block(0, 0))
+    strips = here.strips.settle(north.fringe.south, west.fringe.east, northwest.fringe.southeast)
+    assert (strips.north == 2**30).all()
+    assert (strips.west == 2**30).all()
+    block = blocks.block(1, 1)
+    assert (here.planes[1, block.open_rows :, block.open_cols :] == 100).all()
 
 
-def test_strips_and_fringes_are_copies_and_the_core_is_a_view():
+def test_parts_are_no_views_of_the_sums():
     grid = TileGrid(TileAxis(40, 16, 8), TileAxis(40, 16, 8))
-    mosaic = Mosaic(grid, BlockGrid.of(grid, 2).block(1, 1), CHANNELS)
-    strips, fringe = mosaic.strips(), mosaic.fringe()
+    mosaic = Mosaic(grid, BlockGrid.of(grid, 2).block(1, 1), IDS)
+    parts = mosaic.parts()
     mosaic.sums[:] += 1
-    assert strips.north.max() == strips.west.max() == 0
+    assert parts.strips.north.max() == parts.strips.west.max() == 0
+    fringe = parts.fringe
     assert all(part is None or part.max() == 0 for part in (fringe.east, fringe.south, fringe.southeast))
-    assert mosaic.core.base is not None
-    assert mosaic.core.min() == 1
+
+
+def test_a_block_of_one_tile_keeps_nothing_of_its_probabilities():
+    grid = TileGrid(TileAxis(40, 16, 8), TileAxis(40, 16, 8))
+    block = BlockGrid.of(grid, 1).block(1, 1)
+    lent = prediction(grid, block.tiles[0], 0)
+    mosaic = Mosaic(grid, block, IDS, every=True)
+    mosaic.add(block.tiles[0], lent)
+    before = pickle.dumps(mosaic.parts())
+    lent[:] = 0
+    assert pickle.dumps(mosaic.parts()) == before
 
 
 def test_settling_does_not_change_the_strips_it_starts_from():
@@ -133,9 +171,15 @@ def test_settling_without_neighbours_changes_nothing():
     assert (settled.west == strips.west).all()
 
 
-def test_probabilities_are_rounded_to_a_16384th():
-    grid = TileGrid(TileAxis(4, 4, 0), TileAxis(4, 4, 0))
-    mosaic = Mosaic(grid, BlockGrid.of(grid, 1).block(0, 0), 1)
-    mosaic.add(grid.window(0, 0), np.full((1, 4, 4), 0.3, dtype=np.float32))
+@pytest.mark.parametrize("size", [1, 2])
+def test_probabilities_are_rounded_to_a_16384th(size):
+    grid = TileGrid(TileAxis(8, 4, 0), TileAxis(12, 8, 4))
+    block = BlockGrid.of(grid, size).block(0, 0)
+    mosaic = Mosaic(grid, block, IDS[:1])
+    for tile in block.tiles:
+        mosaic.add(tile, np.full((1, 4, 8), 0.3, dtype=np.float32))
     assert PROBABILITY_BITS == 14
-    assert (mosaic.sums == round(0.3 * 16384) * 65536).all()
+    if size == 1:
+        assert mosaic.parts().fringe.east.max() == round(0.3 * 16384) * 256 * max(256 - rising(4))
+    else:
+        assert mosaic.sums.max() == round(0.3 * 16384) * 65536
