@@ -1,10 +1,12 @@
-"""Memory of large arrays that is used again.
+"""Memory of large arrays, past malloc.
 
 What malloc gets back it returns to the kernel, which clears every page before it hands it out again, or it
-keeps it in pieces that nothing fits into. The blocks of a run need arrays of the same few sizes all the time.
+keeps it in pieces that nothing fits into. The blocks of a run need arrays of the same few sizes all the time,
+and leave some behind that live long.
 """
 
 import math
+import mmap
 from collections import deque
 from typing import Any
 
@@ -31,6 +33,17 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     if not LEAST <= size <= MOST:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_taken(size)))[:size].view(dtype).reshape(shape)
+
+
+def lasting(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Return what `numpy.empty` does, in memory that goes back to the kernel when the array dies.
+
+    For arrays that live much longer than those beside them: malloc's heap would be full of holes.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < mmap.PAGESIZE:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)
 
 
 def clear() -> None:

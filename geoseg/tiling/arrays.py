@@ -79,7 +79,9 @@ class HostArrays:
 
     def get(self, array: NDArray[Any]) -> NDArray[Any]:
         """See `Arrays.get`."""
-        return array.copy()
+        copied = buffers.lasting(array.shape, array.dtype)
+        copied[:] = array
+        return copied
 
     def stack(self, parts: Sequence[NDArray[Any]], count: int) -> NDArray[Any]:
         """See `Arrays.stack`; a single array is not copied."""
@@ -110,7 +112,7 @@ class HostArrays:
 
     def weighed(self, probabilities: NDArray[np.float32], weights: Weights, part: Place) -> NDArray[np.int32]:
         """See `Arrays.weighed`."""
-        sums = np.empty((len(probabilities), *_shape(part)), np.int32)
+        sums = buffers.lasting((len(probabilities), *_shape(part)), np.int32)
         kernels.weigh(probabilities, *weights, *_start(part), sums)
         return sums
 
