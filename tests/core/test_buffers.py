@@ -2,6 +2,7 @@ import gc
 import threading
 
 import numpy as np
+import psutil
 import pytest
 
 from geoseg.core import buffers
@@ -80,3 +81,21 @@ def test_threads_never_share_a_buffer():
     for t in threads:
         t.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (1, 3), (3, SIDE, 7)])
+def test_a_lasting_array_can_be_written_and_goes_back_when_it_dies(shape):
+    process = psutil.Process()
+    kept = [buffers.lasting(shape, np.int32) for _ in range(3)]
+    for array in kept:
+        array[:] = 5
+        assert array.shape == shape
+        assert array.dtype == np.int32
+        assert array.flags.c_contiguous
+        assert (array == 5).all()
+    assert len({address(a) for a in kept if a.size}) == (3 if kept[0].size else 0)
+    large = buffers.lasting((64, SIDE, SIDE // 4), np.int32)
+    large[:] = 1
+    before = process.memory_info().rss
+    del large
+    assert process.memory_info().rss < before - 200_000_000

@@ -1,5 +1,6 @@
 """The engine: each tile once, the same bytes however the work is cut, no finished block done again."""
 
+import pickle
 import random
 import time
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rasterio
+from dask.sizeof import sizeof
+from distributed import spill
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +19,7 @@ from geoseg.config.cluster import Local
 from geoseg.core import buffers
 from geoseg.core.errors import PlanError, SceneError
 from geoseg.inference import driver, predict, presence
-from geoseg.inference.clusters import connect
+from geoseg.inference.clusters import connect, local
 from geoseg.inference.driver import run_blocks
 from geoseg.inference.events import Stopwatch
 from geoseg.inference.plan import SLOTS
@@ -173,8 +176,9 @@ def test_blocks_are_begun_in_their_order(pipeline_file, tmp_path, free):
     assert all(abs(order.index(name) - place) < SLOTS for place, name in enumerate(begun))
 
 
-def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch):
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+@pytest.mark.parametrize(("size", "arrays"), [(1, 1), (2, 2)])
+def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch, size, arrays):
+    plan = prepare(pipeline_file, [f"tiling.block={size}"]).plan
     expected = mosaic_of(run_free(plan, tmp_path / "plain")[0], plan.blocks)
     give_back, spoilt = buffers._Lease.__del__, []
 
@@ -187,7 +191,29 @@ def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free
     monkeypatch.setattr(buffers._Lease, "__del__", spoil)
     job, _ = run_free(plan, tmp_path / "pooled")
     np.testing.assert_array_equal(mosaic_of(job, plan.blocks), expected)
-    assert len(spoilt) >= 2 * plan.blocks.count  # pixels and sums of each
+    assert len(spoilt) >= arrays * plan.blocks.count  # pixels and, of several tiles, sums
+
+
+def test_what_waits_on_disk_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    expected = mosaic_of(run_free(plan, tmp_path / "memory")[0], plan.blocks)
+    write, written = spill.Slow.__setitem__, []
+
+    def count(slow, key, value):
+        written.append(key)
+        write(slow, key, value)
+
+    monkeypatch.setattr(spill.Slow, "__setitem__", count)
+    monkeypatch.setattr(local, "KEPT_BYTES", 1000)
+    job, _ = run_free(plan, tmp_path / "disk")
+    np.testing.assert_array_equal(mosaic_of(job, plan.blocks), expected)
+    assert {key.partition("-")[0] for key in written} >= {"predict", *driver.PARTS}
+
+
+def test_a_prediction_weighs_what_its_arrays_do(pipeline_file, tmp_path, free):
+    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    made = predict_block(job_of(plan, tmp_path / "s"), plan.blocks.block(1, 1))
+    assert len(pickle.dumps(made)) - 5000 < sizeof(made) < len(pickle.dumps(made))
 
 
 @pytest.mark.parametrize(
