@@ -14,7 +14,7 @@ from geoseg.config.pipeline import Pipeline
 from geoseg.core.errors import ConfigError
 from geoseg.core.notices import noticed
 from geoseg.inference import checks
-from geoseg.inference.plan import Plan, check_memory, fewer_passes, make_plan
+from geoseg.inference.plan import Plan, check_device_memory, check_memory, fewer_passes, make_plan
 from geoseg.inference.reading import Patience
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.raster.area import pixel_area_m2
@@ -135,6 +135,8 @@ def prepare_pipeline(
         )
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
+        if slow := check_device_memory(plan, shape.device_memory):
+            checks.complain("warn", slow, "memory")
     open_store(folder)  # a place that cannot be written is told now
     ask = shape.memory is None and pipeline.checks.memory == "error"
     return Prepared(

@@ -32,8 +32,8 @@ class Inference(Document):
     """How the network runs."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    backend: Literal["auto", "torch", "openvino"] = "auto"
-    """The library that runs the network; auto: OpenVINO on a CPU where it can, else torch."""
+    backend: Literal["auto", "torch", "inductor", "openvino"] = "auto"
+    """What runs the network; auto: OpenVINO on a CPU where it can, else torch. inductor: torch.compile."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: fp32; bf16 is faster on processors that have it, and changes some classes; fp16 needs a GPU."""
     batch: Auto | Count = "auto"

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 # Measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take before any pixel is
 # read, and what a forward pass takes for each byte of torch's live tensors: torch keeps scratch and reordered
 # copies, OpenVINO uses the same memory again.
-BASE_BYTES = {"torch": 950_000_000, "openvino": 400_000_000}
-FORWARD_FACTOR = {"torch": 1.6, "openvino": 1.0}
+BASE_BYTES = {"torch": 950_000_000, "inductor": 1_200_000_000, "openvino": 400_000_000}
+FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0}
+# On a GPU: room for cuDNN's workspaces and for what the allocator cannot use. Not measured yet.
+DEVICE_FACTOR = 1.3
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
 # Polygons come row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
 # 30 bytes and with one for every 56 pixels 70; noise, which no network that learned draws, takes 1000.
@@ -77,6 +79,9 @@ class Memory:
     are joined or objects numbered."""
     picture: int
     """The scene as people see it, read beside the polygons."""
+    device: int = 0
+    """On the GPU: the network, a forward pass, pixels and sums of the blocks in hand; 0 on a CPU. Not part of
+    the total."""
 
     @property
     def total(self) -> int:
@@ -129,7 +134,14 @@ def memory_of(plan: "Plan", slots: int) -> Memory:
     seen = min(PICTURE_PIXELS, rows * cols)
     picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, rows) * cols) + 4 * seen
     cache = GDAL_CACHE_MB * 1_000_000
-    return Memory(BASE_BYTES[plan.backend], network, blocks, fringes, cache, polygons, picture)
+    base = BASE_BYTES[plan.backend]
+    device = 0
+    if plan.device != "cpu":
+        values = bands * number + 1
+        passing = values + 4 * bands + per_pixel * DEVICE_FACTOR + 3 * sums
+        device = int(plan.passes * plan.batch * tile * passing) + plan.bundle.weights_bytes
+        device += slots * (reach * values + canvas * sums + core * (planes + 8))
+    return Memory(base, network, blocks, fringes, cache, polygons, picture, device)
 
 
 def _product(values: Any) -> int:

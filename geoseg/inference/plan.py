@@ -13,7 +13,7 @@ from geoseg.core.errors import PlanError
 from geoseg.inference.memory import Memory, PolygonCost, memory_of
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
-from geoseg.models.segmenter import SegmenterSpec
+from geoseg.models.segmenter import LIBRARIES, SegmenterSpec
 from geoseg.raster.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
@@ -65,7 +65,7 @@ class Plan:
         """Return all that decides the bytes of the map; plain JSON values."""
         identity = {
             "geoseg": geoseg.__version__,
-            "backend": (self.backend, version(self.backend)),
+            "backend": (self.backend, version(LIBRARIES[self.backend])),
             "scene": self.scene.identity(),
             "model": {"name": self.bundle.card.name, "sha256": self.bundle.sha256},
             "tile": self.grid.tile_shape,
@@ -110,6 +110,8 @@ class Plan:
         """Return the plan for people and for `--json`."""
         height, width = self.scene.shape
         memory = asdict(self.memory)
+        if self.device == "cpu":
+            del memory["device"]
         return {
             "name": self.name,
             "scene": self.scene.name,
@@ -157,7 +159,7 @@ def make_plan(
     bundle
         The model bundle.
     device, backend, precision
-        What `auto` means on this machine: `cpu` or `cuda`, `torch` or `openvino`, and `fp32` unless asked
+        What `auto` means on this machine: `cpu` or `cuda`, a backend, and `fp32` unless asked
         otherwise.
     workers
         Number of worker processes.
@@ -248,6 +250,29 @@ def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are 
     return (
         f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
         f"but {available / 1e9:.2f} GB {origin}; {_advice(plan, tiling, available)}"
+    )
+
+
+def check_device_memory(plan: Plan, free: int | None) -> str | None:
+    """Return one line when a batch does not fit into what is free on the GPU, else None.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    free
+        Bytes; None where nobody knows.
+    """
+    if free is None or plan.memory.device <= free:
+        return None
+    batch = plan.batch
+    while batch > 1 and replace(plan, batch=batch).memory.device > free:
+        batch //= 2
+    fits = replace(plan, batch=batch).memory.device <= free
+    return (
+        f"{plan.batch} tiles at once take about {plan.memory.device / 1e9:.1f} GB on the GPU, of which "
+        f"{free / 1e9:.1f} GB are free; batches will be halved until they fit, "
+        + (f"--set inference.batch={batch} says so before" if fits else "a smaller tile needs less")
     )
 
 

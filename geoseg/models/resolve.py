@@ -7,6 +7,7 @@ from pathlib import Path
 from geoseg.core.errors import BundleError, ConfigError
 from geoseg.models.bundle import Bundle
 from geoseg.models.openvino_model import converted, has_bfloat16, installed
+from geoseg.models.segmenter import LIBRARIES
 
 _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 """Drivers that torch can use under Linux: NVIDIA's, that of WSL, AMD's."""
@@ -40,6 +41,16 @@ def count_gpus() -> int:
     return torch.cuda.device_count()
 
 
+def free_device_memory(device: str) -> int | None:
+    """Return the free bytes of a GPU; None for a CPU."""
+    if device == "cpu":
+        return None
+    import torch  # noqa: PLC0415
+
+    free: int = torch.cuda.mem_get_info(torch.device(device))[0]
+    return free
+
+
 def resolve_precision(precision: str, device: str) -> str:
     """Return the precision that `auto` means: fp32, the only one that keeps the classes as trained.
 
@@ -67,7 +78,7 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
     BundleError
         When OpenVINO is asked for and cannot run the network.
     """
-    if backend == "torch":
+    if LIBRARIES.get(backend) == "torch":
         return backend
     fits = device == "cpu" and precision in {"fp32", "bf16"}
     if backend == "openvino":

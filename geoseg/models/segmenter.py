@@ -49,6 +49,10 @@ class Segmenter(Protocol):
         ...
 
 
+LIBRARIES = {"torch": "torch", "inductor": "torch", "openvino": "openvino"}
+"""The package of each backend."""
+
+
 @dataclass(frozen=True)
 class SegmenterSpec:
     """All that a process needs to load a segmenter."""
@@ -59,7 +63,7 @@ class SegmenterSpec:
     """Hash of the bundle; a bundle that changed during a run is refused."""
     device: str
     backend: str
-    """`torch` or `openvino`."""
+    """One of `LIBRARIES`."""
     precision: str
     augment: str
     passes: int
@@ -113,7 +117,7 @@ def device_pool(spec: SegmenterSpec) -> ThreadPoolExecutor:
 
 
 def _prepare_thread(backend: str) -> None:
-    if backend == "torch":
+    if LIBRARIES[backend] == "torch":
         import torch  # noqa: PLC0415
 
         torch.set_num_threads(1)
@@ -156,6 +160,8 @@ def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
         from geoseg.models.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415
 
         return OpenVinoSegmenter(bundle, spec)
+    if spec.backend == "inductor":
+        from geoseg.models import inductor  # noqa: F401, PLC0415 (before torch's compiler is imported)
     from geoseg.models.torch_segmenter import TorchSegmenter  # noqa: PLC0415
 
     return TorchSegmenter(bundle, spec)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.models.bundle import Bundle
 from geoseg.models.folding import folded
+from geoseg.models.inductor import compiled, refusal
 from geoseg.models.segmenter import (
     SegmenterSpec,
     cannot_take,
@@ -44,10 +45,15 @@ class TorchSegmenter:
         self.classes = len(card.classes)
         network = folded(bundle.network(), len(card.bands), card.tile.min)
         # Convolutions of oneDNN and cuDNN are faster with channels last.
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.compiles = spec.backend == "inductor"
+        self.network = compiled(network) if self.compiles else network
 
-    def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
-        """See `Segmenter`; nothing depends on the shape."""
+    @torch.inference_mode()
+    def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:  # noqa: ARG002
+        """See `Segmenter`; only what is compiled depends on the shape."""
+        if self.compiles:
+            self._forward(torch.zeros(shape, device=self.device))
 
     @torch.inference_mode()
     def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
@@ -90,6 +96,8 @@ class TorchSegmenter:
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" in str(error):
                 raise out_of_memory(shape) from error
+            if self.compiles and (said := refusal(error)):
+                raise said from error
             raise cannot_take(shape, error) from error
         if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
             raise wrong_output(shape, tuple(logits.shape), self.classes)

@@ -7,7 +7,7 @@ import pytest
 
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
-from geoseg.inference.plan import check_memory, fewer_passes, make_grid
+from geoseg.inference.plan import check_device_memory, check_memory, fewer_passes, make_grid
 from geoseg.models.card import CardTile
 from geoseg.pipeline import prepare
 from tests.conftest import make_bundle, write_pipeline
@@ -162,6 +162,43 @@ def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, mon
     with pytest.raises(PlanError, match=r"needs .* GB of memory .* but 0.50 GB are free.*checks.memory=warn"):
         prepare(pipeline_file)
     assert "0.50 GB are free" in prepare(pipeline_file, ["checks.memory=warn"]).warnings[0]
+
+
+def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
+    for module in ("clusters.shape", "clusters.local"):
+        monkeypatch.setattr(f"geoseg.inference.{module}.count_gpus", lambda: 1)
+    monkeypatch.setattr("geoseg.models.resolve.count_gpus", lambda: 1)
+    asked = []
+
+    def free(device):
+        asked.append(device)
+        return room
+
+    monkeypatch.setattr("geoseg.inference.clusters.shape.free_device_memory", free)
+    room = 10**12
+    prepared = prepare(pipeline_file, ["inference.batch=8"])
+    assert (prepared.plan.device, prepared.plan.backend, asked) == ("cuda", "torch", ["cuda"])
+    assert prepared.warnings == ()
+    device = prepared.plan.memory.device
+    assert prepared.plan.summary()["memory_per_worker_bytes"]["device"] == device
+    grown = replace(prepared.plan, batch=16).memory.device
+    tile, weights = prepared.plan.grid.tile_shape, prepared.plan.bundle.weights_bytes
+    assert (grown - device) / 8 > tile[0] * tile[1] * prepared.plan.bundle.card.memory_bytes_per_pixel
+    assert weights < device < grown
+    room = device - 1
+    (warning,) = prepare(pipeline_file, ["inference.batch=8"]).warnings
+    assert warning.startswith("8 tiles at once take about ")
+    assert "--set inference.batch=4" in warning
+    room = 10
+    (warning,) = prepare(pipeline_file, ["inference.batch=8"]).warnings
+    assert warning.endswith("batches will be halved until they fit, a smaller tile needs less")
+
+
+def test_on_a_cpu_no_device_memory_is_announced(pipeline_file):
+    plan = prepare(pipeline_file).plan
+    assert plan.memory.device == 0
+    assert "device" not in plan.summary()["memory_per_worker_bytes"]
+    assert check_device_memory(plan, None) is None
 
 
 def test_summary_tells_what_will_happen(pipeline_file):

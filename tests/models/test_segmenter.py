@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from geoseg.core.errors import BundleError, DeviceMemoryError, PlanError
 from geoseg.models import openvino_segmenter
@@ -37,7 +38,7 @@ def spec_of(bundle, **changes):
 
 def segmenter(bundle, **changes):
     spec = spec_of(bundle, **changes)
-    return {"torch": TorchSegmenter, "openvino": OpenVinoSegmenter}[spec.backend](bundle, spec)
+    return (OpenVinoSegmenter if spec.backend == "openvino" else TorchSegmenter)(bundle, spec)
 
 
 @pytest.fixture(params=["torch", "openvino"])
@@ -298,3 +299,42 @@ def test_passes_at_once_give_the_bytes_of_passes_in_turn(bundle, backend):
     found = [t.result() for t in tasks]
     assert found == expected
     assert len(set(found)) == 4
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with a C++ compiler")
+@pytest.mark.parametrize("augment", ["none", "d4"])
+def test_a_compiled_network_predicts_what_the_plain_one_does(bundle, augment):
+    values, valid = batch(2)
+    torch.compiler.reset()
+    graphs = counters["stats"]["unique_graphs"]
+    run = segmenter(bundle, backend="inductor", augment=augment)
+    run.prepare(values.shape, values.dtype)
+    assert counters["stats"]["unique_graphs"] > graphs
+    pool = device_pool(spec_of(bundle, backend="inductor"))
+    tasks = [pool.submit(run.predict, values, valid, GAIN, BIAS) for _ in range(4)]
+    found = [t.result() for t in tasks]
+    expected = segmenter(bundle, augment=augment).predict(values, valid, GAIN, BIAS)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    assert len({f.tobytes() for f in found}) == 1
+
+
+def test_a_network_that_cannot_be_compiled_is_told(bundle, monkeypatch):
+    def fails(*_args, **_kwargs):
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", fails)
+    torch.compiler.reset()
+    run = segmenter(bundle, backend="inductor")
+    with pytest.raises(PlanError, match=r"inductor cannot compile .*No working C\+\+ .*backend=torch$"):
+        run.prepare((1, 4, 64, 64), np.dtype(np.uint16))
+
+
+def test_a_compiled_network_without_memory_is_told(bundle):
+    run = segmenter(bundle, backend="inductor")
+
+    def full(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    run.network = full
+    with pytest.raises(DeviceMemoryError, match="out of memory"):
+        run.predict(*batch(1), GAIN, BIAS)

@@ -23,6 +23,7 @@ from geoseg.inference.clusters.shape import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.bundle import open_bundle
 from geoseg.models.openvino_model import has_bfloat16
+from geoseg.models.segmenter import LIBRARIES
 from geoseg.raster.sources import inspect
 from geoseg.storage.store import Store
 
@@ -246,7 +247,7 @@ def _problem_of_precision(needs: Needs) -> str | None:
 def code_here(backend: str) -> dict[str, str]:
     """Return versions, and the hash of geoseg's source, of this process."""
     python = ".".join(platform.python_version_tuple()[:2])
-    versions = {name: _version(name) for name in (backend, *PACKAGES)}
+    versions = {name: _version(name) for name in (LIBRARIES[backend], *PACKAGES)}
     return {"Python": python, "geoseg": f"{geoseg.__version__} ({source_hash()[:12]})", **versions}
 
 

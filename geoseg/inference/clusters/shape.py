@@ -8,7 +8,7 @@ import psutil
 from geoseg.config.cluster import Address, Cluster, Kubernetes, Local, Ssh
 from geoseg.core.errors import ConfigError
 from geoseg.inference.memory import Memory
-from geoseg.models.resolve import count_gpus, forward_passes, resolve_device
+from geoseg.models.resolve import count_gpus, forward_passes, free_device_memory, resolve_device
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Shape:
     """Forward passes that each worker can run at once."""
     memory: int | None
     """Bytes for all workers together; None: nobody has said, their machines are asked before the run."""
+    device_memory: int | None = None
+    """Free bytes of the GPU; None without one, and where other processes compute on theirs."""
 
     @property
     def origin(self) -> str:
@@ -83,7 +85,14 @@ def _local(cluster: Local, device: str) -> Shape:
             f"inference.device: {device} is one GPU, but the cluster has {workers} workers; use device: cuda"
         )
     cluster = Local(workers=workers)
-    return Shape(cluster, workers, device, forward_passes(device, workers), free_memory())
+    return Shape(
+        cluster,
+        workers,
+        device,
+        forward_passes(device, workers),
+        free_memory(),
+        free_device_memory(device) if workers == 1 else None,
+    )
 
 
 def _workers(cluster: Cluster) -> int:
