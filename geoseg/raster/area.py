@@ -10,6 +10,7 @@ from pyproj import Geod
 
 from geoseg.core.legend import Legend
 from geoseg.raster.grid import areal_scale
+from geoseg.tiling import kernels
 
 _ROWS = 512
 
@@ -61,5 +62,5 @@ def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str,
             rows = min(_ROWS, src.height - start)
             band = src.read(1, window=rasterio.windows.Window(0, start, src.width, rows))
             for line, area in zip(band, areas[start : start + rows], strict=True):
-                totals += np.bincount(line, minlength=256) * area
+                totals += kernels.count(line[None]) * area
     return {c.slug: round(float(totals[i]), 3) for i, c in legend.by_id().items()}
