@@ -3,11 +3,12 @@
 `python -m tests.benchmarks backends`. Networks have the sizes of real ones and weights of a start; the
 shipped bundle is the exception. All see the middle of the sample scene. `TILES="512"` takes one size. ONNX
 Runtime takes part where it is installed (`pip install onnx onnxruntime`) and the network can be exported,
-bfloat16 where the processor has it.
+torch.compile where there is a C++ compiler, bfloat16 where the processor has it.
 """
 
 import io
 import os
+import shutil
 import statistics
 import tempfile
 import warnings
@@ -97,6 +98,8 @@ def runners_of(bundle: Bundle, side: int) -> dict[str, Segmenter]:
         "torch, channels_last": channels_last,
         "torch, folded, channels_last": TorchSegmenter(bundle, spec("torch")),
     }
+    if shutil.which("g++"):
+        runners["inductor (torch.compile)"] = TorchSegmenter(bundle, spec("inductor"))
     if find_spec("onnxruntime") and find_spec("onnx"):
         # PSPNet fails at sizes that its pools do not divide, and torch prints the whole network.
         with suppress(torch.onnx.errors.OnnxExporterError), redirect_stdout(io.StringIO()):
