@@ -135,8 +135,9 @@ def prepare_pipeline(
         )
         if problem is not None:
             checks.complain(pipeline.checks.memory, problem, "memory")
-        if slow := check_device_memory(plan, shape.device_memory):
-            checks.complain("warn", slow, "memory")
+        small = check_device_memory(plan, shape.device_memory)
+        if small is not None and pipeline.checks.memory != "off":
+            checks.complain("warn", small, "memory")
     open_store(folder)  # a place that cannot be written is told now
     ask = shape.memory is None and pipeline.checks.memory == "error"
     return Prepared(

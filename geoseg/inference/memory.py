@@ -124,7 +124,9 @@ def memory_of(plan: "Plan", slots: int) -> Memory:
     # A block's pixels, and as much again in memory that waits for the next block; sums, classes and strips.
     planes = 2 + (plan.classes if plan.probabilities else 0)
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
-    one = 2 * reach * (bands * number + 1) + canvas * sums + core * (2 * planes + 8) + 3 * edge
+    # Of a single tile on a CPU nothing is kept but what waits for neighbours.
+    held = 0 if plan.block == 1 and plan.device == "cpu" else canvas * sums
+    one = 2 * reach * (bands * number + 1) + held + core * (2 * planes + 8) + 3 * edge
     blocks = slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length

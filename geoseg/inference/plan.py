@@ -25,7 +25,7 @@ BLOCK_PIXELS = 1024
 """Side of an automatic block, about."""
 
 GPU_BATCH_PIXELS = 1 << 22
-"""Pixels of an automatic batch on a GPU: four tiles of 1024 px. A CPU gains nothing from batches."""
+"""Pixels of an automatic batch on a GPU, at most: 16 tiles of 512 px. A CPU gains nothing from batches."""
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,16 @@ def make_plan(
     stride = min(grid.rows.stride, grid.cols.stride)
     height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
-    auto_batch = 1 if device == "cpu" else max(1, GPU_BATCH_PIXELS // (height * width))
+    side = max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block
+    # A batch does not go beyond a block: it would be filled up with empty tiles.
+    together = 1 if device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
     return Plan(
         name=pipeline.name,
         scene=scene,
         bundle=bundle,
         grid=grid,
-        block=max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block,
-        batch=auto_batch if batch == "auto" else batch,
+        block=side,
+        batch=together if batch == "auto" else batch,
         device=device,
         backend=backend,
         precision=precision,
@@ -268,11 +270,12 @@ def check_device_memory(plan: Plan, free: int | None) -> str | None:
     batch = plan.batch
     while batch > 1 and replace(plan, batch=batch).memory.device > free:
         batch //= 2
+    needed = f"a batch of {plan.batch} takes about {plan.memory.device / 1e9:.1f} GB"
     fits = replace(plan, batch=batch).memory.device <= free
-    return (
-        f"{plan.batch} tiles at once take about {plan.memory.device / 1e9:.1f} GB on the GPU, of which "
-        f"{free / 1e9:.1f} GB are free; batches will be halved until they fit, "
-        + (f"--set inference.batch={batch} says so before" if fits else "a smaller tile needs less")
+    return f"{needed} on the GPU, of which {free / 1e9:.1f} GB are free; " + (
+        f"batches are halved until they fit; --set inference.batch={batch} does so from the start"
+        if fits
+        else "not even one tile may fit; a smaller one needs less: --set tiling.tile=256"
     )
 
 

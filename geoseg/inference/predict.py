@@ -71,12 +71,6 @@ class Prediction:
     counts: dict[str, Any]
     """Tiles and seconds of this task, and what it had trouble with."""
 
-    def __sizeof__(self) -> int:
-        """Return the bytes of its arrays: what Dask goes by when it chooses what goes to disk."""
-        s, f = self.strips, self.fringe
-        arrays = (self.planes, s.north, s.west, f.east, f.south, f.southeast)
-        return sum(a.nbytes for a in arrays if a is not None)
-
     def fringe_part(self, part: str) -> Sums | Unread | None:
         """Return what one neighbour needs of the fringe, and no more: `south`, `east` or `southeast`."""
         return "unread" if "unread" in self.counts else getattr(self.fringe, part)

@@ -42,13 +42,17 @@ def count_gpus() -> int:
 
 
 def free_device_memory(device: str) -> int | None:
-    """Return the free bytes of a GPU; None for a CPU."""
+    """Return the bytes of a GPU that this process can use; None for a CPU, or where the GPU does not say."""
     if device == "cpu":
         return None
     import torch  # noqa: PLC0415
 
-    free: int = torch.cuda.mem_get_info(torch.device(device))[0]
-    return free
+    try:
+        free: int = torch.cuda.mem_get_info(torch.device(device))[0]
+    except RuntimeError:
+        return None  # full, or another process has it for itself: the run will say so
+    # What torch keeps of an earlier scene's tensors is free, too.
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def resolve_precision(precision: str, device: str) -> str:

@@ -160,8 +160,6 @@ def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
         from geoseg.models.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415
 
         return OpenVinoSegmenter(bundle, spec)
-    if spec.backend == "inductor":
-        from geoseg.models import inductor  # noqa: F401, PLC0415 (before torch's compiler is imported)
     from geoseg.models.torch_segmenter import TorchSegmenter  # noqa: PLC0415
 
     return TorchSegmenter(bundle, spec)

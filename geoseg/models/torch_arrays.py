@@ -64,39 +64,16 @@ class TorchArrays:
         self, sums: torch.Tensor, here: Place, probabilities: torch.Tensor, weights: Weights, part: Place
     ) -> None:
         """See `Arrays.add`."""
-        with _room(sums.shape):
-            sums[:, *here] += self._weighed(probabilities, weights, part)
-
-    def weighed(self, probabilities: torch.Tensor, weights: Weights, part: Place) -> NDArray[np.int32]:
-        """See `Arrays.weighed`."""
-        sums: NDArray[np.int32] = self.get(self._weighed(probabilities, weights, part))
-        return sums
-
-    def _weighed(self, probabilities: torch.Tensor, weights: Weights, part: Place) -> torch.Tensor:
         with _room(probabilities.shape):
             rows, cols = (torch.from_numpy(w[p]).to(self.device) for w, p in zip(weights, part, strict=True))
             rounded = (probabilities[:, *part] * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
-            return rounded.mul_(rows[:, None] * cols)
+            sums[:, *here] += rounded.mul_(rows[:, None] * cols)
 
     def decide(
         self, sums: torch.Tensor, here: Place, ids: NDArray[np.uint8], *, every: bool
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
-        return self._decide(sums[:, *here], ids, every=every)
-
-    def decide_weighed(
-        self,
-        probabilities: torch.Tensor,
-        weights: Weights,
-        part: Place,
-        ids: NDArray[np.uint8],
-        *,
-        every: bool,
-    ) -> NDArray[np.uint8]:
-        """See `Arrays.decide_weighed`."""
-        return self._decide(self._weighed(probabilities, weights, part), ids, every=every)
-
-    def _decide(self, sums: torch.Tensor, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+        sums = sums[:, *here]
         with _room(sums.shape):
             shape = 2 + every * len(sums), *sums.shape[1:]
             planes = torch.empty(shape, dtype=torch.uint8, device=self.device)
@@ -122,5 +99,5 @@ def _room(shape: tuple[int, ...]) -> Iterator[None]:
 
 
 def _percent(sums: torch.Tensor) -> torch.Tensor:
-    """Return sums as whole percent, as `geoseg.tiling.kernels.percent` does."""
+    """Return sums as whole percent, as `geoseg.tiling.kernels` does."""
     return ((sums >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.models.bundle import Bundle
 from geoseg.models.folding import folded
-from geoseg.models.inductor import compiled, refusal
+from geoseg.models.inductor import Compiled
 from geoseg.models.segmenter import (
     SegmenterSpec,
     cannot_take,
@@ -46,13 +46,12 @@ class TorchSegmenter:
         network = folded(bundle.network(), len(card.bands), card.tile.min)
         # Convolutions of oneDNN and cuDNN are faster with channels last.
         network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.compiles = spec.backend == "inductor"
-        self.network = compiled(network) if self.compiles else network
+        self.network = Compiled(network) if spec.backend == "inductor" else network
 
     @torch.inference_mode()
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:  # noqa: ARG002
         """See `Segmenter`; only what is compiled depends on the shape."""
-        if self.compiles:
+        if isinstance(self.network, Compiled):
             self._forward(torch.zeros(shape, device=self.device))
 
     @torch.inference_mode()
@@ -96,8 +95,6 @@ class TorchSegmenter:
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" in str(error):
                 raise out_of_memory(shape) from error
-            if self.compiles and (said := refusal(error)):
-                raise said from error
             raise cannot_take(shape, error) from error
         if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
             raise wrong_output(shape, tuple(logits.shape), self.classes)

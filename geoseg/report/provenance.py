@@ -59,7 +59,8 @@ def provenance(manifest: Mapping[str, Any], model: str, crs: str) -> dict[str, d
         },
         "Memory": {
             "announced for a worker": megabytes(memory["total"]),
-            "of that": {k: megabytes(v) for k, v in memory.items() if k != "total"},
+            "of that": {k: megabytes(v) for k, v in memory.items() if k not in {"total", "device"}},
+            "on the GPU": megabytes(memory["device"]) if "device" in memory else None,
             "peak of the process": megabytes(manifest["memory_bytes"]["peak_of_this_process"]),
         },
         "Versions": {**manifest["versions"], **manifest["machine"]},

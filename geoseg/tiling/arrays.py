@@ -39,10 +39,6 @@ class Arrays(Protocol):
         """Round a part of a tile's probabilities (C, rows, cols), weigh it and add it to `sums` `here`."""
         ...
 
-    def weighed(self, probabilities: Any, weights: Weights, part: Place) -> NDArray[np.int32]:
-        """Return what `add` makes of zeros, in this process's memory."""
-        ...
-
     def decide(self, sums: Any, here: Place, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
         """Turn a part of finished sums into what is staged, in this process's memory.
 
@@ -61,12 +57,6 @@ class Arrays(Protocol):
             Class id of the largest sum (the first of equals), that sum in whole percent, rounded half up, and
             on request the percent of each class; shape (2 or 2 + C, rows, cols).
         """
-        ...
-
-    def decide_weighed(
-        self, probabilities: Any, weights: Weights, part: Place, ids: NDArray[np.uint8], *, every: bool
-    ) -> NDArray[np.uint8]:
-        """Return what `decide` says of `weighed`."""
         ...
 
 
@@ -111,7 +101,7 @@ class HostArrays:
         kernels.add(sums, *_start(here), probabilities, *weights, *_start(part), *_shape(part))
 
     def weighed(self, probabilities: NDArray[np.float32], weights: Weights, part: Place) -> NDArray[np.int32]:
-        """See `Arrays.weighed`."""
+        """Return what `add` makes of zeros."""
         sums = buffers.lasting((len(probabilities), *_shape(part)), np.int32)
         kernels.weigh(probabilities, *weights, *_start(part), sums)
         return sums
@@ -133,7 +123,7 @@ class HostArrays:
         *,
         every: bool,
     ) -> NDArray[np.uint8]:
-        """See `Arrays.decide_weighed`."""
+        """Return what `decide` says of `weighed`, which is not kept."""
         planes = np.empty((2 + every * len(probabilities), *_shape(part)), dtype=np.uint8)
         kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes)
         return planes

@@ -111,7 +111,7 @@ class Mosaic:
         self._sums: Any = None
         """Of the whole canvas, of a block of several tiles; None before the first one."""
         self._parts: Parts | None = None
-        """Of a block of one tile: most of them is final, and no sums need be kept."""
+        """Of a block of one tile in this process's memory: most of it is final, and no sums need be kept."""
 
     def add(self, tile: Window, probabilities: Any) -> None:
         """Add one tile's prediction.
@@ -127,10 +127,10 @@ class Mosaic:
         seen = tile.intersect(canvas)
         weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
         part = seen.relative_to(tile)
-        if len(self.block.tiles) > 1:
-            self.arrays.add(self.sums, seen.relative_to(canvas), probabilities, weights, part)
-        else:
+        if len(self.block.tiles) == 1 and self.arrays is HOST:
             self._parts = self._single(probabilities, weights, part)
+        else:
+            self.arrays.add(self.sums, seen.relative_to(canvas), probabilities, weights, part)
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
@@ -166,10 +166,8 @@ class Mosaic:
             return slice(top + rows.start, top + rows.stop), slice(left + cols.start, left + cols.stop)
 
         return self._made(
-            lambda here: self.arrays.weighed(probabilities, weights, part(here)),
-            lambda here: self.arrays.decide_weighed(
-                probabilities, weights, part(here), self.ids, every=self.every
-            ),
+            lambda here: HOST.weighed(probabilities, weights, part(here)),
+            lambda here: HOST.decide_weighed(probabilities, weights, part(here), self.ids, every=self.every),
         )
 
     def _made(self, sums: Callable[[Place], Sums], decided: Callable[[Place], NDArray[np.uint8]]) -> Parts:

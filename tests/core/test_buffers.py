@@ -84,8 +84,7 @@ def test_threads_never_share_a_buffer():
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (1, 3), (3, SIDE, 7)])
-def test_a_lasting_array_can_be_written_and_goes_back_when_it_dies(shape):
-    process = psutil.Process()
+def test_a_lasting_array_can_be_written(shape):
     kept = [buffers.lasting(shape, np.int32) for _ in range(3)]
     for array in kept:
         array[:] = 5
@@ -94,8 +93,17 @@ def test_a_lasting_array_can_be_written_and_goes_back_when_it_dies(shape):
         assert array.flags.c_contiguous
         assert (array == 5).all()
     assert len({address(a) for a in kept if a.size}) == (3 if kept[0].size else 0)
-    large = buffers.lasting((64, SIDE, SIDE // 4), np.int32)
-    large[:] = 1
+
+
+def test_lasting_arrays_leave_no_holes_when_they_die():
+    process, size = psutil.Process(), 250_000
+    np.ones(30_000_000, np.uint8)  # from now on malloc keeps arrays of up to this size in its heap
+    dying, between = [], []
+    for _ in range(200):
+        dying.append(buffers.lasting((size,), np.int32))
+        dying[-1][:] = 1
+        between.append(np.ones(size // 10, np.int32))
     before = process.memory_info().rss
-    del large
-    assert process.memory_info().rss < before - 200_000_000
+    dying.clear()
+    assert process.memory_info().rss < before - 0.9 * 200 * 4 * size
+    assert len(between) == 200

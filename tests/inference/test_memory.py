@@ -38,8 +38,7 @@ def test_announced_memory_holds_and_the_peak_does_not_grow_with_the_scene(run_at
         announced[side] = memory["announced_per_worker"]
         assert peaks[side] <= announced[side]
         assert manifest["tiles_predicted"] == manifest["plan"]["tiles"]
-    # A line of fringes waits, as long as the scene is wide, and is announced; nothing else grows.
-    assert peaks[12288] - (announced[12288] - announced[8192]) <= 1.10 * peaks[8192]
+    assert peaks[12288] <= 1.10 * peaks[8192]
 
 
 def test_announced_memory_holds_with_a_real_network(run_at):

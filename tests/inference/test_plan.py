@@ -7,7 +7,7 @@ import pytest
 
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
-from geoseg.inference.plan import check_device_memory, check_memory, fewer_passes, make_grid
+from geoseg.inference.plan import check_device_memory, check_memory, fewer_passes, make_grid, make_plan
 from geoseg.models.card import CardTile
 from geoseg.pipeline import prepare
 from tests.conftest import make_bundle, write_pipeline
@@ -187,11 +187,26 @@ def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
     assert weights < device < grown
     room = device - 1
     (warning,) = prepare(pipeline_file, ["inference.batch=8"]).warnings
-    assert warning.startswith("8 tiles at once take about ")
-    assert "--set inference.batch=4" in warning
+    assert warning.startswith("a batch of 8 takes about ")
+    assert warning.endswith("--set inference.batch=4 does so from the start")
+    assert prepare(pipeline_file, ["inference.batch=8", "checks.memory=off"]).warnings == ()
     room = 10
     (warning,) = prepare(pipeline_file, ["inference.batch=8"]).warnings
-    assert warning.endswith("batches will be halved until they fit, a smaller tile needs less")
+    assert warning.endswith("not even one tile may fit; a smaller one needs less: --set tiling.tile=256")
+
+
+@pytest.mark.parametrize(
+    ("tile", "block", "batch"), [(512, 3, 9), (256, 5, 25), (128, 11, 121), (64, 21, 441)]
+)
+def test_a_batch_on_a_gpu_does_not_go_beyond_a_block(pipeline_file, tile, block, batch):
+    prepared = prepare(pipeline_file)
+    scene = prepared.plan.scene
+    plan = make_plan(
+        prepared.pipeline.model_copy(update={"tiling": Tiling(tile=tile, overlap=tile // 4)}),
+        replace(scene, geobox=scene.geobox.zoom_to((8192, 8192))),
+        prepared.plan.bundle, device="cuda", backend="torch", precision="fp32", workers=1, passes=1,
+    )  # fmt: skip
+    assert (plan.block, plan.batch) == (block, batch)
 
 
 def test_on_a_cpu_no_device_memory_is_announced(pipeline_file):

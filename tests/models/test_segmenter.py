@@ -1,3 +1,4 @@
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -301,11 +302,18 @@ def test_passes_at_once_give_the_bytes_of_passes_in_turn(bundle, backend):
     assert len(set(found)) == 4
 
 
+@pytest.fixture
+def fresh():
+    """Let torch forget what it has compiled."""
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with a C++ compiler")
 @pytest.mark.parametrize("augment", ["none", "d4"])
-def test_a_compiled_network_predicts_what_the_plain_one_does(bundle, augment):
+def test_a_compiled_network_predicts_what_the_plain_one_does(bundle, augment, fresh):
     values, valid = batch(2)
-    torch.compiler.reset()
     graphs = counters["stats"]["unique_graphs"]
     run = segmenter(bundle, backend="inductor", augment=augment)
     run.prepare(values.shape, values.dtype)
@@ -318,23 +326,58 @@ def test_a_compiled_network_predicts_what_the_plain_one_does(bundle, augment):
     assert len({f.tobytes() for f in found}) == 1
 
 
-def test_a_network_that_cannot_be_compiled_is_told(bundle, monkeypatch):
+@pytest.fixture
+def compilations(monkeypatch, fresh):
+    """Compile to what torch does anyway, in a moment; return the shapes that were compiled for."""
+    shapes = []
+
+    def compile_fx(graph, inputs, **_):
+        shapes.append(
+            max((tuple(i.shape) for i in inputs if getattr(i, "ndim", 0) == 4), key=lambda s: s[-1])
+        )
+        return graph.forward
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", compile_fx)
+    return shapes
+
+
+def test_a_network_is_compiled_for_any_number_of_shapes(bundle, compilations):
+    run = segmenter(bundle, backend="inductor")
+    sides = range(64, 64 + 12 * 32, 32)
+    for _ in range(2):
+        for side in sides:
+            run.predict(*batch(1, (64, side)), GAIN, BIAS)
+    assert [shape[-1] for shape in compilations] == list(sides)
+
+
+def test_threads_that_meet_compile_once(bundle, compilations):
+    run, start = segmenter(bundle, backend="inductor"), threading.Barrier(6, timeout=60)
+
+    def predict():
+        start.wait()
+        return run.predict(*batch(1), GAIN, BIAS).tobytes()
+
+    with ThreadPoolExecutor(6) as pool:
+        found = [f.result() for f in [pool.submit(predict) for _ in range(6)]]
+    assert len(set(found)) == len(compilations) == 1
+
+
+@pytest.mark.parametrize("why", ["No working C++ compiler found", "/usr/include/c++/12/memory: error"])
+def test_a_network_that_cannot_be_compiled_is_told(bundle, monkeypatch, fresh, why):
     def fails(*_args, **_kwargs):
-        raise RuntimeError("No working C++ compiler found")
+        raise RuntimeError(why)
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", fails)
-    torch.compiler.reset()
     run = segmenter(bundle, backend="inductor")
-    with pytest.raises(PlanError, match=r"inductor cannot compile .*No working C\+\+ .*backend=torch$"):
+    with pytest.raises(PlanError, match=rf"inductor cannot compile .*{re.escape(why)}.*backend=torch$"):
         run.prepare((1, 4, 64, 64), np.dtype(np.uint16))
 
 
-def test_a_compiled_network_without_memory_is_told(bundle):
-    run = segmenter(bundle, backend="inductor")
-
-    def full(x):
+def test_a_device_without_memory_while_compiling_is_told(bundle, monkeypatch, fresh):
+    def full(*_args, **_kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    run.network = full
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", full)
+    run = segmenter(bundle, backend="inductor")
     with pytest.raises(DeviceMemoryError, match="out of memory"):
         run.predict(*batch(1), GAIN, BIAS)

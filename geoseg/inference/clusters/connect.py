@@ -32,13 +32,10 @@ _SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "100MB",
     # How soon a lost worker is replaced.
     "distributed.deploy.lost-worker-timeout": "5s",
-    # Memory is announced by the plan; Dask's own limits would pause a worker that keeps to it. What is called
-    # the limit of a local worker is how much of its results stays in memory, see `local.KEPT_BYTES`.
-    "distributed.worker.memory.target": 1.0,
+    # Memory is announced by the plan; Dask's own limits would pause a worker that keeps to it.
+    "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    "distributed.worker.memory.transfer": False,
 }
 
 Tell = Callable[[str], None]

@@ -6,14 +6,11 @@ import os
 from distributed import LocalCluster, Nanny, Scheduler, SpecCluster
 
 from geoseg.config.cluster import Local
+from geoseg.inference.clusters.results import Results
 from geoseg.inference.clusters.worker import RESOURCES, THREADS
 from geoseg.models.resolve import count_gpus
 
 LOOPBACK = "127.0.0.1"
-
-KEPT_BYTES = 64_000_000
-"""Predictions and fringes that a worker keeps in memory; what waits longest goes to its disk. On a wide scene
-that is fringes: a line of them waits for the next one."""
 
 PRELOAD = "geoseg.inference.own_session"
 
@@ -35,14 +32,16 @@ def start_local(cluster: Local, dashboard: str) -> SpecCluster:
             processes=False,
             threads_per_worker=THREADS,
             resources=RESOURCES,
-            memory_limit=KEPT_BYTES,
+            memory_limit=0,
+            data=Results,
             dashboard_address=dashboard,
             silence_logs=logging.CRITICAL,
         )
     options = {
         "nthreads": THREADS,
         "resources": RESOURCES,
-        "memory_limit": KEPT_BYTES,
+        "memory_limit": 0,
+        "data": Results,
         "host": LOOPBACK,
         "silence_logs": logging.CRITICAL,
         "preload": [PRELOAD],
