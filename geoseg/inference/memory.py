@@ -9,9 +9,9 @@ from geoseg.raster import GDAL_CACHE_MB
 if TYPE_CHECKING:
     from geoseg.inference.plan import Plan
 
-# Measured (tests/benchmarks/memory.py): what Python, GDAL, Dask and the backend take before any pixel is
-# read, and what a forward pass takes for each byte of torch's live tensors: torch keeps scratch and reordered
-# copies, OpenVINO uses the same memory again.
+# Measured (tests/benchmarks/memory.py; torch.compile on the sample scene): what Python, GDAL, Dask and the
+# backend take before any pixel is read, and what a forward pass takes for each byte of torch's live tensors:
+# torch keeps scratch and reordered copies, OpenVINO uses the same memory again.
 BASE_BYTES = {"torch": 950_000_000, "inductor": 1_200_000_000, "openvino": 400_000_000}
 FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0}
 # On a GPU: room for cuDNN's workspaces and for what the allocator cannot use. Not measured yet.
