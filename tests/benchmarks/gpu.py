@@ -4,7 +4,8 @@
 with a GPU; `--device cpu` tries the script itself. For each network, tile size, backend and precision:
 
 - bare: the same batch, which lies on the device, predicted again and again;
-- run: blocks into staging, from the scene's file, as network pixels a second and as a share of bare;
+- run: blocks into staging, from the scene's file, loading and compiling included, as network pixels a
+  second and as a share of bare;
 - memory: what torch allocated on the device at most during the run, and what the plan announces;
 - changed: pixels of the run's map with another class than a run in fp32 on the CPU, in per mille.
 
