@@ -17,13 +17,13 @@ compile, and say so in a log."""
 
 
 class Compiled:
-    """A network whose first batch of each shape compiles it, which takes up to minutes.
+    """A network whose first batch of each shape compiles it, which takes long.
 
-    The kernels are kept in the user's cache: later runs on the same machine take seconds.
+    The kernels are kept in the user's cache: later runs on the same machine find them.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        from torch._dynamo import config  # noqa: PLC0415 (takes a second)
+        from torch._dynamo import config  # noqa: PLC0415 (slow to import)
 
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
         # Without a GPU it says so, whether one is asked for or not.
