@@ -117,7 +117,8 @@ def memory_of(plan: "Plan", slots: int) -> Memory:
 
     per_pixel = card.memory_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
     # Each pass holds its batch as read, the live tensors, and probabilities on their way to the sums.
-    batch = 2 * (bands * number + 1) + 4 * bands + per_pixel * FORWARD_FACTOR[plan.backend] + 3 * sums
+    read = bands * number + 1
+    batch = 2 * read + 4 * bands + per_pixel * FORWARD_FACTOR[plan.backend] + 3 * sums
     forward = plan.passes * plan.batch * tile * batch
     # Weights are held as read and as the network's own.
     network = int(forward) + 4 * plan.bundle.weights_bytes
@@ -126,7 +127,7 @@ def memory_of(plan: "Plan", slots: int) -> Memory:
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
     # Of a single tile on a CPU nothing is kept but what waits for neighbours.
     held = 0 if plan.block == 1 and plan.device == "cpu" else canvas * sums
-    one = 2 * reach * (bands * number + 1) + held + core * (2 * planes + 8) + 3 * edge
+    one = 2 * reach * read + held + core * (2 * planes + 8) + 3 * edge
     blocks = slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
@@ -139,10 +140,9 @@ def memory_of(plan: "Plan", slots: int) -> Memory:
     base = BASE_BYTES[plan.backend]
     device = 0
     if plan.device != "cpu":
-        values = bands * number + 1
-        passing = values + 4 * bands + per_pixel * DEVICE_FACTOR + 3 * sums
+        passing = read + 4 * bands + per_pixel * DEVICE_FACTOR + 3 * sums
         device = int(plan.passes * plan.batch * tile * passing) + plan.bundle.weights_bytes
-        device += slots * (reach * values + canvas * sums + core * (planes + 8))
+        device += slots * (reach * read + canvas * sums + core * (planes + 8))
     return Memory(base, network, blocks, fringes, cache, polygons, picture, device)
 
 

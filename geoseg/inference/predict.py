@@ -22,7 +22,7 @@ from geoseg.models.segmenter import Segmenter, SegmenterSpec, device_pool, is_lo
 from geoseg.raster.scene import Pixels, Scene
 from geoseg.raster.staging import Staging
 from geoseg.tiling import kernels
-from geoseg.tiling.arrays import HOST
+from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums
@@ -295,7 +295,6 @@ def _settled(
     strips = prediction.strips.settle(*(None if isinstance(f, str) else f for f in fringes))
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
-            whole = slice(0, sums.shape[1]), slice(0, sums.shape[2])
-            settled = HOST.decide(sums, whole, job.legend.ids, every=job.probabilities)
+            settled = HOST.decide(sums, all_of(sums), job.legend.ids, every=job.probabilities)
             np.copyto(target, settled, where=target != NODATA)
     return planes

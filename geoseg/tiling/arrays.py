@@ -16,6 +16,12 @@ Weights: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32]]
 """Of the rows and the columns of a tile."""
 
 
+def all_of(sums: Any) -> Place:
+    """Return the place of all sums (C, rows, cols)."""
+    _, rows, cols = sums.shape
+    return slice(0, rows), slice(0, cols)
+
+
 class Arrays(Protocol):
     """One kind of arrays. Whatever the kind, the same probabilities give the same bytes."""
 

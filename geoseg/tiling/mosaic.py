@@ -12,8 +12,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.geometry import Window
-from geoseg.tiling.arrays import HOST, Arrays, Place, Weights
+from geoseg.core.geometry import Span, Window
+from geoseg.tiling.arrays import HOST, Arrays, Weights
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.taper import taper
@@ -123,14 +123,13 @@ class Mosaic:
         probabilities
             Shape (C, tile rows, tile cols), 0 to 1, float32; not needed any more afterwards.
         """
+        weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
+        if len(self.block.tiles) == 1 and self.arrays is HOST:
+            self._parts = self._single(tile, probabilities, weights)
+            return
         canvas = self.block.canvas
         seen = tile.intersect(canvas)
-        weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
-        part = seen.relative_to(tile)
-        if len(self.block.tiles) == 1 and self.arrays is HOST:
-            self._parts = self._single(probabilities, weights, part)
-        else:
-            self.arrays.add(self.sums, seen.relative_to(canvas), probabilities, weights, part)
+        self.arrays.add(self.sums, seen.relative_to(canvas), probabilities, weights, seen.relative_to(tile))
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
@@ -152,43 +151,36 @@ class Mosaic:
         """Return what the tiles say that were added by now; nothing of it is shared with the sums."""
         if self._parts is not None:
             return self._parts
+        canvas = self.block.canvas
         return self._made(
-            lambda here: self.arrays.get(self.sums[:, *here]),
-            lambda here: self.arrays.decide(self.sums, here, self.ids, every=self.every),
+            lambda w: self.arrays.get(self.sums[:, *w.relative_to(canvas)]),
+            lambda w: self.arrays.decide(self.sums, w.relative_to(canvas), self.ids, every=self.every),
         )
 
-    def _single(self, probabilities: Any, weights: Weights, seen: Place) -> Parts:
-        """Return what the only tile says, of which the canvas is a part."""
-        top, left = (s.start for s in seen)
-
-        def part(here: Place) -> Place:
-            rows, cols = here
-            return slice(top + rows.start, top + rows.stop), slice(left + cols.start, left + cols.stop)
-
+    def _single(self, tile: Window, probabilities: Any, weights: Weights) -> Parts:
+        """Return what the only tile says."""
         return self._made(
-            lambda here: HOST.weighed(probabilities, weights, part(here)),
-            lambda here: HOST.decide_weighed(probabilities, weights, part(here), self.ids, every=self.every),
+            lambda w: HOST.weighed(probabilities, weights, w.relative_to(tile)),
+            lambda w: HOST.decide_weighed(
+                probabilities, weights, w.relative_to(tile), self.ids, every=self.every
+            ),
         )
 
-    def _made(self, sums: Callable[[Place], Sums], decided: Callable[[Place], NDArray[np.uint8]]) -> Parts:
-        """Put together what is said of places on the canvas."""
-        block = self.block
-        (height, width), (bottom, right) = block.core.shape, block.canvas.shape
-        open_rows, open_cols = slice(0, block.open_rows), slice(0, block.open_cols)
-        rows, cols = slice(block.open_rows, height), slice(block.open_cols, width)
-        south, east = slice(height, bottom), slice(width, right)
-
-        def given(rows: slice, cols: slice) -> Sums | None:
-            return sums((rows, cols)) if rows.start < rows.stop and cols.start < cols.stop else None
-
-        planes = np.zeros((2 + self.every * len(self.ids), height, width), np.uint8)
-        planes[:, rows, cols] = decided((rows, cols))
+    def _made(self, sums: Callable[[Window], Sums], decided: Callable[[Window], NDArray[np.uint8]]) -> Parts:
+        """Put together what is said of windows on the canvas."""
+        block, core, canvas = self.block, self.block.core, self.block.canvas
+        # Where the closed part of the core begins.
+        row, col = core.rows.start + block.open_rows, core.cols.start + block.open_cols
+        closed = Window(Span(row, core.rows.stop), Span(col, core.cols.stop))
+        south, east = Span(core.rows.stop, canvas.rows.stop), Span(core.cols.stop, canvas.cols.stop)
+        outside = Window(core.rows, east), Window(south, core.cols), Window(south, east)
+        planes = np.zeros((2 + self.every * len(self.ids), *core.shape), np.uint8)
+        planes[:, *closed.relative_to(core)] = decided(closed)
         return Parts(
             planes,
-            Strips(north=sums((open_rows, slice(0, width))), west=sums((rows, open_cols))),
-            Fringe(
-                east=given(slice(0, height), east),
-                south=given(south, slice(0, width)),
-                southeast=given(south, east),
+            Strips(
+                north=sums(Window(Span(core.rows.start, row), core.cols)),
+                west=sums(Window(closed.rows, Span(core.cols.start, col))),
             ),
+            Fringe(*(sums(w) if w else None for w in outside)),
         )

@@ -12,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from geoseg.inference.plan import Plan
 from geoseg.models.segmenter import device_pool, load_segmenter
 from geoseg.pipeline import prepare, run
 from tests.benchmarks.peers.compare import CACHE
@@ -30,9 +31,7 @@ def main() -> None:
     plan = prepared.plan
     spec = plan.segmenter
     segmenter = load_segmenter(spec)
-    shape = plan.batch, len(plan.scene.bands), *plan.grid.tile_shape
-    values = np.random.default_rng(0).integers(0, 4000, shape).astype(plan.scene.dtype)
-    valid = np.ones((plan.batch, *plan.grid.tile_shape), dtype=bool)
+    values, valid = batch_of(plan)
 
     def forward(_: int) -> None:
         segmenter.predict(values, valid, plan.scene.gain, plan.scene.bias)
@@ -56,6 +55,13 @@ def main() -> None:
         )
     tiles = f"{plan.grid.count} tiles of {plan.grid.tile_shape}"
     print(f"{'':>20}  {tiles} in {plan.backend}, {plan.passes} at once, {options.rounds} rounds in turn")
+
+
+def batch_of(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """Return values and validity of a batch of noise."""
+    shape = plan.batch, len(plan.scene.bands), *plan.grid.tile_shape
+    values = np.random.default_rng(0).integers(0, 4000, shape).astype(plan.scene.dtype)
+    return values, np.ones((plan.batch, *plan.grid.tile_shape), dtype=bool)
 
 
 if __name__ == "__main__":

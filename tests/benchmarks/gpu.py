@@ -28,6 +28,7 @@ from geoseg.models.segmenter import load_segmenter
 from geoseg.pipeline import prepare, run
 from geoseg.prepared import Prepared
 from tests.benchmarks.backends import bundles
+from tests.benchmarks.forward import batch_of
 from tests.benchmarks.peers.compare import CACHE, spread
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
 
@@ -104,10 +105,8 @@ def _bare(prepared: Prepared, seconds: float = 3.0) -> float:
     """Return the network pixels (Mpx) a second of a batch that lies on the device."""
     plan = prepared.plan
     segmenter = load_segmenter(plan.segmenter)
-    shape = plan.batch, len(plan.scene.bands), *plan.grid.tile_shape
-    values = np.random.default_rng(0).integers(0, 4000, shape).astype(plan.scene.dtype)
-    valid = np.ones((shape[0], *shape[2:]), bool)
-    batch = [segmenter.arrays.put(a) for a in (values, valid)]
+    batch = [segmenter.arrays.put(a) for a in batch_of(plan)]
+    pixels = plan.batch * plan.grid.tile_shape[0] * plan.grid.tile_shape[1]
     for _ in range(2):
         segmenter.predict(*batch, plan.scene.gain, plan.scene.bias)
     _wait()
@@ -116,7 +115,7 @@ def _bare(prepared: Prepared, seconds: float = 3.0) -> float:
         segmenter.predict(*batch, plan.scene.gain, plan.scene.bias)
         _wait()
         count += 1
-    return count * shape[0] * shape[2] * shape[3] / 1e6 / (perf_counter() - start)
+    return count * pixels / 1e6 / (perf_counter() - start)
 
 
 def _wait() -> None:

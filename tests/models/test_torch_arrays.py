@@ -12,7 +12,7 @@ from geoseg.models import torch_segmenter
 from geoseg.models.torch_arrays import TorchArrays
 from geoseg.models.torch_segmenter import TorchSegmenter
 from geoseg.pipeline import prepare, run
-from geoseg.tiling.arrays import HOST
+from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.tiling.mosaic import Mosaic
@@ -53,10 +53,9 @@ def test_of_equal_sums_the_first_wins_on_both(channels, seed):
     rng = np.random.default_rng(seed)
     sums = rng.integers(0, 3, (channels, 5, 6)).astype(np.int32) * 2**29
     ids = np.arange(10, 10 + channels, dtype=np.uint8)
-    whole = slice(0, 5), slice(0, 6)
     np.testing.assert_array_equal(
-        DEVICE.decide(torch.from_numpy(sums), whole, ids, every=True),
-        HOST.decide(sums, whole, ids, every=True),
+        DEVICE.decide(torch.from_numpy(sums), all_of(sums), ids, every=True),
+        HOST.decide(sums, all_of(sums), ids, every=True),
     )
 
 

@@ -3,17 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.tiling.arrays import HOST
+from geoseg.tiling.arrays import HOST, all_of
 
 
 def confidence(sums):
     """Give the confidence plane of one channel."""
     one = np.array(sums, dtype=np.int32)[None, None]
     return HOST.decide(one, all_of(one), np.array([9], np.uint8), every=False)[1, 0]
-
-
-def all_of(sums):
-    return slice(0, sums.shape[1]), slice(0, sums.shape[2])
 
 
 @settings(max_examples=100, deadline=None)

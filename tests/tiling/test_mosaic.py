@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.core.geometry import Window
-from geoseg.tiling.arrays import HOST
+from geoseg.tiling.arrays import HOST, HostArrays, all_of
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.tiling.kernels import PROBABILITY_BITS
@@ -15,6 +15,8 @@ from geoseg.tiling.taper import rising, taper
 
 CHANNELS = 3
 IDS = np.array([7, 3, 200], dtype=np.uint8)
+KEEPING = HostArrays()
+"""Not `HOST`: sums are kept for blocks of one tile, too."""
 
 
 @st.composite
@@ -82,8 +84,18 @@ def block_by_block(grid, size, seed):
     return planes, sums
 
 
-def all_of(sums):
-    return slice(0, sums.shape[1]), slice(0, sums.shape[2])
+@settings(max_examples=120, deadline=None)
+@given(grids, st.integers(1, 6), st.integers(0, 9))
+def test_blocks_of_any_size_give_the_sums_of_one_naive_sum(grid, size, seed):
+    whole = np.zeros((CHANNELS, *grid.scene_shape), dtype=np.int32)
+    everything = Window.of(0, 0, *grid.scene_shape)
+    for block in BlockGrid.of(grid, size):
+        mosaic = Mosaic(grid, block, IDS, arrays=KEEPING)
+        for tile in reversed(block.tiles):
+            mosaic.add(tile, prediction(grid, tile, seed))
+        assert mosaic.sums.dtype == np.int32
+        whole[:, *block.canvas.relative_to(everything)] += mosaic.sums
+    assert (whole == naive(grid, seed)).all()
 
 
 @settings(max_examples=120, deadline=None)
@@ -122,6 +134,19 @@ def certain(grid, block):
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_certain_prediction_sums_to_a_constant(size):
+    grid = TileGrid(TileAxis(61, 16, 6), TileAxis(47, 20, 10))
+    whole = Window.of(0, 0, *grid.scene_shape)
+    sums = np.zeros(grid.scene_shape, dtype=np.int64)
+    for block in BlockGrid.of(grid, size):
+        mosaic = Mosaic(grid, block, IDS[:1], arrays=KEEPING)
+        for tile in block.tiles:
+            mosaic.add(tile, np.ones((1, *grid.tile_shape), dtype=np.float32))
+        sums[block.canvas.relative_to(whole)] += mosaic.sums[0]
+    assert (sums == 2**30).all()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_certain_prediction_is_certain_where_blocks_meet(size):
     grid = TileGrid(TileAxis(61, 16, 6), TileAxis(47, 20, 10))
     blocks = BlockGrid.of(grid, size)
     north, west, here = (certain(grid, blocks.block(*place)) for place in ((0, 1), (1, 0), (1, 1)))
@@ -171,15 +196,17 @@ def test_settling_without_neighbours_changes_nothing():
     assert (settled.west == strips.west).all()
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_probabilities_are_rounded_to_a_16384th(size):
-    grid = TileGrid(TileAxis(8, 4, 0), TileAxis(12, 8, 4))
-    block = BlockGrid.of(grid, size).block(0, 0)
-    mosaic = Mosaic(grid, block, IDS[:1])
-    for tile in block.tiles:
-        mosaic.add(tile, np.full((1, 4, 8), 0.3, dtype=np.float32))
+def test_probabilities_are_rounded_to_a_16384th():
+    grid = TileGrid(TileAxis(4, 4, 0), TileAxis(4, 4, 0))
+    mosaic = Mosaic(grid, BlockGrid.of(grid, 1).block(0, 0), IDS[:1], arrays=KEEPING)
+    mosaic.add(grid.window(0, 0), np.full((1, 4, 4), 0.3, dtype=np.float32))
     assert PROBABILITY_BITS == 14
-    if size == 1:
-        assert mosaic.parts().fringe.east.max() == round(0.3 * 16384) * 256 * max(256 - rising(4))
-    else:
-        assert mosaic.sums.max() == round(0.3 * 16384) * 65536
+    assert (mosaic.sums == round(0.3 * 16384) * 65536).all()
+
+
+def test_the_fringe_of_one_tile_is_rounded_to_a_16384th():
+    grid = TileGrid(TileAxis(8, 4, 0), TileAxis(12, 8, 4))
+    block = BlockGrid.of(grid, 1).block(0, 0)
+    mosaic = Mosaic(grid, block, IDS[:1])
+    mosaic.add(block.tiles[0], np.full((1, 4, 8), 0.3, dtype=np.float32))
+    assert (mosaic.parts().fringe.east == round(0.3 * 16384) * 256 * (256 - rising(4))).all()
