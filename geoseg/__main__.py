@@ -1,5 +1,5 @@
 """`python -m geoseg`."""
 
-from geoseg.cli import main
+from geoseg.cli.app import main
 
 main()

@@ -80,9 +80,9 @@ def make_bundle(folder: Path, *, architecture: str = "Unet", seed: int = 0, clas
     """Write a bundle with a small network and random weights: 4 bands, tiles of 64 to 512 px, 10 m."""
     import torch
 
-    from geoseg.models.architectures import build
     from geoseg.models.bundle import save_bundle
     from geoseg.models.card import Card
+    from geoseg.models.networks.architectures import build
 
     torch.manual_seed(seed)
     lite, narrow = {"encoder_name": "tu-tf_efficientnet_lite0", "encoder_depth": 3}, {"decoder_channels": 16}

@@ -1,6 +1,6 @@
 """Run folders that tests fill: finished and interrupted ones, in a folder or an object store."""
 
-from geoseg.inference.manifest import open_run_folder
+from geoseg.runs.folder import open_run_folder
 
 PLAN = {"tile": [64, 64], "scene": {"name": "a"}}
 NAMES = ["classes.tif"]

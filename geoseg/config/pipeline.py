@@ -148,8 +148,8 @@ class Pipeline(Document):
     scene: str | SceneEntry | None = None
     """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
     scenes: str | tuple[str, ...] | None = None
-    """Many scenes instead: a glob, a list or a table of them, see `geoseg.scene_list`. What an entry under
-    `scene` says of bands, scale and nodata then holds for each."""
+    """Many scenes instead: a glob, a list or a table of them, see `geoseg.scenes.listing`. What an entry
+    under `scene` says of bands, scale and nodata then holds for each."""
     model: str
     """A bundle: a folder, or a URI in an object store."""
     gsd: Auto | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"

@@ -50,7 +50,7 @@ class MaskEntry(Document):
 
 
 class DarkObject(Document):
-    """Dark-object subtraction (Chavez 1988), see `geoseg.raster.radiometry`."""
+    """Dark-object subtraction (Chavez 1988), see `geoseg.scenes.radiometry`."""
 
     atmosphere: Literal["very-clear", "clear", "moderate", "hazy", "very-hazy"] = "clear"
     """Relative scattering model: the power of the wavelength with which haze falls off."""

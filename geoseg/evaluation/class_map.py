@@ -15,8 +15,8 @@ from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE, NODATA, Legend, LegendClass
 from geoseg.models.bundle import CARD
 from geoseg.models.card import read_card
-from geoseg.raster import sources
-from geoseg.raster.sources import SourceFile
+from geoseg.scenes import sources
+from geoseg.scenes.sources import SourceFile
 
 _MOST = 8
 """Values that a message lists."""

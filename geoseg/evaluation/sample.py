@@ -24,8 +24,8 @@ from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.evaluation.area import FEWEST, allocate
-from geoseg.evaluation.assess import Beliefs
 from geoseg.evaluation.class_map import ClassMap
+from geoseg.evaluation.compare import Beliefs
 from geoseg.evaluation.form import add_form
 from geoseg.raster.area import pixel_area_m2
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from geoseg.config.pipeline import Level
 from geoseg.core.errors import GeosegWarning, PlanError, SceneError
 from geoseg.models.card import Card
-from geoseg.raster.scene import Scene
+from geoseg.scenes.scene import Scene
 
 GSD_TOLERANCE = 0.25
 """A scene's GSD may lie this share outside the network's range."""

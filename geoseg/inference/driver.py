@@ -20,7 +20,7 @@ from geoseg.inference.events import Fact
 from geoseg.inference.interruption import Interruption
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, Prediction, predict_block, settle_block, stopping
-from geoseg.inference.presence import RESOURCE, Presence
+from geoseg.inference.workers import RESOURCE, Presence
 from geoseg.tiling.blocks import STRIP, Block, BlockGrid
 
 WINDOW = 8

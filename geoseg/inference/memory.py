@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geoseg.config.pipeline import Pipeline
-from geoseg.raster import GDAL_CACHE_MB
+from geoseg.scenes import GDAL_CACHE_MB
 
 if TYPE_CHECKING:
     from geoseg.inference.plan import Plan

@@ -11,10 +11,10 @@ import geoseg
 from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import PlanError
 from geoseg.inference.memory import Memory, PolygonCost, memory_of
+from geoseg.models.backends.segmenter import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
-from geoseg.models.segmenter import LIBRARIES, SegmenterSpec
-from geoseg.raster.scene import Scene
+from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA, Legend
+from geoseg.inference.backoff import predict_fitting
 from geoseg.inference.events import Stopwatch, report
-from geoseg.inference.fitting import predict_fitting
-from geoseg.inference.reading import ONCE, Patience, nothing, read_patiently
-from geoseg.models.segmenter import Segmenter, SegmenterSpec, device_pool, is_loaded, load_segmenter
-from geoseg.raster.scene import Pixels, Scene
+from geoseg.inference.retry import ONCE, Patience, nothing, read_patiently
+from geoseg.models.backends.segmenter import Segmenter, SegmenterSpec, device_pool, is_loaded, load_segmenter
 from geoseg.raster.staging import Staging
-from geoseg.tiling import kernels
+from geoseg.scenes.scene import Pixels, Scene
+from geoseg.tiling import _kernels
 from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
@@ -152,7 +152,7 @@ def _get_ready(job: Job) -> None:
         shape = (job.batch, len(job.scene.bands), *job.grid.tile_shape)
         pool = device_pool(spec)
         pool.submit(lambda: load_segmenter(spec).prepare(shape, job.scene.dtype))
-        pool.submit(kernels.load)
+        pool.submit(_kernels.load)
 
 
 @dataclass
@@ -267,7 +267,7 @@ def settle_block(
     watch = Stopwatch()
     with watch.time("settle"):
         planes = _settled(job, block, prediction, (from_north, from_west, from_northwest))
-        numbers = kernels.count(planes[0])
+        numbers = _kernels.count(planes[0])
     pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
     counts = {
         **prediction.counts,

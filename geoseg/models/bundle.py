@@ -62,7 +62,7 @@ class Bundle:
         from safetensors import SafetensorError  # noqa: PLC0415
         from safetensors.torch import load_file  # noqa: PLC0415
 
-        from geoseg.models.architectures import build  # noqa: PLC0415
+        from geoseg.models.networks.architectures import build  # noqa: PLC0415
 
         network = build(self.config)
         try:
@@ -141,7 +141,7 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
     update: dict[str, Any] = {"weights_sha256": sha256(folder / WEIGHTS)}
     if card.memory_bytes_per_pixel is None:
-        from geoseg.models.memory import forward_bytes_per_pixel  # noqa: PLC0415
+        from geoseg.models.backends.forward_memory import forward_bytes_per_pixel  # noqa: PLC0415
 
         measured = forward_bytes_per_pixel(network.eval(), len(card.bands), card.tile.min)
         update["memory_bytes_per_pixel"] = round(measured, 1)

@@ -14,8 +14,8 @@ from geoseg.core.errors import BundleError, GeosegWarning
 from geoseg.core.files import sha256
 from geoseg.models import pretrained
 from geoseg.models.bundle import WEIGHTS, Bundle
-from geoseg.models.stages import depths
-from geoseg.models.stem import Stem, adapt_stem, fit_stem, stem_key_of
+from geoseg.models.networks.stages import depths
+from geoseg.models.networks.stem import Stem, adapt_stem, fit_stem, stem_key_of
 
 __all__ = ["Loaded", "adapt_stem", "load_encoder_weights", "parameter_groups", "start_from_bundle"]
 
@@ -222,7 +222,7 @@ def parameter_groups(
         That of the encoder's last stage, as a multiple of `rate`.
     layer_decay
         Each encoder stage learns this much slower than the one behind it, down to the stem; see
-        `geoseg.models.stages`.
+        `geoseg.models.networks.stages`.
     weight_decay
         Weight decay of weights; norms and biases, which are vectors, have none.
 

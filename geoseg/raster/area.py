@@ -9,8 +9,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod
 
 from geoseg.core.legend import Legend
-from geoseg.raster.grid import areal_scale
-from geoseg.tiling import kernels
+from geoseg.scenes.grid import areal_scale
+from geoseg.tiling import _kernels
 
 _ROWS = 512
 
@@ -62,5 +62,5 @@ def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str,
             rows = min(_ROWS, src.height - start)
             band = src.read(1, window=rasterio.windows.Window(0, start, src.width, rows))
             for line, area in zip(band, areas[start : start + rows], strict=True):
-                totals += kernels.count(line[None]) * area
+                totals += _kernels.count(line[None]) * area
     return {c.slug: round(float(totals[i]), 3) for i, c in legend.by_id().items()}

@@ -19,8 +19,8 @@ from rasterio.enums import Resampling
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import NODATA, Legend
-from geoseg.raster.scene import Scene
 from geoseg.report.scene_picture import ScenePicture
+from geoseg.scenes.scene import Scene
 
 LONGEST = 1000
 """Pixels along the longer side of each picture, at most."""

@@ -16,8 +16,7 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.raster.grid import crs_name
-from geoseg.report import PAGE, run_blocks
+from geoseg.report import PAGE, run_parts
 from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
     STEP,
@@ -27,14 +26,15 @@ from geoseg.report.map_images import (
     confidence_layer,
     scene_layer,
 )
+from geoseg.report.profile import PROFILE
 from geoseg.report.provenance import megabytes, provenance
-from geoseg.report.run_blocks import Place
+from geoseg.report.run_parts import Place
 from geoseg.report.run_timeline import picture_of
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.seams import check_seams
 from geoseg.report.survey import survey
 from geoseg.report.timeline import Timeline
-from geoseg.report.trace import PROFILE
+from geoseg.scenes.grid import crs_name
 from geoseg.tiling.grid import TileAxis
 
 LAST = (PAGE, PROFILE)
@@ -115,8 +115,8 @@ def run_page(record: RunRecord) -> str:
     found = survey(record.class_map, record.confidence)
     lines = tuple(axis.seams for axis in record.axes)
     seams = check_seams(((found.rows, lines[0]), (found.cols, lines[1])))
-    places = run_blocks.least_confident(record.class_map, legend, geobox, found.cells)
-    rows = run_blocks.class_rows(manifest, legend, found)
+    places = run_parts.least_confident(record.class_map, legend, geobox, found.cells)
+    rows = run_parts.class_rows(manifest, legend, found)
     script = read_template("map.js")
     return render(
         "run.html.j2",
@@ -125,16 +125,16 @@ def run_page(record: RunRecord) -> str:
         finished=f"{datetime.fromisoformat(manifest['finished']):%Y-%m-%d %H:%M} UTC",
         note=record.note,
         picture=record.picture.title if record.picture else "",
-        figures=run_blocks.headline(manifest, found, seams),
+        figures=run_parts.headline(manifest, found, seams),
         rows=rows,
         layers=_layers(
             record, ", ".join(f"{r.legend.title} {100 * r.share:.0f} %" for r in rows if r.pixels)
         ),
-        bars=run_blocks.confidence_bars(found) if found.cells else [],
+        bars=run_parts.confidence_bars(found) if found.cells else [],
         small=confidence_layer(record.confidence, _SMALL_MAP) if record.confidence else None,
         places=places,
         seams=seams,
-        seam_chart=run_blocks.seam_chart(seams) if seams else None,
+        seam_chart=run_parts.seam_chart(seams) if seams else None,
         timeline=picture_of(record.timeline) if record.timeline else None,
         facts=provenance(manifest, model, crs_name(geobox.crs)),
         files={

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.raster.scene import Scene
+from geoseg.scenes.scene import Scene
 
 LONGEST = 3072
 """Pixels along the longer side, at most."""

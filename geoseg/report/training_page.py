@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
-from geoseg.report.blocks import confusion_table, headline, per_class, reliability
 from geoseg.report.charts import Chart, Series, line_chart
 from geoseg.report.html import render
+from geoseg.report.parts import confusion_table, headline, per_class, reliability
 from geoseg.report.pictures import Panel, panels
 
 Bins = tuple[tuple[float, float, int], ...]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core import buffers
-from geoseg.tiling import kernels
+from geoseg.tiling import _kernels
 
 Place: TypeAlias = tuple[slice, slice]
 """Rows and columns, both ends given."""
@@ -104,12 +104,12 @@ class HostArrays:
         part: Place,
     ) -> None:
         """See `Arrays.add`."""
-        kernels.add(sums, *_start(here), probabilities, *weights, *_start(part), *_shape(part))
+        _kernels.add(sums, *_start(here), probabilities, *weights, *_start(part), *_shape(part))
 
     def weighed(self, probabilities: NDArray[np.float32], weights: Weights, part: Place) -> NDArray[np.int32]:
         """Return what `add` makes of zeros."""
         sums = buffers.lasting((len(probabilities), *_shape(part)), np.int32)
-        kernels.weigh(probabilities, *weights, *_start(part), sums)
+        _kernels.weigh(probabilities, *weights, *_start(part), sums)
         return sums
 
     def decide(
@@ -117,7 +117,7 @@ class HostArrays:
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
         planes = np.empty((2 + every * len(sums), *_shape(here)), dtype=np.uint8)
-        kernels.decide(sums, *_start(here), ids, planes)
+        _kernels.decide(sums, *_start(here), ids, planes)
         return planes
 
     def decide_weighed(
@@ -131,7 +131,7 @@ class HostArrays:
     ) -> NDArray[np.uint8]:
         """Return what `decide` says of `weighed`, which is not kept."""
         planes = np.empty((2 + every * len(probabilities), *_shape(part)), dtype=np.uint8)
-        kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes)
+        _kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes)
         return planes
 
 

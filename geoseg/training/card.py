@@ -10,9 +10,9 @@ from geoseg.config.training import Training
 from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE, Legend
-from geoseg.models.architectures import divisor, is_global
 from geoseg.models.card import Card
-from geoseg.raster.labelled import Labelled
+from geoseg.models.networks.architectures import divisor, is_global
+from geoseg.scenes.labelled import Labelled
 from geoseg.training.census import Statistics
 
 _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")

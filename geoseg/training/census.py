@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import IGNORE
-from geoseg.raster.labelled import LabelledPixels
+from geoseg.scenes.labelled import LabelledPixels
 
 
 class Place(Protocol):

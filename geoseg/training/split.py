@@ -19,7 +19,7 @@ from pyproj import Transformer
 from geoseg.config.training import Split
 from geoseg.core.errors import ConfigError, GeosegWarning
 from geoseg.core.geometry import Span, Window
-from geoseg.raster.labelled import Labelled
+from geoseg.scenes.labelled import Labelled
 from geoseg.training.census import Cell, Region
 
 PARTS = ("train", "val", "test")

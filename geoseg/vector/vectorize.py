@@ -5,20 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from geoseg.vector.blocks import MapFiles
-from geoseg.vector.coverage import polygons
-from geoseg.vector.features import Grid, features, schema
-from geoseg.vector.geopackage import copy_features, write_features
-from geoseg.vector.guard import write_obstacles
-from geoseg.vector.instances import write_instances
-from geoseg.vector.layer_style import add_style_and_provenance
-from geoseg.vector.mapping_unit import write_generalized
+from geoseg.styles.geopackage import add_style_and_provenance
 from geoseg.vector.objects import Objects
-from geoseg.vector.outlines import NO_OUTLINES, Outlines
-from geoseg.vector.parquet import write_parquet
 from geoseg.vector.recipe import Generalize, Recipe
-from geoseg.vector.regular import outlines as new_outlines
 from geoseg.vector.schedule import Workers
+from geoseg.vector.shape.guard import write_obstacles
+from geoseg.vector.shape.instances import write_instances
+from geoseg.vector.shape.mapping_unit import write_generalized
+from geoseg.vector.shape.orthogonal import outlines as new_outlines
+from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
+from geoseg.vector.trace.block import MapFiles
+from geoseg.vector.trace.coverage import polygons
+from geoseg.vector.write.features import Grid, features, schema
+from geoseg.vector.write.geopackage import copy_features, write_features
+from geoseg.vector.write.parquet import write_parquet
 
 Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
 

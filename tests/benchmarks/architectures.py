@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from geoseg.models.architectures import REGISTRY, build, divisor, is_global
+from geoseg.models.networks.architectures import REGISTRY, build, divisor, is_global
 
 BANDS, CLASSES, SIDE, ROUNDS = 6, 6, 512, 5
 

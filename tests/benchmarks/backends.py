@@ -21,15 +21,15 @@ import numpy as np
 import torch
 
 from geoseg.core.geometry import Window
-from geoseg.models.architectures import build
+from geoseg.models.backends.openvino_model import has_bfloat16
+from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter
+from geoseg.models.backends.segmenter import Segmenter, SegmenterSpec
+from geoseg.models.backends.torch_segmenter import TorchSegmenter
 from geoseg.models.bundle import Bundle, open_bundle, save_bundle
 from geoseg.models.card import Card
-from geoseg.models.openvino_model import has_bfloat16
-from geoseg.models.openvino_segmenter import OpenVinoSegmenter
-from geoseg.models.segmenter import Segmenter, SegmenterSpec
-from geoseg.models.torch_segmenter import TorchSegmenter
-from geoseg.pipeline import prepare
-from geoseg.raster.scene import Scene
+from geoseg.models.networks.architectures import build
+from geoseg.runs.pipeline import prepare
+from geoseg.scenes.scene import Scene
 
 PIPELINE = Path("pipelines/landcover.yaml")
 SHIPPED = Path("configs/models/landcover-s2")

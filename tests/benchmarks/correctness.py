@@ -9,7 +9,7 @@ from pathlib import Path
 
 import rasterio
 
-from geoseg.pipeline import prepare, run
+from geoseg.runs.pipeline import prepare, run
 from tests.whole_image import compare, whole_image_classes
 
 PIPELINE = Path("pipelines/landcover.yaml")

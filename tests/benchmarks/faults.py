@@ -1,7 +1,7 @@
 """What faults cost: each on a scene of small blocks and a slow network, against an undisturbed run.
 
 `python -m tests.benchmarks faults [--side 2200] [--only NAME...]`. The faults, and how blocks done again are
-counted, are those of `tests/inference/test_faults.py`; the staged bytes are compared as well. Two workers are
+counted, are those of `tests/runs/test_faults.py`; the staged bytes are compared as well. Two workers are
 processes of their own; what needs no second worker runs in this process. The scheduler gives a silent worker
 up after 5 s here, after 60 s in a real run (`worker-ttl`).
 """
@@ -24,13 +24,13 @@ from typing import Any
 from distributed import Client
 
 from geoseg.core.errors import ClusterError, OutputError
-from geoseg.inference.event_log import EVENTS, read_events
-from geoseg.inference.reading import Patience
-from geoseg.pipeline import prepare
+from geoseg.inference.retry import Patience
+from geoseg.runs.log import EVENTS, read_events
+from geoseg.runs.pipeline import prepare
 from tests.conftest import ROOT, make_bundle, read_manifest, write_pipeline
-from tests.inference import disturb
 from tests.inference.flaky import serve
 from tests.inference.remote import Cluster, cluster
+from tests.runs import disturb
 
 TWO = ("one", "two")
 

@@ -13,8 +13,8 @@ from time import perf_counter
 import numpy as np
 
 from geoseg.inference.plan import Plan
-from geoseg.models.segmenter import device_pool, load_segmenter
-from geoseg.pipeline import prepare, run
+from geoseg.models.backends.segmenter import device_pool, load_segmenter
+from geoseg.runs.pipeline import prepare, run
 from tests.benchmarks.peers.compare import CACHE
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
 

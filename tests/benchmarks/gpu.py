@@ -24,9 +24,9 @@ import rasterio
 import torch
 import yaml
 
-from geoseg.models.segmenter import load_segmenter
-from geoseg.pipeline import prepare, run
-from geoseg.prepared import Prepared
+from geoseg.models.backends.segmenter import load_segmenter
+from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import Prepared
 from tests.benchmarks.backends import bundles
 from tests.benchmarks.forward import batch_of
 from tests.benchmarks.peers.compare import CACHE, spread

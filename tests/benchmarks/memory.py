@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.benchmarks.peers.compare import CACHE, SMALL
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
-from tests.scenes import repeat
+from tests.make_scenes import repeat
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ SIDES = (1024, 4096, 16384)
 CODE = """
 import json, sys, time
 from pathlib import Path
-import geoseg.raster
-from geoseg.vector.instances import Components, Watershed, write_instances
+import geoseg.scenes
+from geoseg.vector.shape.instances import Components, Watershed, write_instances
 how = {"classes": frozenset([1]), "method": {"components": Components, "watershed": Watershed}[sys.argv[2]]()}
 warm, path = (Path(p) for p in (sys.argv[3], sys.argv[1]))
 def peak():

@@ -39,12 +39,12 @@ OURS = (
     _PEAK
     + """
 from concurrent.futures import ThreadPoolExecutor
-import geoseg.raster  # says how many decoded tiles GDAL may keep, as in a run
+import geoseg.scenes  # says how many decoded tiles GDAL may keep, as in a run
 import numpy as np
 import shapely
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.vector.blocks import MapFiles
-from geoseg.vector.coverage import polygons
+from geoseg.vector.trace.block import MapFiles
+from geoseg.vector.trace.coverage import polygons
 from geoseg.vector.recipe import Generalize, Recipe, Rules
 from geoseg.vector.schedule import Workers
 from geoseg.vector.vectorize import vectorize

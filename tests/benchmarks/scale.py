@@ -21,13 +21,13 @@ from geoseg.inference import driver
 from geoseg.inference.driver import BlockDone, WorkFailed, predict_scenes
 from geoseg.inference.plan import BLOCK_PIXELS, Plan, make_grid
 from geoseg.models.bundle import open_bundle
-from geoseg.pipeline import prepare
+from geoseg.runs.pipeline import prepare
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
-from tests.inference.disturb import PIPELINE, job_of
 from tests.inference.remote import cluster
-from tests.inference.worker import fetched
-from tests.scenes import repeat
+from tests.make_scenes import repeat
+from tests.runs.disturb import PIPELINE, job_of
+from tests.runs.worker import fetched
 
 MARKS = (10, 100, 1000)
 EVERY = 25

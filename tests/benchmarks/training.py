@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 
-from geoseg import experiment
-from geoseg.preparation import Prepared, prepare
+from geoseg.training import train
+from geoseg.training.prepare import Prepared, prepare
 from geoseg.training.task import SegmentationTask
 from tests.training.worlds import labelled_scene
 
@@ -83,7 +83,7 @@ def geoseg_rate(prepared: Prepared) -> float:
     """Train an epoch as users do."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        experiment.train(prepared, overwrite=True)
+        train.train(prepared, overwrite=True)
     return rate(Watched.began)
 
 

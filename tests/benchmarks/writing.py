@@ -18,9 +18,9 @@ import rasterio
 
 from geoseg.core.legend import Legend
 from geoseg.models.bundle import open_bundle
-from geoseg.pipeline import prepare, run
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
+from geoseg.runs.pipeline import prepare, run
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.vector.style import write_raster_styles
+from geoseg.styles.raster import write_raster_styles
 from tests.conftest import write_raster
 
 LEGEND = Legend((

@@ -8,8 +8,8 @@ import pytest
 from pyproj import Geod
 
 from geoseg.core.errors import ConfigError, SceneError
-from geoseg.evaluation.assess import open_beliefs
 from geoseg.evaluation.class_map import open_class_map
+from geoseg.evaluation.compare import open_beliefs
 from geoseg.evaluation.sample import Strata, count_strata, draw, points_per_class, read_sample, write_sample
 from tests.conftest import write_raster
 from tests.evaluation.conftest import LEGEND, label

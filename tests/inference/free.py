@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 
 from geoseg.inference import predict
-from geoseg.models.segmenter import load_segmenter
+from geoseg.models.backends.segmenter import load_segmenter
 from geoseg.tiling.arrays import HOST
 
 
@@ -61,7 +61,7 @@ def uninstall() -> None:
 
 
 if __name__ == "__main__":
-    from geoseg.cli import main
+    from geoseg.cli.app import main
 
     install(Untracked())
     main()

@@ -63,7 +63,7 @@ class Cluster:
     def begin(self, *names):
         """Start workers."""
         for name in names:
-            self.start(name, "tests.inference.worker", self.address, "--name", name, *WORKER)
+            self.start(name, "tests.runs.worker", self.address, "--name", name, *WORKER)
 
     def _said(self, name, pattern, limit=90):
         end = time.monotonic() + limit
@@ -102,7 +102,7 @@ def cluster(folder, *workers, **options):
 
 
 if __name__ == "__main__":
-    from geoseg.cli import main
+    from geoseg.cli.app import main
 
     sys.argv += ["--cluster", os.environ["GEOSEG_SCHEDULER"]]
     main()

@@ -2,9 +2,9 @@ import warnings
 
 import pytest
 
-from geoseg.catalog import resolve_scene
 from geoseg.core.errors import GeosegWarning, PlanError
 from geoseg.inference import checks
+from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 

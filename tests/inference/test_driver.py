@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from geoseg.config.cluster import Local
 from geoseg.core import buffers
 from geoseg.core.errors import PlanError, SceneError
-from geoseg.inference import driver, predict, presence
+from geoseg.inference import driver, predict, workers
 from geoseg.inference.clusters import connect, results
 from geoseg.inference.driver import run_blocks
 from geoseg.inference.events import Stopwatch
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, predict_block, settle_block
-from geoseg.models.segmenter import SegmenterSpec
-from geoseg.outputs import staging_of
-from geoseg.pipeline import prepare
-from geoseg.raster.scene import Scene
+from geoseg.models.backends.segmenter import SegmenterSpec
+from geoseg.runs.outputs import staging_of
+from geoseg.runs.pipeline import prepare
+from geoseg.scenes.scene import Scene
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import BlockGrid
@@ -310,13 +310,13 @@ def test_a_task_error_stops_the_run_and_reaches_the_caller(pipeline_file, tmp_pa
 
 def test_a_cluster_without_the_resource_is_refused(pipeline_file, tmp_path, free, monkeypatch):
     plan = prepare(pipeline_file).plan
-    monkeypatch.setattr(presence, "RESOURCE", "TPU")
+    monkeypatch.setattr(workers, "RESOURCE", "TPU")
     with pytest.raises(PlanError, match="no worker of the cluster offers the resource TPU"):
         run_free(plan, tmp_path / "staging")
 
 
 def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatch):
-    from geoseg.models import segmenter
+    from geoseg.models.backends import segmenter
 
     loads = []
     real = segmenter._make

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
-from tests.scenes import repeat
+from tests.make_scenes import repeat
 
 
 @pytest.fixture(scope="module")

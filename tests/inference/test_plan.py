@@ -9,7 +9,7 @@ from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
 from geoseg.inference.plan import check_device_memory, check_memory, fewer_passes, make_grid, make_plan
 from geoseg.models.card import CardTile
-from geoseg.pipeline import prepare
+from geoseg.runs.pipeline import prepare
 from tests.conftest import make_bundle, write_pipeline
 
 CARD = CardTile(size=1024, min=256, max=2048, overlap=128, divisor=32)
@@ -167,7 +167,7 @@ def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, mon
 def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
     for module in ("clusters.shape", "clusters.local"):
         monkeypatch.setattr(f"geoseg.inference.{module}.count_gpus", lambda: 1)
-    monkeypatch.setattr("geoseg.models.resolve.count_gpus", lambda: 1)
+    monkeypatch.setattr("geoseg.models.backends.resolve.count_gpus", lambda: 1)
     asked = []
 
     def free(device):

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from geoseg.core.errors import BundleError
-from geoseg.models.architectures import SMP, build
 from geoseg.models.bundle import list_bundles, open_bundle, save_bundle
+from geoseg.models.networks.architectures import SMP, build
 from tests.conftest import make_bundle
 
 

@@ -7,8 +7,8 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from geoseg.core.bands import common_name
 from geoseg.core.errors import BundleError, ConfigError, GeosegWarning
-from geoseg.models.architectures import build, without_content
-from geoseg.models.stages import depths
+from geoseg.models.networks.architectures import build, without_content
+from geoseg.models.networks.stages import depths
 from geoseg.models.transfer import (
     adapt_stem,
     load_encoder_weights,

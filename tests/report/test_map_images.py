@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geoseg.catalog import resolve_scene
 from geoseg.core.legend import NODATA, Legend, LegendClass
 from geoseg.report import map_images
 from geoseg.report.map_images import class_layer, confidence_colors, confidence_layer, scene_layer
 from geoseg.report.scene_picture import ScenePicture, scene_picture
+from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from geoseg import reporting
-from geoseg.batch import read_batch, run_batch
-from geoseg.cli import app
+from geoseg.cli.app import app
 from geoseg.core.errors import OutputError
 from geoseg.core.files import sha256
-from geoseg.inference.event_log import EVENTS, read_events
-from geoseg.pipeline import prepare, run
 from geoseg.report.timeline import STAGES
-from geoseg.validation.run import validate
+from geoseg.runs.batch import read_batch, run_batch
+from geoseg.runs.log import EVENTS, read_events
+from geoseg.runs.page import report
+from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.validate.run_folder import validate
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.inference.free import Untracked, install, uninstall
 from tests.report.browser import CHROMIUM, opened
@@ -156,7 +156,7 @@ def test_a_damaged_profile_is_found(profiled, tmp_path):
 
 def test_report_draws_the_timeline_later_and_keeps_it(plain, profiled, tmp_path):
     copied = shutil.copytree(plain, tmp_path / "run")
-    reporting.report(copied)
+    report(copied)
     assert not (copied / "profile.json").exists()
     done = CliRunner().invoke(app, ["report", str(copied), "--profile"])
     assert (done.exit_code, done.output) == (0, f"{copied / 'report.html'}\n")
@@ -164,7 +164,7 @@ def test_report_draws_the_timeline_later_and_keeps_it(plain, profiled, tmp_path)
     page = Page((copied / "report.html").read_text("utf-8"))
     assert len(page.all("g", "row")) == len(STAGES) + 5  # with report.html, which is over by now
     trace = (copied / "profile.json").read_bytes()
-    reporting.report(copied)
+    report(copied)
     assert "Timeline" in (copied / "report.html").read_text("utf-8")
     assert (copied / "profile.json").read_bytes() == trace
 
@@ -174,12 +174,12 @@ def test_without_its_events_a_timeline_is_refused_in_one_line(plain, tmp_path):
     before = (copied / "run.json").read_bytes()
     (copied / EVENTS).write_text('{"event":"run"}\n')
     with pytest.raises(OutputError, match=f"^{copied / EVENTS}: is not as `geoseg run` writes it"):
-        reporting.report(copied, profile=True)
+        report(copied, profile=True)
     (copied / EVENTS).unlink()
     with pytest.raises(OutputError, match=f"^{copied / EVENTS}: is missing"):
-        reporting.report(copied, profile=True)
+        report(copied, profile=True)
     assert (copied / "run.json").read_bytes() == before
-    reporting.report(copied)
+    report(copied)
 
 
 def test_a_run_again_without_a_profile_leaves_none(profiled, tmp_path):

@@ -3,10 +3,10 @@ import struct
 import numpy as np
 import pytest
 
-from geoseg.catalog import resolve_scene
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.quicklook import Caption, _round_length, write_quicklook
 from geoseg.report.scene_picture import scene_picture
+from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 LEGEND = Legend((LegendClass(1, "tree", "Tree", "#00ff00"), LegendClass(2, "water", "Water", "#0000ff")))

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from geoseg.report.profile import trace_of
 from geoseg.report.run_timeline import BINS, LEFT, LEVELS, SINGLE, WIDTH, WORKERS, picture_of, stages_of
 from geoseg.report.timeline import SECOND, STAGES, Span, covered, in_lanes, timeline_of
-from geoseg.report.trace import trace_of
 
 RUN = {"time": 1000.0, "event": "run", "passes": 2, "device": "cpu"}
 

@@ -9,9 +9,9 @@ import pytest
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import IGNORE, Legend, LegendClass
-from geoseg.report.blocks import calibration_error, confusion_table, headline
 from geoseg.report.charts import Series, line_chart, sparkline
 from geoseg.report.html import fact, grouped, short
+from geoseg.report.parts import calibration_error, confusion_table, headline
 from geoseg.report.pictures import composition, disagreement, paint, panels
 from geoseg.report.training_page import (
     ChipPicture,

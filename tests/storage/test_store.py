@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from geoseg.core.errors import ConfigError, OutputError
-from geoseg.inference.manifest import open_run_folder
+from geoseg.runs.folder import open_run_folder
 from geoseg.storage import lease
 from geoseg.storage.objects import ObjectStore
 from geoseg.storage.store import open_store

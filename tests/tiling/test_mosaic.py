@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.core.geometry import Window
+from geoseg.tiling._kernels import PROBABILITY_BITS
 from geoseg.tiling.arrays import HOST, HostArrays, all_of
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
-from geoseg.tiling.kernels import PROBABILITY_BITS
 from geoseg.tiling.mosaic import Mosaic, Strips
 from geoseg.tiling.taper import rising, taper
 

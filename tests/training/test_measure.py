@@ -34,8 +34,8 @@ def test_every_chip_is_predicted_once_with_probabilities():
 
 def test_augmented_predictions_are_those_of_a_run(bundle):
     """The same symmetries as `geoseg run` uses."""
-    from geoseg.models.segmenter import SegmenterSpec
-    from geoseg.models.torch_segmenter import TorchSegmenter
+    from geoseg.models.backends.segmenter import SegmenterSpec
+    from geoseg.models.backends.torch_segmenter import TorchSegmenter
 
     chips = FakeChips(2)
     chips.images = torch.randn(2, 4, 64, 64)

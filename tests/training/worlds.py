@@ -6,9 +6,9 @@ from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import SceneEntry
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
-from geoseg.raster.labelled import InMemory, Labelled, LabelledPixels
-from geoseg.raster.labels import open_labels
-from geoseg.raster.opening import open_scene
+from geoseg.scenes.labelled import InMemory, Labelled, LabelledPixels
+from geoseg.scenes.labels import open_labels
+from geoseg.scenes.opening import open_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 LEGEND = LegendDocument.model_validate(

@@ -12,11 +12,11 @@ from hypothesis.extra.numpy import arrays
 from rasterio.features import shapes
 
 from geoseg.core.legend import NODATA, Legend, LegendClass
-from geoseg.vector.blocks import MapFiles
-from geoseg.vector.coverage import polygons
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.schedule import Workers
-from geoseg.vector.stats import Stats
+from geoseg.vector.trace.block import MapFiles
+from geoseg.vector.trace.coverage import polygons
+from geoseg.vector.trace.stats import Stats
 from tests.conftest import write_raster
 
 LEGEND = Legend(tuple(LegendClass(i, f"c{i}", f"Class & {i}", f"#{i * 20:02x}4000") for i in range(6)))

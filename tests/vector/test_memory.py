@@ -5,10 +5,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from geoseg.vector import coverage
-from geoseg.vector.blocks import MapFiles
-from geoseg.vector.coverage import polygons
 from geoseg.vector.recipe import Generalize
+from geoseg.vector.trace import coverage
+from geoseg.vector.trace.block import MapFiles
+from geoseg.vector.trace.coverage import polygons
 from tests.vector.maps import HERE, save
 
 

@@ -6,9 +6,10 @@ import rasterio
 from geoseg.config.pipeline import Instances
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.pipeline import prepare, run
-from geoseg.vector import instances, vectorize
+from geoseg.runs.pipeline import prepare, run
+from geoseg.vector import vectorize
 from geoseg.vector.objects import Components, Objects, Watershed, resolve_objects
+from geoseg.vector.shape import instances
 from tests.conftest import reflectance, write_pipeline, write_raster
 
 LEGEND = Legend(tuple(LegendClass(i, s, s, "#000000") for i, s in ((4, "house"), (0, "road"), (2, "edge"))))

@@ -6,8 +6,8 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-from geoseg.cli import app
-from geoseg.pipeline import prepare, run
+from geoseg.cli.app import app
+from geoseg.runs.pipeline import prepare, run
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 
 EVERYTHING = "{simplify: 1.5 px, smooth: 1 px, minimum_area: 20 px, dissolve: true}"

@@ -21,10 +21,10 @@ import geoseg
 from geoseg.core.errors import ClusterError, GeosegError, one_line
 from geoseg.inference.clusters.shape import free_memory
 from geoseg.inference.plan import Plan
+from geoseg.models.backends.openvino_model import has_bfloat16
+from geoseg.models.backends.segmenter import LIBRARIES
 from geoseg.models.bundle import open_bundle
-from geoseg.models.openvino_model import has_bfloat16
-from geoseg.models.segmenter import LIBRARIES
-from geoseg.raster.sources import inspect
+from geoseg.scenes.sources import inspect
 from geoseg.storage.store import Store
 
 PACKAGES = ("numpy", "rasterio", "distributed")

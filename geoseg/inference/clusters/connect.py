@@ -20,7 +20,7 @@ from geoseg.inference.clusters.ssh import start_ssh
 from geoseg.inference.clusters.watchdog import Watchdog
 from geoseg.inference.clusters.worker import CALM
 from geoseg.inference.plan import SLOTS
-from geoseg.inference.presence import RESOURCE
+from geoseg.inference.workers import RESOURCE
 from geoseg.vector.schedule import Workers
 
 DASHBOARD = "127.0.0.1:0"

@@ -42,7 +42,7 @@ def job_options(cluster: Jobs) -> dict[str, Any]:
     prologue = [f"export {key}={shlex.quote(value)}" for key, value in environment.items()]
     arguments = list(ARGUMENTS)
     if gpus > 1:
-        arguments += ["--preload", "geoseg.inference.own_gpu"]
+        arguments += ["--preload", "geoseg.inference.clusters.preload_gpu"]
     margin = min(cluster.margin, seconds(cluster) // 4)
     # Not all at the same moment: each hands what it holds to those that stay.
     arguments += ["--lifetime", f"{seconds(cluster) - margin}s", "--lifetime-stagger", f"{margin // 3}s"]

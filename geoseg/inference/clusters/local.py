@@ -8,11 +8,11 @@ from distributed import LocalCluster, Nanny, Scheduler, SpecCluster
 from geoseg.config.cluster import Local
 from geoseg.inference.clusters.results import Results
 from geoseg.inference.clusters.worker import RESOURCES, THREADS
-from geoseg.models.resolve import count_gpus
+from geoseg.models.backends.resolve import count_gpus
 
 LOOPBACK = "127.0.0.1"
 
-PRELOAD = "geoseg.inference.own_session"
+PRELOAD = "geoseg.inference.clusters.preload_session"
 
 
 def start_local(cluster: Local, dashboard: str) -> SpecCluster:

@@ -8,7 +8,7 @@ import psutil
 from geoseg.config.cluster import Address, Cluster, Kubernetes, Local, Ssh
 from geoseg.core.errors import ConfigError
 from geoseg.inference.memory import Memory
-from geoseg.models.resolve import count_gpus, forward_passes, free_device_memory, resolve_device
+from geoseg.models.backends.resolve import count_gpus, forward_passes, free_device_memory, resolve_device
 
 
 @dataclass(frozen=True)

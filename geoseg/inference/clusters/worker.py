@@ -12,7 +12,7 @@ from geoseg.core.allocator import ARENAS
 from geoseg.core.errors import ConfigError
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.plan import SLOTS
-from geoseg.inference.presence import RESOURCE
+from geoseg.inference.workers import RESOURCE
 
 THREADS = SLOTS + 1
 """Two slots to read and compute, one more thread to settle."""

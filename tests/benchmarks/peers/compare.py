@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import geoseg
-from geoseg.pipeline import prepare
+from geoseg.runs.pipeline import prepare
 from tests.benchmarks.peers.environments import ADAPTERS, PEERS, NotInstalledError, python_of
 from tests.benchmarks.peers.measure import Cost, FailedError, measured
 from tests.benchmarks.peers.scene import BUNDLE, pipeline_file, scene_file, whole_image
@@ -42,7 +42,7 @@ lies beyond the border hardly matters."""
 NEAR = 8
 """Pixels on either side of a line where tiles begin, end or meet half way that count as its seam."""
 FREE = (
-    "from geoseg.cli import main; from tests.inference.free import Untracked, install; "
+    "from geoseg.cli.app import main; from tests.inference.free import Untracked, install; "
     "install(Untracked(6)); main()"
 )
 

@@ -17,9 +17,9 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.catalog import resolve_scene
 from geoseg.core.geometry import Window
 from geoseg.models.bundle import open_bundle
+from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import ROOT
 
 BUNDLE = ROOT / "configs/models/landcover-s2"

@@ -1,0 +1,384 @@
+"""What the command line shows of scenes, bundles, runs and the machine: facts as plain values, and text."""
+
+import json
+import os
+import platform
+import re
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import geoseg
+from geoseg.core.errors import ConfigError, OutputError, SceneError
+from geoseg.core.files import saying_why, write_atomic
+from geoseg.models.bundle import CARD, Bundle, list_bundles, open_bundle
+from geoseg.raster.staging import count_finished
+from geoseg.runs.batch import Outcome
+from geoseg.runs.folder import MANIFEST, STAGING
+from geoseg.scenes.catalog import find_entry, read_catalog, resolve_scene
+from geoseg.scenes.grid import crs_name
+from geoseg.scenes.scene import Scene
+from geoseg.storage.store import Store, is_store, open_store, within
+
+_PACKAGES = (
+    "torch", "torchvision", "segmentation-models-pytorch", "rasterio", "odc-geo", "dask", "distributed",
+    "geopandas", "pyogrio", "shapely", "xarray", "pydantic", "numpy",
+)  # fmt: skip
+
+
+def anything(path: str, catalog_file: Path) -> dict[str, Any]:
+    """Describe whatever a path or name means."""
+    if is_store(path):
+        store = open_store(path)
+        with saying_why(path, "read"):
+            there = store.names()
+        if CARD in there:
+            return bundle(path)
+        if MANIFEST in there or STAGING in there:
+            return run_folder(store)
+    return scene(path, catalog_file)
+
+
+def training(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Say what came out of a training."""
+    metrics = record["metrics"]
+    return {
+        "classes": _class_scores(metrics["classes"]),
+        "measured_on": metrics["reference"],
+        "miou": metrics["miou"],
+        "overall_accuracy": metrics["overall_accuracy"],
+        "best_epoch": record["training"]["best_epoch"],
+        "bundle": str(folder / record["bundle"]["folder"]),
+        "page": str(folder / "training.html"),
+    }
+
+
+def scene(name: str, catalog_file: Path) -> dict[str, Any]:
+    """Describe a scene."""
+    entry, base = find_entry(name, catalog_file)
+    opened = resolve_scene(name, Path(name).stem, None, None, catalog_file)
+    geobox = opened.geobox
+    left, bottom, right, top = geobox.extent.boundingbox if geobox.crs else geobox.boundingbox
+    facts: dict[str, Any] = {"scene": name}
+    for key in ("title", "description", "license", "source"):
+        if getattr(entry, key):
+            facts[key] = getattr(entry, key)
+    return {
+        **facts,
+        "width": opened.shape[1],
+        "height": opened.shape[0],
+        "crs": crs_name(geobox.crs),
+        "gsd_m": opened.gsd_m,
+        "extent": [round(v, 9) for v in (left, bottom, right, top)],
+        "bands": [_band(b) for b in opened.bands],
+        "mask": None if opened.mask is None else opened.mask.source.path,
+        "haze": [round(h, 5) for h in opened.haze] or None,
+        "base": str(base),
+    }
+
+
+def _band(b: Any) -> dict[str, Any]:
+    res = abs(b.source.geobox.resolution.x)
+    return {
+        "name": b.name, "common_name": b.common_name, "dtype": b.source.dtype, "resolution": res,
+        "scale": b.scale, "offset": b.offset, "nodata": b.nodata, "file": Path(b.source.path).name,
+    }  # fmt: skip
+
+
+def catalog(catalog_file: Path) -> list[dict[str, Any]]:
+    """List the scenes of a catalog."""
+    if not catalog_file.exists():
+        raise ConfigError(f"{catalog_file}: no such file; say where the catalog is with --catalog")
+    rows = []
+    for name, entry in read_catalog(catalog_file).items():
+        rows.append({"name": name, "title": entry.title, "files": _files_of(name, catalog_file)})
+    return rows
+
+
+def _files_of(name: str, catalog_file: Path) -> str:
+    try:
+        resolve_scene(name, name, None, None, catalog_file)
+    except SceneError as error:
+        return f"missing: {error}"
+    return "found"
+
+
+def bundle(place: Path | str) -> dict[str, Any]:
+    """Describe a bundle."""
+    opened = open_bundle(place)
+    card = opened.card
+    return {
+        "model": card.name,
+        "version": card.version,
+        "title": card.title,
+        "description": card.description,
+        "architecture": opened.architecture,
+        "weights_mb": round(opened.weights_bytes / 1e6, 2),
+        "bands": [b.name for b in card.bands],
+        "gsd_m": f"{card.gsd_m.min:g} to {card.gsd_m.max:g}",
+        "tile": card.tile.model_dump(),
+        "classes": [f"{c.id} {c.title}" for c in card.classes],
+        "temperature": card.temperature,
+        "metrics": _figures(card.metrics),
+        "limitations": list(card.limitations),
+        "license": card.license,
+        "training": card.training,
+        "sha256": opened.sha256,
+    }
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return what people compare; `geoseg.json` has the confusion matrix and the other parts too."""
+    kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts"}}
+    if "classes" in kept:
+        kept["classes"] = _class_scores(kept["classes"])
+    return kept
+
+
+def _class_scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the scores of each class, without its pixels."""
+    return [{k: row[k] for k in ("slug", "iou", "f1", "precision", "recall")} for row in rows]
+
+
+def bundles(folder: Path) -> list[dict[str, Any]]:
+    """List the bundles in a folder."""
+    found = list_bundles(folder)
+    if not found:
+        raise ConfigError(f"{folder}: holds no bundle; say where they lie with --folder")
+    rows = []
+    for path in found:
+        opened = open_bundle(path)
+        rows.append({
+            "name": path.name,
+            "title": opened.card.title,
+            "architecture": opened.architecture,
+            "bands": len(opened.card.bands),
+            "classes": len(opened.card.classes),
+            "mb": round(opened.weights_bytes / 1e6, 1),
+        })  # fmt: skip
+    return rows
+
+
+def run_folder(store: Store) -> dict[str, Any]:
+    """Describe a run folder, finished or not."""
+    with saying_why(store.at(), "read"):
+        manifest, staged = store.read(MANIFEST), store.child(STAGING).names()
+    if manifest is None:
+        return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
+    try:
+        facts = json.loads(manifest)
+    except ValueError as error:
+        raise OutputError(f"{store.at(MANIFEST)}: is not JSON: {error}") from error
+    keys = (
+        "name",
+        "finished",
+        "command",
+        "fingerprint",
+        "pixels",
+        "area_m2",
+        "seconds",
+        "memory_bytes",
+        "warnings",
+    )
+    return {
+        "run": store.at(),
+        "state": "finished",
+        **{k: facts.get(k) for k in keys},
+        "outputs": {k: v.get("bytes") for k, v in facts.get("outputs", {}).items()},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Describe the machine and the libraries."""
+    import rasterio  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    versions = {"geoseg": geoseg.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "missing"
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    with rasterio.Env() as env:
+        drivers = env.drivers()
+    return {
+        "versions": versions,
+        "system": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "device": "cuda" if cuda else "cpu",
+        "gpus": cuda or "none",
+        "gdal": rasterio.__gdal_version__,
+        "gdal_drivers": {d: d in drivers for d in ("GTiff", "COG", "VRT", "JP2OpenJPEG")},
+    }
+
+
+def outcomes(found: Sequence[Outcome]) -> str:
+    """Return how many scenes ended how, and a line for each that failed."""
+    counts = Counter(o.state for o in found)
+    failed = [f"  {o.name}: {o.why}" for o in found if o.state == "failed"]
+    text = f"{len(found)} scenes: " + ", ".join(f"{n} {state}" for state, n in counts.items())
+    return "\n".join([text, *failed])
+
+
+def as_text(facts: Any, indent: int = 0) -> str:
+    """Lay facts out as aligned text."""
+    pad = " " * indent
+    if isinstance(facts, list) and facts and all(isinstance(row, dict) for row in facts):
+        return _table(facts, pad)
+    if isinstance(facts, list):
+        return "\n".join(f"{pad}- {_value(v)}" for v in facts)
+    lines = []
+    width = max((len(str(k)) for k in facts), default=0)
+    for key, value in facts.items():
+        if value is None or value in ([], {}, ""):
+            continue
+        flat = isinstance(value, list) and all(
+            isinstance(v, str | int | float) and len(str(v)) < 25 for v in value
+        )
+        if isinstance(value, dict | list) and not flat:
+            lines += [f"{pad}{key}:", as_text(value, indent + 2)]
+        else:
+            shown = ", ".join(_value(v) for v in value) if isinstance(value, list) else _value(value)
+            lines.append(f"{pad}{key!s:<{width}}  {shown}")
+    return "\n".join(lines)
+
+
+def _table(rows: list[dict[str, Any]], pad: str) -> str:
+    # Rows may leave out what does not concern them.
+    keys = list(dict.fromkeys(k for row in rows for k in row))
+    cells = [keys, *([_value(row.get(k)) for k in keys] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
+    return "\n".join(
+        pad + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def _value(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else "-" if value is None else str(value)
+
+
+def plan_line(plan: dict[str, Any]) -> str:
+    """Say in one line what is going to happen."""
+    total = plan["memory_per_worker_bytes"]["total"]
+    return (
+        f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
+        f"{plan['tile'][0]} x {plan['tile'][1]} in {plan['blocks']} blocks, {plan['architecture']} on "
+        f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
+    )
+
+
+def plan(summary: dict[str, Any]) -> str:
+    """Lay a plan out for people."""
+    memory = {k: f"{v / 1e6:.0f} MB" for k, v in summary["memory_per_worker_bytes"].items()}
+    return as_text({**summary, "memory_per_worker_bytes": memory})
+
+
+def result(folder: Path | str, manifest: dict[str, Any]) -> str:
+    """Say what a run left and how much of the scene is which class."""
+    pixels = dict(manifest["pixels"])
+    nodata = pixels.pop("nodata")
+    valid = sum(pixels.values())
+    areas = manifest["area_m2"] or {}
+    rows = [
+        {
+            "class": slug,
+            "share": f"{100 * n / valid:.2f} %",
+            "area": f"{areas[slug] / 1e6:.3f} km2" if areas else "-",
+        }
+        for slug, n in pixels.items()
+    ]
+    seconds = manifest["seconds"]["total"]
+    rate = (valid + nodata) / seconds / 1e6
+    files = "\n".join(f"  {within(folder, name)}" for name in [*manifest["outputs"], MANIFEST])
+    return f"{_table(rows, '')}\n\nin {seconds:.1f} s ({rate:.2f} Mpx/s) wrote\n{files}"
+
+
+def write_pipeline(
+    scene_name: str, model: Path | str, output: Path | None, catalog_file: Path
+) -> tuple[Path, list[str]]:
+    """Write a commented pipeline file; return its path and what the user should look at.
+
+    Raises
+    ------
+    OutputError
+        When the file exists.
+    """
+    opened_bundle = open_bundle(model)
+    name = re.sub(r"[^\w.-]+", "-", Path(scene_name.rstrip("/")).stem).strip("-.") or "scene"
+    path = output or Path("pipelines") / f"{name}.yaml"
+    if path.exists():
+        raise OutputError(f"{path}: exists already; choose another file with --output")
+    lines, notes = _scene_lines(scene_name, opened_bundle, catalog_file)
+    text = _TEMPLATE.format(
+        name=_quoted(name),
+        scene=lines,
+        model=_quoted(str(model)),
+        card=" ".join(opened_bundle.card.title.split()),
+        folder=_quoted(f"outputs/{name}"),
+    )
+    with saying_why(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.encode())
+    return path, notes
+
+
+def _quoted(value: str) -> str:
+    """Return a text as a YAML scalar, in quotes only when YAML would read something else."""
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+_TEMPLATE = """\
+# Made by geoseg init. Check it with: geoseg run THIS_FILE --dry-run
+name: {name}
+{scene}
+model: {model}   # {card}
+# gsd: 10                            # ground sample distance of the map in metres; default: that of the scene
+tiling: {{tile: auto, overlap: auto, block: auto}}   # pixels, pixels, tiles a side
+inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or flips, d4
+checks: {{statistics: error, gsd: error, memory: error}}   # error | warn | off
+vectorize: {{minimum_area: 0, simplify: 0, smooth: 0}}   # m2 or '9 px', m or '1.5 px'
+outputs: {{folder: {folder}, confidence: true, probabilities: false, polygons: [gpkg]}}
+cluster: local
+"""
+
+
+def _scene_lines(name: str, model: Bundle, catalog_file: Path) -> tuple[str, list[str]]:
+    """Write the scene so that every band of the network is named."""
+    if name in read_catalog(catalog_file):
+        return f"scene: {_quoted(name)}", []
+    entry, _ = find_entry(name, catalog_file)
+    opened = resolve_scene(entry, name, None, None, catalog_file)
+    found = {b.common_name: b for b in opened.bands}
+    folder = Path(name).is_dir()
+    notes, bands = [], []
+    for i, band in enumerate(model.card.bands, start=1):
+        have = found.get(band.common_name)
+        if have is not None:
+            place = _quoted(Path(have.source.path).name) if folder else have.index
+            here = f"{place}   # {have.name}"
+        elif folder:
+            here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
+            notes.append(f"{name} has no file named after band {band.common_name}; fill it in")
+        else:
+            here = f"{i}   # not found by name, please check"
+            notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
+        bands.append(f"    {band.common_name}: {here}")
+    where = f"  {'folder' if folder else 'uri'}: {_quoted(name)}"
+    return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, notes)]), notes
+
+
+def _scale_lines(scene: Scene, notes: list[str]) -> list[str]:
+    """Write a scale only where the files do not say theirs."""
+    if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
+        return []
+    notes.append(f"{scene.name} does not say its scale; 0.0001 is usual for reflectance stored as integers")
+    return [
+        "  scale: 0.0001   # reflectance = number * scale + offset; not declared in the file, please check",
+        "  offset: 0.0",
+    ]

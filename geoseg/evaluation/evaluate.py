@@ -1,0 +1,287 @@
+"""The composition root of evaluation: from files to reports."""
+
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config.legend import resolve_legend
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
+from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.legend import Legend, Remap
+from geoseg.evaluation import sample as samples
+from geoseg.evaluation.area import Z95, estimate, least_points
+from geoseg.evaluation.class_map import ClassMap, open_class_map
+from geoseg.evaluation.compare import Beliefs, assess, open_beliefs
+from geoseg.evaluation.metrics import plain
+from geoseg.scenes.grid import crs_name
+from geoseg.scenes.labels import open_labels
+
+
+def evaluate_map(
+    class_map: Path,
+    reference: str,
+    *,
+    attribute: str | None = None,
+    layer: str | None = None,
+    legend: str | None = None,
+    ignore: Sequence[int] = (),
+    confidence: Path | None = None,
+    probabilities: Path | None = None,
+    boundary: float | None = None,
+) -> dict[str, Any]:
+    """Compare a class map with a reference.
+
+    Parameters
+    ----------
+    class_map
+        A raster of class ids, as a run writes it.
+    reference
+        A raster of codes, or polygons.
+    attribute, layer
+        Column with the class, and layer of the polygons.
+    legend
+        Name or file of a legend: classes of the map and codes of the reference. Default: the map's own
+        classes, whose ids are the codes.
+    ignore
+        Codes of the reference that do not count, besides those of the legend.
+    confidence, probabilities
+        Rasters of the run, for calibration error and Brier score; probabilities are preferred.
+    boundary
+        Tolerance of boundary F1 in pixels; None leaves it out.
+
+    Returns
+    -------
+    dict
+        The report, plain values for JSON.
+
+    Raises
+    ------
+    GeosegError
+        When the files do not fit; see the subclasses.
+    """
+    if boundary is not None and not 0 <= boundary <= 100:
+        raise ConfigError(f"--boundary {boundary:g}: a tolerance of 0 to 100 pixels is needed")
+    document = None if legend is None else resolve_legend(legend)
+    with _noticed() as said:
+        opened = open_class_map(class_map, None if document is None else document.legend)
+        remap = _remap(opened.legend, None if document is None else document.remap, ignore)
+        labels = open_labels(
+            reference,
+            opened.source.geobox,
+            attribute=attribute,
+            layer=layer,
+            names=_names(opened.legend, remap),
+        )
+        found = assess(
+            opened,
+            labels,
+            remap,
+            probabilities=_beliefs(probabilities, opened, all_classes=True),
+            confidence=_beliefs(confidence, opened, all_classes=False),
+            tolerance=boundary,
+        )
+    return {
+        "map": str(class_map),
+        "reference": reference,
+        "crs": crs_name(opened.source.geobox.crs),
+        "command": _command(),
+        "warnings": said,
+        **found.to_dict(opened.legend),
+    }
+
+
+def _beliefs(path: Path | None, class_map: ClassMap, *, all_classes: bool) -> Beliefs | None:
+    return None if path is None else open_beliefs(str(path), class_map, all_classes=all_classes)
+
+
+def _remap(legend: Legend, given: Remap | None, ignore: Sequence[int]) -> Remap:
+    codes = tuple((c.id,) for c in legend.classes) if given is None else given.codes
+    already = () if given is None else given.ignored
+    try:
+        return Remap(codes, tuple(dict.fromkeys((*already, *ignore))))
+    except ValueError as error:
+        raise ConfigError(f"--ignore: {error}, a class and ignore; leave it out") from None
+
+
+def _names(legend: Legend, remap: Remap) -> dict[str, int]:
+    """Return a code of each class by slug and title."""
+    coded = [(c, codes[0]) for c, codes in zip(legend.classes, remap.codes, strict=True) if codes]
+    return {name: code for c, code in coded for name in (c.title, c.slug)}
+
+
+def draw_sample(
+    class_map: Path,
+    output: Path,
+    *,
+    size: int,
+    allocation: str = "proportional",
+    minimum: int = 50,
+    seed: int = 0,
+    legend: str | None = None,
+    confidence: Path | None = None,
+    rows: int | None = None,
+) -> dict[str, Any]:
+    """Draw a stratified random sample of a class map and write it as a GeoPackage.
+
+    Each class that the map has gets at least two points, or its only pixel: `evaluate_sample` takes no fewer.
+
+    Parameters
+    ----------
+    class_map
+        A raster of class ids.
+    output
+        The GeoPackage; must not exist, for it may hold somebody's labels.
+    size
+        Points in all.
+    allocation
+        `proportional`, `equal` or `neyman-like`; see `geoseg.evaluation.sample.points_per_class`.
+    minimum
+        Points of each class at least, as far as it has pixels; fewer than two mean two.
+    seed
+        The same seed draws the same points.
+    legend
+        Name or file of a legend; default: the map's own classes.
+    confidence
+        Confidence raster of the run, for `neyman-like`.
+    rows
+        Rows that are read together; changes nothing but memory.
+
+    Raises
+    ------
+    GeosegError
+        When the map cannot be sampled so, or the output exists.
+    """
+    if allocation not in samples.ALLOCATIONS:
+        raise ConfigError(
+            f"--allocation {allocation}: unknown{did_you_mean(allocation, samples.ALLOCATIONS)}; known: "
+            f"{', '.join(samples.ALLOCATIONS)}"
+        )
+    if output.suffix.lower() != ".gpkg":
+        raise ConfigError(
+            f"--output {output}: a sample is a GeoPackage; name it "
+            f"{output.parent / (output.stem or 'sample')}.gpkg"
+        )
+    if output.exists():
+        raise ConfigError(f"--output {output}: exists and may hold labels; choose another name or remove it")
+    if size < 1 or minimum < 0 or seed < 0:
+        raise ConfigError("--size is at least 1, --minimum and --seed at least 0")
+    opened = open_class_map(class_map, None if legend is None else resolve_legend(legend).legend)
+    beliefs = _beliefs(confidence, opened, all_classes=False)
+    strata = samples.count_strata(opened, beliefs, rows)
+    points = samples.points_per_class(strata, size, allocation, minimum)
+    drawn = samples.draw(opened, strata.pixels, points, seed, rows)
+    about = {"map": str(class_map), "allocation": allocation, "seed": seed}
+    samples.write_sample(output, opened, strata, drawn, about)
+    classes = [
+        {"id": c.id, "slug": c.slug, "title": c.title, "points": int(k), "pixels": int(n)}
+        for c, k, n in zip(opened.legend.classes, points, strata.pixels, strict=True)
+    ]
+    return {"output": str(output), "points": int(points.sum()), **about, "classes": classes}
+
+
+def evaluate_sample(path: Path) -> dict[str, Any]:
+    """Estimate accuracies and areas from a labelled sample (Olofsson et al. 2014).
+
+    Strata weigh as their areas; a map in degrees has pixels of several sizes, and is treated as if they were
+    of one size within each class.
+
+    Raises
+    ------
+    SceneError
+        When the file is no sample, has labels that are no class, or a class has fewer than two labelled
+        points and more pixels.
+    """
+    read = samples.read_sample(path)
+    strata, points = read.strata, read.counts.sum(axis=1)
+    pixels = strata["pixels"].to_numpy(dtype=np.int64)
+    metric = bool(strata["area_m2"].notna().all())
+    areas = strata["area_m2" if metric else "pixels"].to_numpy(dtype=np.float64)
+    _check_points(path, read, least_points(pixels))
+    found = estimate(read.counts, areas, pixels)
+    notices = []
+    if read.unlabelled:
+        total = read.unlabelled + int(points.sum())
+        notices.append(
+            f"{path}: {read.unlabelled} of {total} points have no reference_class and are left out"
+        )
+
+    def interval(value: float, error: float, factor: float = 1.0) -> dict[str, float | None]:
+        return {"value": plain(value * factor), "ci95": plain(Z95 * error * factor)}
+
+    classes = [
+        {
+            "id": number,
+            "slug": slug,
+            "title": title,
+            "points": int(points[i]),
+            "users_accuracy": interval(found.users[i], found.users_se[i]),
+            "producers_accuracy": interval(found.producers[i], found.producers_se[i]),
+            "area_share": interval(found.share[i], found.share_se[i]),
+            "area": interval(found.share[i], found.share_se[i], float(areas.sum())),
+            "mapped_area": plain(areas[i]),
+        }
+        for i, (number, slug, title) in enumerate(strata[["class_id", "slug", "title"]].to_numpy().tolist())
+    ]
+    return {
+        "sample": str(path),
+        "command": _command(),
+        "warnings": notices,
+        "unit": "m2" if metric else "pixels",
+        "points": int(points.sum()),
+        "unlabelled_points": read.unlabelled,
+        "overall_accuracy": interval(found.overall, found.overall_se),
+        "classes": classes,
+        "error_matrix": {
+            "rows": "map",
+            "columns": "reference",
+            "slugs": strata["slug"].tolist(),
+            "points": read.counts.tolist(),
+        },
+    }
+
+
+def _check_points(path: Path, read: samples.Sample, needed: NDArray[Any]) -> None:
+    labelled = read.counts.sum(axis=1)
+    for points, what, remedy in (
+        (read.points, "points", "draw another sample with geoseg sample"),  # nothing there to fill in
+        (labelled, "labelled points", "fill in reference_class there"),
+    ):
+        poor = read.strata["title"][points < needed]
+        if len(poor):
+            raise SceneError(f"{path}: fewer than two {what} in {', '.join(poor)}; {remedy}")
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    with saying_why(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@contextmanager
+def _noticed() -> Iterator[list[str]]:
+    """Collect notices, for the report and the command line."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", GeosegWarning)
+        yield said
+        said += [str(w.message) for w in caught]

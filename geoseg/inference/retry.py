@@ -1,0 +1,123 @@
+"""Read a scene with patience: networks and shared disks fail for a while."""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import rasterio
+
+from geoseg.core.errors import SceneError, one_line
+from geoseg.core.geometry import Window
+from geoseg.scenes.scene import Pixels, Scene
+
+LONGEST_WAIT = 60.0
+"""Seconds between two tries, at most."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on with a scene that cannot be read."""
+
+    tries: int = 1
+    wait: float = 0.5
+    """Seconds until the second try; each further wait is three times longer."""
+    nodata: bool = False
+    """Whether a window that stays unreadable is nodata instead of an error."""
+
+    def waits(self) -> list[float]:
+        """Return the seconds before each try but the first, with jitter: many workers ask one server."""
+        steps = (min(self.wait * 3**i, LONGEST_WAIT) for i in range(self.tries - 1))
+        return [step * random.uniform(0.75, 1.25) for step in steps]  # noqa: S311 (no secret)
+
+
+ONCE = Patience()
+"""No patience."""
+
+
+def read_patiently(
+    scene: Scene,
+    window: Window,
+    patience: Patience,
+    on_failure: Callable[[int, str], None],
+    turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Pixels | None:
+    """Read a window, again and again where that fails.
+
+    Parameters
+    ----------
+    scene
+        The scene.
+    window
+        What to read.
+    patience
+        How often, and what then.
+    on_failure
+        Called with the number of each try that failed, from 1, and why.
+    turn
+        What each try is made in; nothing is held between them.
+
+    Returns
+    -------
+    pixels
+        None when the window cannot be read and `patience` makes it nodata.
+
+    Raises
+    ------
+    SceneError
+        When the window cannot be read and `patience` does not.
+    """
+    waits = patience.waits()
+    for number in range(1, patience.tries + 1):
+        try:
+            with turn(), _unremembered(scene) if number > 1 else nullcontext():
+                return scene.read(window)
+        except (SceneError, OSError) as error:
+            on_failure(number, one_line(error))
+            if number == patience.tries:
+                if patience.nodata:
+                    return None
+                tried = f" (tried {number} times)" if number > 1 else ""
+                raise SceneError(f"{one_line(error)}{tried}") from error
+            time.sleep(waits[number - 1])
+    raise AssertionError("tries is at least 1")
+
+
+@dataclass(frozen=True)
+class PatientScene(Scene):
+    """A scene whose every window is read with patience; unreadable ones are nodata, if that is so."""
+
+    patience: Patience = ONCE
+
+    @classmethod
+    def of(cls, scene: Scene, patience: Patience) -> "PatientScene":
+        """Return the scene, read with patience."""
+        return cls(**{f.name: getattr(scene, f.name) for f in fields(Scene)}, patience=patience)
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window, see `Scene.read`."""
+        plain = Scene(**{f.name: getattr(self, f.name) for f in fields(Scene)})
+        pixels = read_patiently(plain, window, self.patience, lambda *_: None)
+        return nothing(self, window) if pixels is None else pixels
+
+
+def nothing(scene: Scene, window: Window) -> Pixels:
+    """Return a window in which no pixel is valid."""
+    values = np.zeros((len(scene.bands), *window.shape), dtype=scene.dtype)
+    return Pixels(values, np.zeros(window.shape, dtype=np.bool_))
+
+
+def _unremembered(scene: Scene) -> rasterio.Env:
+    """Let GDAL ask servers again: it remembers what one said last, also that it has no such file."""
+    paths = dict.fromkeys(b.source.path for b in scene.bands)
+    return rasterio.Env(CPL_VSIL_CURL_NON_CACHED=":".join(_vsi(p) for p in paths))
+
+
+def _vsi(path: str) -> str:
+    scheme, sign, rest = path.partition("://")
+    if not sign:
+        return path
+    return f"/vsicurl/{path}" if scheme in {"http", "https", "ftp"} else f"/vsi{scheme}/{rest}"

@@ -1,0 +1,150 @@
+"""Convert a bundle's network to OpenVINO, once for each machine: models are kept in the user's cache."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.cache import cache_folder
+from geoseg.core.errors import BundleError, one_line
+from geoseg.models.backends.openvino_upsampling import join_upsampling
+from geoseg.models.bundle import Bundle, open_bundle
+
+TOLERANCE = 1e-3
+"""How far a probability may be from torch's on the inputs that a conversion is tried with."""
+
+FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Without it, OpenVINO takes bfloat16 where the processor has it."""
+
+BF16 = {"INFERENCE_PRECISION_HINT": "bf16"}
+"""Where the processor has none, OpenVINO takes float32 and does not say so, see `has_bfloat16`."""
+
+_MODEL, _REFUSAL = "model.xml", "refused.txt"
+
+
+def installed() -> bool:
+    """Return whether OpenVINO is there; it is not imported."""
+    return find_spec("openvino") is not None
+
+
+def openvino() -> Any:
+    """Import OpenVINO without the part of it that sends usage statistics."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino as library  # noqa: PLC0415
+
+    return library
+
+
+def has_bfloat16() -> bool:
+    """Return whether this processor multiplies numbers in bfloat16."""
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def converted(bundle: Bundle) -> Any:
+    """Return a bundle's network as an `openvino.Model`: (N, B, rows, cols) to logits, any N, rows and cols.
+
+    The first call on a machine converts and compares with torch, which takes seconds; later ones read a file.
+
+    Raises
+    ------
+    BundleError
+        When OpenVINO cannot run the network, or gives other probabilities than torch; that is kept, too.
+    """
+    kept = cache_folder() / "openvino" / f"{bundle.sha256[:32]}-{version('openvino')}"
+    if kept.exists():
+        return _read(bundle, kept)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        place = kept.parent if os.access(kept.parent, os.W_OK) else None
+    except OSError:
+        place = None  # the next run converts again
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / kept.name
+        folder.mkdir()
+        # In a process of its own: torch and the trace need more memory than the run was announced to take.
+        code = f"from {__name__} import convert; convert({str(bundle.folder.resolve())!r}, {str(folder)!r})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise _refused(bundle, (done.stderr.strip().splitlines() or ["its process was killed"])[-1])
+        if place is None:
+            return _read(bundle, folder)
+        # Another process may have made it meanwhile: then the rename fails, and theirs is as good.
+        with contextlib.suppress(OSError):
+            folder.rename(kept)
+    return _read(bundle, kept)
+
+
+def _read(bundle: Bundle, folder: Path) -> Any:
+    if (folder / _REFUSAL).exists():
+        raise _refused(bundle, (folder / _REFUSAL).read_text(encoding="utf-8"))
+    return openvino().Core().read_model(folder / _MODEL)
+
+
+def _refused(bundle: Bundle, reason: str) -> BundleError:
+    return BundleError(
+        f"{bundle.folder}: OpenVINO cannot run this network ({reason}); use --set inference.backend=torch"
+    )
+
+
+def convert(bundle: str, folder: str) -> None:
+    """Convert the network of a bundle into a folder, or write there why that cannot be."""
+    ov = openvino()
+    try:
+        model = _convert(ov, open_bundle(bundle))
+    except (RuntimeError, ValueError) as error:
+        (Path(folder) / _REFUSAL).write_text(one_line(error)[:200], encoding="utf-8")
+    else:
+        ov.save_model(model, Path(folder) / _MODEL, compress_to_fp16=False)
+
+
+def _convert(ov: Any, bundle: Bundle) -> Any:
+    """Trace and convert.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        When that fails, or when probabilities of the two differ.
+    """
+    import torch  # noqa: PLC0415
+
+    network, tile = bundle.network(), bundle.card.tile
+    # A trace may have kept the size of its example as constants: other sizes are tried as well.
+    sides = [min(tile.min + k * tile.divisor, tile.max) for k in range(3)]
+    shapes = (sides[0], sides[0]), (sides[1], sides[2]), (tile.size, tile.size)
+    inputs = [_noise(1, len(bundle.card.bands), *shape) for shape in shapes]
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns of constants
+        example = torch.from_numpy(inputs[0])
+        traced = torch.jit.trace(network, example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
+        model = ov.convert_model(traced, example_input=example)
+        expected = [torch.softmax(network(torch.from_numpy(x)), dim=1).numpy() for x in inputs]
+    for x, probabilities in zip(inputs, expected, strict=True):
+        logits = ov.Core().compile_model(of_shape(model, x.shape), "CPU", FP32)({0: x})[0]
+        found = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+        if found.shape != probabilities.shape or not np.abs(found - probabilities).max() <= TOLERANCE:
+            raise ValueError(f"it gives other probabilities than torch for an input of {x.shape}")
+    return model
+
+
+def of_shape(model: Any, shape: tuple[int, ...]) -> Any:
+    """Return a copy of a model for inputs (N, B, rows, cols) of one shape, as a run compiles it.
+
+    Parts that depend on the size alone become constants, and upsamplings are joined with their convolutions.
+    """
+    fixed = model.clone()
+    fixed.reshape(list(shape))
+    join_upsampling(fixed)
+    return fixed
+
+
+def _noise(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -1,0 +1,152 @@
+"""Run a network with OpenVINO, on a CPU."""
+
+import platform
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.allocator import give_back
+from geoseg.core.errors import PlanError
+from geoseg.models.backends.openvino_model import BF16, FP32, converted, has_bfloat16, of_shape, openvino
+from geoseg.models.backends.segmenter import (
+    SegmenterSpec,
+    cannot_take,
+    not_finite,
+    out_of_memory,
+    wrong_output,
+)
+from geoseg.models.bundle import Bundle
+from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+from geoseg.tiling.arrays import HOST
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float32")
+"""What a graph takes as it is; other numbers are converted before."""
+
+
+class OpenVinoSegmenter:
+    """A bundle's network in OpenVINO; normalisation and softmax are part of the graph."""
+
+    arrays = HOST
+
+    def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
+        card = bundle.card
+        if spec.precision == "bf16" and not has_bfloat16():
+            raise PlanError(
+                f"the processor of {platform.node()} has no bfloat16, with which the run was planned; use "
+                "workers that have it, or --set inference.precision=fp32"
+            )
+        self.hint = BF16 if spec.precision == "bf16" else FP32
+        self.network = converted(bundle)
+        self.passes = spec.passes
+        self.symmetries = SYMMETRIES[spec.augment]
+        self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
+        self.std = np.array([b.std for b in card.bands], dtype=np.float32)
+        self.temperature = card.temperature
+        self.classes = len(card.classes)
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+        self._spare: dict[tuple[Any, ...], list[Any]] = {}
+        self._compiling = threading.Lock()
+        self._mine = threading.local()
+
+    def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
+        """Compile the network for batches of that shape, see `Segmenter`."""
+        with self._compiling:
+            self._spare_for((shape, self._entry(dtype)))
+
+    def _entry(self, dtype: np.dtype[Any]) -> str:
+        """Return the type in which numbers of another one enter the graph."""
+        return dtype.name if dtype.name in _DTYPES and self.hint is not BF16 else "float32"
+
+    def predict(
+        self,
+        values: NDArray[Any],
+        valid: NDArray[np.bool_],
+        gain: NDArray[np.float32],
+        bias: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Return class probabilities, see `Segmenter`."""
+        factor, shift = (a.reshape(1, -1, 1, 1) for a in (gain / self.std, (bias - self.mean) / self.std))
+        if self.hint is BF16:
+            # The graph would normalise in bfloat16, too, which counts 290 K in steps of two.
+            values = values.astype(np.float32)
+            values *= factor
+            values += shift
+            factor, shift = np.ones_like(factor), np.zeros_like(shift)
+        else:
+            values = values.astype(self._entry(values.dtype), copy=False)
+        total: NDArray[np.float32] | None = None
+        for symmetry in self.symmetries:
+            turned = (np.ascontiguousarray(turn(a, *symmetry)) for a in (values, valid[:, None]))
+            p: NDArray[np.float32] = turn_back(self._forward(*turned, factor, shift), *symmetry)
+            if len(self.symmetries) == 1:
+                return p
+            total = p.copy() if total is None else total + p
+        assert total is not None  # noqa: S101 (there is always the identity)
+        return total / np.float32(len(self.symmetries))
+
+    def _forward(self, values: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
+        shape = values.shape
+        try:
+            request = self._request(values)
+            request.infer(dict(enumerate((values, *others))), share_inputs=True, share_outputs=True)
+        except RuntimeError as error:
+            if "alloc" in str(error) or "memory" in str(error):
+                raise out_of_memory(shape) from error
+            raise cannot_take(shape, error) from error
+        if not np.isfinite(request.get_output_tensor(1).data):
+            raise not_finite()
+        # The request's own memory, which its next pass writes over: a copy would cost as much as adding it.
+        probabilities: NDArray[np.float32] = request.get_output_tensor(0).data
+        return probabilities
+
+    def _request(self, values: NDArray[Any]) -> Any:
+        """Return this thread's request for batches of that shape and type."""
+        key = values.shape, values.dtype.name
+        mine: dict[Any, Any] = self._mine.__dict__
+        if key not in mine:
+            with self._compiling:
+                mine[key] = self._spare_for(key).pop()
+        return mine[key]
+
+    def _spare_for(self, key: tuple[tuple[int, ...], str]) -> list[Any]:
+        """Return requests for batches of one shape and type that no thread has taken, at least one."""
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(*key)
+            give_back()
+        # All at once: OpenVINO makes no request while a pass is under way in the same stream.
+        spare = self._spare.setdefault(key, [])
+        if not spare:
+            spare += [self._compiled[key].create_infer_request() for _ in range(self.passes)]
+        return spare
+
+    def _compile(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Compile the graph from raw numbers to probabilities and their sum, for one shape of batches."""
+        ov = openvino()
+        from openvino import opset13 as op  # noqa: PLC0415
+
+        batch, bands, *size = shape
+        network = of_shape(self.network, shape)
+        made = network.output(0).get_partial_shape()
+        if made != ov.PartialShape([batch, self.classes, *size]):
+            raise wrong_output(shape, made, self.classes)
+        values = op.parameter(shape, ov.Type(np.dtype(dtype)))
+        valid = op.parameter([batch, 1, *size], ov.Type.boolean)
+        factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))
+        x = op.add(op.multiply(op.convert(values, "f32"), factor), shift)
+        x = op.select(valid, x, op.constant(np.float32(0)))
+        (entry,) = network.get_parameters()
+        for target in entry.output(0).get_target_inputs():
+            target.replace_source_output(x.output(0))
+        logits = network.get_results()[0].input_value(0)
+        probabilities = op.softmax(op.divide(logits, op.constant(np.float32(self.temperature))), 1)
+        total = op.reduce_sum(probabilities, op.constant(np.arange(4)))
+        graph = ov.Model([probabilities, total], [values, valid, factor, shift])
+        # One thread for each stream: no sum is split, so the bits do not depend on the number of cores.
+        streams = {
+            "NUM_STREAMS": self.passes,
+            "INFERENCE_NUM_THREADS": self.passes,
+            "ENABLE_CPU_PINNING": False,
+        }
+        return ov.Core().compile_model(graph, "CPU", {**self.hint, **streams})

@@ -1,0 +1,103 @@
+"""Arrays on a device of torch: tiles are cut out and predictions summed there, and only results come back."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.models.backends.segmenter import out_of_memory
+from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
+from geoseg.tiling.arrays import Place, Weights
+
+
+class TorchArrays:
+    """torch's, on a device; the same bytes as those of `HostArrays`, since all sums are of integers."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        # Blocks are brought on a stream of their own, while the passes of another one go on.
+        self.copies: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def put(self, array: NDArray[Any]) -> torch.Tensor:
+        """See `Arrays.put`.
+
+        Raises
+        ------
+        DeviceMemoryError
+            When the device has no room for it, as all methods do.
+        """
+        tensor = torch.from_numpy(array)
+        if self.copies is None:
+            return tensor.to(self.device)
+        with _room(array.shape), torch.cuda.stream(self.copies):
+            moved = tensor.pin_memory().to(self.device, non_blocking=True)
+        self.copies.synchronize()
+        # Its memory is given to the next block only after the passes have read it.
+        moved.record_stream(torch.cuda.default_stream(self.device))
+        return moved
+
+    def get(self, array: torch.Tensor) -> NDArray[Any]:
+        """See `Arrays.get`."""
+        with _room(array.shape):
+            copied: NDArray[Any] = array.contiguous().to("cpu", copy=True).numpy()
+        return copied
+
+    def stack(self, parts: Sequence[torch.Tensor], count: int) -> torch.Tensor:
+        """See `Arrays.stack`; a single array is not copied."""
+        if count == 1:
+            return parts[0][None]
+        with _room((count, *parts[0].shape)):
+            stacked = parts[0].new_zeros((count, *parts[0].shape))
+        for k, part in enumerate(parts):
+            stacked[k] = part
+        return stacked
+
+    def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """See `Arrays.zeros`."""
+        with _room(shape):
+            return torch.zeros(shape, dtype=torch.int32, device=self.device)
+
+    def add(
+        self, sums: torch.Tensor, here: Place, probabilities: torch.Tensor, weights: Weights, part: Place
+    ) -> None:
+        """See `Arrays.add`."""
+        with _room(probabilities.shape):
+            rows, cols = (torch.from_numpy(w[p]).to(self.device) for w, p in zip(weights, part, strict=True))
+            rounded = (probabilities[:, *part] * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
+            sums[:, *here] += rounded.mul_(rows[:, None] * cols)
+
+    def decide(
+        self, sums: torch.Tensor, here: Place, ids: NDArray[np.uint8], *, every: bool
+    ) -> NDArray[np.uint8]:
+        """See `Arrays.decide`."""
+        sums = sums[:, *here]
+        with _room(sums.shape):
+            shape = 2 + every * len(sums), *sums.shape[1:]
+            planes = torch.empty(shape, dtype=torch.uint8, device=self.device)
+            best = sums[0].clone()
+            planes[0] = int(ids[0])
+            # Channel by channel: what torch's max says of equals is not the same on every device.
+            for channel, number in zip(sums[1:], ids[1:], strict=True):
+                planes[0].masked_fill_(channel > best, int(number))
+                torch.maximum(best, channel, out=best)
+            planes[1] = _percent(best)
+            for plane, channel in zip(planes[2:], sums, strict=False):
+                plane.copy_(_percent(channel))
+        return self.get(planes)
+
+
+@contextmanager
+def _room(shape: tuple[int, ...]) -> Iterator[None]:
+    """Say what the device has no memory for."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(tuple(shape), "for pixels or sums of") from error
+
+
+def _percent(sums: torch.Tensor) -> torch.Tensor:
+    """Return sums as whole percent, as `geoseg.tiling._kernels` does."""
+    return ((sums >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)

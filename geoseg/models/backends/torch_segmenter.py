@@ -1,0 +1,101 @@
+"""Run a network with torch, on a GPU or a CPU."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.models.backends.folding import folded
+from geoseg.models.backends.inductor import Compiled
+from geoseg.models.backends.segmenter import (
+    SegmenterSpec,
+    cannot_take,
+    not_finite,
+    out_of_memory,
+    wrong_output,
+)
+from geoseg.models.backends.torch_arrays import TorchArrays
+from geoseg.models.bundle import Bundle
+from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+from geoseg.tiling.arrays import HOST, Arrays
+
+
+def arrays_of(device: torch.device) -> Arrays:
+    """Return where predictions are summed: where they are made, on a CPU by compiled loops."""
+    return HOST if device.type == "cpu" else TorchArrays(device)
+
+
+class TorchSegmenter:
+    """A bundle's network in torch."""
+
+    def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
+        self.device = torch.device(spec.device)
+        if self.device.type == "cuda":
+            # fp32 means fp32, and the same kernel every time.
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        self.arrays = arrays_of(self.device)
+        self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
+        self.symmetries = SYMMETRIES[spec.augment]
+        card = bundle.card
+        self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
+        self.std = np.array([b.std for b in card.bands], dtype=np.float32)
+        self.temperature = card.temperature
+        self.classes = len(card.classes)
+        network = folded(bundle.network(), len(card.bands), card.tile.min)
+        # Convolutions of oneDNN and cuDNN are faster with channels last.
+        network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.network = Compiled(network) if spec.backend == "inductor" else network
+
+    @torch.inference_mode()
+    def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:  # noqa: ARG002
+        """See `Segmenter`; only what is compiled depends on the shape."""
+        if isinstance(self.network, Compiled):
+            self._forward(torch.zeros(shape, device=self.device))
+
+    @torch.inference_mode()
+    def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
+        """Return class probabilities, see `Segmenter`."""
+        try:
+            if self.arrays is not HOST:
+                return self._predict(values, valid, gain, bias)
+            return self._predict(torch.from_numpy(values), torch.from_numpy(valid), gain, bias).numpy()
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(tuple(values.shape)) from error
+
+    def _predict(
+        self,
+        values: torch.Tensor,
+        valid: torch.Tensor,
+        gain: NDArray[np.float32],
+        bias: NDArray[np.float32],
+    ) -> torch.Tensor:
+        factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
+        shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
+        # Numbers of 16 bits become floats on the device.
+        x = values.to(torch.float32, copy=True).mul_(factor).add_(shift)
+        x.masked_fill_(~valid[:, None], 0.0)
+        total: torch.Tensor | None = None
+        for quarter_turns, flip in self.symmetries:
+            p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)
+            total = p if total is None else total.add_(p)
+        assert total is not None  # noqa: S101 (there is always the identity)
+        mean = total if len(self.symmetries) == 1 else total.div_(len(self.symmetries))
+        if not torch.isfinite(mean.sum()):
+            raise not_finite()
+        return mean
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        shape = tuple(x.shape)
+        try:
+            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+                logits = self.network(x.contiguous(memory_format=torch.channels_last))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
+            if "memory" in str(error):
+                raise out_of_memory(shape) from error
+            raise cannot_take(shape, error) from error
+        if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
+            raise wrong_output(shape, tuple(logits.shape), self.classes)
+        return torch.softmax(logits.float().contiguous().div_(self.temperature), dim=1)

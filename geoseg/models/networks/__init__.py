@@ -1,0 +1,1 @@
+"""The registry of architectures, and the networks of our own."""

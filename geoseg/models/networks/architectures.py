@@ -1,0 +1,205 @@
+"""Architectures by name.
+
+A name is the `_model_class` of a bundle's `config.json`: the class name in segmentation_models_pytorch, `FCN`
+or `SegNet`. What a network demands of its tiles is not listed by name but found by sending tiles without
+content (on torch's `meta` device) through it, so that it holds for any encoder and argument.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from geoseg.core.errors import BundleError, did_you_mean, one_line
+from geoseg.models.networks.fcn import FCN
+from geoseg.models.networks.segnet import SegNet
+
+SMP = (
+    "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus",
+    "UPerNet", "Segformer", "DPT",
+)  # fmt: skip
+REGISTRY: dict[str, Callable[..., nn.Module]] = {
+    **{name: getattr(smp, name) for name in SMP}, "FCN": FCN, "SegNet": SegNet,
+}  # fmt: skip
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    """Make a network without weights.
+
+    Parameters
+    ----------
+    config
+        `_model_class` and the arguments of its constructor, as smp's `save_pretrained` writes them. Entries
+        that begin with an underscore and `encoder_weights` are left out: nothing is ever downloaded.
+
+    Raises
+    ------
+    BundleError
+        When the architecture or its arguments are unknown.
+    """
+    name = str(config.get("_model_class"))
+    if name not in REGISTRY:
+        raise BundleError(
+            f"architecture {name!r} is not known{did_you_mean(name, REGISTRY)}; known: {', '.join(REGISTRY)}"
+        )
+    arguments = {k: v for k, v in config.items() if not k.startswith("_") and k != "encoder_weights"}
+    try:
+        return REGISTRY[name](encoder_weights=None, **arguments)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise BundleError(
+            f"architecture {name} cannot be built from config.json: {one_line(error)}"
+        ) from error
+
+
+def divisor(network: nn.Module | dict[str, Any]) -> int:
+    """Return the number of pixels of which the sides of a tile must be multiples.
+
+    A vision transformer without `dynamic_img_size` takes tiles of a single size; that size is returned, and
+    `is_global` is true, so its card says `min` = `size` = `max` = divisor.
+
+    Parameters
+    ----------
+    network
+        A network, or the configuration of one.
+
+    Raises
+    ------
+    BundleError
+        When no size was found that the network returns unchanged.
+    """
+    empty = without_content(network)
+    stride: int = empty.encoder.output_stride
+    # Two multiples without a common factor, so that the true divisor divides both only if it divides the
+    # step; large ones, because small tiles fail where several poolings follow the encoder.
+    for step in range(stride, 17 * stride, stride):
+        if _returns(empty, 9 * step, 11 * step):
+            return step
+    fixed = _fixed_side(empty)
+    if fixed is not None and _returns(empty, fixed, fixed):
+        return fixed
+    raise BundleError(
+        f"{type(empty).__name__} with this encoder returns no tile in the size that it came in; take "
+        "an encoder of another stride, or dynamic_img_size: true for a vision transformer"
+    )
+
+
+def is_global(network: nn.Module | dict[str, Any]) -> bool:
+    """Return whether what a network says about a pixel depends on the whole tile, however large that is.
+
+    True where it pools over the whole tile (PSPNet, DeepLab, squeeze-and-excitation in an encoder), attends
+    to all of it (Segformer, DPT) or normalises with its statistics (the group norm of FPN): such a network
+    sees another world in a tile of another size, so its card says `min` = `size` = `max`.
+
+    Parameters
+    ----------
+    network
+        A network, or the configuration of one.
+    """
+    empty = without_content(network)
+    tile = empty_tile(empty, 8)
+    if tile.shape[-1] == _fixed_side(empty):
+        return True
+    small, large = _trace(empty, tile), _trace(empty, tile.repeat(1, 1, 2, 2))
+    if [s.name for s in small] != [s.name for s in large]:
+        return True  # steps that come and go with the size cannot be compared
+    return any(
+        b.reach > a.reach or (b.read > a.read and b.written == a.written)
+        for a, b in zip(small, large, strict=True)
+    )
+
+
+def without_content(network: nn.Module | dict[str, Any]) -> Any:
+    """Return a copy of a network that computes shapes only: on the meta device, in evaluation mode."""
+    if isinstance(network, dict):
+        try:
+            with torch.device("meta"):
+                return build(network).eval()
+        except BundleError:
+            # Some encoders compute with numbers while they are built; what is wrong for good is told now.
+            return build(network).to("meta").eval()
+    if next(network.parameters()).is_meta and not network.training:
+        return network  # such a copy already
+    # What stands in the memo is not copied: the weights are never held twice.
+    memo: dict[int, Any] = {id(b): b.to("meta") for b in network.buffers()}
+    memo |= {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
+    return copy.deepcopy(network, memo).eval()
+
+
+def empty_tile(empty: nn.Module, factor: int) -> torch.Tensor:
+    """Return a square tile for a network without content: so many divisors wide, or its only size."""
+    step = divisor(empty)
+    side = step if step == _fixed_side(empty) else factor * step
+    return torch.empty(1, input_bands(empty), side, side, device="meta")
+
+
+def input_bands(network: nn.Module) -> int:
+    """Return the number of bands that a network takes: the inputs of its first convolution."""
+    return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operation of a forward pass."""
+
+    name: str
+    read: int
+    """Numbers in the largest input."""
+    written: int
+    """Numbers in the smallest output that is not empty."""
+    reach: int
+    """Numbers that are summed up for one number of the output; known for products of attention only."""
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keep what the operations read and write while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.steps: list[_Step] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        view = any(r.alias_info is not None for r in func._schema.returns)  # noqa: SLF001 (torch has no other)
+        read = [x.numel() for x in tree_leaves(args) if isinstance(x, torch.Tensor)]
+        written = [x.numel() for x in tree_leaves(out) if isinstance(x, torch.Tensor) and x.numel()]
+        # Batch norm also returns the running statistics that it used.
+        if read and written and not view and "batch_norm" not in name:
+            reach = 0
+            if name in ("bmm", "baddbmm"):
+                reach = args[-2].shape[-1]
+            elif "scaled_dot_product" in name:
+                reach = args[1].shape[-2]
+            self.steps.append(_Step(name, max(read), min(written), reach))
+        return out
+
+
+def _returns(empty: nn.Module, rows: int, cols: int) -> bool:
+    """Return whether a tile of this size comes back as logits of the same size."""
+    try:
+        with torch.no_grad():
+            logits = empty(torch.empty(1, input_bands(empty), rows, cols, device="meta"))
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+    return tuple(logits.shape[-2:]) == (rows, cols)
+
+
+def _trace(empty: nn.Module, tile: torch.Tensor) -> list[_Step]:
+    recorder = _Recorder()
+    # Not inference_mode: there group norm and attention arrive as one step each, their insides unseen.
+    with torch.no_grad(), recorder:
+        empty(tile)
+    return recorder.steps
+
+
+def _fixed_side(network: nn.Module) -> int | None:
+    """Return the side of the only square tile that an encoder takes, if it says so."""
+    sizes: list[Any] = [getattr(m, "img_size", None) for m in network.modules()]
+    rows, cols = next((s for s in sizes if isinstance(s, tuple)), (None, 0))
+    return rows if rows == cols else None

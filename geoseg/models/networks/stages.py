@@ -1,0 +1,77 @@
+"""Which stage of an encoder each of its parameters belongs to."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from geoseg.models.networks.architectures import empty_tile, without_content
+
+
+def depths(network: nn.Module) -> dict[str, int]:
+    """Return the stage of each parameter of a network's encoder: 0 for the stem, then in the order they run.
+
+    A stage is what stands under one numbered name: `layer3` of a ResNet, `blocks.4` of a transformer, a
+    convolution of VGG. Their order is seen in a forward pass without content, not in the order of definition:
+    a Mix Transformer defines all its embeddings before its first block.
+
+    Parameters
+    ----------
+    network
+        A network of the registry.
+
+    Returns
+    -------
+    depths
+        By the parameter's name within the network (`encoder.layer1.0.conv1.weight`). Stages that never
+        run, because they lie below `encoder_depth`, count as the last.
+    """
+    empty = without_content(network)
+    modules: dict[str, nn.Module] = dict(empty.encoder.named_modules())
+    stages = _stages(_order(empty, modules), modules)
+    last = max(stages.values(), default=0)
+    found = {}
+    for name, _ in empty.encoder.named_parameters():
+        owner = name.rpartition(".")[0]
+        # A module that never ran itself, but whose parts did, adds its own before them: position embeddings.
+        holds = not owner or any(ran.startswith(f"{owner}.") for ran in stages)
+        found[f"encoder.{name}"] = stages.get(owner, 0 if holds else last)
+    return found
+
+
+def _order(empty: Any, modules: dict[str, nn.Module]) -> list[str]:
+    """Return the names of the modules with parameters of their own, in the order in which they run."""
+    ran: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        for name, module in modules.items()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    with torch.no_grad():
+        empty(empty_tile(empty, 8))
+    for hook in hooks:
+        hook.remove()
+    return ran
+
+
+def _stages(ran: list[str], modules: dict[str, nn.Module]) -> dict[str, int]:
+    """Return the number of each module's stage; a norm outside of all stages belongs to what ran before."""
+    whole = {
+        _numbered(name) for name in ran if any(p.ndim > 1 for p in modules[name].parameters(recurse=False))
+    }
+    numbers: dict[str, int] = {}
+    stages: dict[str, int] = {}
+    current = 0
+    for name in ran:
+        key = _numbered(name)
+        if key in whole:
+            current = numbers.setdefault(key, len(numbers))
+        stages[name] = current
+    return stages
+
+
+def _numbered(name: str) -> str:
+    """Return a module's name up to its first part that ends with a number."""
+    parts = name.split(".")
+    end = next((i for i, part in enumerate(parts) if part[-1:].isdigit()), len(parts))
+    return ".".join(parts[: end + 1])

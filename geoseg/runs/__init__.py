@@ -1,0 +1,1 @@
+"""A pipeline document to a finished run folder, and what reads one."""

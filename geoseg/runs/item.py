@@ -1,0 +1,261 @@
+"""A run as a STAC item (SpatioTemporal Asset Catalog 1.1), as catalogs and data cubes read it."""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import antimeridian
+import numpy as np
+import pystac
+import rasterio
+import shapely
+from antimeridian import FixWindingWarning
+from jsonschema import Draft7Validator
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
+from pystac.extensions.classification import Classification
+from pystac.extensions.file import FileExtension
+from pystac.extensions.projection import ProjectionExtension
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry, Resource
+
+import geoseg
+from geoseg.core.legend import NODATA
+from geoseg.models.bundle import CARD, Bundle
+from geoseg.scenes.scene import Scene
+
+ITEM = "item.json"
+
+_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
+# pystac has no classes for these, or for older versions only.
+_RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+_CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+_PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+
+MULTIHASH_SHA256 = "1220"
+"""What a multihash begins with: the code of sha2-256 and its length, 32 bytes."""
+
+_KINDS = {
+    ".tif": (pystac.MediaType.COG, ["data"]),
+    ".gpkg": (pystac.MediaType.GEOPACKAGE, ["data"]),
+    ".parquet": (pystac.MediaType.VND_APACHE_PARQUET, ["data"]),
+    ".fgb": (pystac.MediaType.FLATGEOBUF, ["data"]),
+    ".geojson": (pystac.MediaType.GEOJSON, ["data"]),
+    ".pmtiles": (pystac.MediaType.VND_PMTILES, ["visual"]),
+    ".png": (pystac.MediaType.PNG, ["overview"]),
+    ".html": (pystac.MediaType.HTML, ["metadata"]),
+    ".json": (pystac.MediaType.JSON, ["metadata"]),
+    ".xml": (pystac.MediaType.XML, ["metadata"]),
+    ".qml": (pystac.MediaType.XML, ["style"]),
+    ".sld": ("application/vnd.ogc.sld+xml", ["style"]),
+}
+"""Media type and roles by suffix."""
+
+_TITLES = {
+    "classes.tif": "Class map",
+    "confidence.tif": "Probability of the chosen class",
+    "probabilities.tif": "Probability of each class",
+    "polygons.gpkg": "Polygons of the classes",
+    "quicklook.png": "Picture of scene and classes",
+    "report.html": "Report",
+    "run.json": "Settings, hashes, versions, areas, timings",
+}
+
+
+LATER = ("report.html", "run.json")
+"""Files that are written after the item: assets without size and checksum."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A finished file of a run."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    """Hexadecimal digits."""
+
+
+def make_item(
+    name: str,
+    scene: Scene,
+    bundle: Bundle,
+    outputs: list[Output],
+    pixels: Mapping[int, int],
+    *,
+    fingerprint: str,
+    finished: datetime,
+) -> dict[str, Any]:
+    """Describe a run as a STAC item, with relative links to its files.
+
+    Extensions: projection 2.0, raster 2.0, classification 2.0, processing 1.2, file 2.1. The geometry is the
+    footprint of the map; null without a CRS.
+
+    Parameters
+    ----------
+    name
+        Name of the run.
+    scene, bundle
+        What was classified, and by which model: linked as `derived_from`.
+    outputs
+        The files, each an asset with size and checksum. `report.html` and `run.json` are assets too, without
+        them: they are written later.
+    pixels
+        Pixels of each class id, and of nodata (255).
+    fingerprint
+        Hash over all that decides the map; its beginning makes the item's id unique.
+    finished
+        When the run ended; also `datetime` of the item where the scene does not say when it was taken.
+
+    Returns
+    -------
+    dict
+        The item, plain values for JSON.
+    """
+    outline = footprint(scene.geobox)
+    geometry = None if outline is None else json.loads(shapely.to_geojson(outline))
+    item = pystac.Item(
+        id=f"{name}-{fingerprint[:12]}",
+        geometry=geometry,
+        bbox=None if geometry is None else antimeridian.bbox(geometry),
+        datetime=scene.acquired or finished,
+        properties=_properties(scene, bundle, finished),
+        stac_extensions=[_RASTER, _CLASSIFICATION, _PROCESSING],
+    )
+    _project(item, scene.geobox)
+    for output in outputs:
+        asset = _asset(output.path.name)
+        item.add_asset(_key(output.path), asset)
+        checksum = MULTIHASH_SHA256 + output.sha256
+        FileExtension.ext(asset, add_if_missing=True).apply(size=output.bytes, checksum=checksum)
+        if output.path.suffix == ".tif":
+            asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
+            if output.path.name == "classes.tif":
+                asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
+    for later in LATER:
+        item.add_asset(later, _asset(later))
+    item.add_links(_links(scene, bundle))
+    return item.to_dict(include_self_link=False, transform_hrefs=False)
+
+
+def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
+    """Return the outline of a grid in WGS 84 longitude and latitude, cut at the antimeridian (RFC 7946).
+
+    None without a CRS, or where a part of the grid has no place on the earth.
+    """
+    if geobox.crs is None:
+        return None
+    outline = shapely.box(*geobox.boundingbox.bbox)
+    step = max(geobox.boundingbox.span_x, geobox.boundingbox.span_y) / 8
+    transformer = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
+
+    def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        lon, lat = transformer.transform(xy[:, 0], xy[:, 1], errcheck=True)
+        return np.column_stack([lon, lat])
+
+    try:
+        lonlat = shapely.transform(shapely.segmentize(outline, step), place)
+    except ProjError:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FixWindingWarning)  # it says that it turned a ring, as it should
+        cut = antimeridian.fix_polygon(lonlat)
+    return shapely.transform(cut, lambda xy: np.round(xy, 7))  # about a centimetre
+
+
+def schema_problems(item: dict[str, Any]) -> list[str]:
+    """Hold an item to the official STAC 1.1 schemas, which pystac brings along; extensions are left out."""
+    cache = get_local_schema_cache()
+    registry = Registry().with_resources([(uri, Resource.from_contents(s)) for uri, s in cache.items()])
+    problems = Draft7Validator(cache[_SCHEMA], registry=registry).iter_errors(item)
+    return [f"{'/'.join(map(str, p.absolute_path)) or 'item'}: {p.message[:200]}" for p in problems]
+
+
+def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:
+    card, stamp = bundle.card, finished.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    about = f"{scene.name} classified by {card.name} {card.version} ({card.title})"
+    if scene.acquired is None:
+        about += "; it is not known when the scene was taken, datetime is that of the processing"
+    properties: dict[str, Any] = {
+        "title": f"Classes of {scene.name}",
+        "description": about,
+        "created": stamp,
+        "processing:datetime": stamp,
+        "processing:level": "L4",
+        "processing:lineage": f"Overlapping tiles of {scene.name} through {card.name}, blended",
+        "processing:software": {"geoseg": geoseg.__version__},
+    }
+    return properties if scene.gsd_m is None else {**properties, "gsd": scene.gsd_m}
+
+
+def _project(item: pystac.Item, geobox: GeoBox) -> None:
+    crs = geobox.crs
+    ProjectionExtension.ext(item, add_if_missing=True).apply(
+        code=f"EPSG:{crs.epsg}" if crs is not None and crs.epsg else None,
+        wkt2=None if crs is None or crs.epsg else crs.to_wkt(),
+        bbox=None if crs is None else list(geobox.boundingbox.bbox),
+        shape=list(geobox.shape),
+        transform=list(geobox.transform)[:6],
+    )
+
+
+def _asset(name: str) -> pystac.Asset:
+    media_type, roles = _KINDS.get(Path(name).suffix, ("application/octet-stream", ["data"]))
+    return pystac.Asset(f"./{name}", title=_TITLES.get(name), media_type=media_type, roles=roles)
+
+
+def _key(path: Path) -> str:
+    """Rasters by their stem, as data cubes name their variables; other files by their name."""
+    return path.stem if path.suffix == ".tif" else path.name
+
+
+def _bands(path: Path, gsd_m: float | None) -> list[dict[str, Any]]:
+    with rasterio.open(path) as src:
+        facts = list(zip(src.descriptions, src.dtypes, strict=True))
+    resolution = {} if gsd_m is None else {"raster:spatial_resolution": gsd_m}
+    return [
+        {"name": name, "data_type": dtype, "nodata": NODATA, "raster:sampling": "area", **resolution}
+        for name, dtype in facts
+    ]
+
+
+def _classes(bundle: Bundle, pixels: Mapping[int, int]) -> list[dict[str, Any]]:
+    classes = [
+        Classification.create(
+            value=c.id,
+            # Names are for machines: letters, digits, - and _.
+            name=re.sub(r"[^0-9A-Za-z_-]+", "-", c.slug),
+            title=c.title,
+            color_hint=c.color[1:].upper(),
+            count=pixels.get(c.id, 0),
+        )
+        for c in bundle.card.legend.by_id().values()
+    ]
+    nodata = Classification.create(value=NODATA, name="nodata", nodata=True, count=pixels.get(NODATA, 0))
+    return [c.to_dict() for c in (*classes, nodata)]
+
+
+def _links(scene: Scene, bundle: Bundle) -> list[pystac.Link]:
+    """Link the files of the scene and the card of the model."""
+    bands: dict[str, list[str]] = {}
+    for band in scene.bands:
+        bands.setdefault(band.source.path, []).append(band.name)
+    derived = [
+        pystac.Link("derived_from", _href(path), title=f"{scene.name}: {', '.join(names)}")
+        for path, names in bands.items()
+    ]
+    card = _href(f"{bundle.place}/{CARD}")
+    title = f"model {bundle.card.name} {bundle.card.version}"
+    return [*derived, pystac.Link("derived_from", card, media_type=pystac.MediaType.JSON, title=title)]
+
+
+def _href(path: str) -> str:
+    """Return a place as a URI; GDAL's `/vsi` paths stay as they are."""
+    return path if "://" in path or path.startswith("/vsi") else Path(path).resolve().as_uri()

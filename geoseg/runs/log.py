@@ -1,0 +1,101 @@
+"""`events.jsonl`: what happened in a run, one JSON object a line, to follow it live or to draw it later.
+
+Lines are only ever appended, each at once and whole, so a killed run leaves all but its last moment. Every
+start begins with a line `run`, which has the version of this form. What else there is stands in
+`geoseg.inference.events`; the run itself adds `done` (a block, with how far the scene is), `output` (a file,
+with `began` and `seconds`), `warning`, and as its last line `finished`, `failed` or `interrupted`.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from geoseg.core.files import saying_why
+from geoseg.inference.events import Fact
+from geoseg.runs.folder import RunFolder
+
+EVENTS = "events.jsonl"
+FORM = 1
+"""Version of the form; a reader skips events and keys that it does not know."""
+
+
+@contextlib.contextmanager
+def event_log(folder: RunFolder) -> Iterator["EventLog"]:
+    """Open the event file of a run folder; in an object store it appears when the run ends."""
+    if folder.store.local is not None:
+        with EventLog(folder.store.local / EVENTS, resumed=folder.resumed) as log:
+            yield log
+        return
+    path = folder.workspace / EVENTS
+    if folder.resumed:
+        path.write_bytes(folder.store.read(EVENTS) or b"")
+    try:
+        with EventLog(path, resumed=folder.resumed) as log:
+            yield log
+    finally:
+        folder.store.write(EVENTS, path.read_bytes())
+
+
+class EventLog:
+    """The event file of a run folder, open for appending.
+
+    Parameters
+    ----------
+    path
+        The file.
+    resumed
+        Whether it goes on with what is there.
+    """
+
+    def __init__(self, path: Path, *, resumed: bool) -> None:
+        self.path = path
+        with saying_why(path):
+            # Unbuffered: a line is written whole or not at all, also when the process is killed.
+            self._file = path.open("ab" if resumed else "wb", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            self.add("finished")
+        elif isinstance(error, KeyboardInterrupt):
+            self.add("interrupted")
+        else:
+            self.add("failed", why=str(error))
+        self._file.close()
+
+    def add(self, event: str, **facts: Any) -> None:
+        """Write an event of this process."""
+        self.write({"time": round(time.time(), 4), "event": event, **facts})
+
+    def write(self, fact: Fact) -> None:
+        """Write an event.
+
+        Raises
+        ------
+        OutputError
+            When the disk is full.
+        """
+        line = json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n"
+        with saying_why(self.path):
+            self._file.write(line.encode())
+
+
+def read_events(path: Path) -> list[Fact]:
+    """Return the events of a file."""
+    return parse_events(path.read_bytes())
+
+
+def parse_events(data: bytes) -> list[Fact]:
+    """Return the events in the content of a file; a last line that was cut short is left out."""
+    events = []
+    for line in data.splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events

@@ -1,0 +1,222 @@
+"""The files of a run: maps, polygons, pictures and what describes them, made from finished blocks."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import geoseg
+from geoseg.config.pipeline import Pipeline
+from geoseg.core.files import output_entry, write_atomic
+from geoseg.core.legend import NODATA
+from geoseg.inference.events import Fact
+from geoseg.inference.plan import Plan
+from geoseg.inference.retry import PatientScene
+from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
+from geoseg.raster.staging import Staging, crs_wkt
+from geoseg.report import PAGE
+from geoseg.report.profile import PROFILE
+from geoseg.report.scene_picture import ScenePicture, scene_picture
+from geoseg.runs.item import ITEM, Output, make_item
+from geoseg.runs.prepare import Prepared
+from geoseg.storage.store import FolderStore, Store
+from geoseg.styles.raster import write_confidence_style, write_raster_styles
+from geoseg.vector.schedule import Workers
+from geoseg.vector.trace.block import MapFiles
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Event: what the run is doing."""
+
+    stage: str
+    """`predict`, or the name of the file that is being written."""
+    done: int = 0
+    """Blocks finished."""
+    total: int = 0
+    pixels: int = 0
+    """Pixels of the scene in the block just finished."""
+    name: str = ""
+    """The scene."""
+    fact: Fact | None = None
+    """What happened to a block or a worker."""
+
+
+def staging_of(plan: Plan, store: Store) -> Staging:
+    """Return the finished blocks of a plan."""
+    slugs = [f"{c.slug} [%]" for c in plan.bundle.card.classes] if plan.probabilities else []
+    return Staging(
+        store=store.resolved(),
+        fingerprint=plan.fingerprint,
+        crs=crs_wkt(plan.scene.geobox.crs),
+        transform=tuple(plan.scene.geobox.transform)[:6],
+        bands=("class", "confidence [%]", *slugs),
+    )
+
+
+def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
+    """Name the files that a run will leave, with its profile on request."""
+    outputs = pipeline.outputs
+    wanted = {
+        "classes.tif": True,
+        "classes.tif.aux.xml": True,
+        "classes.qml": True,
+        "classes.sld": True,
+        "confidence.tif": outputs.confidence,
+        "confidence.qml": outputs.confidence,
+        "probabilities.tif": outputs.probabilities,
+        "instances.tif": outputs.instances,
+        **{f"polygons.{suffix}": True for suffix in outputs.polygons},
+        "quicklook.png": True,
+        PAGE: True,
+        "item.json": True,
+        PROFILE: profile,
+    }
+    return [name for name, yes in wanted.items() if yes]
+
+
+def write_maps(
+    prepared: Prepared, staging_folder: Path, workers: Workers, on_event: Callable[[Progress], None]
+) -> list[Path]:
+    """Make maps and polygons inside the staging folder; return their paths.
+
+    Parameters
+    ----------
+    prepared
+        The pipeline; all its blocks are finished.
+    staging_folder
+        Where they lie.
+    workers
+        Who traces polygons.
+    on_event
+        Called with the file that is being made.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written.
+    """
+    plan, outputs = prepared.plan, prepared.pipeline.outputs
+    staging, legend = staging_of(plan, FolderStore(staging_folder)), plan.bundle.card.legend
+    blocks = list(plan.blocks)
+    tags, shape = _tags(plan), plan.scene.shape
+    files: list[Path] = []
+
+    def cog(name: str, bands: list[MapBand], overviews: Any) -> Path:
+        path: Path = staging_folder / name
+        on_event(Progress(name))
+        write_cog(path, staging, blocks, shape, bands, overviews, tags)
+        files.append(path)
+        return path
+
+    class_map = cog("classes.tif", [MapBand(1, "class", legend)], "MODE")
+    files += write_raster_styles(class_map, legend)
+    if outputs.confidence:
+        files += write_confidence_style(cog("confidence.tif", [MapBand(2, "confidence")], "AVERAGE"))
+    if outputs.probabilities:
+        titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
+        bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
+        cog("probabilities.tif", bands, "AVERAGE")
+    if outputs.polygons or outputs.instances:
+        on_event(Progress("polygons"))
+        # The blocks are read faster than the map made of them.
+        confidence = staging_folder / "share.vrt"
+        write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
+        files += _write_vectors(prepared, staging_folder, class_map, confidence, workers)
+    return files
+
+
+def _write_vectors(
+    prepared: Prepared, folder: Path, class_map: Path, confidence: Path, workers: Workers
+) -> list[Path]:
+    """Make polygons, and the raster of objects that they were parted by; return their paths."""
+    # pandas, pyogrio and scipy: nobody waits for them, or keeps them in memory, before there is a map.
+    from geoseg.vector.vectorize import OBJECTS, vectorize  # noqa: PLC0415
+
+    outputs = prepared.pipeline.outputs
+    files = vectorize(
+        MapFiles(class_map, confidence), prepared.recipe, workers, folder, layer=prepared.plan.name,
+        formats=outputs.polygons, provenance=_provenance(prepared),
+    )  # fmt: skip
+    if outputs.instances:
+        copy_cog(folder / OBJECTS, folder / "instances.tif", "NEAREST")
+        files.append(folder / "instances.tif")
+    return files
+
+
+def read_picture(prepared: Prepared) -> ScenePicture:
+    """Read the scene as people see it; load what draws it, too.
+
+    Raises
+    ------
+    SceneError
+        When a file cannot be read.
+    """
+    # matplotlib takes a moment: it comes beside the maps, not before there are any.
+    from geoseg.report import quicklook, run_page  # noqa: F401, PLC0415
+
+    return scene_picture(PatientScene.of(prepared.plan.scene, prepared.patience))
+
+
+def write_picture(
+    prepared: Prepared, staging_folder: Path, totals: dict[str, Any], picture: ScenePicture
+) -> Path:
+    """Make the quicklook; return its path."""
+    from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
+
+    plan, path = prepared.plan, staging_folder / "quicklook.png"
+    valid = sum(totals["classes"].values())
+    caption = Caption(
+        title=f"{plan.name}: {plan.scene.name}",
+        subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
+        shares={int(i): n / valid for i, n in totals["classes"].items()},
+    )
+    legend = plan.bundle.card.legend
+    write_quicklook(path, plan.scene, picture, staging_folder / "classes.tif", legend, caption)
+    return path
+
+
+def write_stac(prepared: Prepared, totals: dict[str, Any], files: list[Path], finished: datetime) -> Path:
+    """Describe the run as a STAC item; return its path."""
+    plan = prepared.plan
+    item = make_item(
+        plan.name,
+        plan.scene,
+        plan.bundle,
+        [Output(f, **output_entry(f)) for f in files],
+        {int(i): n for i, n in totals["classes"].items()} | {NODATA: totals["nodata"]},
+        fingerprint=plan.fingerprint,
+        finished=finished,
+    )
+    path = files[0].with_name(ITEM)
+    write_atomic(path, json.dumps(item, indent=2, ensure_ascii=False).encode() + b"\n")
+    return path
+
+
+def _provenance(prepared: Prepared) -> dict[str, Any]:
+    """Return where the polygons come from, for the GeoPackage's metadata."""
+    plan = prepared.plan
+    return {
+        "software": f"geoseg {geoseg.__version__}",
+        "scene": plan.scene.name,
+        "files": [b.source.path for b in plan.scene.bands],
+        "model": {
+            "name": plan.bundle.card.name,
+            "version": plan.bundle.card.version,
+            "sha256": plan.bundle.sha256,
+        },
+        "fingerprint": plan.fingerprint,
+        "vectorize": prepared.pipeline.vectorize.model_dump(mode="json"),
+    }
+
+
+def _tags(plan: Plan) -> dict[str, str]:
+    return {
+        "TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}",
+        "GEOSEG_MODEL": f"{plan.bundle.card.name} {plan.bundle.card.version}",
+        "GEOSEG_MODEL_SHA256": plan.bundle.sha256,
+        "GEOSEG_SCENE": plan.scene.name,
+        "GEOSEG_FINGERPRINT": plan.fingerprint,
+    }

@@ -1,0 +1,217 @@
+"""Polygons of a run: valid, indexed, a coverage of the class map, the same in all files."""
+
+import math
+import sqlite3
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+from pyproj.exceptions import ProjError
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import one_line
+from geoseg.runs.validate.edges import lonely_edges
+from geoseg.runs.validate.files import Record
+from geoseg.runs.validate.findings import Failure
+from geoseg.runs.validate.geopackage import FILE, check_database, opened, the_layer
+from geoseg.runs.validate.layers import Layer, Placed, same_crs
+from geoseg.runs.validate.strips import Tally, walk
+from geoseg.vector.write.features import schema
+
+_UNREADABLE = (
+    sqlite3.Error, DataSourceError, DataLayerError, RasterioError, ProjError, shapely.GEOSException,
+    pa.ArrowException, ValueError, TypeError, KeyError, OSError,
+)  # fmt: skip
+_SMALL = 50_000
+"""Features up to which all edges are looked at together."""
+
+
+def check_polygons(record: Record) -> Iterator[Failure]:
+    """Hold the polygons to the class map, and the files to what GIS expect of them.
+
+    Unless they were generalised, rasterising them gives the map back. Generalised polygons still cover each
+    pixel once, up to the way that edges may move beside nodata, and keep each class's share of the map to
+    5 %. Classes and polygons that were left out leave gaps.
+    """
+    first, *more = record.polygon_files
+    try:
+        layer = yield from _opened(record, first)
+        yield from _attributes(record, layer)
+        placed = Placed.on(layer, _crs(record))
+        edges = None
+        if layer.attributes.num_rows < _SMALL:
+            # In the layer's own CRS: vertices of neighbours are the same to the last bit.
+            edges = lonely_edges(layer.polygons()[0])
+            if len(edges.wrong):
+                x, y = edges.wrong[0]
+                found = f"{len(edges.wrong)} others, one at {x:.9g}, {y:.9g}"
+                yield Failure(first, "edges", "one polygon on each side", found)
+            edges = replace(edges, middles=placed.points(edges.middles))
+        tally = walk(record, placed, edges)
+    except _UNREADABLE as error:
+        yield Failure(first, "polygons", "readable", one_line(error.__cause__ or error))
+        return
+    yield from _coverage(record, tally, first, layer.attributes.num_rows)
+    yield from _areas(record, tally, first, layer.attributes)
+    for name in more:
+        try:
+            other = yield from _opened(record, name)
+            yield from _like(layer, other)
+        except _UNREADABLE as error:
+            yield Failure(name, "polygons", "readable", one_line(error.__cause__ or error))
+
+
+def _crs(record: Record) -> CRS | None:
+    crs = record.geobox.crs
+    return None if crs is None else CRS.from_wkt(crs.to_wkt())
+
+
+def _opened(record: Record, name: str) -> Generator[Failure, None, Layer]:
+    """Open a file of polygons; hold its database and its CRS to what was asked for."""
+    path = record.folder / name
+    layer = Layer(path)
+    if name == FILE:
+        with opened(path) as db:
+            yield from check_database(record, db)
+            layer = Layer(path, the_layer(db))
+    expected = record.recipe.rules.crs or _crs(record)
+    if path.suffix == ".geojson":
+        expected = CRS.from_epsg(4326)
+    found = layer.crs
+    if (found is None) != (expected is None) or (found and expected and not same_crs(found, expected)):
+        told = ["none" if crs is None else crs.to_string() for crs in (expected, found)]
+        yield Failure(name, "CRS", *told)
+    return layer
+
+
+def _attributes(record: Record, layer: Layer) -> Iterator[Failure]:
+    """Hold the columns to what is promised of them."""
+    table, name, rules = layer.attributes, layer.path.name, record.recipe.rules
+    columns = [n for n in schema(rules).names if n != "geom"]
+    if table.column_names != columns:
+        yield Failure(name, "columns", ", ".join(columns), ", ".join(table.column_names))
+    ids = set(pc.unique(table["class_id"]).to_pylist())
+    if extra := sorted(ids & rules.leave_out):
+        yield Failure(name, "classes left out", "no polygons", f"some of class {', '.join(map(str, extra))}")
+    if rules.dissolve and table.num_rows != len(ids):
+        yield Failure(name, "dissolved polygons", f"{len(ids)}, one for each class", str(table.num_rows))
+    mean, least = (table[c].to_numpy() for c in ("mean_confidence", "min_confidence"))
+    share, perimeter = (table[c].to_numpy() for c in ("low_confidence_share", "perimeter_m"))
+    # Means are rounded to four digits.
+    low = mean < rules.minimum_confidence - 1e-4
+    if not rules.dissolve and low.any():
+        yield Failure(name, "mean_confidence", f"{rules.minimum_confidence:g} or more", f"{mean[low][0]:g}")
+    for wrong, what, expected in (
+        (~((mean >= 0) & (mean <= 1)), "mean_confidence", "0 to 1"),
+        (~((least >= 0) & (least <= mean + 1e-4)), "min_confidence", "0 to mean_confidence"),
+        (~((share >= 0) & (share <= 1)), "low_confidence_share", "0 to 1"),
+        (~(perimeter > 0), "perimeter_m", "above 0"),
+    ):
+        if wrong.any():
+            yield Failure(name, what, expected, f"{int(wrong.sum())} others")
+
+
+def _coverage(record: Record, tally: Tally, name: str, features: int) -> Iterator[Failure]:
+    if tally.polygons != features:
+        yield Failure(name, "polygons on the map", str(features), str(tally.polygons))
+    if tally.invalid:
+        found = f"{len(tally.invalid)} others: {tally.invalid[0]}"
+        yield Failure(name, "geometries", "valid polygons", found)
+    for pixels, what in (
+        (tally.overlaps, "overlaps"),
+        (tally.gaps, "gaps"),
+        (tally.beyond, "nodata under polygons"),
+    ):
+        if pixels:
+            yield Failure(name, what, "none", f"{pixels} pixels")
+    if record.gaps_are_known and tally.open_edges:
+        yield Failure(name, "edges within the map", "shared by neighbours", f"{tally.open_edges} are not")
+    if not record.generalised:
+        if tally.others:
+            yield Failure(name, "classes", "those of the map", f"{tally.others} pixels differ")
+        if tally.torn and record.recipe.objects is None:
+            yield Failure(name, "regions", "whole or left out", f"{tally.torn} pixel edges between both")
+    yield from _shares(record, tally, name)
+
+
+def _shares(record: Record, tally: Tally, name: str) -> Iterator[Failure]:
+    """Hold each class's share to the map's, and what was left out to its confidence."""
+    rules, boundary = record.recipe.rules, record.boundary
+    slack = 0.05 * int(tally.mapped.sum())
+    for number, c in record.legend.by_id().items():
+        mapped, burnt = int(tally.mapped[number]), int(tally.burnt[number])
+        more = slack + (0 if boundary is None else int(tally.mapped[boundary]))
+        less = mapped if rules.minimum_confidence or number in (boundary, *rules.leave_out) else slack
+        if not mapped - less <= burnt <= mapped + more:
+            yield Failure(
+                name, f"area of {c.slug}", f"{mapped} pixels within 5 % of the map", f"{burnt} pixels"
+            )
+        bare = int(tally.bare[number])
+        if (
+            rules.minimum_confidence
+            and bare
+            and not record.generalised
+            and "confidence.tif" in record.outputs
+        ):
+            mean = float(tally.bare_confidence[number]) / bare
+            # Polygons are chosen by whole per cent.
+            if mean > rules.minimum_confidence + 0.01:
+                expected = f"below {rules.minimum_confidence:g}"
+                yield Failure(name, f"confidence of what is left out of {c.slug}", expected, f"{mean:.3f}")
+
+
+def _areas(record: Record, tally: Tally, name: str, table: pa.Table) -> Iterator[Failure]:
+    """Hold the planar area of all polygons to the map's, the column `area_m2` to what they cover."""
+    rules = record.recipe.rules
+    covered_pixels = int(tally.mapped.sum()) - (0 if record.generalised else int(tally.bare.sum()))
+    if not record.generalised:
+        covered_pixels -= int(tally.mapped[list(rules.leave_out)].sum())
+    # Slivers between pixel centres show here only.
+    whole = int(tally.mapped.sum()) == math.prod(record.geobox.shape) and record.gaps_are_known
+    exact = not record.generalised or (whole and not rules.leave_out)
+    if exact and abs(tally.area - covered_pixels) > 0.01 + 1e-6 * covered_pixels:
+        yield Failure(name, "area of all polygons", f"{covered_pixels} pixels", f"{tally.area:.3f} pixels")
+    told = np.bincount(table["class_id"].to_numpy(), weights=table["area_m2"].to_numpy(), minlength=256)
+    for number, c in record.legend.by_id().items():
+        covered = float(tally.burnt_m2[number])
+        pixel = covered / max(int(tally.burnt[number]), 1)
+        # Where edges are oblique, pixel centres tell an area to a pixel or so for each polygon.
+        slack = 0.02 * covered + (4 * pixel * math.sqrt(tally.parts[number]) if record.moved else 1e-3)
+        if abs(told[number] - covered) > slack:
+            yield Failure(name, f"sum of area_m2 of {c.slug}", f"{covered:.1f}", f"{told[number]:.1f}")
+
+
+def _like(layer: Layer, other: Layer) -> Iterator[Failure]:
+    """Hold a further file to the first one."""
+    name, first, mine, its = other.path.name, layer.path.name, layer.attributes, other.attributes
+    if its.num_rows != mine.num_rows:
+        yield Failure(name, "polygons", f"{mine.num_rows} as in {first}", str(its.num_rows))
+        return
+    if its.column_names != mine.column_names:
+        yield Failure(name, "columns", ", ".join(mine.column_names), ", ".join(its.column_names))
+        return
+    for column in mine.column_names:
+        # Files have orders of their own.
+        a, b = (np.sort(table[column].to_numpy()) for table in (mine, its))
+        same = np.allclose(a, b, rtol=1e-9, atol=1e-9) if a.dtype.kind in "fiu" else np.array_equal(a, b)
+        if not same:
+            yield Failure(name, column, f"values as in {first}", "others")
+    if mine.num_rows < _SMALL:
+        geometry, ids = Placed.on(other, layer.crs).polygons()
+        expected, expected_ids = layer.polygons()
+        a, b = (
+            np.bincount(i, weights=shapely.area(g), minlength=256)
+            for g, i in ((expected, expected_ids), (geometry, ids))
+        )
+        extent, found = shapely.total_bounds(expected), shapely.total_bounds(geometry)
+        # GeoJSON has seven digits of a degree: a centimetre.
+        slack = 1e-3 * np.ptp(extent)
+        if not np.allclose(a, b, rtol=1e-3) or not np.allclose(
+            extent, found, rtol=0, atol=slack, equal_nan=True
+        ):
+            yield Failure(name, "geometries", f"those of {first}", "others")

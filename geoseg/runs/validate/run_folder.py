@@ -1,0 +1,63 @@
+"""All checks of a run folder."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from geoseg.core.errors import OutputError
+from geoseg.runs.validate.files import Record, check_files, check_record, read_record
+from geoseg.runs.validate.findings import Failure, Group, Report
+from geoseg.runs.validate.item import check_item
+from geoseg.runs.validate.polygons import check_polygons
+from geoseg.runs.validate.rasters import check_rasters
+from geoseg.runs.validate.styles import check_styles
+from geoseg.storage.cache import local_copy
+from geoseg.storage.store import open_store
+
+_MOST = 20
+"""Failures kept of each group: a map that is wrong is wrong in many ways."""
+
+
+def validate(place: Path | str) -> Report:
+    """Check a run folder from its files alone; nothing is written there.
+
+    Parameters
+    ----------
+    place
+        A finished run: a folder, or a URI, whose files are fetched for the time of the check.
+
+    Returns
+    -------
+    Report
+        What was checked, and everything that is not as it should be.
+
+    Raises
+    ------
+    OutputError
+        When there is no such folder.
+    """
+    store = open_store(place)
+    with local_copy(store) as folder:
+        if not any(folder.glob("*")):
+            raise OutputError(f"{place}: no such folder, or an empty one; give the folder of a finished run")
+        return Report(store.at(), tuple(_groups(folder)))
+
+
+def _groups(folder: Path) -> Iterator[Group]:
+    record = read_record(folder)
+    if isinstance(record, Failure):
+        yield Group("record", "run.json", (record,))
+        return
+    checks: list[tuple[str, str, Callable[[Record], Iterator[Failure]]]] = [
+        ("record", "run.json: complete, its fingerprint that of its identity", check_record),
+        ("files", f"{len(record.outputs)} outputs: sizes, checksums, nothing unfinished", check_files),
+        ("rasters", f"{', '.join(record.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
+        ("styles", "colour table, attribute table, names, QML and SLD against the legend", check_styles),
+    ]
+    if files := record.polygon_files:
+        equal = "near" if record.generalised else "equal to"
+        looked_at = f"{', '.join(files)}: valid, attributes, a coverage {equal} the map"
+        checks.append(("polygons", looked_at, check_polygons))
+    checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
+    for name, looked_at, check in checks:
+        found = tuple(check(record))
+        yield Group(name, looked_at, found[:_MOST])

@@ -1,0 +1,119 @@
+"""Styles of a run: every one says the same of each class as the legend."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import one_line
+from geoseg.runs.validate.files import Record
+from geoseg.runs.validate.findings import Failure
+from geoseg.runs.validate.geopackage import FILE, opened
+
+Said = dict[int, tuple[str | None, str]]
+"""Title (None where the format has no names) and colour of each class id."""
+
+_SLD = "{http://www.opengis.net/sld}"
+
+
+def check_styles(record: Record) -> Iterator[Failure]:
+    """Hold colour table, names, attribute table, QML and SLD to the legend."""
+    readers: list[tuple[str, str, Callable[[Path], Said]]] = [
+        ("classes.tif", "colour table", _color_table),
+        ("classes.tif.aux.xml", "attribute table", _attribute_table),
+        ("classes.tif.aux.xml", "category names", _category_names),
+        ("classes.qml", "classes", _qml),
+        ("classes.sld", "classes", _sld),
+        (FILE, "default style", _layer_style),
+    ]
+    legend = {i: (c.title, c.color.lower()) for i, c in record.legend.by_id().items()}
+    for name, what, read in readers:
+        if name not in record.outputs and name == FILE:
+            continue
+        try:
+            said = read(record.folder / name)
+        except (
+            OSError,
+            RasterioError,
+            ET.ParseError,
+            sqlite3.Error,
+            ValueError,
+            TypeError,
+            KeyError,
+        ) as error:
+            yield Failure(name, what, "readable", one_line(error))
+            continue
+        # A palette of TIFF has 256 colours, whatever the classes are.
+        for number in sorted(legend.keys() if read is _color_table else legend.keys() | said.keys()):
+            title, color = legend.get(number, ("no class", "no colour"))
+            found = said.get(number, ("nothing", "nothing"))
+            if found[1] not in {color, ""} or found[0] not in {title, None}:
+                yield Failure(
+                    name, f"{what}, class {number}", f"{title} {color}", " ".join(filter(None, found))
+                )
+    if "confidence.tif" in record.outputs and not (record.folder / "confidence.qml").exists():
+        yield Failure("confidence.qml", "file", "present", "missing")
+
+
+def _color_table(path: Path) -> Said:
+    with rasterio.open(path) as src:
+        return {i: (None, _hex(rgba[:3])) for i, rgba in src.colormap(1).items()}
+
+
+def _attribute_table(path: Path) -> Said:
+    root = _parse(path)
+    fields = [f.text for f in root.iterfind(".//GDALRasterAttributeTable/FieldDefn/Name")]
+    rows = [dict(zip(fields, (f.text for f in r), strict=True)) for r in root.iterfind(".//Row")]
+    return {
+        int(row["Value"] or ""): (row["Class"], _hex([int(row[c] or "") for c in ("Red", "Green", "Blue")]))
+        for row in rows
+    }
+
+
+def _category_names(path: Path) -> Said:
+    names = [c.text for c in _parse(path).iterfind(".//CategoryNames/Category")]
+    return {i: (name, "") for i, name in enumerate(names) if name}
+
+
+def _qml(path: Path) -> Said:
+    entries = _parse(path).iterfind("pipe/rasterrenderer/colorPalette/paletteEntry")
+    return {int(e.attrib["value"]): (e.get("label"), e.attrib["color"].lower()) for e in entries}
+
+
+def _sld(path: Path) -> Said:
+    entries = _parse(path).iter(f"{_SLD}ColorMapEntry")
+    return {int(e.attrib["quantity"]): (e.get("label"), e.attrib["color"].lower()) for e in entries}
+
+
+def _layer_style(path: Path) -> Said:
+    chosen = (
+        "SELECT s.styleQML FROM layer_styles s JOIN gpkg_geometry_columns g"
+        " ON g.table_name = s.f_table_name AND g.column_name = s.f_geometry_column WHERE s.useAsDefault"
+    )
+    with opened(path) as db:
+        rows = db.execute(chosen).fetchall()
+    if len(rows) != 1:
+        raise ValueError(f"{len(rows)} default styles for the layer")
+    renderer = ET.fromstring(rows[0][0]).find("renderer-v2")  # noqa: S314 (Expat stops at entity bombs)
+    if renderer is None or renderer.get("type") != "categorizedSymbol":
+        raise ValueError("its style has no classes")
+    colors = {
+        symbol.get("name"): _hex([int(v) for v in option.attrib["value"].split(",")[:3]])
+        for symbol in renderer.iterfind("symbols/symbol")
+        for option in symbol.iterfind("layer/Option/Option[@name='color']")
+    }
+    return {
+        int(c.attrib["value"]): (c.get("label"), colors[c.get("symbol")])
+        for c in renderer.iterfind("categories/category")
+    }
+
+
+def _parse(path: Path) -> ET.Element:
+    return ET.parse(path).getroot()  # noqa: S314 (Expat resolves no external entities, stops at entity bombs)
+
+
+def _hex(rgb: tuple[int, ...] | list[int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)

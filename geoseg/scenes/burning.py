@@ -1,0 +1,190 @@
+"""Polygons as label codes: the features of a window are read, reprojected and burned into its pixels."""
+
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
+from rasterio.features import rasterize
+
+from geoseg.core.errors import SceneError, did_you_mean, one_line
+from geoseg.core.geometry import Window
+from geoseg.core.legend import UNLABELLED
+
+VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet"})
+
+# rasterio silences a warning while it burns by swapping the filters of the whole process: two threads at once
+# let it through.
+_one_at_a_time = threading.Lock()
+
+_COLUMNS = ("class_id", "class_name")
+_POLYGON, _MULTIPOLYGON = 3, 6
+
+
+@dataclass(frozen=True)
+class Polygons:
+    """A layer of polygons with a class each."""
+
+    path: str
+    layer: str
+    attribute: str
+    """The column with the class."""
+    names: tuple[tuple[str, int], ...]
+    """Codes of the texts in it, in folded case."""
+    crs: CRS
+    extent: BoundingBox
+    """Extent in the layer's CRS."""
+    size: int
+    modified: int
+
+    def identity(self) -> dict[str, Any]:
+        """Return size and time of the last change, layer, column and names."""
+        return {
+            "size": self.size, "modified": self.modified, "layer": self.layer, "attribute": self.attribute,
+            "names": [list(pair) for pair in self.names],
+        }  # fmt: skip
+
+    def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
+        """Return the codes of a window: a polygon owns the pixels whose centre it covers, later ones on top.
+
+        Later means a higher feature id: the order of the file (FlatGeobuf sorts features as it is written).
+        Only features that touch the window are read. Features without class are left out.
+        """
+        part = geobox[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
+        # A pixel more on each side: the border of a window is no straight line in another CRS.
+        bbox = bounds_in(self.crs, part.pad(1))
+        with _saying_why(self.path):
+            frame = pyogrio.read_dataframe(
+                self.path, layer=self.layer, columns=[self.attribute], bbox=bbox, fid_as_index=True
+            )
+        # An index of places may hand features out in any order.
+        frame = frame[frame[self.attribute].notna() & frame.geometry.notna()].sort_index()
+        frame = frame[np.isin(shapely.get_type_id(frame.geometry.values), (_POLYGON, _MULTIPOLYGON))]
+        empty = np.full(window.shape, UNLABELLED, dtype=np.int32)
+        if not len(frame):
+            return empty
+        codes = self._codes(frame[self.attribute].tolist())
+        placed = frame.geometry if self.crs == geobox.crs else frame.geometry.to_crs(geobox.crs.proj)
+        to_pixel = ~geobox.transform
+
+        def in_pixels(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+            col, row = to_pixel * (xy[:, 0], xy[:, 1])
+            # Rounded to a millionth of a pixel: whether a line runs through a centre must not depend on the
+            # window that is looked at.
+            return np.column_stack(
+                [np.round(col, 6) - window.cols.start, window.rows.start - np.round(row, 6)]
+            )
+
+        shapes = shapely.transform(placed.values, in_pixels)
+        with _one_at_a_time:
+            burned = rasterize(
+                zip(shapes, codes, strict=True), out_shape=window.shape, fill=UNLABELLED, dtype="int32",
+                transform=Affine(1, 0, 0, 0, -1, 0),
+            )  # fmt: skip
+        return np.asarray(burned, dtype=np.int32)
+
+    def _codes(self, values: list[Any]) -> list[int]:
+        known = dict(self.names)
+        return [self._code(v, known) for v in values]
+
+    def _code(self, value: Any, known: Mapping[str, int]) -> int:
+        if not isinstance(value, str):
+            # A column of the wrong kind may hold dates or lists.
+            if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
+                return int(value)
+            raise SceneError(f"{self.path}: {self.attribute} is {value}; classes are whole numbers or names")
+        text = value.strip()
+        if text.casefold() in known:
+            return known[text.casefold()]
+        if text.removeprefix("-").isdecimal():
+            return int(text)
+        names = ", ".join(sorted(known)) or "none: give a legend"
+        raise SceneError(
+            f"{self.path}: {self.attribute} {value!r} is no class{did_you_mean(text.casefold(), known)}; "
+            f"known: {names}"
+        )
+
+
+def open_polygons(
+    path: str, geobox: GeoBox, attribute: str | None, names: Mapping[str, int], layer: str | None
+) -> Polygons:
+    """Open a layer of polygons; parameters and errors as `geoseg.scenes.labels.open_labels`."""
+    if geobox.crs is None:
+        raise SceneError(f"{path}: polygons need a scene with a CRS; burn them into a raster of its shape")
+    size, modified = _version(path)
+    if Path(path).suffix.lower() in (".parquet", ".geoparquet"):
+        raise SceneError(f"{path}: GeoParquet is not read; convert it: ogr2ogr labels.gpkg {path}")
+    with _saying_why(path):
+        chosen = layer or _only_layer(path)
+        info = pyogrio.read_info(path, layer=chosen, force_total_bounds=True)
+    kind = str(info["geometry_type"])
+    if kind.split(maxsplit=1)[0] not in ("Polygon", "MultiPolygon", "2.5D", "Unknown", "GeometryCollection"):
+        raise SceneError(f"{path}: layer {chosen} holds {kind}; labels are polygons")
+    if info["crs"] is None:
+        raise SceneError(
+            f"{path}: layer {chosen} has no CRS; give it one: ogr2ogr -a_srs EPSG:CODE labels.gpkg {path}"
+        )
+    if info["total_bounds"] is None or not np.isfinite(info["total_bounds"]).all():
+        raise SceneError(f"{path}: layer {chosen} holds no polygon")
+    crs = CRS(info["crs"])
+    folded = tuple(sorted({n.strip().casefold(): c for n, c in names.items()}.items()))
+    column = _column(path, attribute, [str(f) for f in info["fields"]])
+    extent = BoundingBox(*map(float, info["total_bounds"]), crs=crs)
+    return Polygons(path, chosen, column, folded, crs, extent, size, modified)
+
+
+def bounds_in(crs: CRS, geobox: GeoBox) -> tuple[float, float, float, float]:
+    """Return left, bottom, right and top of a grid in a CRS."""
+    bounds = tuple(map(float, geobox.boundingbox.bbox))
+    if crs != geobox.crs:
+        bounds = geobox.crs.transformer(crs).transform_bounds(*bounds, densify_pts=21)
+    left, bottom, right, top = bounds
+    return left, bottom, right, top
+
+
+def _column(path: str, attribute: str | None, have: list[str]) -> str:
+    for name in _COLUMNS if attribute is None else (attribute,):
+        if name in have:
+            return name
+    columns = ", ".join(have) or "none"
+    if attribute is None:
+        raise SceneError(f"{path}: which column holds the class? say it with attribute; columns: {columns}")
+    raise SceneError(f"{path}: no column {attribute!r}{did_you_mean(attribute, have)}; columns: {columns}")
+
+
+def _only_layer(path: str) -> str:
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if len(layers) != 1:
+        found = ", ".join(layers) or "none"
+        raise SceneError(f"{path}: which layer? say it with layer; layers with geometry: {found}")
+    return layers[0]
+
+
+def _version(path: str) -> tuple[int, int]:
+    if "://" in path or path.startswith("/vsi"):
+        return 0, 0
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        raise SceneError(f"{path}: no such file") from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+@contextmanager
+def _saying_why(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataSourceError, DataLayerError, FeatureError) as error:
+        raise SceneError(f"{path}: cannot be read as polygons: {one_line(error)}") from error

@@ -1,0 +1,156 @@
+"""Labelled data of the catalog to labelled scenes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from geoseg.config.dataset import ChipsEntry, CityscapesEntry, DatasetEntry, ScenesEntry
+from geoseg.config.legend import LegendDocument
+from geoseg.config.scene import BandEntry, SceneEntry
+from geoseg.core.errors import SceneError
+from geoseg.core.files import read_object
+from geoseg.scenes.catalog import CATALOG, find_dataset, resolve_scene
+from geoseg.scenes.labelled import Labelled
+from geoseg.scenes.labels import open_labels
+from geoseg.scenes.opening import open_scene
+
+
+def resolve_dataset(
+    dataset: str | DatasetEntry,
+    legend: LegendDocument,
+    bands: Sequence[str] = (),
+    data: str | None = None,
+    catalog: Path = CATALOG,
+) -> tuple[Labelled, ...]:
+    """Open labelled data.
+
+    Parameters
+    ----------
+    dataset
+        A name in the catalog, or an entry.
+    legend
+        Which label codes mean which class.
+    bands
+        Common names of the bands; empty takes all.
+    data
+        Folder of the data, instead of the entry's.
+    catalog
+        The catalog file.
+
+    Raises
+    ------
+    SceneError
+        When files are missing, or labels do not lie on their scene.
+    """
+    entry, base = find_dataset(dataset, catalog)
+    folder = Path(data) if data is not None else base / (entry.folder or "")
+    wanted = list(bands) or None
+    if isinstance(entry, ScenesEntry):
+        return _scenes(entry, legend, wanted, folder, catalog)
+    if not folder.is_dir():
+        raise SceneError(
+            f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
+            + (f" (source: {entry.source})" if entry.source else "")
+        )
+    if isinstance(entry, CityscapesEntry):
+        return _cityscapes(legend, wanted, folder)
+    return _chips(entry, legend, wanted, folder)
+
+
+def _chips(
+    entry: ChipsEntry, legend: LegendDocument, wanted: Sequence[str] | None, folder: Path
+) -> tuple[Labelled, ...]:
+    images = sorted(folder.glob(entry.images))
+    if not images:
+        raise SceneError(f"{folder / entry.images}: no image matches this pattern")
+    groups = {}
+    if entry.groups is not None:
+        groups = read_object(folder / entry.groups, SceneError, "of image name -> group")
+    found = []
+    for image in images:
+        scene = open_scene(
+            SceneEntry(
+                uri=str(image.absolute()),
+                bands={name: BandEntry(band=i) for i, name in enumerate(entry.bands, start=1)},
+                scale=entry.scale,
+                offset=entry.offset,
+                nodata=entry.nodata,
+                gsd=entry.gsd,
+            ),
+            image.stem,
+            Path(),
+            wanted,
+        )
+        labels = folder / entry.labels.format(stem=image.stem)
+        if entry.groups is not None and image.stem not in groups:
+            raise SceneError(f"{folder / entry.groups}: has no group for {image.stem}")
+        group = str(groups.get(image.stem, image.stem))
+        found.append(
+            Labelled(
+                scene,
+                open_labels(str(labels), scene.geobox),
+                legend.remap,
+                group,
+                valid_range=entry.valid_range,
+            )
+        )
+    return tuple(found)
+
+
+def _scenes(
+    entry: ScenesEntry,
+    legend: LegendDocument,
+    wanted: Sequence[str] | None,
+    folder: Path,
+    catalog: Path,
+) -> tuple[Labelled, ...]:
+    # A vector file may hold a class's code, slug or title.
+    names = {
+        key: code
+        for c, codes in zip(legend.classes, legend.remap.codes, strict=True)
+        for key in (c.slug, c.title)
+        for code in codes[:1]
+    }
+    found = []
+    for number, one in enumerate(entry.scenes):
+        name = one.scene if isinstance(one.scene, str) else f"scene {number + 1}"
+        place = one.scene
+        if isinstance(place, str) and (folder / place).exists():
+            place = str(folder / place)
+        elif isinstance(place, SceneEntry) and place.folder is None:
+            place = place.model_copy(update={"folder": str(folder.absolute())})
+        # Called as the document calls it, wherever the folder lies.
+        scene = replace(resolve_scene(place, name, wanted, None, catalog), name=name)
+        labels = open_labels(
+            str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
+        )
+        found.append(Labelled(scene, labels, legend.remap, one.group or f"scene {number + 1}", one.part))
+    return tuple(found)
+
+
+def _cityscapes(legend: LegendDocument, wanted: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
+    """Open the photographs; the city is the group, the folder above it the part."""
+    found = []
+    for image in sorted(folder.glob("leftImg8bit/*/*/*_leftImg8bit.png")):
+        part, city = image.parts[-3], image.parts[-2]
+        stem = image.name.removesuffix("_leftImg8bit.png")
+        labels = folder / "gtFine" / part / city / f"{stem}_gtFine_labelIds.png"
+        if not labels.exists():
+            # The official test part has no public labels; train_extra has coarse ones only.
+            continue
+        entry = SceneEntry(
+            uri=str(image.absolute()),
+            bands={name: BandEntry(band=i) for i, name in enumerate(("red", "green", "blue"), start=1)},
+            scale=1 / 255,
+            gsd=1.0,
+        )
+        scene = open_scene(entry, stem, Path(), wanted)
+        found.append(
+            Labelled(scene, open_labels(str(labels), scene.geobox), legend.remap, f"{part}/{city}", part)
+        )
+    if not found:
+        raise SceneError(
+            f"{folder}: no pair of leftImg8bit/PART/CITY/*_leftImg8bit.png and "
+            "gtFine/PART/CITY/*_gtFine_labelIds.png is here"
+        )
+    return tuple(found)

@@ -1,0 +1,129 @@
+"""Ground sample distance, and the common grid of bands with different resolutions."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pyproj import Geod, Proj
+from pyproj.exceptions import ProjError
+
+from geoseg.core.errors import SceneError
+from geoseg.core.geometry import Span
+from geoseg.scenes.sources import SourceFile
+
+
+def gsd_m(geobox: GeoBox) -> float | None:
+    """Return the ground sample distance at the middle of a grid in metres, or None without a CRS.
+
+    The geometric mean of pixel height and width on the ground: on the ellipsoid when the CRS is geographic,
+    with the projection's scale taken out when it is projected (Web Mercator doubles lengths at 60 degrees).
+    """
+    crs = geobox.crs
+    if crs is None:
+        return None
+    width, height = abs(geobox.resolution.x), abs(geobox.resolution.y)
+    x, y = geobox.boundingbox.bbox[0::2], geobox.boundingbox.bbox[1::2]
+    middle = sum(x) / 2, sum(y) / 2
+    if crs.geographic:
+        (lon, lat), geod = middle, Geod(ellps="WGS84")
+        _, _, width = geod.inv(lon - width / 2, lat, lon + width / 2, lat)
+        _, _, height = geod.inv(lon, lat - height / 2, lon, lat + height / 2)
+        return math.sqrt(width * height)
+    factor = float(crs.proj.axis_info[0].unit_conversion_factor)
+    return math.sqrt(width * height / areal_scale(crs, *middle)) * factor
+
+
+def areal_scale(crs: CRS, x: float, y: float) -> float:
+    """Return by how much a projected CRS enlarges areas at a place.
+
+    1 within the distortion that users of such a CRS accept (1 %, as everywhere in a UTM zone), or where the
+    projection cannot tell.
+    """
+    try:
+        projection = Proj(crs.proj)
+        lon, lat = projection(x, y, inverse=True, errcheck=True)
+        scale = float(projection.get_factors(lon, lat).areal_scale)
+    except ProjError:
+        return 1.0
+    return scale if math.isfinite(scale) and abs(scale - 1) > 0.01 else 1.0
+
+
+def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
+    """Return the grid on which bands of one scene meet.
+
+    The grid of the finest file, or a grid with the requested GSD over the same extent, anchored at the same
+    upper-left corner.
+
+    Parameters
+    ----------
+    sources
+        The files of the bands.
+    gsd
+        Requested ground sample distance in metres.
+
+    Raises
+    ------
+    SceneError
+        When CRS differ, or extents differ by more than a pixel of the coarser file.
+    """
+    finest = min(sources, key=lambda s: (abs(s.geobox.resolution.x), s.path))
+    for other in sources:
+        _check_same_ground(finest, other)
+    grid, native = finest.geobox, gsd_m(finest.geobox)
+    if gsd is None or (native is not None and math.isclose(gsd, native, rel_tol=1e-3)):
+        return grid
+    if native is None:
+        return grid  # without a CRS pixels have no size on the ground; a declared GSD describes them
+    ratio = gsd / native
+    shape = max(1, round(grid.shape.y / ratio)), max(1, round(grid.shape.x / ratio))
+    return GeoBox(shape, grid.transform @ Affine.scale(ratio), grid.crs)
+
+
+def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
+    a, b = one.geobox, other.geobox
+    if a.crs != b.crs:
+        raise SceneError(
+            f"{other.path}: its CRS {crs_name(b.crs)} is not the CRS {crs_name(a.crs)} of {one.path}; "
+            "warp one onto the other with gdalwarp -t_srs"
+        )
+    for name, near, far, step in (
+        ("columns", a.extent.boundingbox.range_x, b.extent.boundingbox.range_x, b.resolution.x),
+        ("rows", a.extent.boundingbox.range_y, b.extent.boundingbox.range_y, b.resolution.y),
+    ):
+        gap = max(abs(p - q) for p, q in zip(near, far, strict=True))
+        if gap > 1.001 * max(abs(step), abs(a.resolution.x)):
+            raise SceneError(
+                f"{other.path}: its {name} cover {far[0]:.10g} to {far[1]:.10g}, but {one.path} covers "
+                f"{near[0]:.10g} to {near[1]:.10g}; cut the bands to one extent with gdalwarp -te"
+            )
+
+
+def crs_name(crs: Any) -> str:
+    """Return a short name of a CRS: its EPSG code where it has one."""
+    if crs is None:
+        return "none"
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
+
+
+def edges_in(source: GeoBox, target: GeoBox, span: Span, axis: int) -> NDArray[np.float64]:
+    """Return where a span of target pixels begins and ends in source pixels, shape (len(span) + 1,).
+
+    Parameters
+    ----------
+    source, target
+        North-up grids of one CRS.
+    span
+        Pixels of the target along `axis`.
+    axis
+        0 for rows, 1 for columns.
+    """
+    to_source = ~source.transform @ target.transform
+    scale, shift = (to_source.e, to_source.f) if axis == 0 else (to_source.a, to_source.c)
+    # Rounded to a millionth of a pixel: float noise of the transforms must not move a pixel's edge.
+    edges: NDArray[np.float64] = np.round(np.arange(span.start, span.stop + 1) * scale + shift, 6)
+    return edges

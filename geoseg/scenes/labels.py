@@ -1,0 +1,267 @@
+"""Label sources on the grid of a scene: codes from a raster or from polygons, window by window."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
+
+from geoseg.core.errors import GeosegWarning, SceneError
+from geoseg.core.geometry import Span, Window
+from geoseg.core.legend import UNLABELLED
+from geoseg.scenes import sources
+from geoseg.scenes.burning import VECTOR_SUFFIXES, Polygons, bounds_in, open_polygons
+from geoseg.scenes.grid import crs_name, edges_in, gsd_m
+from geoseg.scenes.sources import SourceFile
+
+_MOST_PIXELS = 1 << 24
+"""Source pixels that one look may read: finer sources are read in parts."""
+
+
+class Codes(Protocol):
+    """What `Labels` reads from."""
+
+    def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
+        """Return the codes of a window that lies inside the grid."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what changes when the codes may have changed."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Label codes on a grid. Can be pickled, and read by several threads and processes at once."""
+
+    path: str
+    """The file they come from."""
+    geobox: GeoBox
+    """The grid that they are read on."""
+    codes: Codes
+    """The raster or the polygons."""
+
+    def read(self, window: Window) -> NDArray[np.int32]:
+        """Read a window, which may lie beyond the grid.
+
+        Returns
+        -------
+        numpy.ndarray
+            Codes, shape (rows, cols); `UNLABELLED` where the source says nothing: nodata, NaN, masked, no
+            polygon, beyond the source or the grid. The same for any cut of the grid into windows.
+
+        Raises
+        ------
+        SceneError
+            When the file cannot be read or holds values that are no codes.
+        """
+        shape = self.geobox.shape.y, self.geobox.shape.x
+        inside = window.clip(shape)
+        found = np.full(window.shape, UNLABELLED, dtype=np.int32)
+        if inside:
+            found[inside.relative_to(window)] = self.codes.read(self.geobox, inside)
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """Return path, size and time of the last change, for fingerprints."""
+        return {"path": self.path, **self.codes.identity()}
+
+
+@dataclass(frozen=True)
+class RasterCodes:
+    """The first band of a raster, taken at the centres of the grid's pixels (nearest neighbour)."""
+
+    source: SourceFile
+
+    def identity(self) -> dict[str, Any]:
+        """Return size and time of the last change."""
+        return {"size": self.source.size, "modified": self.source.modified}
+
+    def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
+        """Return the codes of a window that lies inside the grid, shape (rows, cols)."""
+        rows, cols = self._places(geobox, window)
+        height, width = self.source.geobox.shape.y, self.source.geobox.shape.x
+        known = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+        found = np.full(window.shape, UNLABELLED, dtype=np.int32)
+        if not known.any():
+            return found
+        rows, cols = np.where(known, rows, rows[known][0]), np.where(known, cols, cols[known][0])
+        needed = Window(
+            Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
+        )
+        if needed.shape[0] * needed.shape[1] > _MOST_PIXELS and max(window.shape) > 1:
+            for part in _halves(window):
+                found[part.relative_to(window)] = self.read(geobox, part)
+            return found
+        values, valid = sources.read(self.source, (1,), needed, mask=self.source.masked)
+        codes = self._whole_numbers(values[0], valid, needed)
+        return np.where(known, codes[rows - needed.rows.start, cols - needed.cols.start], found)
+
+    def _places(self, geobox: GeoBox, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the source's row and column under each pixel centre, -1 where there is none."""
+        source = self.source.geobox
+        if geobox.crs is None:
+            rows, cols = np.arange(window.rows.start, window.rows.stop), np.arange(
+                window.cols.start, window.cols.stop
+            )  # fmt: skip
+            return _crossed(rows, cols)
+        if geobox.crs == source.crs:
+            edges = (edges_in(source, geobox, s, i) for i, s in enumerate((window.rows, window.cols)))
+            rows, cols = (np.floor((e[:-1] + e[1:]) / 2).astype(np.int64) for e in edges)
+            return _crossed(rows, cols)
+        col, row = np.meshgrid(
+            np.arange(window.cols.start, window.cols.stop) + 0.5,
+            np.arange(window.rows.start, window.rows.stop) + 0.5,
+        )
+        # Each centre by itself, no interpolation between a few: that would depend on the window.
+        to_source = geobox.crs.transformer_to_crs(source.crs)
+        x, y = (~source.transform) * to_source(*(geobox.transform * (col, row)))
+        finite = np.isfinite(x) & np.isfinite(y)
+        place = np.where(finite, np.floor([y, x]), -1).clip(-1, 2**40).astype(np.int64)
+        return place[0], place[1]
+
+    def _whole_numbers(
+        self, values: NDArray[Any], valid: NDArray[np.bool_] | None, window: Window
+    ) -> NDArray[np.int32]:
+        """Return values as codes, unlabelled where they are nodata."""
+        nodata = self.source.nodata[0]
+        says = np.ones(values.shape, dtype=np.bool_) if valid is None else valid
+        if nodata is not None:
+            says = says & (values != nodata)
+        if values.dtype.kind == "f":
+            says = says & ~np.isnan(values)
+        limits = np.iinfo(np.int32)
+        if not np.can_cast(values.dtype, np.int32):
+            strange = says & ((values < limits.min) | (values > limits.max) | (values % 1 != 0))
+            if strange.any():
+                raise SceneError(
+                    f"{self.source.path}: holds {values[strange][0]:g} at {window}; labels are whole-number "
+                    "codes of classes, not measurements"
+                )
+        # Codes first, as -1 does not fit an unsigned type: numpy would silently write 255.
+        return np.where(says, np.where(says, values, 0).astype(np.int32), np.int32(UNLABELLED))
+
+
+def _crossed(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    shape = len(rows), len(cols)
+    return np.broadcast_to(rows[:, None], shape), np.broadcast_to(cols, shape)
+
+
+def _halves(window: Window) -> tuple[Window, Window]:
+    height, width = window.shape
+    (top, left), middle = (window.rows.start, window.cols.start), max(height, width) // 2
+    if height >= width:
+        return Window.of(top, left, middle, width), Window.of(top + middle, left, height - middle, width)
+    return Window.of(top, left, height, middle), Window.of(top, left + middle, height, width - middle)
+
+
+def open_labels(
+    path: str,
+    geobox: GeoBox,
+    *,
+    attribute: str | None = None,
+    names: Mapping[str, int] | None = None,
+    layer: str | None = None,
+) -> Labels:
+    """Open a label source to be read on a grid; other grids and CRS are brought there, with a notice.
+
+    Parameters
+    ----------
+    path
+        A raster whose first band holds codes (whole numbers of any type; -1 means unlabelled), or polygons:
+        GeoPackage, GeoJSON, Shapefile, FlatGeobuf.
+    geobox
+        The grid to read on. One without CRS (photographs, chips) takes a raster of its shape without CRS.
+    attribute
+        Column of the polygons with the class: whole numbers are codes, texts are looked up in `names`.
+        Default: `class_id` or `class_name`.
+    names
+        Code of each name, regardless of case.
+    layer
+        Layer of the polygons; default: the only one.
+
+    Raises
+    ------
+    SceneError
+        When the file is missing or holds no labels, the column or a name in it is unknown, or the labels do
+        not overlap the grid.
+    """
+    codes: RasterCodes | Polygons
+    if Path(path).suffix.lower() in VECTOR_SUFFIXES:
+        codes = open_polygons(path, geobox, attribute, names or {}, layer)
+        crs, extent, notice = codes.crs, codes.extent, ""
+        if geobox.crs != crs:
+            notice = f"{path}: labels in {crs_name(crs)} are reprojected to {crs_name(geobox.crs)}"
+    else:
+        source = sources.inspect(path)
+        _check_bands(source)
+        codes, crs, extent = RasterCodes(source), source.geobox.crs, source.geobox.boundingbox
+        _check_shapes(source, geobox)
+        notice = _resampled(source, geobox)
+    if geobox.crs is not None:
+        _check_overlap(path, geobox, crs, tuple(map(float, extent.bbox)))
+    if notice:
+        warnings.warn(notice, GeosegWarning, stacklevel=2)
+    return Labels(path, geobox, codes)
+
+
+def _check_overlap(path: str, geobox: GeoBox, crs: CRS, theirs: tuple[float, ...]) -> None:
+    try:
+        ours = bounds_in(crs, geobox)
+    except ProjError as error:
+        raise SceneError(
+            f"{path}: labels in {crs_name(crs)} cannot be brought to {crs_name(geobox.crs)} of the scene; "
+            "correct the CRS that is wrong with gdal_edit.py -a_srs"
+        ) from error
+    if not (_meet(ours[0::2], theirs[0::2]) and _meet(ours[1::2], theirs[1::2])):
+        raise SceneError(
+            f"{path}: labels do not overlap the scene: in {crs_name(crs)} they cover {_span(theirs)}, "
+            f"the scene {_span(ours)} (left, bottom, right, top); check both CRS"
+        )
+
+
+def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    return max(one[0], other[0]) < min(one[1], other[1])
+
+
+def _span(bounds: Sequence[float]) -> str:
+    return ", ".join(f"{v:.8g}" for v in bounds)
+
+
+def _check_bands(source: SourceFile) -> None:
+    bands = len(source.names) - (1 if source.masked and len(source.names) == 2 else 0)
+    if bands != 1:
+        raise SceneError(f"{source.path}: has {bands} bands; labels are one band of class codes")
+
+
+def _check_shapes(source: SourceFile, geobox: GeoBox) -> None:
+    theirs, ours = source.geobox.crs, geobox.crs
+    if (theirs is None) != (ours is None):
+        raise SceneError(
+            f"{source.path}: the CRS of the labels is {crs_name(theirs)}, that of the scene {crs_name(ours)}"
+            "; give both one, with gdal_edit.py -a_srs"
+        )
+    if ours is None and source.geobox.shape != geobox.shape:
+        raise SceneError(
+            f"{source.path}: {source.geobox.shape.y} x {source.geobox.shape.x} labels for {geobox.shape.y} x "
+            f"{geobox.shape.x} pixels; without a CRS both must have one shape"
+        )
+
+
+def _resampled(source: SourceFile, geobox: GeoBox) -> str:
+    """Say from what to what labels are brought; nothing when their pixels are pixels of the grid."""
+    theirs, ours = source.geobox, geobox
+    if ours.crs is None:
+        return ""
+    if ours.crs == theirs.crs:
+        first = [edges_in(theirs, ours, Span(0, n), i) for i, n in enumerate((ours.shape.y, ours.shape.x))]
+        if all(np.array_equal(e, np.round(e[0]) + np.arange(len(e))) for e in first):
+            return ""
+    return (
+        f"{source.path}: labels of {crs_name(theirs.crs)}, GSD {gsd_m(theirs):.4g} m, are brought to "
+        f"{crs_name(ours.crs)}, GSD {gsd_m(ours):.4g} m (nearest neighbour)"
+    )

@@ -1,0 +1,174 @@
+"""Many scenes at once: a glob, a list or a table of them."""
+
+import csv
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from geoseg.config.scene import SceneEntry
+from geoseg.core.errors import ConfigError, one_line
+from geoseg.scenes.catalog import CATALOG, read_catalog
+
+PATHS = ("path", "uri", "location", "href", "file", "filename")
+"""Columns that say where a scene is; `location` is what gdaltindex writes."""
+
+NAMES = ("name", "id", "title")
+
+FACTS = ("datetime", "scale", "offset", "nodata", "gsd", "sensor")
+"""Columns that mean what the same keys of a scene mean."""
+
+_TABLES = (".csv", ".parquet", ".gpkg", ".geojson", ".fgb", ".shp", ".dbf")
+_LISTS = (".txt", ".lst", ".list")
+_SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".jgw", ".prj")
+
+
+@dataclass(frozen=True)
+class ListedScene:
+    """One scene of many."""
+
+    name: str
+    """Unique among them; names its run and its run folder."""
+    scene: str | SceneEntry
+
+
+def list_scenes(
+    source: str | Sequence[str], template: SceneEntry | None = None, catalog: Path = CATALOG
+) -> list[ListedScene]:
+    """Return the scenes that a text or a sequence of texts names.
+
+    A text is a glob (`scenes/*.tif`, `**` for any folder), a list (`.txt`: one scene a line, # for comments),
+    a table (CSV, Parquet, or a tile index as gdaltindex or QGIS write it), or a single scene. A scene is a
+    name in the catalog, a file, a folder or a URI. Paths in files that do not lie in the current folder are
+    looked for beside that file.
+
+    Parameters
+    ----------
+    source
+        What to list.
+    template
+        What holds for every scene that is given by its place: bands, scale, nodata, mask.
+    catalog
+        The data catalog.
+
+    Raises
+    ------
+    ConfigError
+        When nothing is found, a table lacks a column, or two scenes have one name.
+    """
+    texts = [source] if isinstance(source, str) else list(source)
+    rows = [row for text in texts for row in _rows(text)]
+    if not rows:
+        raise ConfigError(f"scenes: {', '.join(texts) or 'the list'} names no scene")
+    known = read_catalog(catalog)
+    names = _names(rows)
+    return [
+        ListedScene(n, r["path"] if r["path"] in known else _entry(r, template))
+        for n, r in zip(names, rows, strict=True)
+    ]
+
+
+def _rows(text: str) -> Iterable[dict[str, Any]]:
+    """Return what a text lists, as rows with `path` and perhaps more."""
+    suffix = Path(text).suffix.lower()
+    if glob.has_magic(text) and "://" not in text:
+        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (any path, any folder)
+        return [{"path": p} for p in found if not p.endswith(_SIDECARS)]
+    if suffix in _LISTS:
+        lines = (line.partition("#")[0].strip() for line in _text_of(text).splitlines())
+        return [{"path": _placed(line, text)} for line in lines if line]
+    if suffix in _TABLES:
+        return [_row(row, text) for row in _table(text)]
+    return [{"path": text}]
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"scenes: {path}: cannot be read: {one_line(error)}") from error
+
+
+def _table(path: str) -> list[dict[str, Any]]:
+    if path.lower().endswith(".csv"):
+        return list(csv.DictReader(_text_of(path).splitlines()))
+    try:
+        if path.lower().endswith(".parquet"):
+            from pyarrow import parquet  # noqa: PLC0415
+
+            columns = [c for c in parquet.read_schema(path).names if c.lower() in (*PATHS, *NAMES, *FACTS)]
+            rows: list[dict[str, Any]] = parquet.read_table(path, columns=columns).to_pylist()
+            return rows
+        import pyogrio  # noqa: PLC0415
+
+        frame = pyogrio.read_dataframe(path, read_geometry=False)
+        return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
+    except Exception as error:
+        raise ConfigError(f"scenes: {path}: cannot be read as a table: {one_line(error)}") from error
+
+
+def _row(row: Mapping[str, Any], table: str) -> dict[str, Any]:
+    """Return the columns of a row that mean something, under one name each."""
+    given = {str(k).strip().lower(): v for k, v in row.items() if k is not None and _filled(v)}
+    path = next((given[c] for c in PATHS if c in given), None)
+    if path is None:
+        raise ConfigError(f"scenes: {table}: a row has no path; one column of {', '.join(PATHS)} is needed")
+    name = next((given[c] for c in NAMES if c in given), None)
+    facts = {k: given[k] for k in FACTS if k in given}
+    return {"path": _placed(str(path), table), **({"name": str(name)} if name is not None else {}), **facts}
+
+
+def _filled(value: Any) -> bool:
+    # NaN and NaT, as tables have them in empty cells, differ from themselves.
+    return value is not None and str(value).strip() != "" and not value != value  # noqa: PLR0124, SIM202
+
+
+def _placed(path: str, listing: str) -> str:
+    beside = Path(listing).parent / path
+    absolute = "://" in path or path.startswith("/")
+    return str(beside) if not absolute and not Path(path).exists() and beside.exists() else path
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a name for each row: its own, else its file's, with the folder's where two files share one."""
+    stems = [_clean(r.get("name") or Path(r["path"]).stem) for r in rows]
+    often = Counter(stems)
+    names = [
+        _clean(f"{Path(r['path']).parent.name}-{stem}") if often[stem] > 1 and "name" not in r else stem
+        for r, stem in zip(rows, stems, strict=True)
+    ]
+    twice = [n for n, count in Counter(names).items() if count > 1]
+    if twice:
+        places = [r["path"] for r, n in zip(rows, names, strict=True) if n == twice[0]]
+        raise ConfigError(
+            f"scenes: {places[0]} and {places[1]} would both be called {twice[0]!r}; name them in a table "
+            "with the columns name and path"
+        )
+    return names
+
+
+def _clean(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", str(name)).strip("-.") or "scene"
+
+
+def _entry(row: Mapping[str, Any], template: SceneEntry | None) -> SceneEntry:
+    """Return the entry of a scene: the template at another place."""
+    base = {} if template is None else template.model_dump(exclude_unset=True)
+    folders = template is not None and template.uri is None
+    place = {"folder": row["path"]} if folders else {"uri": row["path"], "folder": None}
+    if template is not None and template.mask is not None and not folders:
+        raise ConfigError(
+            f"scenes: the mask {template.mask.uri} is of one scene; give every scene a folder and every band "
+            "a uri, or list the scenes in the catalog"
+        )
+    try:
+        return SceneEntry.model_validate({**base, **place, **{k: row[k] for k in FACTS if k in row}})
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"])) or "scene"
+        raise ConfigError(f"scenes: {row['path']}: {where}: {problem['msg'].lower()}") from None

@@ -1,0 +1,207 @@
+"""From a catalog entry to a scene: find the files, name the bands, agree on a grid."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
+from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in
+from geoseg.core.errors import SceneError, did_you_mean
+from geoseg.core.secrets import redact
+from geoseg.scenes import grid, radiometry, sources
+from geoseg.scenes.scene import Scene, SceneBand, SceneMask
+from geoseg.scenes.sources import SourceFile
+
+_SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A band that an entry offers, before its file is opened."""
+
+    name: str
+    common_name: str
+    path: str
+    entry: BandEntry
+
+
+def open_scene(
+    entry: SceneEntry, name: str, base: Path, wanted: Sequence[str] | None = None, gsd: float | None = None
+) -> Scene:
+    """Open a scene.
+
+    Parameters
+    ----------
+    entry
+        Where its files are and what their numbers mean.
+    name
+        Its name, for messages.
+    base
+        Folder for relative paths.
+    wanted
+        Common names of the bands, in the order asked for; None takes all.
+    gsd
+        Ground sample distance of the grid in metres; default: the entry's, else the finest file's.
+
+    Raises
+    ------
+    SceneError
+        When a file or a band is missing, or the bands do not lie on one ground.
+    """
+    offered = _offered(entry, base)
+    chosen = offered if wanted is None else [_find(offered, w, name) for w in wanted]
+    bands = tuple(_band(c, entry) for c in chosen)
+    geobox = grid.common_grid([b.source for b in bands], gsd or entry.gsd)
+    mask = None if entry.mask is None else _mask(entry.mask, entry, base)
+    if mask is not None:
+        grid.common_grid([bands[0].source, mask.source], None)
+    scene = Scene(redact(name), geobox, bands, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime)
+    dark = entry.radiometry.dark_object
+    return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
+
+
+def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
+    """Open a scene again from what `Scene.identity` said of it.
+
+    Returns
+    -------
+    scene
+        The scene on the same grid; its bands bear their common names and no wavelength.
+    changed
+        Whether a file of it was written since.
+
+    Raises
+    ------
+    SceneError
+        When a file is missing or cannot be opened.
+    """
+    bands = tuple(
+        SceneBand(name, name, sources.inspect(path), index, scale, offset, nodata, None, declared=True)
+        for name, path, index, scale, offset, nodata in identity["bands"]
+    )
+    mask = identity["mask"]
+    scene = Scene(
+        identity["name"],
+        GeoBox(tuple(identity["shape"]), Affine(*identity["transform"]), identity["crs"]),
+        bands,
+        None
+        if mask is None
+        else SceneMask(sources.inspect(mask[0]), mask[1], tuple(mask[2]), tuple(mask[3])),
+        tuple(identity["haze"]),
+    )
+    return scene, json.loads(json.dumps(scene.identity()["files"])) != identity["files"]
+
+
+def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
+    """List the bands of an entry; open a file only when its bands have no names in the entry."""
+    if entry.bands:
+        return [
+            _Candidate(
+                name, common_name(name, entry.sensor), _place(b.uri or entry.uri or "", entry, base), b
+            )
+            for name, b in entry.bands.items()
+        ]
+    place = _place(entry.uri or "", entry, base)
+    if Path(place).is_dir():
+        files = sorted(f for f in Path(place).iterdir() if f.suffix.lower() in _SUFFIXES)
+        named = [(designation_in(f.stem), f) for f in files]
+        found = [
+            _Candidate(n, common_name(n, entry.sensor), str(f), BandEntry(uri=str(f))) for n, f in named if n
+        ]
+        if not found:
+            raise SceneError(
+                f"{place}: no file in this folder is named after a band, like scene_B02.tif; "
+                "list the files under bands: in data_catalog.yaml"
+            )
+        return found
+    names = sources.inspect(place).names
+    return [
+        _Candidate(n or f"band {i}", common_name(n or f"band {i}", entry.sensor), place, BandEntry(band=i))
+        for i, n in enumerate(names, start=1)
+    ]
+
+
+def _find(offered: list[_Candidate], wanted: str, scene: str) -> _Candidate:
+    name = common_name(wanted)
+    found = [c for c in offered if c.common_name == name]
+    if not found:
+        have = ", ".join(
+            c.name if c.name == c.common_name else f"{c.name} ({c.common_name})" for c in offered
+        )
+        raise SceneError(
+            f"{scene}: no band {name}{did_you_mean(name, [c.common_name for c in offered])}; it has {have}. "
+            f"If it is there under another name, say so: bands: {{{name}: <file or band number>}}"
+        )
+    if len(found) > 1:
+        places = ", ".join(f"{c.path} band {c.entry.band}" for c in found)
+        raise SceneError(
+            f"{scene}: band {name} is there {len(found)} times ({places}); list one under bands:"
+        )
+    return found[0]
+
+
+def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
+    """Open a band's file; what the entry says wins over what the file says."""
+    source, here = sources.inspect(candidate.path), candidate.entry
+    _check_band(source, here.band)
+
+    def first(*values: float | None) -> float | None:
+        return next((v for v in values if v is not None), None)
+
+    in_file = source.scales[here.band - 1], source.offsets[here.band - 1]
+    in_file_declared = in_file != (1.0, 0.0)
+    scale = first(here.scale, entry.scale, in_file[0] if in_file_declared else None)
+    offset = first(here.offset, entry.offset, in_file[1] if in_file_declared else None)
+    return SceneBand(
+        name=candidate.name,
+        common_name=candidate.common_name,
+        source=source,
+        index=here.band,
+        scale=1.0 if scale is None else scale,
+        offset=0.0 if offset is None else offset,
+        nodata=first(here.nodata, entry.nodata, source.nodata[here.band - 1]),
+        wavelength_um=first(here.wavelength_um, WAVELENGTH_UM.get(candidate.common_name)),
+        declared=scale is not None or offset is not None,
+    )
+
+
+def _check_band(source: SourceFile, number: int) -> None:
+    if number > len(source.names):
+        raise SceneError(f"{source.path}: has no band {number}, only {len(source.names)}")
+
+
+def _place(uri: str, entry: SceneEntry, base: Path) -> str:
+    """Return the place of a file of an entry, inside the entry's folder if it has one."""
+    absolute = "://" in uri or uri.startswith("/")
+    return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
+
+
+def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
+    source = sources.inspect(_place(mask.uri, entry, base))
+    _check_band(source, mask.band)
+    if mask.invalid_bits and np.dtype(source.dtype).kind not in "iu":
+        raise SceneError(f"{source.path}: holds {source.dtype}, which has no bits; use invalid_values")
+    groups = [(b,) if isinstance(b, int) else b for b in mask.invalid_bits]
+    return SceneMask(source, mask.band, mask.invalid_values, tuple(sum(1 << b for b in g) for g in groups))
+
+
+def _haze(scene: Scene, atmosphere: str) -> tuple[float, ...]:
+    wavelengths = [b.wavelength_um for b in scene.bands]
+    unknown = [b.name for b, w in zip(scene.bands, wavelengths, strict=True) if w is None]
+    if unknown:
+        raise SceneError(
+            f"{scene.name}: dark-object subtraction needs the wavelength of band {', '.join(unknown)}; "
+            "say wavelength_um under bands:"
+        )
+    pixels = scene.valid_sample()
+    if not pixels.valid.any():
+        return (0.0,) * len(scene.bands)
+    return radiometry.haze(
+        scene.physical(pixels), pixels.valid, [w for w in wavelengths if w is not None], atmosphere
+    )

@@ -1,0 +1,416 @@
+"""A scene: bands on one grid, read window by window."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geoseg.core import buffers
+from geoseg.core.geometry import Span, Window, reflect
+from geoseg.scenes import grid, resample, sources
+from geoseg.scenes.remote import is_remote
+from geoseg.scenes.resample import Taps
+from geoseg.scenes.sources import SourceFile
+
+if TYPE_CHECKING:
+    import xarray
+
+SAMPLE_WINDOWS = 8
+SAMPLE_SIZE = 256
+"""Statistics look at up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
+
+_SAMPLES_AT_ONCE = 4
+"""Windows of a sample that are read together: each is decoded on one core, or comes from far away."""
+
+_OVERVIEW_ROWS = 256
+"""Rows of the scene that an overview reads at once."""
+
+_PREVIEW_WINDOW = 2048
+"""Pixels of the scene along the side of a window of a preview."""
+
+
+@dataclass(frozen=True)
+class SceneBand:
+    """One band of a scene."""
+
+    name: str
+    """Name in the scene, for messages (`B02`)."""
+    common_name: str
+    """Common name (`blue`)."""
+    source: SourceFile
+    index: int
+    """Number of the band in its file, from 1."""
+    scale: float
+    """Physical value = number * scale + offset."""
+    offset: float
+    nodata: float | None
+    wavelength_um: float | None
+    declared: bool
+    """Whether scale and offset were declared, by the catalog or the file, or are the default 1 and 0."""
+
+
+@dataclass(frozen=True)
+class SceneMask:
+    """A quality band: which of its values mean nodata."""
+
+    source: SourceFile
+    index: int
+    invalid_values: tuple[int, ...]
+    invalid_bits: tuple[int, ...]
+    """Bit patterns: a pixel is nodata when it has all bits of one of them."""
+
+    def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where the values of the quality band allow a class."""
+        bad = np.isin(values, self.invalid_values)
+        wide = values.astype(np.int64) if self.invalid_bits else values
+        for pattern in self.invalid_bits:
+            bad |= (wide & pattern) == pattern
+        return ~bad
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What was read from a window."""
+
+    values: NDArray[Any]
+    """Shape (bands, rows, cols), in the scene's data type, before scale and offset."""
+    valid: NDArray[np.bool_]
+    """Shape (rows, cols)."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Bands of one place and time on one grid."""
+
+    name: str
+    geobox: GeoBox
+    """The grid: CRS (or None), transform and shape."""
+    bands: tuple[SceneBand, ...]
+    mask: SceneMask | None = None
+    haze: tuple[float, ...] = ()
+    """What dark-object subtraction takes off each band, in physical units; empty when it is not asked for."""
+    declared_gsd_m: float | None = None
+    """GSD from the catalog, for scenes without a CRS."""
+    acquired: datetime | None = None
+    """When it was taken, None when the catalog does not say."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.geobox.shape.y, self.geobox.shape.x
+
+    @property
+    def gsd_m(self) -> float | None:
+        """Ground sample distance in metres, None when nobody knows."""
+        measured = grid.gsd_m(self.geobox)
+        return self.declared_gsd_m if measured is None else measured
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type that holds the numbers of every band."""
+        return np.result_type(*(b.source.dtype for b in self.bands))
+
+    @property
+    def gain(self) -> NDArray[np.float32]:
+        """Factor from numbers to physical units, shape (bands,)."""
+        return np.array([b.scale for b in self.bands], dtype=np.float32)
+
+    @property
+    def bias(self) -> NDArray[np.float32]:
+        """What is added after the factor, haze included, shape (bands,)."""
+        haze = self.haze or (0.0,) * len(self.bands)
+        return np.array([b.offset - h for b, h in zip(self.bands, haze, strict=True)], dtype=np.float32)
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of its files, or of those that they consist of, is on a server."""
+        files = {b.source for b in self.bands} | ({self.mask.source} if self.mask else set())
+        return any(is_remote(path) for f in files for path in (f.path, *(part for part, *_ in f.parts)))
+
+    def anywhere(self) -> "Scene":
+        """Return the scene with absolute paths, for processes that began in another folder."""
+        bands = tuple(replace(b, source=sources.anywhere(b.source)) for b in self.bands)
+        mask = self.mask and replace(self.mask, source=sources.anywhere(self.mask.source))
+        return replace(self, bands=bands, mask=mask)
+
+    def read(self, window: Window) -> Pixels:
+        """Read a window; what lies beyond the scene is reflected at its border.
+
+        Raises
+        ------
+        SceneError
+            When a file cannot be read.
+        """
+        rows, cols = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
+        inside = Window(
+            Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
+        )
+        middle = window.clip(self.shape)
+        if inside != middle:
+            # It reaches further beyond the scene than into it, and shows more of the scene than it holds.
+            whole = self.read(inside)
+            places = (rows - inside.rows.start)[:, None], cols - inside.cols.start
+            return Pixels(whole.values[:, *places], whole.valid[places])
+        values = buffers.empty((len(self.bands), *window.shape), self.dtype)
+        here = middle.relative_to(window)
+        seen = self._read_files(inside, values[:, *here])
+        if window == inside:
+            return Pixels(values, seen)
+        valid = np.empty(window.shape, dtype=np.bool_)
+        valid[here] = seen
+        for array in (values, valid):
+            _reflect(array, rows - window.rows.start, cols - window.cols.start, here)
+        return Pixels(values, valid)
+
+    def _read_files(self, window: Window, out: NDArray[Any]) -> NDArray[np.bool_]:
+        """Read all bands into `out` (bands, rows, cols); return where all are valid, (rows, cols)."""
+        valid = np.ones(window.shape, dtype=np.bool_)
+        for source in dict.fromkeys(b.source for b in self.bands):
+            here = [i for i, b in enumerate(self.bands) if b.source == source]
+            indexes, nodata = zip(*((self.bands[i].index, self.bands[i].nodata) for i in here), strict=True)
+            whole = len(here) == len(self.bands)  # all of them, in their order
+            read, mask = _read_on(source, indexes, self.geobox, window, None, nodata, out if whole else None)
+            if read is not out:
+                out[here] = read
+            if mask is not None:
+                valid &= mask
+        if self.mask is not None:
+            quality = _read_on(self.mask.source, (self.mask.index,), self.geobox, window, resample.nearest)[0]
+            valid &= self.mask.valid(quality[0])
+        return valid
+
+    def physical(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Return values in physical units (reflectance), NaN where invalid, shape (bands, rows, cols)."""
+        scaled = pixels.values.astype(np.float32) * self.gain[:, None, None] + self.bias[:, None, None]
+        return np.where(pixels.valid, scaled, np.float32(np.nan))
+
+    def sample(self) -> Pixels:
+        """Read pixels spread over the whole scene, for statistics, shape (bands, 1, pixels)."""
+        with ThreadPoolExecutor(_SAMPLES_AT_ONCE) as pool:
+            parts = list(pool.map(self.read, self.sample_windows()))
+        return Pixels(
+            np.concatenate([p.values.reshape(len(self.bands), 1, -1) for p in parts], axis=2),
+            np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
+        )
+
+    def valid_sample(self) -> Pixels:
+        """Read pixels for statistics: the sample or, where that is all nodata, an overview of the scene.
+
+        A large scene may be valid in a corner only.
+        """
+        pixels = self.sample()
+        return pixels if pixels.valid.any() else self.overview(1024)
+
+    def sample_windows(self) -> list[Window]:
+        """Return the windows of `sample`: the whole of a small scene, evenly spread parts of a large one."""
+        rows, cols = (_spread(n) for n in self.shape)
+        return [Window(r, c) for r in rows for c in cols]
+
+    def overview(self, longest: int) -> Pixels:
+        """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour."""
+        step = max(1, -(-max(self.shape) // longest))
+        height, width = (-(-n // step) for n in self.shape)
+        rows = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
+        columns = np.minimum(np.arange(width) * step + step // 2, self.shape[1] - 1)
+        values = np.empty((len(self.bands), height, width), dtype=self.dtype)
+        valid = np.empty((height, width), dtype=np.bool_)
+        # Many lines at once: they share internal tiles.
+        together = max(1, _OVERVIEW_ROWS // step)
+        for part in (slice(i, min(i + together, height)) for i in range(0, height, together)):
+            first, last = int(rows[part][0]), int(rows[part][-1])
+            lines = self.read(Window.of(first, 0, last - first + 1, self.shape[1]))
+            here = (rows[part] - first)[:, None], columns
+            values[:, part], valid[part] = lines.values[:, *here], lines.valid[here]
+        return Pixels(values, valid)
+
+    def preview(self, longest: int) -> Pixels:
+        """Read the whole scene to look at, reduced to at most `longest` pixels a side.
+
+        From the overviews of its files where they have some, which may be up to twice as coarse as asked for;
+        `overview` needs none, and gives the same pixels with or without them.
+        """
+        step = max(1, -(-max(self.shape) // longest))
+        # An overview as it is takes a fraction of what the next finer one and resampling it take.
+        bands = self._coarser(1 << (step - 1).bit_length())
+        whole = bands[0].source.geobox
+        if max(whole.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
+            small = replace(self, geobox=whole, bands=bands)
+            step = -(-max(self.shape) // max(whole.shape))
+        else:
+            bands = self._coarser(step)
+            if bands == self.bands and step > 1:
+                return self.overview(longest)
+            shape = tuple(-(-n // step) for n in self.shape)
+            small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to(shape), bands=bands)
+        height, width = small.shape
+        values = np.empty((len(bands), height, width), dtype=self.dtype)
+        valid = np.empty((height, width), dtype=np.bool_)
+        # In windows: a file without overviews is read in full beneath them.
+        side = max(16, _PREVIEW_WINDOW // step)
+        for row in range(0, height, side):
+            for col in range(0, width, side):
+                part = Window.of(row, col, side, side).clip((height, width))
+                pixels = small.read(part)
+                here = part.rows.relative_to(0), part.cols.relative_to(0)
+                values[:, *here], valid[here] = pixels.values, pixels.valid
+        return Pixels(values, valid)
+
+    def _coarser(self, step: int) -> tuple[SceneBand, ...]:
+        """Return the bands with the overviews that suit pixels `step` times as wide as the scene's."""
+
+        def reduced(source: SourceFile) -> SourceFile:
+            finer = abs(self.geobox.resolution.x) / abs(source.geobox.resolution.x)
+            return sources.coarser(source, step * finer * (1 + 1e-9))
+
+        return tuple(replace(b, source=reduced(b.source)) for b in self.bands)
+
+    def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":
+        """Return the scene as a lazy DataArray of physical values with dims (band, y, x).
+
+        Nothing is read until it is asked for; invalid pixels are NaN; coordinates are pixel centres, and the
+        CRS is found by `.odc` and `.rio`.
+        """
+        # Only this method needs them, and workers start faster without.
+        import dask.array  # noqa: PLC0415
+        import xarray  # noqa: PLC0415
+        from odc.geo.xr import xr_coords  # noqa: PLC0415
+
+        lazy = dask.array.from_array(
+            _Lazy(self),
+            chunks=(len(self.bands), chunk, chunk),
+            name=False,
+            asarray=False,
+            meta=np.empty(0, "f4"),
+        )
+        coords: dict[Any, Any] = {"band": [b.common_name for b in self.bands], **xr_coords(self.geobox)}
+        y, x = self.geobox.dimensions
+        return xarray.DataArray(lazy, dims=("band", y, x), coords=coords, name=self.name)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what makes this scene's pixels what they are, for the fingerprint."""
+        files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))
+        return {
+            "name": self.name,
+            "shape": self.shape,
+            "transform": tuple(self.geobox.transform)[:6],
+            "crs": None if self.geobox.crs is None else self.geobox.crs.to_wkt(),
+            "bands": [
+                [b.common_name, b.source.path, b.index, b.scale, b.offset, b.nodata] for b in self.bands
+            ],
+            "mask": None
+            if self.mask is None
+            else [self.mask.source.path, self.mask.index, self.mask.invalid_values, self.mask.invalid_bits],
+            "haze": self.haze,
+            "files": [[f.path, f.size, f.modified, *f.parts] for f in files],
+        }
+
+
+class _Lazy:
+    """The array protocol that dask slices: reads a window when it is indexed."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.shape = (len(scene.bands), *scene.shape)
+        self.dtype = np.dtype(np.float32)
+        self.ndim = 3
+
+    def __getitem__(self, key: tuple[slice | int, slice | int, slice | int]) -> NDArray[np.float32]:
+        # Dask hands later slices down to here: numbers, steps and empty spans as well as chunks.
+        bands, rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
+        if rows.size == 0 or cols.size == 0:
+            return np.empty((*bands.shape, *rows.shape, *cols.shape), dtype=self.dtype)
+        window = Window(_around(rows), _around(cols))
+        values = self.scene.physical(self.scene.read(window))
+        picked = values[bands]
+        picked = picked[..., rows - window.rows.start, :]
+        return picked[..., cols - window.cols.start]
+
+
+def _reflect(
+    array: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp], middle: tuple[slice, slice]
+) -> None:
+    """Fill (..., rows, cols) around its middle, which is there, with what lies at these rows and columns."""
+    beyond_rows, beyond_cols = (
+        np.delete(np.arange(len(places)), here) for places, here in zip((rows, cols), middle, strict=True)
+    )
+    array[..., beyond_rows, middle[1]] = array[..., rows[beyond_rows], middle[1]]
+    array[..., beyond_cols] = array[..., cols[beyond_cols]]
+
+
+def _around(positions: NDArray[np.intp]) -> Span:
+    return Span(int(positions.min()), int(positions.max()) + 1)
+
+
+def _spread(length: int) -> list[Span]:
+    """Return spans of `SAMPLE_SIZE` spread evenly over an axis; all of it when it is short.
+
+    All but the last begin at multiples of it: they lie in one internal tile of most files, not across four.
+    """
+    if length <= SAMPLE_WINDOWS * SAMPLE_SIZE:
+        return [Span(s, min(s + SAMPLE_SIZE, length)) for s in range(0, length, SAMPLE_SIZE)]
+    starts = np.linspace(0, length - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
+    starts[:-1] -= starts[:-1] % SAMPLE_SIZE
+    return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
+
+
+def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
+    """Return where one of the bands is nodata, NaN or infinite, shape (rows, cols); None when none can be."""
+    bad: NDArray[np.bool_] | None = None
+    for band, empty in zip(values, nodata, strict=True):
+        checks = []
+        if empty is not None and not np.isnan(empty):
+            # Whole numbers are compared as such, which needs no copy of the band in float64.
+            whole = values.dtype.kind in "iu" and float(empty).is_integer()
+            checks.append(band == (int(empty) if whole else empty))
+        if values.dtype.kind == "f":
+            checks.append(~np.isfinite(band))
+        for check in checks:
+            bad = check if bad is None else bad | check
+    return bad
+
+
+def _read_on(
+    source: SourceFile,
+    indexes: Sequence[int],
+    target: GeoBox,
+    window: Window,
+    method: Callable[[NDArray[np.float64], int], Taps] | None,
+    nodata: Sequence[float | None] = (),
+    out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Read bands of one file onto a window of the target grid, with their validity (None: all valid).
+
+    Without a `method`, coarser files are interpolated and finer ones averaged. Numbers that need neither are
+    read into `out`, if it is given.
+    """
+    nodata = nodata or (None,) * len(indexes)
+    if source.geobox == target:
+        values, mask = sources.read(source, indexes, window, mask=source.masked, out=out)
+        return values, _valid(values, nodata, mask)
+    coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
+    method = method or (resample.average if coarser else resample.bilinear)
+    taps = [
+        method(grid.edges_in(source.geobox, target, span, axis), source.geobox.shape[axis])
+        for axis, span in enumerate((window.rows, window.cols))
+    ]
+    part = Window(*(Span(t.first, t.stop) for t in taps))
+    values, mask = sources.read(source, indexes, part, mask=source.masked)
+    valid = _valid(values, nodata, mask)
+    resampled, valid = resample.apply(values, valid, *taps)
+    if values.dtype.kind in "iu":
+        np.rint(resampled, out=resampled)
+    return resampled.astype(values.dtype), valid
+
+
+def _valid(
+    values: NDArray[Any], nodata: Sequence[float | None], mask: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    bad = _invalid(values, nodata)
+    if bad is None:
+        return mask
+    return ~bad if mask is None else mask & ~bad

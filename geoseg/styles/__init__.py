@@ -1,0 +1,1 @@
+"""One legend in the formats of desktop GIS."""

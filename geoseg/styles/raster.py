@@ -1,0 +1,79 @@
+"""One legend, in the formats that desktop GIS read beside a class raster."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from geoseg.core.files import write_atomic
+from geoseg.core.legend import Legend
+from geoseg.styles.qml import paletted, ramp
+from geoseg.styles.sld import raster_sld
+
+# Viridis: even steps to the eye, also to one that does not tell red from green, and in grey.
+_CONFIDENCE = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21918c"), (0.75, "#5ec962"), (1.0, "#fde725"))
+
+
+def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
+    """Write what GDAL, QGIS and GeoServer read beside a class raster; return the paths.
+
+    `classes.tif.aux.xml` holds names and attribute table for GDAL, `classes.qml` and `classes.sld` the style
+    for QGIS and GeoServer. QGIS shows a bare TIFF colour table as 256 nameless rows; with the QML it lists
+    the classes by name.
+
+    Raises
+    ------
+    OutputError
+        When a file cannot be written.
+    """
+    return _write(
+        {
+            raster.with_name(f"{raster.name}.aux.xml"): _pam(legend),
+            raster.with_suffix(".qml"): paletted(legend),
+            raster.with_suffix(".sld"): raster_sld(legend, raster.stem),
+        }
+    )
+
+
+def write_confidence_style(raster: Path) -> list[Path]:
+    """Write `confidence.qml` beside a raster of shares from 0 to 1; return the path.
+
+    Without it QGIS shows grey, stretched to the values of each map: two maps cannot be compared.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    stops = ((value, color, f"{value:.0%}") for value, color in _CONFIDENCE)
+    return _write({raster.with_suffix(".qml"): ramp(stops)})
+
+
+def _write(files: Mapping[Path, ET.Element]) -> list[Path]:
+    for path, root in files.items():
+        ET.indent(root)
+        write_atomic(path, ET.tostring(root, encoding="utf-8"))
+    return list(files)
+
+
+def _pam(legend: Legend) -> ET.Element:
+    """Describe category names and a raster attribute table as GDAL's persistent auxiliary metadata."""
+    classes = legend.by_id()
+    root = ET.Element("PAMDataset")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    names = ET.SubElement(band, "CategoryNames")
+    for value in range(max(classes) + 1):
+        ET.SubElement(names, "Category").text = classes[value].title if value in classes else ""
+    table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    # Type: 0 integer, 2 text. Usage: 5 value (MinMax), 2 name, 6 to 9 red, green, blue, alpha.
+    fields = [
+        ("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8), ("Alpha", 0, 9),
+    ]  # fmt: skip
+    for index, (name, kind, usage) in enumerate(fields):
+        field = ET.SubElement(table, "FieldDefn", index=str(index))
+        for key, text in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
+            ET.SubElement(field, key).text = text
+    for index, (value, c) in enumerate(classes.items()):
+        row = ET.SubElement(table, "Row", index=str(index))
+        for cell in (value, c.title, *c.rgb, 255):
+            ET.SubElement(row, "F").text = str(cell)
+    return root

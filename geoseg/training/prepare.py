@@ -1,0 +1,197 @@
+"""Labelled data, read, checked and divided, before anything is trained."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.config.legend import LegendDocument, resolve_legend
+from geoseg.config.loader import load
+from geoseg.config.training import Training
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
+from geoseg.core.folder import read_json
+from geoseg.scenes.catalog import CATALOG
+from geoseg.scenes.datasets import resolve_dataset
+from geoseg.scenes.labelled import InMemory, Labelled
+from geoseg.training.census import Cell, Place, Statistics, class_counts, statistics, take_census
+from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
+
+_CACHED_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training whose data were read, checked and divided."""
+
+    document: Training
+    legend: LegendDocument
+    labelled: tuple[Labelled, ...]
+    places: tuple[Place, ...]
+    """The same scenes, kept in memory where they are small."""
+    parts: dict[str, tuple[Cell, ...]]
+    statistics: Statistics
+    folder: Path
+    warnings: tuple[str, ...]
+
+    @property
+    def band_names(self) -> list[str]:
+        """Common names of the input bands, in the network's order."""
+        return [b.common_name for b in self.labelled[0].scene.bands]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what will be trained on what, as plain values."""
+        titles = [c.slug for c in self.legend.classes]
+        return {
+            "name": self.document.name,
+            "network": self.document.network_in_words,
+            "bands": self.band_names,
+            "scenes": len(self.labelled),
+            "parts": {
+                part: {
+                    "scenes": len({c.region.place for c in cells}),
+                    "chips": sum(bool(c.classes.any()) for c in cells),
+                    "labelled_pixels": dict(
+                        zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
+                    ),
+                }
+                for part, cells in self.parts.items()
+            },
+            "epochs": self.document.fit.epochs,
+            "batch": self.document.fit.batch,
+            "output": str(self.folder),
+        }
+
+
+def prepare(
+    path: Path,
+    overrides: Sequence[str] = (),
+    output: Path | None = None,
+    catalog: Path = CATALOG,
+    known: Statistics | None = None,
+) -> Prepared:
+    """Read a training document and its data, check and divide them; nothing is written.
+
+    Parameters
+    ----------
+    path
+        The training document.
+    overrides
+        `KEY=VALUE` for single keys of it.
+    output
+        Folder of the training, instead of the document's.
+    catalog
+        The catalog file.
+    known
+        Band statistics to use instead of measuring them: nothing is going to be trained.
+
+    Raises
+    ------
+    GeosegError
+        When the training cannot work; see the subclasses.
+    """
+    document = load(path, Training, overrides)
+    legend = resolve_legend(document.legend)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", GeosegWarning)
+        labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
+        labelled = _with_parts(labelled, document)
+        _check_bands(labelled)
+        size = document.chips.size
+        places = _places(labelled, document)
+        regions = regions_of(labelled, document.split, size)
+        cells = take_census(places, regions, size, len(legend.classes))
+        counts = class_counts(cells, len(legend.classes))
+        if not counts.any():
+            raise SceneError(
+                f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
+                "nodata and the legend's codes"
+            )
+        parts = assign(cells, document.split, trains=known is None)
+        warn_of_leaks(labelled, parts)
+        if known is None:
+            _check_classes(parts, legend)
+            known = _statistics(document, labelled, parts["train"])
+    noticed = tuple(dict.fromkeys(str(w.message) for w in caught))
+    return Prepared(
+        document, legend, labelled, places, parts, known, output or Path(document.output), noticed
+    )
+
+
+def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequence[Cell]) -> Statistics:
+    """Return those of train; a bundle keeps its own, or its weights would meet other inputs than before."""
+    measured = statistics(train)
+    if document.transfer.bundle is None:
+        return measured
+    from geoseg.models.bundle import open_bundle  # noqa: PLC0415
+
+    bands = {b.common_name: b for b in open_bundle(document.transfer.bundle).card.bands}
+    mean, std = measured.mean.copy(), measured.std.copy()
+    for i, band in enumerate(labelled[0].scene.bands):
+        if band.common_name in bands:
+            mean[i], std[i] = bands[band.common_name].mean, bands[band.common_name].std
+    return Statistics(mean, std)
+
+
+def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
+    """Return the scenes with the parts of a file, if the document names one; others are left out."""
+    if document.split.parts is None:
+        return labelled
+    path = Path(document.split.parts)
+    content = read_json(path)
+    if content is None or not set(content) <= set(PARTS):
+        raise ConfigError(
+            f"{path}: a JSON object with lists of scene names under train, val and test is expected"
+        )
+    part_of: dict[str, str] = {}
+    for part, names in content.items():
+        for name in names:
+            if name in part_of:
+                raise ConfigError(f"{path}: names {name!r} twice, under {part_of[name]} and {part}")
+            part_of[name] = part
+    if not part_of:
+        raise ConfigError(f"{path}: names no scene; list scene names under train, val and test")
+    known = sorted(p.name for p in labelled)
+    if missing := sorted(set(part_of) - set(known)):
+        raise ConfigError(
+            f"{path}: names {missing[0]!r} and {len(missing) - 1} more, which the data do not have"
+            f"{did_you_mean(missing[0], known)}; they have {', '.join(known[:5])}{', ...' * (len(known) > 5)}"
+        )
+    return tuple(replace(p, part=part_of[p.name]) for p in labelled if p.name in part_of)
+
+
+def _check_bands(labelled: Sequence[Labelled]) -> None:
+    expected = [b.common_name for b in labelled[0].scene.bands]
+    for other in labelled:
+        found = [b.common_name for b in other.scene.bands]
+        if found != expected:
+            raise SceneError(
+                f"{other.name}: has the bands {', '.join(found)}, but {labelled[0].name} has "
+                f"{', '.join(expected)}; say which to use with bands:"
+            )
+
+
+def _places(labelled: Sequence[Labelled], document: Training) -> tuple[Place, ...]:
+    cache = document.chips.cache
+    if cache == "auto":
+        cache = sum(p.nbytes for p in labelled) < _CACHED_BYTES
+    return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
+
+
+def _check_classes(parts: dict[str, tuple[Cell, ...]], legend: LegendDocument) -> None:
+    """Refuse to train on a single class; warn of classes that nothing can be learnt or said about."""
+    counts = {part: class_counts(cells, len(legend.classes)) for part, cells in parts.items()}
+    slugs = np.array([c.slug for c in legend.classes])
+    present = slugs[counts["train"] > 0]
+    if len(present) < 2:
+        raise ConfigError(
+            f"train holds a single class ({', '.join(present)}); a network needs at least two: label more, "
+            "or check the codes in the legend"
+        )
+    for part in PARTS:
+        missing = slugs[counts[part] == 0]
+        if len(missing) and counts[part].any():
+            warnings.warn(f"{part} has no pixel of {', '.join(missing)}", GeosegWarning, stacklevel=2)

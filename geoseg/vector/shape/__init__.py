@@ -1,0 +1,1 @@
+"""What changes the shapes of a map: small regions, objects, generalised boundaries."""

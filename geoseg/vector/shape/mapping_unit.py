@@ -1,0 +1,293 @@
+"""Minimum mapping unit: small regions of a class map join a neighbour.
+
+The smallest region first (of equal ones, the first in scan order) joins the neighbour with which it shares
+the longest border; between equal ones the larger, then the earlier wins. Other neighbours of the class that
+it takes join too. Nodata receives nothing: what lies in nodata alone stays.
+
+Blocks tell which regions there are and how long their borders are; joining them needs numbers alone, about
+400 bytes for each region of the map.
+"""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numba import njit
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg.core.errors import OutputError, one_line
+from geoseg.core.legend import NODATA
+from geoseg.vector.schedule import BLOCK, Workers, windows_of
+from geoseg.vector.trace.block import MapFiles
+from geoseg.vector.trace.borders import Borders, Line, Seams
+from geoseg.vector.trace.components import Runs, find, roots
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """The regions of a block, numbered from 1."""
+
+    window: Window
+    value: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """First pixel in scan order of the map."""
+    pairs: NDArray[np.int64]
+    """Neighbours, each two once, shape (B, 2)."""
+    lengths: NDArray[np.int64]
+    """Pixel edges that they share."""
+    borders: Borders
+
+
+def write_generalized(
+    class_map: Path, path: Path, minimum_pixels: int, workers: Workers, *, block: int = BLOCK
+) -> None:
+    """Write a class map without regions smaller than the minimum mapping unit.
+
+    It is the same for any block size.
+
+    Parameters
+    ----------
+    class_map
+        Class ids, uint8, nodata 255; regions are 4-connected.
+    path
+        The file to make: a tiled GeoTIFF.
+    minimum_pixels
+        Regions with fewer pixels join a neighbour.
+    workers
+        Where blocks are read.
+    block
+        Rows and columns of a block.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    files = MapFiles(class_map)
+    shape = files.shape()
+    tasks = [_Look(files, window, shape[1]) for window in windows_of(shape, block)]
+    graph = _graph(workers.in_order(tasks), shape[1])
+    parent, value = graph.root.copy(), graph.value.copy()
+    _join_small(parent, value, graph.pixels, graph.first, graph.pairs, graph.lengths, minimum_pixels)
+    final = value[roots(parent)].astype(np.uint8)
+    stops = [*graph.starts[1:], len(final)]
+    paints = (
+        _Paint(files, task.window, np.concatenate([[NODATA], final[start:stop]]).astype(np.uint8))
+        for task, start, stop in zip(tasks, graph.starts, stops, strict=True)
+    )
+    with rasterio.open(class_map) as src:
+        profile = {
+            "driver": "GTiff", "dtype": "uint8", "count": 1, "height": shape[0], "width": shape[1],
+            "crs": src.crs, "transform": src.transform, "nodata": NODATA, "tiled": True,
+            "compress": "zstd", "zstd_level": 1, "BIGTIFF": "IF_SAFER",
+        }  # fmt: skip
+    path.unlink(missing_ok=True)  # GDAL looks at what it replaces, and minds when that is damaged
+    try:
+        with rasterio.open(path, "w", **profile) as dst:
+            for task, plane in zip(tasks, workers.in_order(paints), strict=True):
+                dst.write(plane, 1, window=task.window)
+        _check_whole(path)
+    except rasterio.errors.RasterioError as error:
+        raise OutputError(f"{path}: cannot be written: {one_line(error)}; make room and run again") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Look for tiles that are not there: what fails while GDAL closes a file raises nothing."""
+    size = path.stat().st_size
+    with rasterio.open(path) as src:
+        for (row, col), _ in src.block_windows(1):
+            offset, length = (
+                int(src.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) or 0)
+                for what in ("OFFSET", "SIZE")
+            )
+            if not offset or offset + length > size:
+                raise OutputError(f"{path}: cannot be written: it is not whole; make room and run again")
+
+
+@dataclass(frozen=True)
+class _Look:
+    files: MapFiles
+    window: Window
+    cols: int
+    """Of the map."""
+
+    def __call__(self) -> _Regions:
+        runs = Runs.of(self.files.values(self.window))
+        first = runs.firsts
+        row, col = np.divmod(runs.starts[first].astype(np.int64), self.window.width)
+        pairs, lengths = _summed(*_borders(runs.starts, runs.rows, runs.labels))
+        return _Regions(
+            window=self.window,
+            value=runs.values[first],
+            pixels=_sums(runs.labels, runs.lengths, runs.count + 1)[1:],
+            first=(self.window.row_off + row) * self.cols + self.window.col_off + col,
+            pairs=pairs,
+            lengths=lengths,
+            borders=Borders.of(runs),
+        )
+
+
+@dataclass(frozen=True)
+class _Paint:
+    files: MapFiles
+    window: Window
+    final: NDArray[np.uint8]
+    """Class of each label of the block."""
+
+    def __call__(self) -> NDArray[np.uint8]:
+        runs = Runs.of(self.files.values(self.window))  # the same numbers as before
+        return runs.painted(self.final[runs.labels])
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The regions of a map and their borders, numbered from 1; their parts in blocks have numbers too."""
+
+    root: NDArray[np.int32]
+    """Number of the region that a part belongs to, shape (N,)."""
+    value: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """At the root, shape (N,)."""
+    pairs: NDArray[np.int64]
+    """Neighbours, shape (B, 2)."""
+    lengths: NDArray[np.int64]
+    starts: list[int]
+    """What comes before a block's label 1, for each block."""
+
+
+def _graph(blocks: Iterator[_Regions], cols: int) -> _Graph:
+    """Put the regions of all blocks together."""
+    nobody = np.zeros(1, np.int64)
+    tables = [(nobody, nobody, nobody)]
+    pairs, lengths, starts = [], [], []
+    seams = Seams(Line.empty(cols), taken=1)
+    for one in blocks:
+        starts.append(seams.taken)
+        place = seams.add(one.window.col_off, one.borders, len(one.value))
+        tables.append((one.value, one.pixels, one.first))
+        pairs += [place.number[one.pairs], place.neighbours]
+        lengths += [one.lengths, np.ones(len(place.neighbours), np.int64)]
+    root = seams.roots()
+    value, pixels, first = (np.concatenate(columns) for columns in zip(*tables, strict=True))
+    total, earliest = np.zeros_like(pixels), first.copy()
+    np.add.at(total, root, pixels)
+    np.minimum.at(earliest, root, first)
+    neighbours, shared = _summed(root[np.concatenate(pairs)], np.concatenate(lengths))
+    return _Graph(root, value, total, earliest, neighbours, shared, starts)
+
+
+def _summed(
+    pairs: NDArray[np.integer], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each pair once, with the sum of its lengths."""
+    low, high = pairs.min(axis=1).astype(np.int64), pairs.max(axis=1).astype(np.int64)
+    keys, place = np.unique(low << 32 | high, return_inverse=True)
+    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1), _sums(place, lengths, len(keys))
+
+
+def _sums(place: NDArray[np.integer], numbers: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    total = np.zeros(size, np.int64)
+    np.add.at(total, place, numbers)
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _borders(starts, rows, labels):
+    """Return the two regions at each border of two runs within a block, shape (E, 2), and its length."""
+    pairs, lengths = np.empty((3 * len(labels), 2), np.int64), np.empty(3 * len(labels), np.int64)
+    cols = starts[rows[1]]
+    count = 0
+    for y in range(len(rows) - 1):
+        below, stop = rows[y + 1], rows[min(y + 2, len(rows) - 1)]
+        for k in range(rows[y], rows[y + 1]):
+            # Its neighbour in the row, and those in the next one.
+            if k + 1 < rows[y + 1] and labels[k] and labels[k + 1]:
+                pairs[count, 0], pairs[count, 1], lengths[count] = labels[k], labels[k + 1], 1
+                count += 1
+            begin, end = starts[k] + cols, starts[k + 1] + cols
+            while below < stop and starts[below] < end:
+                if labels[k] and labels[below] and labels[k] != labels[below]:
+                    pairs[count, 0], pairs[count, 1] = labels[k], labels[below]
+                    lengths[count] = min(end, starts[below + 1]) - max(begin, starts[below])
+                    count += 1
+                if starts[below + 1] > end:
+                    break
+                below += 1
+    return pairs[:count], lengths[:count]
+
+
+@njit(nogil=True, cache=True)
+def _join_small(parent, value, pixels, first, pairs, lengths, minimum):
+    """Let small regions join.
+
+    `parent` becomes the forest of what was joined; the other arrays are used up on the way.
+    """
+    count = len(parent)
+    # The borders of each small region, as linked lists: half edge 2 e belongs to pairs[e, 0], 2 e + 1 to
+    # the other.
+    following = np.full(2 * len(pairs), -1, np.int64)
+    head, tail = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    for half in range(2 * len(pairs)):
+        owner = pairs[half // 2, half % 2]
+        if pixels[owner] >= minimum:
+            continue
+        if head[owner] < 0:
+            head[owner] = half
+        else:
+            following[tail[owner]] = half
+        tail[owner] = half
+    heap = [(np.int64(0), np.int64(0), np.int64(0))]
+    heap.pop()
+    for i in range(1, count):
+        if parent[i] == i and pixels[i] < minimum:
+            heapq.heappush(heap, (pixels[i], first[i], np.int64(i)))
+    shared = np.zeros(count, np.int64)
+    while heap:
+        size, _, small = heapq.heappop(heap)
+        if parent[small] != small or pixels[small] != size:
+            continue
+        best, around = np.int64(0), [np.int64(0)]
+        around.pop()
+        half = head[small]
+        while half >= 0:
+            other = np.int64(find(parent, pairs[half // 2, 1 - half % 2]))
+            if other != small:
+                if shared[other] == 0:
+                    around.append(other)
+                shared[other] += lengths[half // 2]
+            half = following[half]
+        for other in around:
+            if best == 0 or (shared[other], pixels[other], -first[other]) > (
+                shared[best], pixels[best], -first[best],
+            ):  # fmt: skip
+                best = other
+        for other in around:
+            shared[other] = 0
+        if best == 0:
+            continue
+        joined_value = value[best]
+        around.append(small)
+        root = best
+        for other in around:
+            if other == best or (value[other] != joined_value and other != small):
+                continue
+            a, b = (root, other) if root < other else (other, root)
+            parent[b] = a
+            pixels[a] += pixels[b]
+            first[a] = min(first[a], first[b])
+            if head[b] >= 0:
+                if head[a] < 0:
+                    head[a] = head[b]
+                else:
+                    following[tail[a]] = head[b]
+                tail[a] = tail[b]
+            root = a
+        value[root] = joined_value
+        if pixels[root] < minimum:
+            heapq.heappush(heap, (pixels[root], first[root], np.int64(root)))

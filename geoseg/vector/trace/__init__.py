@@ -1,0 +1,1 @@
+"""Boundaries of a class map, block by block, to rings and polygons."""

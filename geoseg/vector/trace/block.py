@@ -1,0 +1,163 @@
+"""What one block of a map tells about regions and their boundaries: the work of one task."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numba import njit
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from geoseg.core.legend import NODATA
+from geoseg.vector.recipe import Generalize
+from geoseg.vector.shape.guard import NO_CORNERS, Corners, read_obstacles
+from geoseg.vector.shape.simplify import generalize
+from geoseg.vector.trace.arcs import Arcs
+from geoseg.vector.trace.borders import Borders
+from geoseg.vector.trace.boundaries import trace
+from geoseg.vector.trace.chains import JOINT, Chains
+from geoseg.vector.trace.components import NONE, OUTSIDE
+from geoseg.vector.trace.stats import Stats
+
+
+class _Opened(threading.local):
+    """The rasters that a thread has open, so that GDAL need not decode again what neighbouring blocks share.
+
+    They are closed with it, and stay behind when it goes to another process.
+    """
+
+    def __init__(self) -> None:
+        self._rasters: dict[Path, rasterio.DatasetReader] = {}
+
+    def __call__(self, path: Path) -> rasterio.DatasetReader:
+        if path not in self._rasters:
+            self._rasters[path] = rasterio.open(path)
+        return self._rasters[path]
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Opened, ()
+
+
+@dataclass(frozen=True)
+class MapFiles:
+    """A class map on disk and what is known beside it, on the same grid."""
+
+    classes: Path
+    """Class ids, uint8, nodata 255."""
+    confidence: Path | None = None
+    """Probability of the class, 0 to 1."""
+    objects: Path | None = None
+    """Numbers of objects, uint32, 0 for none: a region ends where the number changes."""
+    object_classes: NDArray[np.uint8] | None = None
+    """Class of each object: a boundary between objects goes to them; shape (objects + 1,)."""
+    obstacles: Path | None = None
+    """Corners that no boundary may move over besides those of boundaries, as `guard.write_obstacles` writes
+    them."""
+    _opened: _Opened = field(init=False, repr=False, compare=False, default_factory=_Opened)
+
+    def shape(self) -> tuple[int, int]:
+        """Return rows and columns."""
+        src = self._opened(self.classes)
+        return src.height, src.width
+
+    def values(self, window: Window, halo: int = 0) -> NDArray[np.signedinteger]:
+        """Return what tells regions apart: class + 256 * number of the object, `NONE` for nodata.
+
+        Parameters
+        ----------
+        window
+            A part of the map.
+        halo
+            Pixels more on each side, `OUTSIDE` beyond the map.
+        """
+        row, col = window.row_off - halo, window.col_off - halo
+        shape = window.height + 2 * halo, window.width + 2 * halo
+        top, left = max(-row, 0), max(-col, 0)
+        src = self._opened(self.classes)
+        rows = row + top, min(row + shape[0], src.height)
+        cols = col + left, min(col + shape[1], src.width)
+        classes = src.read(1, window=Window.from_slices(rows, cols))
+        if self.objects is None or self.object_classes is None:
+            plain: NDArray[np.int16] = _placed(classes, np.full(shape, OUTSIDE, np.int16), top, left)
+            return plain
+        numbers = self._opened(self.objects).read(1, window=Window.from_slices(rows, cols)).astype(np.int64)
+        own = np.where(numbers > 0, self.object_classes[numbers], classes)
+        values = np.full(shape, OUTSIDE, np.int64)
+        values[top : top + len(classes), left : left + classes.shape[1]] = np.where(
+            classes == NODATA, NONE, own + 256 * numbers
+        )
+        return values
+
+    def percent(self, window: Window) -> NDArray[np.uint8] | None:
+        """Return the confidence in whole per cent, so that sums do not depend on their order."""
+        if self.confidence is None:
+            return None
+        share = self._opened(self.confidence).read(1, window=window)
+        return np.asarray(np.rint(np.clip(share, 0, 1) * 100), np.uint8)
+
+
+@dataclass(frozen=True)
+class BlockRegions:
+    """A block, without its pixels."""
+
+    window: Window
+    arcs: Arcs
+    """What is complete within the block; `sides` as in `Traced.chains`."""
+    chains: Chains
+    """What goes on in other blocks."""
+    stats: Stats
+    """Of the labels of the block, without a nobody."""
+    borders: Borders
+    corners: Corners
+
+
+def trace_block(
+    files: MapFiles, window: Window, shape: tuple[int, int], how: Generalize, threshold: int
+) -> BlockRegions:
+    """Read a block and find its regions and boundaries.
+
+    Parameters
+    ----------
+    files
+        The map.
+    window
+        The block.
+    shape
+        Rows and columns of the map.
+    how
+        How arcs are generalised.
+    threshold
+        Confidence in per cent below which a pixel is doubtful.
+    """
+    row, col = window.row_off, window.col_off
+    last = (row + window.height == shape[0], col + window.width == shape[1])
+    traced = trace(files.values(window, halo=1), (row, col), last)
+    chains = traced.chains
+    is_open = (chains.ends == JOINT).any(axis=1)
+    corners = NO_CORNERS
+    if how.needs_corners:
+        found = traced.corners()
+        if files.obstacles is not None:
+            found |= read_obstacles(files.obstacles, shape, window)
+        corners = Corners.pack(found, (row, col))
+    return BlockRegions(
+        window=window,
+        arcs=generalize(chains.take(~is_open), corners, how, shape),
+        chains=chains.take(is_open),
+        stats=Stats.of(traced.runs, files.percent(window), threshold),
+        borders=Borders.of(traced.runs),
+        corners=corners,
+    )
+
+
+@njit(nogil=True, cache=True)
+def _placed(classes, values, top, left):
+    """Return `values` with classes in it."""
+    rows, cols = classes.shape
+    for y in range(rows):
+        line = values[top + y, left : left + cols]
+        for x in range(cols):
+            line[x] = NONE if classes[y, x] == NODATA else classes[y, x]
+    return values

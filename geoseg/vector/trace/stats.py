@@ -1,0 +1,87 @@
+"""What the pixels of regions have in common, and sums over them."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.vector.trace.components import Runs
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Sums over the pixels of regions, all of shape (N,); index 0 is nobody."""
+
+    value: NDArray[np.int64]
+    """What their pixels have in common, see `MapFiles.values`."""
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.int64]
+    """Sum of per cent."""
+    minimum: NDArray[np.int64]
+    """Smallest per cent."""
+    doubtful: NDArray[np.int64]
+    """Pixels below the threshold."""
+    edge: NDArray[np.bool_]
+    """Whether the region meets nodata or the map's frame, and may go on beyond it."""
+
+    def take(self, chosen: NDArray[np.integer]) -> "Stats":
+        """Return some regions."""
+        return Stats(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
+    def merged(self, root: NDArray[np.integer]) -> "Stats":
+        """Return the sums over regions that are one; each is found at its root, shape of `root` (N,)."""
+        value, minimum = self.value[root], np.full_like(self.minimum, 100)
+        np.minimum.at(minimum, root, self.minimum)
+        edge = np.zeros_like(self.edge)
+        np.logical_or.at(edge, root, self.edge)
+        sums = []
+        for numbers in (self.pixels, self.confidence, self.doubtful):
+            total = np.zeros_like(numbers)
+            np.add.at(total, root, numbers)
+            sums.append(total)
+        return Stats(value, sums[0], sums[1], minimum, sums[2], edge)
+
+    @classmethod
+    def of(cls, runs: Runs, percent: NDArray[np.uint8] | None, threshold: int) -> "Stats":
+        """Sum over the regions of a block, without a nobody.
+
+        Parameters
+        ----------
+        runs
+            The regions.
+        percent
+            Confidence of the block's pixels in whole per cent, None when it is not known.
+        threshold
+            Per cent below which a pixel is doubtful.
+        """
+        known = percent is not None
+        flat = percent.reshape(-1) if percent is not None else np.empty(0, np.uint8)
+        return cls(*_sums(runs.starts, runs.labels, runs.values, runs.count, flat, threshold, known))
+
+    @classmethod
+    def concatenate(cls, many: "list[Stats]") -> "Stats":
+        """Return the regions of many, one after another."""
+        return cls(*(np.concatenate([getattr(s, f.name) for s in many]) for f in fields(cls)))
+
+
+NOBODY = Stats(*(np.zeros(1, np.bool_ if f.name == "edge" else np.int64) for f in fields(Stats)))
+
+
+@njit(nogil=True, cache=True)
+def _sums(starts, labels, values, count, percent, threshold, known):
+    value, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    total, doubtful = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    minimum = np.full(count, 100 if known else 0, np.int64)
+    for run in range(len(labels)):
+        i = labels[run] - 1
+        if i < 0:
+            continue
+        value[i] = values[run]
+        pixels[i] += starts[run + 1] - starts[run]
+        if known:
+            for k in percent[starts[run] : starts[run + 1]]:
+                total[i] += k
+                minimum[i] = min(minimum[i], k)
+                doubtful[i] += k < threshold
+    return value, pixels, total, minimum, doubtful, np.zeros(count, np.bool_)

@@ -1,0 +1,1 @@
+"""Polygons to features, and features to files."""

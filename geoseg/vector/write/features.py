@@ -1,0 +1,224 @@
+"""From polygons in pixels to features with attributes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from rasterio.warp import transform_bounds
+
+from geoseg.vector.recipe import Rules
+from geoseg.vector.trace.assemble import Rings
+from geoseg.vector.trace.coverage import Polygons
+from geoseg.vector.write.geodesy import Measure, transformed
+
+_FEATURES = 20_000
+"""Features of a batch at most, about: outlines as objects take much more memory than as arrays."""
+
+
+_MERCATOR_PIXEL = 2 * math.pi * 6378137 / 256
+"""Metres of Web Mercator in a pixel of zoom level 0."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the pixels of a map lie."""
+
+    transform: Affine
+    """From (column, row) to coordinates."""
+    crs: CRS | None
+    shape: tuple[int, int]
+    """Rows and columns."""
+
+    @classmethod
+    def of(cls, raster: Path) -> "Grid":
+        """Read the grid of a raster."""
+        with rasterio.open(raster) as src:
+            crs = None if src.crs is None else CRS.from_wkt(src.crs.to_wkt())
+            return cls(src.transform, crs, (src.height, src.width))
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Return west, south, east and north of a north-up map."""
+        left, top = self.transform * (0, 0)
+        right, bottom = self.transform * (self.shape[1], self.shape[0])
+        return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
+
+    def zoom(self) -> int:
+        """Return the zoom level of Web Mercator whose tiles of 256 px show four pixels of the map as one.
+
+        Vector tiles have 16 steps in such a pixel, so nothing that a map pixel shows is lost.
+        """
+        left, _, right, _ = transform_bounds(self.crs, "EPSG:3857", *self.bounds())
+        pixel = (right - left) / self.shape[1]
+        return max(0, math.ceil(math.log2(_MERCATOR_PIXEL / pixel)) - 2)
+
+
+def schema(rules: Rules) -> pa.Schema:
+    """Return the columns of features; `geom` is WKB."""
+    columns = [
+        ("class_id", pa.int32()),
+        ("class_name", pa.string()),
+        ("area_m2", pa.float64()),
+        ("perimeter_m", pa.float64()),
+        ("mean_confidence", pa.float64()),
+        ("min_confidence", pa.float64()),
+        ("low_confidence_share", pa.float64()),
+        ("touches_edge", pa.bool_()),
+    ]
+    if rules.with_objects:
+        columns.insert(2, ("object_id", pa.int64()))
+    wkb = pa.field("geom", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
+    return pa.schema([*columns, wkb])
+
+
+def features(found: Iterator[Polygons], grid: Grid, rules: Rules) -> Iterator[pa.RecordBatch]:
+    """Yield features, in batches of `schema(rules)`.
+
+    Areas and lengths are those of the geometry, in square metres and metres; see `Measure`. A feature's
+    confidence is that of the pixels of its region.
+
+    Parameters
+    ----------
+    found
+        Polygons in pixels.
+    grid
+        Where the pixels lie.
+    rules
+        Which polygons become features.
+    """
+    maker = _Maker(grid, rules)
+    parts: Iterator[_Table] = (maker.kept(p, part) for p in found for part in _slices(len(p)))
+    if rules.dissolve:
+        parts = maker.dissolved(parts)
+    for table in parts:
+        if len(table.geometry):
+            yield maker.batch(table)
+
+
+def _slices(count: int) -> Iterator[slice]:
+    for start in range(0, count, _FEATURES):
+        yield slice(start, min(start + _FEATURES, count))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Features before they are written: one entry for each in every array."""
+
+    geometry: NDArray[np.object_]
+    value: NDArray[np.int64]
+    area: NDArray[np.float64]
+    perimeter: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.int64]
+    minimum: NDArray[np.int64]
+    doubtful: NDArray[np.int64]
+    edge: NDArray[np.bool_]
+
+
+class _Maker:
+    """Makes features of one map."""
+
+    def __init__(self, grid: Grid, rules: Rules) -> None:
+        self._grid, self._rules = grid, rules
+        self._schema = schema(rules)
+        self._measure = Measure.at(grid.crs, grid.bounds())
+        self._titles = {i: c.title for i, c in rules.legend.by_id().items()}
+        self._project = (
+            Transformer.from_crs(grid.crs, rules.crs, always_xy=True)
+            if grid.crs is not None and rules.crs is not None and rules.crs != grid.crs
+            else None
+        )
+
+    def kept(self, found: Polygons, part: slice) -> _Table:
+        """Return what the rules keep of some polygons, in the map's CRS."""
+        stats = found.stats
+        chosen = np.arange(part.start, part.stop)
+        drop = np.isin(stats.value[chosen] % 256, list(self._rules.leave_out))
+        # In whole numbers, as the sums are.
+        least = round(self._rules.minimum_confidence * 100)
+        drop |= stats.confidence[chosen] < least * stats.pixels[chosen]
+        chosen = chosen[~drop]
+        taken = stats.take(chosen)
+        geometry = _geometries(found.rings, chosen, self._grid.transform)
+        return _Table(
+            geometry, taken.value, self._measure.areas(geometry), self._measure.lengths(geometry),
+            taken.pixels, taken.confidence, taken.minimum, taken.doubtful, taken.edge,
+        )  # fmt: skip
+
+    def dissolved(self, parts: Iterator[_Table]) -> Iterator[_Table]:
+        """Yield one table with a multipolygon for each class; all polygons are held until then."""
+        tables = list(parts)
+        if not tables:
+            return
+        every = _Table(*(np.concatenate(column) for column in zip(*map(_columns, tables), strict=True)))
+        values, place = np.unique(every.value, return_inverse=True)
+        first = np.argsort(place, kind="stable")
+        starts = np.searchsorted(place[first], np.arange(len(values)))
+        geometry = np.array(
+            [shapely.multipolygons(every.geometry[g]) for g in np.split(first, starts[1:])], dtype=object
+        )
+
+        def total(column: NDArray[Any]) -> NDArray[Any]:
+            return np.add.reduceat(column[first], starts)
+
+        yield _Table(
+            geometry, values, total(every.area), total(every.perimeter), total(every.pixels),
+            total(every.confidence), np.minimum.reduceat(every.minimum[first], starts), total(every.doubtful),
+            np.logical_or.reduceat(every.edge[first], starts),
+        )  # fmt: skip
+
+    def batch(self, table: _Table) -> pa.RecordBatch:
+        """Return features in the CRS of the layer."""
+        geometry = table.geometry
+        if self._project is not None:
+            geometry = transformed(geometry, self._project)
+        ids = (table.value % 256).astype(np.int32)
+        columns = {
+            "class_id": ids,
+            "class_name": [self._titles.get(i, str(i)) for i in ids.tolist()],
+            "object_id": table.value // 256,
+            "area_m2": table.area,
+            "perimeter_m": table.perimeter,
+            "mean_confidence": np.round(table.confidence / (100 * table.pixels), 4),
+            "min_confidence": table.minimum / 100,
+            "low_confidence_share": np.round(table.doubtful / table.pixels, 4),
+            "touches_edge": table.edge,
+            "geom": shapely.to_wkb(geometry),
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in self._schema]
+        return pa.record_batch(arrays, schema=self._schema)
+
+
+def _columns(table: _Table) -> tuple[Any, ...]:
+    return tuple(getattr(table, name) for name in _Table.__dataclass_fields__)
+
+
+def _geometries(rings: Rings, chosen: NDArray[np.int64], transform: Affine) -> NDArray[np.object_]:
+    """Return some polygons in coordinates."""
+    ring = _ranges(rings.polygons[chosen], rings.polygons[chosen + 1])
+    vertex = _ranges(rings.offsets[ring], rings.offsets[ring + 1])
+    y, x = rings.vertices[vertex].astype(np.float64).T
+    a, b, c, d, e, f = transform[:6]
+    xy = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+    rings_of = np.diff(rings.polygons)[chosen]
+    lengths = np.diff(rings.offsets)[ring]
+    return np.asarray(
+        shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON, xy, (np.r_[0, np.cumsum(lengths)], np.r_[0, np.cumsum(rings_of)])
+        )
+    )
+
+
+def _ranges(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return start to stop of each pair, one after another."""
+    lengths = stops - starts
+    shift = np.repeat(starts - np.r_[0, np.cumsum(lengths)[:-1]][: len(starts)], lengths)
+    return np.asarray(np.arange(lengths.sum()) + shift)

@@ -1,0 +1,200 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+
+from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys; from geoseg.cli.app import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'rasterio', 'dask', 'geopandas', 'numpy', 'geoseg.config', 'matplotlib'}\n"
+        "heavy &= set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_dry_run_needs_no_torch_for_a_bad_pipeline(tmp_path):
+    code = (
+        "import sys; from geoseg.cli.app import app\n"
+        "try: app(['run', 'nowhere.yaml'])\n"
+        "except SystemExit as end: assert end.code == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, stderr=subprocess.DEVNULL)
+
+
+def test_results_go_to_stdout_and_messages_to_stderr(geoseg, pipeline_file, tmp_path):
+    done = geoseg("run", pipeline_file, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == read_manifest(tmp_path / "out")
+    assert "predict: 0 of" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_quiet_says_nothing_but_the_result(geoseg, pipeline_file):
+    done = geoseg("run", pipeline_file, "--quiet")
+    assert done.stderr == ""
+    assert re.search(r"class-1 +\d+\.\d\d % +\d+\.\d{3} km2", done.stdout)
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(geoseg, pipeline_file, tmp_path):
+    done = geoseg("run", pipeline_file, "--dry-run", "--json")
+    assert json.loads(done.stdout)["tiles"] > 1
+    text = geoseg("run", pipeline_file, "--dry-run").stdout
+    assert re.search(r"total +\d+ MB", text)
+    assert not (tmp_path / "out").exists()
+
+
+def test_set_and_output_replace_values(geoseg, pipeline_file, tmp_path):
+    other = tmp_path / "other"
+    done = geoseg("run", pipeline_file, "--set", "outputs.probabilities=true", "--set",
+                  "inference.augment=flips", "--output", other)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(other / "probabilities.tif") as src:
+        shares, names = src.read(), src.descriptions
+    assert names == ("probability of class-1", "probability of class-2", "probability of class-3")
+    np.testing.assert_allclose(shares.sum(axis=0), 1.0, atol=0.0151)
+    with rasterio.open(other / "confidence.tif") as src:
+        np.testing.assert_allclose(src.read(1), shares.max(axis=0), atol=1e-6)
+
+
+def test_two_words_that_are_no_command_exit_2(geoseg):
+    assert geoseg("mapp").returncode == 2
+    assert geoseg("run", "x.yaml", "--sett", "a=b").returncode == 2
+
+
+def test_inspect_tells_scene_bundle_and_run_apart(geoseg, pipeline_file, scene_file, bundle, tmp_path):
+    scene = json.loads(geoseg("inspect", scene_file, "--json").stdout)
+    assert (scene["width"], scene["height"], scene["gsd_m"]) == (260, 300, 10.0)
+    assert [b["common_name"] for b in scene["bands"]] == list(BAND_NAMES)
+    assert json.loads(geoseg("inspect", bundle.folder, "--json").stdout)["model"] == "toy"
+    assert geoseg("run", pipeline_file).returncode == 0
+    run = json.loads(geoseg("inspect", tmp_path / "out", "--json").stdout)
+    assert run["state"] == "finished"
+    assert set(run["outputs"]) >= {"classes.tif", "polygons.gpkg"}
+
+
+def test_init_writes_a_pipeline_that_runs(geoseg, scene_file, bundle, tmp_path):
+    path = tmp_path / "pipelines/scene.yaml"
+    done = geoseg("init", scene_file, "--model", bundle.folder, "--output", path)
+    assert done.returncode == 0, done.stderr
+    assert f"then: geoseg run {path}" in done.stdout
+    again = geoseg("init", scene_file, "--model", bundle.folder, "--output", path)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+    ran = geoseg("run", path, "--output", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_init_says_what_it_had_to_guess(geoseg, bundle, tmp_path):
+    scene = write_raster(tmp_path / "my scene.tif", reflectance(200, 200))
+    path = tmp_path / "p.yaml"
+    done = geoseg("init", scene, "--model", bundle.folder, "--output", path)
+    assert "names no band nir; band 4 is a guess" in done.stderr
+    assert "0.0001 is usual" in done.stderr
+    assert "nir: 4   # not found by name, please check" in path.read_text()
+    ran = geoseg("run", path, "--output", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("name", ["20240101", "on", "x+y", "my: scene #1 (é)", "-a"])
+def test_init_quotes_odd_names(tmp_path, bundle, name):
+    from geoseg.cli import show
+    from geoseg.config.loader import load
+    from geoseg.config.pipeline import Pipeline
+
+    scene = write_raster(tmp_path / f"{name}.tif", reflectance(40, 40), names=BAND_NAMES, scale=0.0002)
+    path, notes = show.write_pipeline(str(scene), bundle.folder, tmp_path / "p.yaml", tmp_path / "none")
+    pipeline = load(path, Pipeline)
+    assert pipeline.scene.uri == str(scene)
+    assert pipeline.scene.scale is None  # the file says it
+    assert notes == []
+
+
+def test_init_of_a_folder_names_the_file_that_is_missing(tmp_path, bundle):
+    from geoseg.cli import show
+
+    for designation in ("B02", "B03", "B04"):
+        write_raster(tmp_path / f"s/x_{designation}.tif", reflectance(40, 40)[0])
+    path, notes = show.write_pipeline(
+        str(tmp_path / "s"), bundle.folder, tmp_path / "p.yaml", tmp_path / "none"
+    )
+    assert "nir: NAME-OF-THE-FILE.tif" in path.read_text()
+    assert "blue: x_B02.tif   # B02" in path.read_text()
+    assert any("has no file named after band nir" in n for n in notes)
+
+
+def test_a_reader_that_leaves_early_is_no_error(scene_file):
+    command = f"{sys.executable} -m geoseg inspect {scene_file} | true"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_doctor_names_versions_and_drivers(geoseg):
+    facts = json.loads(geoseg("doctor", "--json").stdout)
+    assert facts["versions"]["torch"] != "missing"
+    assert facts["gdal_drivers"]["GTiff"] is True
+    assert facts["gdal_drivers"]["COG"] is True
+    assert facts["device"] in {"cpu", "cuda"}
+
+
+def test_models_list_and_show(geoseg):
+    rows = json.loads(geoseg("models", "list", "--json").stdout)
+    assert "landcover-s2" in [r["name"] for r in rows]
+    card = geoseg("models", "show", "landcover-s2").stdout
+    for word in ("Tree cover", "WorldCover", "limitations", "license", "miou"):
+        assert word in card
+
+
+def test_catalog_list_and_show(geoseg):
+    rows = json.loads(geoseg("catalog", "list", "--json").stdout)
+    assert [r["name"] for r in rows] == ["sentinel2-sample", "landsat8-sample"]
+    shown = json.loads(geoseg("catalog", "show", "sentinel2-sample", "--json").stdout)
+    assert len(shown["bands"]) == 13
+    assert {b["resolution"] for b in shown["bands"]} == {10.0, 20.0, 60.0}
+
+
+def test_shell_completion_is_offered(geoseg):
+    env = {**os.environ, "_GEOSEG_COMPLETE": "source_bash"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from geoseg.cli.app import app; app(prog_name='geoseg')"],
+        env=env, capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert "_geoseg_completion" in done.stdout
+
+
+def test_a_terminal_shows_a_bar(tmp_path, bundle):
+    scene = write_raster(tmp_path / "s.tif", reflectance(600, 600), names=BAND_NAMES, scale=0.0001)
+    path = write_pipeline(tmp_path, scene, bundle.folder, "tiling: {block: 1}")
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "geoseg", "run", str(path)]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(command, cwd=ROOT, stderr=slave, stdout=subprocess.DEVNULL, env=env) as process:
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                part = os.read(master, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+    os.close(master)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    assert re.search(r"predict .* \d+/\d+ blocks +\d+\.\d\d Mpx/s", text)

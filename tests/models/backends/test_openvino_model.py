@@ -1,0 +1,91 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg.core.errors import BundleError
+from geoseg.models.backends import openvino_model
+from geoseg.models.backends.openvino_model import FP32, converted, openvino
+from tests.conftest import ROOT, make_bundle
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GEOSEG_CACHE", str(folder))
+    return folder / "openvino"
+
+
+def logits(model, x):
+    return openvino().Core().compile_model(model, "CPU", FP32)({0: x})[0]
+
+
+def test_a_network_is_converted_once(bundle, cache, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2, 4, 96, 128)).astype(np.float32)
+    first = logits(converted(bundle), x)
+    with torch.inference_mode():
+        assert first == pytest.approx(bundle.network()(torch.from_numpy(x)).numpy(), abs=1e-2)
+    (folder,) = cache.iterdir()
+    assert sorted(f.name for f in folder.iterdir()) == ["model.bin", "model.xml"]
+    monkeypatch.setattr(openvino_model.subprocess, "run", None)
+    assert logits(converted(bundle), x).tobytes() == first.tobytes()
+
+
+def test_another_bundle_has_another_model(bundle, cache, tmp_path):
+    converted(bundle)
+    converted(make_bundle(tmp_path / "other", seed=3))
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_network_that_openvino_cannot_run_is_refused_and_that_is_kept(cache, tmp_path, monkeypatch):
+    # Its unpooling scatters, which OpenVINO cannot.
+    segnet = make_bundle(tmp_path / "segnet", architecture="SegNet")
+    with pytest.raises(BundleError, match=r"segnet: OpenVINO cannot run this .*Scatter.*backend=torch"):
+        converted(segnet)
+    monkeypatch.setattr(openvino_model.subprocess, "run", None)
+    with pytest.raises(BundleError, match="OpenVINO cannot run this network"):
+        converted(segnet)
+
+
+def test_a_network_with_other_probabilities_than_torch_is_refused(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(openvino_model, "TOLERANCE", 0.0)
+    openvino_model.convert(str(bundle.folder), str(tmp_path))
+    assert (tmp_path / "refused.txt").read_text().startswith("it gives other probabilities than torch for an")
+
+
+def test_a_conversion_that_is_killed_is_tried_again(bundle, cache, monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_model.subprocess, "run", lambda *_, **__: killed)
+        with pytest.raises(BundleError, match="its process was killed"):
+            converted(bundle)
+    assert list(cache.iterdir()) == []
+    assert converted(bundle).input(0).get_partial_shape().rank.get_length() == 4
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "file"))
+    assert converted(bundle).output(0).get_partial_shape()[1].get_length() == 3
+
+
+@pytest.mark.timeout(120)
+def test_neither_torch_nor_usage_statistics_are_loaded_with_a_kept_model(bundle, cache):
+    converted(bundle)
+    code = """
+import sys
+from pathlib import Path
+from geoseg.models.bundle import open_bundle
+from geoseg.models.backends.resolve import resolve_backend, resolve_device
+from geoseg.models.backends.segmenter import SegmenterSpec, load_segmenter
+bundle = open_bundle(Path(sys.argv[1]))
+backend = resolve_backend("auto", bundle, "cpu", "fp32")
+load_segmenter(SegmenterSpec(bundle.folder, bundle.sha256, "cpu", backend, "fp32", "none", 1))
+assert backend == "openvino" and "openvino" in sys.modules
+assert "torch" not in sys.modules
+assert not sys.modules["openvino_telemetry"]
+"""
+    subprocess.run([sys.executable, "-c", code, str(bundle.folder)], check=True, cwd=ROOT, env=os.environ)

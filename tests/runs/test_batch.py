@@ -1,0 +1,130 @@
+"""Many scenes in one run: one window, a folder each, failures named, resumed where it stopped."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+from geoseg.core.errors import ConfigError, SceneError
+from geoseg.runs.batch import SUMMARY, read_batch, run_batch
+from geoseg.runs.log import EVENTS, read_events
+from geoseg.runs.pipeline import prepare, run
+from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
+from tests.inference.free import Untracked, install, uninstall
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture(autouse=True)
+def free():
+    install(Untracked())
+    yield
+    uninstall()
+
+
+@pytest.fixture
+def work(tmp_path, bundle):
+    """Three scenes and a pipeline."""
+    for i, name in enumerate(NAMES):
+        write_raster(tmp_path / f"{name}.tif", reflectance(300, 260, i), names=BAND_NAMES, scale=0.0001)
+    more = "tiling: {block: 2}", "reading: {tries: 1}"
+    return write_pipeline(tmp_path, tmp_path / "a.tif", bundle.folder, *more)
+
+
+def batch_of(path, *overrides):
+    return read_batch(path, ["outputs.polygons=[]", *overrides], scenes=f"{path.parent}/*.tif")
+
+
+def states(outcomes):
+    return {o.name: o.state for o in outcomes}
+
+
+def test_each_scene_is_what_a_run_of_its_own_gives_and_none_waits_for_outputs(work, tmp_path):
+    outcomes = run_batch(batch_of(work))
+    assert states(outcomes) == dict.fromkeys(NAMES, "done")
+    assert [o["state"] for o in json.loads((tmp_path / "out" / SUMMARY).read_text())] == ["done"] * 3
+    alone = run(prepare(work, ["outputs.polygons=[]", f"scene={tmp_path / 'b.tif'}"], tmp_path / "alone"))
+    for name in ("classes.tif", "confidence.tif"):
+        with (
+            rasterio.open(tmp_path / "out/b" / name) as one,
+            rasterio.open(tmp_path / "alone" / name) as other,
+        ):
+            np.testing.assert_array_equal(one.read(), other.read())
+    assert read_manifest(tmp_path / "out/b")["pixels"] == alone.manifest["pixels"]
+    events = {n: read_events(tmp_path / "out" / n / EVENTS) for n in NAMES}
+    for before, after in (("a", "b"), ("b", "c")):
+        begun = min(e["time"] for e in events[after] if e["event"] == "begun")
+        made = max(e["time"] for e in events[before] if e["event"] == "output")
+        assert begun < made
+    assert not any((tmp_path / "out" / n / "staging").exists() for n in NAMES)
+
+
+def test_finished_scenes_are_left_alone_and_others_are_done(work, tmp_path):
+    run_batch(batch_of(work))
+    before = (tmp_path / "out/a/run.json").read_bytes()
+    write_raster(tmp_path / "c.tif", reflectance(300, 260, 9), names=BAND_NAMES, scale=0.0001)
+    write_raster(tmp_path / "d.tif", reflectance(200, 260, 4), names=BAND_NAMES, scale=0.0001)
+    outcomes = run_batch(batch_of(work), skip=True)
+    found = states(outcomes)
+    assert found == {"a": "finished before", "b": "finished before", "c": "failed", "d": "done"}
+    # c holds a map of another scene, which is not overwritten unasked.
+    assert "holds a finished run" in next(o.why for o in outcomes if o.name == "c")
+    assert (tmp_path / "out/a/run.json").read_bytes() == before
+    assert states(run_batch(batch_of(work), overwrite=True)) == dict.fromkeys("abcd", "done")
+
+
+def test_a_scene_that_fails_is_named_and_the_others_go_on(work, tmp_path):
+    (tmp_path / "b.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:3000])
+    outcomes = run_batch(batch_of(work), skip=True)
+    assert states(outcomes) == {"a": "done", "b": "failed", "c": "done"}
+    assert f"{tmp_path}/b.tif: cannot be opened" in next(o.why for o in outcomes if o.name == "b")
+    with pytest.raises(SceneError, match=r"b: \S+/b.tif: cannot be opened"):
+        run_batch(batch_of(work))
+    found = json.loads((tmp_path / "out" / SUMMARY).read_text())
+    assert found[-1]["state"] == "failed"
+
+
+def test_a_block_that_cannot_be_read_fails_its_scene_alone(work, tmp_path, monkeypatch):
+    from geoseg.scenes.scene import Scene
+
+    real = Scene.read
+
+    def read(self, window):
+        if self.name == "b" and window.rows.start not in (0, 256):  # where its sample lies
+            raise SceneError(f"{self.name}: gone")
+        return real(self, window)
+
+    batch = batch_of(work, "checks.statistics=off")
+    monkeypatch.setattr(Scene, "read", read)
+    outcomes = run_batch(batch, skip=True)
+    assert states(outcomes) == {"a": "done", "b": "failed", "c": "done"}
+    assert "block_" in next(o.why for o in outcomes if o.name == "b")
+    events = read_events(tmp_path / "out/b" / EVENTS)
+    assert events[-1]["event"] == "failed"
+    monkeypatch.setattr(Scene, "read", real)
+    assert states(run_batch(batch)) == {"a": "finished before", "b": "done", "c": "finished before"}
+    assert read_manifest(tmp_path / "out/b")["resumed"]
+
+
+def test_a_pipeline_with_scenes_is_a_batch_and_one_with_neither_is_refused(work, tmp_path):
+    assert read_batch(work) is None
+    many = tmp_path / "many.yaml"
+    many.write_text(work.read_text().replace(f"scene: {tmp_path}/a.tif", f"scenes: ['{tmp_path}/c.tif']"))
+    assert [s.name for s in read_batch(many).scenes] == ["c"]
+    many.write_text(work.read_text().replace(f"scene: {tmp_path}/a.tif\n", ""))
+    with pytest.raises(ConfigError, match="a pipeline needs a scene, or scenes"):
+        read_batch(many)
+
+
+def test_the_command_line_sums_up_and_exits_1_when_a_scene_failed(work, tmp_path, geoseg):
+    (tmp_path / "b.tif").write_bytes(b"")
+    more = ["--scenes", f"{tmp_path}/*.tif", "--on-error", "skip", "--set", "outputs.polygons=[]"]
+    done = geoseg("run", work, "--dry-run", *more)
+    assert done.returncode == 1
+    assert "3 scenes: 2 can run, 1 failed" in done.stdout
+    done = geoseg("run", work, *more)
+    assert done.returncode == 1
+    assert "3 scenes: 1 failed, 2 done" in done.stdout or "3 scenes: 2 done, 1 failed" in done.stdout
+    assert f"b: {tmp_path}/b.tif: cannot be opened" in done.stdout
+    assert (tmp_path / "out/c/classes.tif").exists()

@@ -1,0 +1,85 @@
+"""Scenes by glob, list and table."""
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+from shapely.geometry import box
+
+from geoseg.config.scene import SceneEntry
+from geoseg.core.errors import ConfigError
+from geoseg.scenes.listing import list_scenes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a/x.tif", "b/x.tif", "b/y z.tif", "b/y z.tif.aux.xml", "b/y z.tif.ovr"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def named(source, template=None):
+    return {s.name: s.scene.uri for s in list_scenes(source, template)}
+
+
+def test_a_glob_leaves_sidecars_out_and_tells_equal_names_apart(folder):
+    assert named(f"{folder}/**/*.tif*") == {
+        "a-x": f"{folder}/a/x.tif", "b-x": f"{folder}/b/x.tif", "y-z": f"{folder}/b/y z.tif",
+    }  # fmt: skip
+
+
+def test_a_list_has_comments_and_paths_beside_it(folder):
+    (folder / "list.txt").write_text("# two scenes\n\na/x.tif   # one\nhttps://example.com/other.tif\n")
+    assert named(str(folder / "list.txt")) == {
+        "x": f"{folder}/a/x.tif", "other": "https://example.com/other.tif",
+    }  # fmt: skip
+
+
+def test_tables_of_all_kinds_say_the_same(folder, tmp_path):
+    frame = pd.DataFrame({"Name": ["one", "two"], "location": ["a/x.tif", "b/x.tif"], "area": [1.0, None]})
+    frame.to_csv(folder / "t.csv", index=False)
+    frame.to_parquet(folder / "t.parquet")
+    index = gpd.GeoDataFrame(frame, geometry=[box(0, 0, 1, 1)] * 2, crs="EPSG:4326")
+    index.to_file(folder / "t.gpkg")
+    index.to_parquet(folder / "geo.parquet")
+    for table in ("t.csv", "t.parquet", "t.gpkg", "geo.parquet"):
+        assert named(str(folder / table)) == {"one": f"{folder}/a/x.tif", "two": f"{folder}/b/x.tif"}
+
+
+def test_columns_say_what_the_template_does_not(folder):
+    (folder / "t.csv").write_text("path,datetime,scale\na/x.tif,2024-05-01,\nb/y z.tif,,0.5\n")
+    template = SceneEntry.model_validate({"uri": "old.tif", "bands": {"red": 3}, "scale": 0.0001})
+    first, second = (s.scene for s in list_scenes(str(folder / "t.csv"), template))
+    assert (first.datetime.year, first.scale, first.bands["red"].band) == (2024, 0.0001, 3)
+    assert (second.datetime, second.scale, second.uri) == (None, 0.5, f"{folder}/b/y z.tif")
+
+
+def test_scenes_with_a_file_for_each_band_are_folders(folder):
+    template = SceneEntry.model_validate({"bands": {"red": "B04.tif", "nir": "B08.tif"}})
+    scenes = list_scenes([str(folder / "a"), str(folder / "b")], template)
+    assert [(s.name, s.scene.folder) for s in scenes] == [("a", f"{folder}/a"), ("b", f"{folder}/b")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name\nx\n", "a row has no path; one column of path, uri, location"),
+        ("name,path\nx,a/x.tif\nx,b/x.tif\n", "would both be called 'x'; name them in a table"),
+        ("path,scale\na/x.tif,-1\n", "a/x.tif: scale: input should be greater than 0"),
+        ("path\n", "names no scene"),
+    ],
+)
+def test_what_is_wrong_is_said(folder, content, message):
+    (folder / "t.csv").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        list_scenes(str(folder / "t.csv"))
+
+
+def test_what_is_missing_is_said(folder):
+    with pytest.raises(ConfigError, match=r"none\*.tif names no scene"):
+        list_scenes(f"{folder}/none*.tif")
+    with pytest.raises(ConfigError, match=r"gone.txt: cannot be read"):
+        list_scenes(f"{folder}/gone.txt")
+    with pytest.raises(ConfigError, match=r"gone.parquet: cannot be read as a table"):
+        list_scenes(f"{folder}/gone.parquet")
