@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import geoseg
-from geoseg.core.allocator import share_arenas
+from geoseg.core.allocator import limit_arenas
 from geoseg.core.errors import ConfigError, GeosegError, one_line
 from geoseg.core.secrets import redact
 
@@ -59,7 +59,7 @@ _LINES = 30.0
 
 def main() -> None:
     """Run the command line."""
-    share_arenas()
+    limit_arenas()
     # Modules are many objects that stay: looked at again and again, they delay the start.
     gc.set_threshold(50_000)
     app()
@@ -226,7 +226,7 @@ def inspect(
     with _errors(debug):
         from geoseg.cli import show
 
-        _show(show.anything(path, catalog), as_json)
+        _show(show.describe(path, catalog), as_json)
 
 
 @app.command()

@@ -14,7 +14,7 @@ import yaml
 
 import geoseg
 from geoseg.core.errors import ConfigError, OutputError, SceneError
-from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.files import as_output_error, write_atomic
 from geoseg.models.bundle import CARD, Bundle, list_bundles, open_bundle
 from geoseg.raster.staging import count_finished
 from geoseg.runs.batch import Outcome
@@ -30,11 +30,11 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def anything(path: str, catalog_file: Path) -> dict[str, Any]:
+def describe(path: str, catalog_file: Path) -> dict[str, Any]:
     """Describe whatever a path or name means."""
     if is_store(path):
         store = open_store(path)
-        with saying_why(path, "read"):
+        with as_output_error(path, "read"):
             there = store.names()
         if CARD in there:
             return bundle(path)
@@ -165,7 +165,7 @@ def bundles(folder: Path) -> list[dict[str, Any]]:
 
 def run_folder(store: Store) -> dict[str, Any]:
     """Describe a run folder, finished or not."""
-    with saying_why(store.at(), "read"):
+    with as_output_error(store.at(), "read"):
         manifest, staged = store.read(MANIFEST), store.child(STAGING).names()
     if manifest is None:
         return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
@@ -321,7 +321,7 @@ def write_pipeline(
         card=" ".join(opened_bundle.card.title.split()),
         folder=_quoted(f"outputs/{name}"),
     )
-    with saying_why(path):
+    with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
     return path, notes

@@ -9,7 +9,7 @@ _M_ARENA_MAX = -8
 ARENAS = 2
 
 
-def share_arenas() -> None:
+def limit_arenas() -> None:
     """Let the threads of this process and of its children share a few arenas of glibc.
 
     Each thread has its own by default, which keeps what the thread gave back. The arrays of a run are large
@@ -24,7 +24,7 @@ def share_arenas() -> None:
         libc.mallopt(_M_ARENA_MAX, ARENAS)
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Return what is free in the arenas to the system: much of it, after a library has compiled something."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):

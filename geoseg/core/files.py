@@ -53,7 +53,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         When the disk is full or not writable.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with saying_why(path):
+    with as_output_error(path):
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -65,7 +65,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def saying_why(place: Path | str, what: Literal["written", "read"] = "written") -> Iterator[None]:
+def as_output_error(place: Path | str, what: Literal["written", "read"] = "written") -> Iterator[None]:
     """Turn errors of the operating system into one line that says what to do.
 
     The place is a path or, where an object store stands for a folder, a URI.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 
 _LOCK = ".geoseg.lock"
 
@@ -53,7 +53,7 @@ def lock(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def _acquire(path: Path) -> int:
-    with saying_why(path):
+    with as_output_error(path):
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

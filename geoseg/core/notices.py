@@ -14,7 +14,7 @@ _state: dict[str, Any] = {"users": 0}
 
 
 @contextmanager
-def noticed() -> Iterator[list[str]]:
+def collect_warnings() -> Iterator[list[str]]:
     """Collect the GeosegWarnings that this thread gives; those of others are not shown.
 
     `warnings.catch_warnings` changes the whole process: two threads that overlap would restore each other's

@@ -1,11 +1,7 @@
 """The composition root of evaluation: from files to reports."""
 
 import json
-import shlex
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config.legend import resolve_legend
-from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
-from geoseg.core.files import saying_why, write_atomic
+from geoseg.core import provenance
+from geoseg.core.errors import ConfigError, SceneError, did_you_mean
+from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.legend import Legend, Remap
+from geoseg.core.notices import collect_warnings
 from geoseg.evaluation import sample as samples
 from geoseg.evaluation.area import Z95, estimate, least_points
 from geoseg.evaluation.class_map import ClassMap, open_class_map
@@ -70,7 +68,7 @@ def evaluate_map(
     if boundary is not None and not 0 <= boundary <= 100:
         raise ConfigError(f"--boundary {boundary:g}: a tolerance of 0 to 100 pixels is needed")
     document = None if legend is None else resolve_legend(legend)
-    with _noticed() as said:
+    with collect_warnings() as said:
         opened = open_class_map(class_map, None if document is None else document.legend)
         remap = _remap(opened.legend, None if document is None else document.remap, ignore)
         labels = open_labels(
@@ -92,7 +90,7 @@ def evaluate_map(
         "map": str(class_map),
         "reference": reference,
         "crs": crs_name(opened.source.geobox.crs),
-        "command": _command(),
+        "command": provenance.command(),
         "warnings": said,
         **found.to_dict(opened.legend),
     }
@@ -232,7 +230,7 @@ def evaluate_sample(path: Path) -> dict[str, Any]:
     ]
     return {
         "sample": str(path),
-        "command": _command(),
+        "command": provenance.command(),
         "warnings": notices,
         "unit": "m2" if metric else "pixels",
         "points": int(points.sum()),
@@ -267,21 +265,6 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
     OutputError
         When the file cannot be written.
     """
-    with saying_why(path):
+    with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-
-
-@contextmanager
-def _noticed() -> Iterator[list[str]]:
-    """Collect notices, for the report and the command line."""
-    said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", GeosegWarning)
-        yield said
-        said += [str(w.message) for w in caught]

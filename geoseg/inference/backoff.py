@@ -20,7 +20,7 @@ _lock = Lock()
 
 
 @dataclass(frozen=True)
-class Fitted:
+class BatchPrediction:
     """The probabilities of a batch, and how many tiles at once the device could take."""
 
     tiles: list[Any]
@@ -28,14 +28,14 @@ class Fitted:
     size: int
 
 
-def predict_fitting(
+def predict_with_backoff(
     segmenter: Segmenter,
     spec: SegmenterSpec,
     tiles: Tiles,
     batch: int,
     gain: NDArray[np.float32],
     bias: NDArray[np.float32],
-) -> Fitted:
+) -> BatchPrediction:
     """Predict a batch of tiles, in smaller batches where the device has not enough memory for it.
 
     This process keeps to the smaller batches from then on. Their shape is constant too, but on a GPU another
@@ -63,7 +63,7 @@ def predict_fitting(
     while True:
         size = _fitting.get(key, batch)
         try:
-            return Fitted(_predict(segmenter, tiles, size, gain, bias), size)
+            return BatchPrediction(_predict(segmenter, tiles, size, gain, bias), size)
         except (DeviceMemoryError, MemoryError) as error:
             if size == 1:
                 raise DeviceMemoryError(_advice(error, tiles[0][0].shape)) from error

@@ -36,7 +36,7 @@ class BandStatistics:
         return abs(self.mean - self.expected_mean) / self.expected_std
 
 
-def complain(level: Level, message: str, key: str) -> None:
+def report_problem(level: Level, message: str, key: str) -> None:
     """Raise, warn or say nothing.
 
     Raises
@@ -61,7 +61,7 @@ def check_gsd(scene: Scene, card: Card, level: Level) -> None:
             stacklevel=2,
         )
     elif not low * (1 - GSD_TOLERANCE) <= gsd <= high * (1 + GSD_TOLERANCE):
-        complain(
+        report_problem(
             level,
             f"{scene.name}: a GSD of {gsd:.3g} m is more than 25 % outside the {low:g} to {high:g} m of "
             f"{card.name}; resample with gsd: {min(max(gsd, low), high):g}, or use another model",
@@ -95,7 +95,7 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
     far = [r for r in rows if r.distance > MEAN_TOLERANCE]
     if far:
         named = ", ".join(f"{r.name} {r.mean:.3g} (trained on {r.expected_mean:.3g})" for r in far)
-        complain(
+        report_problem(
             level,
             f"{scene.name}: the mean of {named} is far from what {card.name} was trained on; likely cause: "
             f"{_cause(scene, means, card)}",

@@ -20,7 +20,7 @@ from geoseg.inference.events import Fact
 from geoseg.inference.interruption import Interruption
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, Prediction, predict_block, settle_block, stopping
-from geoseg.inference.workers import RESOURCE, Presence
+from geoseg.inference.workers import RESOURCE, WorkerMonitor
 from geoseg.tiling.blocks import STRIP, Block, BlockGrid
 
 WINDOW = 8
@@ -215,7 +215,7 @@ class _Scene:
         inside = position[0] < blocks.rows.count and position[1] < blocks.cols.count
         return inside and position not in self.work.finished
 
-    def heirs(self, block: Block) -> dict[str, Position]:
+    def dependents(self, block: Block) -> dict[str, Position]:
         """Return who waits for which part of a block's fringe."""
         near = {part: (block.row + r, block.col + c) for part, (r, c) in PARTS.items()}
         return {part: position for part, position in near.items() if self.needs(position)}
@@ -238,12 +238,12 @@ class _Desk:
         self.scenes: dict[str, _Scene] = {}
         """Scenes under way, by name."""
         self.inbox: queue.SimpleQueue[Fact | Future] = queue.SimpleQueue()
-        self.presence = Presence(client)
+        self.monitor = WorkerMonitor(client)
         client.subscribe_topic(self.topic, lambda event: self.inbox.put(event[1]))
 
     def has_room(self) -> bool:
         """Return whether the workers could take another block."""
-        return len(self.waiting) < WINDOW * SLOTS * max(1, self.presence.count)
+        return len(self.waiting) < WINDOW * SLOTS * max(1, self.monitor.count)
 
     def open(self, work: Work) -> _Scene:
         """Take a scene up."""
@@ -261,29 +261,29 @@ class _Desk:
     def groups(self, blocks: BlockGrid) -> Iterator[list[Block]]:
         """Yield blocks in the parts of strips that the workers take up together."""
         for strip in blocks.strips():
-            size = RUN * self.presence.count if self.presence.count > 1 else 1
+            size = RUN * self.monitor.count if self.monitor.count > 1 else 1
             yield from (strip[i : i + size] for i in range(0, len(strip), size))
 
     def submit(self, scene: _Scene, blocks: list[Block]) -> None:
         """Submit neighbouring blocks and, for their neighbours, the parts of their fringes."""
         job = scene.work.job
         # A finished block with an unfinished neighbour is predicted again: its fringe went with the old run.
-        wanted = [b for b in blocks if scene.needs((b.row, b.col)) or scene.heirs(b)]
+        needed = [b for b in blocks if scene.needs((b.row, b.col)) or scene.dependents(b)]
         predictions = {
             block.name: self.client.submit(
                 predict_block, job, block, resources={RESOURCE: 1}, pure=False,
                 # First in, first out: of what comes within this time Dask takes the last one first.
                 fifo_timeout="0 ms", key=f"predict-{scene.token}-{block.name}",
             )
-            for block in dealt(wanted, self.presence.count)
+            for block in interleaved(needed, self.monitor.count)
         }  # fmt: skip
-        for block in wanted:
+        for block in needed:
             self._settle(scene, block, predictions[block.name])
 
     def _settle(self, scene: _Scene, block: Block, prediction: Future) -> None:
         job, here, key = scene.work.job, (block.row, block.col), f"{scene.token}-{block.name}"
-        for part, heir in scene.heirs(block).items():
-            scene.fringes[heir, part] = self.client.submit(
+        for part, neighbour in scene.dependents(block).items():
+            scene.fringes[neighbour, part] = self.client.submit(
                 fringe_part, prediction, part, priority=10, pure=False, key=f"{part}-{key}"
             )
         if not scene.needs(here):
@@ -301,7 +301,7 @@ class _Desk:
 
     def collect(self) -> Iterator[Event]:
         """Wait a moment for news; yield what they mean."""
-        yield from self.presence.look()
+        yield from self.monitor.poll()
         with contextlib.suppress(queue.Empty):
             news = self.inbox.get(timeout=_TICK)
             yield from self._hear(news) if isinstance(news, dict) else self._take(news)
@@ -325,7 +325,7 @@ class _Desk:
             # The worker that had the result is gone: the task is begun again, and will be heard of.
             self._await(scene, block, future)
         except (CancelledError, NoValidWorkerError, OSError) as error:
-            raise self.presence.gone() from error
+            raise self.monitor.gone() from error
         else:
             scene.done += 1
             yield BlockDone(block, counts, scene.done, scene.work.blocks.count, scene.work)
@@ -368,7 +368,7 @@ def _explained(error: Exception, scene: _Scene, block: Block) -> GeosegError:
     )
 
 
-def dealt(blocks: list[Block], workers: int) -> list[Block]:
+def interleaved(blocks: list[Block], workers: int) -> list[Block]:
     """Return neighbouring blocks in the order in which workers that take them in turn get a run each.
 
     Dask gives the next task to the worker that has least to do. Blocks beside each other share fringes and

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA, Legend
-from geoseg.inference.backoff import predict_fitting
+from geoseg.inference.backoff import predict_with_backoff
 from geoseg.inference.events import Stopwatch, report
-from geoseg.inference.retry import ONCE, Patience, nothing, read_patiently
+from geoseg.inference.retry import ONCE, RetryPolicy, nodata_pixels, read_with_retry
 from geoseg.models.backends.segmenter import Segmenter, SegmenterSpec, device_pool, is_loaded, load_segmenter
 from geoseg.raster.staging import Staging
 from geoseg.scenes.scene import Pixels, Scene
@@ -52,7 +52,7 @@ class Job:
     probabilities: bool
     """Whether the percent of every class is staged, too."""
     staging: Staging
-    patience: Patience = ONCE
+    retry: RetryPolicy = ONCE
     label: str = ""
     """What the scene is called in events."""
     topic: str = ""
@@ -190,7 +190,7 @@ def _turn(job: Job, watch: Stopwatch) -> Iterator[None]:
 
 
 def _read(job: Job, block: Block, watch: Stopwatch, trouble: _Trouble) -> Pixels:
-    """Read what a block's tiles see, with patience."""
+    """Read what a block's tiles see, with retries."""
 
     def on_failure(number: int, why: str) -> None:
         trouble.retries, trouble.unread = number, why
@@ -198,12 +198,12 @@ def _read(job: Job, block: Block, watch: Stopwatch, trouble: _Trouble) -> Pixels
         report(job.topic, "unreadable", **facts)
 
     try:
-        pixels = read_patiently(job.scene, block.reach, job.patience, on_failure, lambda: _turn(job, watch))
+        pixels = read_with_retry(job.scene, block.reach, job.retry, on_failure, lambda: _turn(job, watch))
     except SceneError as error:
         raise SceneError(f"{block.name}: {error}") from error
     if pixels is None:
         trouble.retries -= 1
-        return nothing(job.scene, block.reach)
+        return nodata_pixels(job.scene, block.reach)
     trouble.unread = ""
     return pixels
 
@@ -234,7 +234,7 @@ def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
     if stopping.is_set():
         return
     with work.watch.time("forward"):
-        fitted = predict_fitting(
+        fitted = predict_with_backoff(
             work.segmenter, job.segmenter, seen, job.batch, job.scene.gain, job.scene.bias
         )
     with work.adding, work.watch.time("sum"):

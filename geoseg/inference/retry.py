@@ -1,4 +1,4 @@
-"""Read a scene with patience: networks and shared disks fail for a while."""
+"""Read a scene with retries: networks and shared disks fail for a while."""
 
 import random
 import time
@@ -19,7 +19,7 @@ LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to go on with a scene that cannot be read."""
 
     tries: int = 1
@@ -34,14 +34,14 @@ class Patience:
         return [step * random.uniform(0.75, 1.25) for step in steps]  # noqa: S311 (no secret)
 
 
-ONCE = Patience()
-"""No patience."""
+ONCE = RetryPolicy()
+"""A single try, as in tests and for chips."""
 
 
-def read_patiently(
+def read_with_retry(
     scene: Scene,
     window: Window,
-    patience: Patience,
+    policy: RetryPolicy,
     on_failure: Callable[[int, str], None],
     turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Pixels | None:
@@ -53,7 +53,7 @@ def read_patiently(
         The scene.
     window
         What to read.
-    patience
+    policy
         How often, and what then.
     on_failure
         Called with the number of each try that failed, from 1, and why.
@@ -63,22 +63,22 @@ def read_patiently(
     Returns
     -------
     pixels
-        None when the window cannot be read and `patience` makes it nodata.
+        None when the window cannot be read and `policy` makes it nodata.
 
     Raises
     ------
     SceneError
-        When the window cannot be read and `patience` does not.
+        When the window cannot be read and `policy` does not.
     """
-    waits = patience.waits()
-    for number in range(1, patience.tries + 1):
+    waits = policy.waits()
+    for number in range(1, policy.tries + 1):
         try:
             with turn(), _unremembered(scene) if number > 1 else nullcontext():
                 return scene.read(window)
         except (SceneError, OSError) as error:
             on_failure(number, one_line(error))
-            if number == patience.tries:
-                if patience.nodata:
+            if number == policy.tries:
+                if policy.nodata:
                     return None
                 tried = f" (tried {number} times)" if number > 1 else ""
                 raise SceneError(f"{one_line(error)}{tried}") from error
@@ -87,24 +87,24 @@ def read_patiently(
 
 
 @dataclass(frozen=True)
-class PatientScene(Scene):
-    """A scene whose every window is read with patience; unreadable ones are nodata, if that is so."""
+class RetryingScene(Scene):
+    """A scene whose every window is read with retries; unreadable ones are nodata, if that is so."""
 
-    patience: Patience = ONCE
+    policy: RetryPolicy = ONCE
 
     @classmethod
-    def of(cls, scene: Scene, patience: Patience) -> "PatientScene":
-        """Return the scene, read with patience."""
-        return cls(**{f.name: getattr(scene, f.name) for f in fields(Scene)}, patience=patience)
+    def of(cls, scene: Scene, policy: RetryPolicy) -> "RetryingScene":
+        """Return the scene, read with retries."""
+        return cls(**{f.name: getattr(scene, f.name) for f in fields(Scene)}, policy=policy)
 
     def read(self, window: Window) -> Pixels:
         """Read a window, see `Scene.read`."""
         plain = Scene(**{f.name: getattr(self, f.name) for f in fields(Scene)})
-        pixels = read_patiently(plain, window, self.patience, lambda *_: None)
-        return nothing(self, window) if pixels is None else pixels
+        pixels = read_with_retry(plain, window, self.policy, lambda *_: None)
+        return nodata_pixels(self, window) if pixels is None else pixels
 
 
-def nothing(scene: Scene, window: Window) -> Pixels:
+def nodata_pixels(scene: Scene, window: Window) -> Pixels:
     """Return a window in which no pixel is valid."""
     values = np.zeros((len(scene.bands), *window.shape), dtype=scene.dtype)
     return Pixels(values, np.zeros(window.shape, dtype=np.bool_))

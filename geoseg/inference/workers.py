@@ -22,7 +22,7 @@ _SELDOM = 5.0
 """Seconds between two looks, at most."""
 
 
-class Presence:
+class WorkerMonitor:
     """The workers of a cluster that can take blocks.
 
     Raises
@@ -53,7 +53,7 @@ class Presence:
         """Number of workers that can take blocks."""
         return len(self.able)
 
-    def look(self) -> Iterator[Fact]:
+    def poll(self) -> Iterator[Fact]:
         """Count the workers again, if it is time; yield who came and who went.
 
         Raises

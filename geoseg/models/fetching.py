@@ -7,7 +7,7 @@ from pathlib import Path
 
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, OutputError
-from geoseg.core.files import saying_why, sha256
+from geoseg.core.files import as_output_error, sha256
 from geoseg.storage.cache import one_at_a_time
 from geoseg.storage.store import Store, open_store
 
@@ -47,7 +47,7 @@ def fetched(uri: str, small: tuple[str, str], weights: str) -> Path:
 
 
 def _read(store: Store, name: str) -> bytes:
-    with saying_why(store.at(name), "read"):
+    with as_output_error(store.at(name), "read"):
         data = store.read(name)
     if data is None:
         raise BundleError(f"{store.at()}: is no bundle: there is no {name}")
@@ -71,12 +71,12 @@ def _holds(folder: Path, texts: dict[str, bytes], weights: str, digest: str) -> 
 
 def _fetch(store: Store, folder: Path, texts: dict[str, bytes], weights: str, digest: str) -> None:
     begun = folder.with_name(f".{folder.name}.begun")
-    with saying_why(begun):
+    with as_output_error(begun):
         shutil.rmtree(begun, ignore_errors=True)
         begun.mkdir()
         for name, text in texts.items():
             (begun / name).write_bytes(text)
-    with saying_why(store.at(weights), "read"):
+    with as_output_error(store.at(weights), "read"):
         store.fetch(weights, begun / weights)
     if (found := sha256(begun / weights)) != digest:
         shutil.rmtree(begun, ignore_errors=True)
@@ -84,6 +84,6 @@ def _fetch(store: Store, folder: Path, texts: dict[str, bytes], weights: str, di
             f"{store.at(weights)}: is truncated or altered (sha256 {found[:12]}..., the card says "
             f"{digest[:12]}...); upload the bundle again"
         )
-    with saying_why(folder):
+    with as_output_error(folder):
         shutil.rmtree(folder, ignore_errors=True)
         begun.rename(folder)

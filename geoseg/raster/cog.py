@@ -19,7 +19,7 @@ from rasterio._err import CPLE_BaseError  # errors of rasterio.shutil.copy reach
 from rasterio.errors import RasterioError
 
 from geoseg.core.errors import OutputError, one_line
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.core.legend import NODATA, Legend
 from geoseg.raster.overviews import write_overviews
 from geoseg.raster.staging import Staging
@@ -100,7 +100,7 @@ def write_vrt(
     OutputError
         When the file cannot be written.
     """
-    with saying_why(path):
+    with as_output_error(path):
         path.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
 
 
@@ -129,7 +129,7 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
                 bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
                 num_threads="ALL_CPUS",
             )  # fmt: skip
-        with saying_why(path), temporary.open("rb") as written:
+        with as_output_error(path), temporary.open("rb") as written:
             os.fsync(written.fileno())
             temporary.replace(path)
     finally:

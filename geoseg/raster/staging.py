@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.storage.store import FolderStore, Store
 from geoseg.tiling.blocks import Block
 
@@ -95,7 +95,7 @@ class Staging:
         OutputError
             When the place cannot be read.
         """
-        with saying_why(self.store.at(), "read"):
+        with as_output_error(self.store.at(), "read"):
             there = set(self.store.names())
             begun = (b for b in blocks if _marker(b) in there)
             found = _at_once(lambda b: (b.row, b.col, self.counts(b)), begun)
@@ -116,7 +116,7 @@ class Staging:
         target = FolderStore(folder)
 
         def bring(block: Block) -> None:
-            with saying_why(self.path(block), "read"):
+            with as_output_error(self.path(block), "read"):
                 found = self._whole(block)
             if found is None:
                 raise OutputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.core.folder import difference
 from geoseg.storage.cache import workspace
 from geoseg.storage.store import Store, open_store
@@ -101,7 +101,7 @@ def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overw
     staged, finished = _object_in(staging, _PLAN), _object_in(store, MANIFEST)
     if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
         return True
-    with saying_why(store.at(), "read"):
+    with as_output_error(store.at(), "read"):
         present = set(store.names())
         unknown = staged is None and any(not name.startswith(".") for name in staging.names())
     strangers = [name for name in (*outputs, MANIFEST) if name in present]
@@ -137,7 +137,7 @@ def _outputs(manifest: dict[str, Any] | None) -> list[str]:
 
 def _object_in(store: Store, name: str) -> dict[str, Any] | None:
     """Return the object in a JSON file, None when there is none or it is damaged."""
-    with saying_why(store.at(name), "read"):
+    with as_output_error(store.at(name), "read"):
         data = store.read(name)
     try:
         content = json.loads(data or b"")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.inference.events import Fact
 from geoseg.runs.folder import RunFolder
 
@@ -52,7 +52,7 @@ class EventLog:
 
     def __init__(self, path: Path, *, resumed: bool) -> None:
         self.path = path
-        with saying_why(path):
+        with as_output_error(path):
             # Unbuffered: a line is written whole or not at all, also when the process is killed.
             self._file = path.open("ab" if resumed else "wb", buffering=0)
 
@@ -81,7 +81,7 @@ class EventLog:
             When the disk is full.
         """
         line = json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n"
-        with saying_why(self.path):
+        with as_output_error(self.path):
             self._file.write(line.encode())
 
 

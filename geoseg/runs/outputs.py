@@ -11,9 +11,10 @@ import geoseg
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
+from geoseg.core.ordered import Workers
 from geoseg.inference.events import Fact
 from geoseg.inference.plan import Plan
-from geoseg.inference.retry import PatientScene
+from geoseg.inference.retry import RetryingScene
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report import PAGE
@@ -23,7 +24,6 @@ from geoseg.runs.item import ITEM, Output, make_item
 from geoseg.runs.prepare import Prepared
 from geoseg.storage.store import FolderStore, Store
 from geoseg.styles.raster import write_confidence_style, write_raster_styles
-from geoseg.vector.schedule import Workers
 from geoseg.vector.trace.block import MapFiles
 
 
@@ -157,7 +157,7 @@ def read_picture(prepared: Prepared) -> ScenePicture:
     # matplotlib takes a moment: it comes beside the maps, not before there are any.
     from geoseg.report import quicklook, run_page  # noqa: F401, PLC0415
 
-    return scene_picture(PatientScene.of(prepared.plan.scene, prepared.patience))
+    return scene_picture(RetryingScene.of(prepared.plan.scene, prepared.retry))
 
 
 def write_picture(

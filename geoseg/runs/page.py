@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError, SceneError, one_line
-from geoseg.core.files import as_object, output_entry, saying_why
+from geoseg.core.files import as_object, as_output_error, output_entry
 from geoseg.report import PAGE
 from geoseg.report.profile import PROFILE, write_trace
 from geoseg.report.run_page import RunRecord, write_run_page
@@ -88,7 +88,7 @@ def page_of(place: Path | str) -> Path:
 
 
 def _manifest(store: Store) -> dict[str, Any]:
-    with saying_why(store.at(MANIFEST), "read"):
+    with as_output_error(store.at(MANIFEST), "read"):
         data = store.read(MANIFEST)
     if data is None:
         raise OutputError(
@@ -107,7 +107,7 @@ def _manifest(store: Store) -> dict[str, Any]:
 
 def _timeline(store: Store) -> Timeline:
     place = store.at(EVENTS)
-    with saying_why(place, "read"):
+    with as_output_error(place, "read"):
         data = store.read(EVENTS)
     if data is None:
         raise OutputError(f"{place}: is missing, and a timeline is made of it; run it again with --profile")

@@ -11,10 +11,10 @@ from geoseg.config.cluster import Cluster
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.errors import ConfigError
-from geoseg.core.notices import noticed
+from geoseg.core.notices import collect_warnings
 from geoseg.inference import checks
 from geoseg.inference.plan import Plan, check_device_memory, check_memory, fewer_passes, make_plan
-from geoseg.inference.retry import Patience
+from geoseg.inference.retry import RetryPolicy
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.raster.area import pixel_area_m2
 from geoseg.scenes.catalog import CATALOG, resolve_scene
@@ -40,10 +40,10 @@ class Prepared:
     """Bytes that each worker takes, when its machine must be asked whether it has them."""
 
     @property
-    def patience(self) -> Patience:
+    def retry(self) -> RetryPolicy:
         """How long to go on with a scene that cannot be read."""
         reading = self.pipeline.reading
-        return Patience(reading.tries, reading.wait, nodata=reading.failed == "nodata")
+        return RetryPolicy(reading.tries, reading.wait, nodata=reading.failed == "nodata")
 
 
 def prepare(
@@ -104,9 +104,9 @@ def prepare_pipeline(
         raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
     bundle = bundle or open_bundle(pipeline.model)
     gsd = None if pipeline.gsd == "auto" else pipeline.gsd
-    with noticed() as notices:
-        wanted = [b.common_name for b in bundle.card.bands]
-        scene = resolve_scene(pipeline.scene, pipeline.name, wanted, gsd, catalog)
+    with collect_warnings() as notices:
+        names = [b.common_name for b in bundle.card.bands]
+        scene = resolve_scene(pipeline.scene, pipeline.name, names, gsd, catalog)
         recipe = _recipe(pipeline, scene, bundle)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
@@ -134,10 +134,10 @@ def prepare_pipeline(
             plan.memory
         )
         if problem is not None:
-            checks.complain(pipeline.checks.memory, problem, "memory")
+            checks.report_problem(pipeline.checks.memory, problem, "memory")
         small = check_device_memory(plan, shape.device_memory)
         if small is not None and pipeline.checks.memory != "off":
-            checks.complain("warn", small, "memory")
+            checks.report_problem("warn", small, "memory")
     open_store(folder)  # a place that cannot be written is told now
     ask = shape.memory is None and pipeline.checks.memory == "error"
     return Prepared(

@@ -1,19 +1,16 @@
 """What `run.json` says of a finished run."""
 
-import platform
 import resource
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import geoseg
+from geoseg.core import provenance
 from geoseg.core.files import output_entry
-from geoseg.core.secrets import redact, redacted
+from geoseg.core.secrets import redacted
 from geoseg.inference.plan import Plan
 from geoseg.raster.area import class_areas_m2
 from geoseg.runs.prepare import Prepared
@@ -83,7 +80,7 @@ def manifest_of(
     return {
         "name": plan.name,
         "finished": facts["finished"],
-        "command": redact(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": provenance.command(),
         "fingerprint": plan.fingerprint,
         "identity": plan.identity(),
         "plan": summary,
@@ -100,8 +97,8 @@ def manifest_of(
             "announced_per_worker": plan.memory.total,
             "peak_of_this_process": peak_bytes(),
         },
-        "machine": {"system": platform.platform(), "python": platform.python_version()},
-        "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
+        "machine": provenance.machine(),
+        "versions": provenance.versions(_VERSIONED),
         "warnings": facts["warnings"],
         "outputs": {f.name: output_entry(f) for f in files},
     }

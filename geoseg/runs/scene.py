@@ -16,7 +16,8 @@ from distributed import Client
 import geoseg
 from geoseg.core.errors import OutputError, SceneError
 from geoseg.core.files import output_entry
-from geoseg.core.notices import noticed
+from geoseg.core.notices import collect_warnings
+from geoseg.core.ordered import Workers
 from geoseg.inference.clusters import workers_of
 from geoseg.inference.driver import BlockDone, Work
 from geoseg.inference.events import Fact
@@ -31,7 +32,6 @@ from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.outputs import Progress
 from geoseg.runs.prepare import Prepared
-from geoseg.vector.schedule import Workers
 
 T = TypeVar("T")
 
@@ -96,8 +96,8 @@ class SceneRun:
         """Return what is left to predict."""
         plan = self.prepared.plan
         job = Job(
-            plan.scene.anywhere(), plan.segmenter, plan.bundle.card.legend, plan.grid, plan.batch,
-            plan.probabilities, self._staging(), self.prepared.patience, plan.name,
+            plan.scene.with_absolute_paths(), plan.segmenter, plan.bundle.card.legend, plan.grid, plan.batch,
+            plan.probabilities, self._staging(), self.prepared.retry, plan.name,
         )  # fmt: skip
         return Work(plan.name, job, plan.blocks, self.counts.copy())
 
@@ -139,7 +139,7 @@ class SceneRun:
         self._staging().beside(workspace, prepared.plan.blocks)
         steps = _Steps(self.log, prepared.plan.name, self.on_event)
         reading = _beside(lambda: outputs.read_picture(prepared))
-        with noticed() as notices, _tracers(self.folder, client) as workers:
+        with collect_warnings() as notices, _tracers(self.folder, client) as workers:
             files = outputs.write_maps(prepared, workspace, workers, steps)
         picture = reading.result()
         steps(Progress("quicklook.png"))

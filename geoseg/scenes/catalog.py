@@ -75,7 +75,7 @@ def find_entry(scene: str, path: Path = CATALOG) -> tuple[SceneEntry, Path]:
 def resolve_scene(
     scene: str | SceneEntry,
     name: str,
-    wanted: Sequence[str] | None = None,
+    bands: Sequence[str] | None = None,
     gsd: float | None = None,
     catalog: Path = CATALOG,
 ) -> Scene:
@@ -87,7 +87,7 @@ def resolve_scene(
         A name in the catalog, a path, a URI, or an entry written into the pipeline.
     name
         What to call a scene that has no name of its own.
-    wanted
+    bands
         Common names of the bands; None takes all.
     gsd
         Ground sample distance of the grid in metres.
@@ -95,6 +95,6 @@ def resolve_scene(
         The catalog file.
     """
     if isinstance(scene, SceneEntry):
-        return open_scene(scene, name, Path(), wanted, gsd)
+        return open_scene(scene, name, Path(), bands, gsd)
     entry, base = find_entry(scene, catalog)
-    return open_scene(entry, scene, base, wanted, gsd)
+    return open_scene(entry, scene, base, bands, gsd)

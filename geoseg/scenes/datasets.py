@@ -44,21 +44,21 @@ def resolve_dataset(
     """
     entry, base = find_dataset(dataset, catalog)
     folder = Path(data) if data is not None else base / (entry.folder or "")
-    wanted = list(bands) or None
+    names = list(bands) or None
     if isinstance(entry, ScenesEntry):
-        return _scenes(entry, legend, wanted, folder, catalog)
+        return _scenes(entry, legend, names, folder, catalog)
     if not folder.is_dir():
         raise SceneError(
             f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
             + (f" (source: {entry.source})" if entry.source else "")
         )
     if isinstance(entry, CityscapesEntry):
-        return _cityscapes(legend, wanted, folder)
-    return _chips(entry, legend, wanted, folder)
+        return _cityscapes(legend, names, folder)
+    return _chips(entry, legend, names, folder)
 
 
 def _chips(
-    entry: ChipsEntry, legend: LegendDocument, wanted: Sequence[str] | None, folder: Path
+    entry: ChipsEntry, legend: LegendDocument, names: Sequence[str] | None, folder: Path
 ) -> tuple[Labelled, ...]:
     images = sorted(folder.glob(entry.images))
     if not images:
@@ -79,7 +79,7 @@ def _chips(
             ),
             image.stem,
             Path(),
-            wanted,
+            names,
         )
         labels = folder / entry.labels.format(stem=image.stem)
         if entry.groups is not None and image.stem not in groups:
@@ -100,7 +100,7 @@ def _chips(
 def _scenes(
     entry: ScenesEntry,
     legend: LegendDocument,
-    wanted: Sequence[str] | None,
+    bands: Sequence[str] | None,
     folder: Path,
     catalog: Path,
 ) -> tuple[Labelled, ...]:
@@ -120,7 +120,7 @@ def _scenes(
         elif isinstance(place, SceneEntry) and place.folder is None:
             place = place.model_copy(update={"folder": str(folder.absolute())})
         # Called as the document calls it, wherever the folder lies.
-        scene = replace(resolve_scene(place, name, wanted, None, catalog), name=name)
+        scene = replace(resolve_scene(place, name, bands, None, catalog), name=name)
         labels = open_labels(
             str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
         )
@@ -128,7 +128,7 @@ def _scenes(
     return tuple(found)
 
 
-def _cityscapes(legend: LegendDocument, wanted: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
+def _cityscapes(legend: LegendDocument, names: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
     """Open the photographs; the city is the group, the folder above it the part."""
     found = []
     for image in sorted(folder.glob("leftImg8bit/*/*/*_leftImg8bit.png")):
@@ -144,7 +144,7 @@ def _cityscapes(legend: LegendDocument, wanted: Sequence[str] | None, folder: Pa
             scale=1 / 255,
             gsd=1.0,
         )
-        scene = open_scene(entry, stem, Path(), wanted)
+        scene = open_scene(entry, stem, Path(), names)
         found.append(
             Labelled(scene, open_labels(str(labels), scene.geobox), legend.remap, f"{part}/{city}", part)
         )

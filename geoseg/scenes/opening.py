@@ -32,7 +32,7 @@ class _Candidate:
 
 
 def open_scene(
-    entry: SceneEntry, name: str, base: Path, wanted: Sequence[str] | None = None, gsd: float | None = None
+    entry: SceneEntry, name: str, base: Path, bands: Sequence[str] | None = None, gsd: float | None = None
 ) -> Scene:
     """Open a scene.
 
@@ -44,7 +44,7 @@ def open_scene(
         Its name, for messages.
     base
         Folder for relative paths.
-    wanted
+    bands
         Common names of the bands, in the order asked for; None takes all.
     gsd
         Ground sample distance of the grid in metres; default: the entry's, else the finest file's.
@@ -55,13 +55,15 @@ def open_scene(
         When a file or a band is missing, or the bands do not lie on one ground.
     """
     offered = _offered(entry, base)
-    chosen = offered if wanted is None else [_find(offered, w, name) for w in wanted]
-    bands = tuple(_band(c, entry) for c in chosen)
-    geobox = grid.common_grid([b.source for b in bands], gsd or entry.gsd)
+    chosen = offered if bands is None else [_find(offered, b, name) for b in bands]
+    opened = tuple(_band(c, entry) for c in chosen)
+    geobox = grid.common_grid([b.source for b in opened], gsd or entry.gsd)
     mask = None if entry.mask is None else _mask(entry.mask, entry, base)
     if mask is not None:
-        grid.common_grid([bands[0].source, mask.source], None)
-    scene = Scene(redact(name), geobox, bands, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime)
+        grid.common_grid([opened[0].source, mask.source], None)
+    scene = Scene(
+        redact(name), geobox, opened, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime
+    )
     dark = entry.radiometry.dark_object
     return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
 
@@ -127,8 +129,8 @@ def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
     ]
 
 
-def _find(offered: list[_Candidate], wanted: str, scene: str) -> _Candidate:
-    name = common_name(wanted)
+def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
+    name = common_name(band)
     found = [c for c in offered if c.common_name == name]
     if not found:
         have = ", ".join(

@@ -132,10 +132,10 @@ class Scene:
         files = {b.source for b in self.bands} | ({self.mask.source} if self.mask else set())
         return any(is_remote(path) for f in files for path in (f.path, *(part for part, *_ in f.parts)))
 
-    def anywhere(self) -> "Scene":
+    def with_absolute_paths(self) -> "Scene":
         """Return the scene with absolute paths, for processes that began in another folder."""
-        bands = tuple(replace(b, source=sources.anywhere(b.source)) for b in self.bands)
-        mask = self.mask and replace(self.mask, source=sources.anywhere(self.mask.source))
+        bands = tuple(replace(b, source=sources.with_absolute_path(b.source)) for b in self.bands)
+        mask = self.mask and replace(self.mask, source=sources.with_absolute_path(self.mask.source))
         return replace(self, bands=bands, mask=mask)
 
     def read(self, window: Window) -> Pixels:

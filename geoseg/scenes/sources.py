@@ -131,7 +131,7 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
     return replace(source, geobox=geobox, level=fitting[-1])
 
 
-def anywhere(source: SourceFile) -> SourceFile:
+def with_absolute_path(source: SourceFile) -> SourceFile:
     """Return the file with an absolute path, for processes that began in another folder."""
     if "://" in source.path or source.path.startswith("/vsi"):
         return source

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geoseg.core.cache import cache_folder
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.storage.store import Store
 
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Let processes of this machine through one after the other; `path` is a file to lock."""
-    with saying_why(path):
+    with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
@@ -36,7 +36,7 @@ def local_copy(store: Store) -> Iterator[Path]:
         yield store.local
         return
     with workspace(store.at()) as folder:
-        with saying_why(store.at(), "read"):
+        with as_output_error(store.at(), "read"):
             for name in store.names():
                 try:
                     store.fetch(name, folder / name)
@@ -53,7 +53,7 @@ def workspace(uri: str) -> Iterator[Path]:
     What a killed process left is removed by the next one that works on the same URI.
     """
     path = cache_folder() / "runs" / hashlib.sha256(uri.encode()).hexdigest()[:16]
-    with saying_why(path):
+    with as_output_error(path):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, mode=0o700)
     try:

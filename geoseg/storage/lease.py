@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import psutil
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 
 NAME = ".geoseg.lock"
 
@@ -69,7 +69,7 @@ def lease(store: Conditional) -> Iterator[Callable[[], None]]:
         When another run holds it, or the store cannot be written.
     """
     owner = _myself()
-    with saying_why(store.at(NAME)):
+    with as_output_error(store.at(NAME)):
         tag = store.write_if(NAME, _card(owner), None) or _take_over(store, owner)
     keeper = _Keeper(store, owner, tag)
     keeper.start()
@@ -105,7 +105,7 @@ class _Keeper(threading.Thread):
             self.tag = tag or self.tag
 
     def check(self) -> None:
-        with saying_why(self.store.at(NAME)):
+        with as_output_error(self.store.at(NAME)):
             self.renew()
         if self.lost:
             raise OutputError(

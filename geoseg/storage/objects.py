@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.core.errors import GeosegError, one_line
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.storage import aws
 from geoseg.storage.lease import Version, lease
 
@@ -89,7 +89,7 @@ class ObjectStore:
 
     def write(self, name: str, data: bytes) -> None:
         """Write an object in one PUT."""
-        with saying_why(self.at(name)), _as_os_errors():
+        with as_output_error(self.at(name)), _as_os_errors():
             self._client().put(name, data, attributes=_attributes(name), use_multipart=False)
 
     def write_if(self, name: str, data: bytes, tag: str | None) -> str | None:
@@ -110,7 +110,7 @@ class ObjectStore:
 
     def adopt(self, path: Path) -> None:
         """Upload a file, a large one in parts that appear together, and delete it here."""
-        with saying_why(self.at(path.name)):
+        with as_output_error(self.at(path.name)):
             with _as_os_errors():
                 self._client().put(path.name, path, attributes=_attributes(path.name))
             path.unlink()
@@ -119,7 +119,7 @@ class ObjectStore:
         """Delete objects."""
         for_all = list(names)
         if for_all:
-            with saying_why(self.uri), _as_os_errors():
+            with as_output_error(self.uri), _as_os_errors():
                 self._client().delete(for_all)
 
     def clear(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from geoseg.core.errors import ConfigError
-from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.folder import lock
 from geoseg.storage.objects import SCHEMES, ObjectStore
 
@@ -82,7 +82,7 @@ class FolderStore:
 
     def create(self) -> None:
         """Make the folder."""
-        with saying_why(self.folder):
+        with as_output_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def names(self) -> list[str]:
@@ -109,7 +109,7 @@ class FolderStore:
 
     def adopt(self, path: Path) -> None:
         """Rename; staging lies on the same disk."""
-        with saying_why(self.folder / path.name):
+        with as_output_error(self.folder / path.name):
             path.replace(self.folder / path.name)
 
     def delete(self, names: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from geoseg.config.loader import load
 from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
 from geoseg.core.folder import read_json
+from geoseg.core.notices import collect_warnings
 from geoseg.scenes.catalog import CATALOG
 from geoseg.scenes.datasets import resolve_dataset
 from geoseg.scenes.labelled import InMemory, Labelled
@@ -94,9 +95,7 @@ def prepare(
     """
     document = load(path, Training, overrides)
     legend = resolve_legend(document.legend)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", GeosegWarning)
+    with collect_warnings() as notices:
         labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
         labelled = _with_parts(labelled, document)
         _check_bands(labelled)
@@ -115,7 +114,7 @@ def prepare(
         if known is None:
             _check_classes(parts, legend)
             known = _statistics(document, labelled, parts["train"])
-    noticed = tuple(dict.fromkeys(str(w.message) for w in caught))
+    noticed = tuple(dict.fromkeys(notices))
     return Prepared(
         document, legend, labelled, places, parts, known, output or Path(document.output), noticed
     )

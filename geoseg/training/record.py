@@ -3,13 +3,9 @@
 import csv
 import io
 import math
-import platform
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,10 @@ from torch import nn
 
 import geoseg
 from geoseg.config.training import Measure, Training
+from geoseg.core import provenance
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
+from geoseg.core.secrets import redacted
 from geoseg.evaluation.calibration import Calibration
 from geoseg.models.card import Card
 from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingRecord, write_training_page
@@ -126,8 +124,8 @@ def record(
     return {
         "name": document.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "document": document.model_dump(mode="json"),
+        "command": provenance.command(),
+        "document": redacted(document.model_dump(mode="json")),
         "measured_on": found.measured_on,
         "resumed": fitted.resumed,
         "batch": fitted.batch,
@@ -137,8 +135,8 @@ def record(
             "total": round(seconds, 1),
         },
         "history": [_without_nan(row) for row in fitted.history],
-        "machine": {"system": platform.platform(), "python": platform.python_version()},
-        "versions": {"geoseg": geoseg.__version__, **{p: version(p) for p in _VERSIONED}},
+        "machine": provenance.machine(),
+        "versions": provenance.versions(_VERSIONED),
         "warnings": list(noticed),
     }
 

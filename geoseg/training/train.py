@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.config.training import Training
-from geoseg.core.errors import ConfigError, GeosegWarning, OutputError
-from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.errors import ConfigError, OutputError
+from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.folder import difference, lock, read_json
+from geoseg.core.notices import collect_warnings
 from geoseg.scenes.catalog import CATALOG
 from geoseg.training.census import Statistics, class_counts
 from geoseg.training.prepare import Prepared, prepare
@@ -75,16 +75,14 @@ def train(
         return None
     check_network(prepared)
     folder = prepared.folder
-    with saying_why(folder):
+    with as_output_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
         _open_folder(prepared, overwrite=overwrite)
         started = perf_counter()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", GeosegWarning)
+        with collect_warnings() as notices:
             task, fitted, start = _fit(prepared, on_event)
-        noticed = (*prepared.warnings, *dict.fromkeys(str(w.message) for w in caught))
+        noticed = (*prepared.warnings, *dict.fromkeys(notices))
         if not fitted.main:
             return None
         return _finish(prepared, task.network, fitted, start, noticed, started)

@@ -24,7 +24,7 @@ from typing import Any
 from distributed import Client
 
 from geoseg.core.errors import ClusterError, OutputError
-from geoseg.inference.retry import Patience
+from geoseg.inference.retry import RetryPolicy
 from geoseg.runs.log import EVENTS, read_events
 from geoseg.runs.pipeline import prepare
 from tests.conftest import ROOT, make_bundle, read_manifest, write_pipeline
@@ -186,7 +186,7 @@ def reads(bench: Bench) -> Pair:
 
     def run(act: Callable[[], Any] | None) -> Outcome:
         with disturb.local() as client:
-            return bench.drive(client, act, plan=plan, patience=Patience(tries=4, wait=0.5))
+            return bench.drive(client, act, plan=plan, retry=RetryPolicy(tries=4, wait=0.5))
 
     def fail() -> None:
         (bench.folder / "failures").write_text("1000000")

@@ -46,7 +46,7 @@ from geoseg.core.legend import Legend, LegendClass
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
 from geoseg.vector.recipe import Generalize, Recipe, Rules
-from geoseg.vector.schedule import Workers
+from geoseg.core.ordered import Workers
 from geoseg.vector.vectorize import vectorize
 path, warm, how, threads = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 legend = Legend(tuple(LegendClass(i, f"c{i}", f"Class {i}", "#000000") for i in range(6)))

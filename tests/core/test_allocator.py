@@ -8,8 +8,8 @@ from tests.conftest import ROOT
 
 CODE = """
 import ctypes, os, sys, threading, time
-from geoseg.core.allocator import share_arenas
-share_arenas()
+from geoseg.core.allocator import limit_arenas
+limit_arenas()
 def work():
     ctypes.CDLL(None).malloc(100)
     time.sleep(0.2)

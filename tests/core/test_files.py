@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import saying_why, write_atomic
+from geoseg.core.files import as_output_error, write_atomic
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -50,7 +50,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_told_with_the_room_that_is_left(tmp_path, number):
     text = r"x\.tif: cannot be written: .+ \(\d+ MB free\); make room"
-    with pytest.raises(OutputError, match=text) as caught, saying_why(tmp_path / "x.tif"):
+    with pytest.raises(OutputError, match=text) as caught, as_output_error(tmp_path / "x.tif"):
         raise OSError(number, os.strerror(number))
     assert os.strerror(number) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -72,5 +72,5 @@ def test_a_folder_that_must_not_be_written_is_told(tmp_path):
 
 
 def test_other_errors_pass_through(tmp_path):
-    with pytest.raises(ZeroDivisionError), saying_why(tmp_path / "a"):
+    with pytest.raises(ZeroDivisionError), as_output_error(tmp_path / "a"):
         raise ZeroDivisionError

@@ -5,7 +5,7 @@ import pytest
 
 from geoseg.core.errors import DeviceMemoryError
 from geoseg.inference import backoff, predict
-from geoseg.inference.backoff import predict_fitting
+from geoseg.inference.backoff import predict_with_backoff
 from geoseg.models.backends.segmenter import SegmenterSpec
 from geoseg.runs.pipeline import prepare, run
 from tests.inference.free import FreeSegmenter, install, uninstall
@@ -42,19 +42,19 @@ def test_any_size_gives_the_same_probabilities_in_the_same_order(most, size, err
     expected = FreeSegmenter().predict(values, valid, ones, ones)
     segmenter, tiles = Small(most, error), list(zip(values, valid, strict=True))
     for _ in range(2):
-        fitted = predict_fitting(segmenter, SPEC, tiles, 7, ones, ones)
+        fitted = predict_with_backoff(segmenter, SPEC, tiles, 7, ones, ones)
         np.testing.assert_array_equal(fitted.tiles, expected)
         assert fitted.size == size
     assert {s[0] for s in segmenter.shapes} == {size}
     refused = segmenter.refused
-    predict_fitting(segmenter, SPEC, tiles, 7, ones, ones)
+    predict_with_backoff(segmenter, SPEC, tiles, 7, ones, ones)
     assert segmenter.refused == refused  # what did not fit once is not tried again
 
 
 def test_a_tile_that_does_not_fit_alone_stops_with_advice():
     tiles = [(np.zeros((4, 8, 8), np.uint16), np.ones((8, 8), bool))] * 4
     with pytest.raises(DeviceMemoryError, match=r"one tile of 8 x 8; .*tiling.tile=256"):
-        predict_fitting(Small(0, MemoryError), SPEC, tiles, 4, np.ones(4), np.ones(4))
+        predict_with_backoff(Small(0, MemoryError), SPEC, tiles, 4, np.ones(4), np.ones(4))
 
 
 def test_a_run_says_that_batches_were_cut_and_gives_the_same_bytes(pipeline_file, tmp_path):

@@ -37,7 +37,7 @@ from tests.inference.free import FreeSegmenter, install, uninstall
 @given(st.integers(0, 30), st.integers(0, 9))
 def test_workers_that_take_dealt_blocks_in_turn_get_neighbours(count, workers):
     blocks = list(range(count))
-    found = driver.dealt(blocks, workers)
+    found = driver.interleaved(blocks, workers)
     assert sorted(found) == blocks
     if workers and count % workers == 0:
         for worker in range(workers):
@@ -179,12 +179,12 @@ def test_blocks_are_begun_in_their_order(pipeline_file, tmp_path, free):
 def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch, size, arrays):
     plan = prepare(pipeline_file, [f"tiling.block={size}"]).plan
     expected = mosaic_of(run_free(plan, tmp_path / "plain")[0], plan.blocks)
-    give_back, spoilt = buffers._Lease.__del__, []
+    release_free_memory, spoilt = buffers._Lease.__del__, []
 
     def spoil(lease):
         lease.buffer[:] = 0xA5
         spoilt.append(lease.buffer.size)
-        give_back(lease)
+        release_free_memory(lease)
 
     monkeypatch.setattr(buffers, "LEAST", 1)
     monkeypatch.setattr(buffers._Lease, "__del__", spoil)

@@ -8,7 +8,7 @@ import rasterio
 
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
-from geoseg.inference.retry import Patience, read_patiently
+from geoseg.inference.retry import RetryPolicy, read_with_retry
 from geoseg.runs.pipeline import prepare, run
 from geoseg.scenes import sources
 from geoseg.scenes.catalog import resolve_scene
@@ -36,11 +36,11 @@ def damaged(tmp_path):
 
 
 def test_waits_grow_within_their_jitter_and_end():
-    waits = Patience(tries=8, wait=1).waits()
+    waits = RetryPolicy(tries=8, wait=1).waits()
     assert len(waits) == 7
     for wait, step in zip(waits, (1, 3, 9, 27, 60, 60, 60), strict=True):
         assert 0.75 * step <= wait <= 1.25 * step
-    assert Patience(tries=1).waits() == []
+    assert RetryPolicy(tries=1).waits() == []
 
 
 def test_a_server_that_fails_for_a_while_is_asked_again(tmp_path):
@@ -58,7 +58,7 @@ def test_a_server_that_fails_for_a_while_is_asked_again(tmp_path):
             if number == 2:
                 down.write_text("0")
 
-        pixels = read_patiently(scene, Window.of(128, 256, 256, 128), Patience(4, 0.01), back)
+        pixels = read_with_retry(scene, Window.of(128, 256, 256, 128), RetryPolicy(4, 0.01), back)
     np.testing.assert_array_equal(pixels.values, values[:, 128:384, 256:384])
     assert [n for n, _ in failed] == [1, 2]
     assert "s.tif" in failed[0][1]
@@ -75,7 +75,7 @@ def test_a_file_that_is_away_for_a_while_is_opened_again(tmp_path):
         if number == 2:
             away.rename(path)
 
-    pixels = read_patiently(scene, Window.of(0, 0, 50, 50), Patience(4, 0.01), back)
+    pixels = read_with_retry(scene, Window.of(0, 0, 50, 50), RetryPolicy(4, 0.01), back)
     assert pixels.valid.all()
 
 

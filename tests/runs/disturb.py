@@ -34,7 +34,7 @@ def prepare_square(folder, bundle, side):
     return prepare(write_pipeline(folder, scene, bundle.folder, *PIPELINE))
 
 
-def job_of(plan, folder, patience=ONCE):
+def job_of(plan, folder, retry=ONCE):
     """Return the job of a plan that is staged in a folder, with a network of torch."""
     folder.mkdir(parents=True, exist_ok=True)
     spec = SegmenterSpec(plan.bundle.folder, plan.bundle.sha256, "cpu", "torch", "fp32", "none", passes=1)
@@ -46,7 +46,7 @@ def job_of(plan, folder, patience=ONCE):
         plan.batch,
         False,
         staging_of(plan, FolderStore(folder)),
-        patience,
+        retry,
     )
 
 
@@ -55,9 +55,9 @@ def sums(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("block_*.tif")}
 
 
-def drive(client, plan, folder, at=0, act=None, interruption=None, patience=ONCE, facts=None):
+def drive(client, plan, folder, at=0, act=None, interruption=None, retry=ONCE, facts=None):
     """Run a plan; call `act` once when `at` blocks are staged. Return what happened, added to `facts`."""
-    job = job_of(plan, folder, patience)
+    job = job_of(plan, folder, retry)
     facts = [] if facts is None else facts
     finished = {(b.row, b.col): 1 for b in plan.blocks if job.staging.counts(b) is not None}
     done = set(finished)
@@ -80,11 +80,11 @@ def behind(blocks, done):
     """Return the names of the blocks that are done together with all neighbours that their fringe is for."""
     rows, cols = blocks.rows.count, blocks.cols.count
 
-    def heirs(row, col):
+    def dependents(row, col):
         near = ((row, col), (row + 1, col), (row, col + 1), (row + 1, col + 1))
         return {(r, c) for r, c in near if r < rows and c < cols}
 
-    return {blocks.block(*p).name for p in done if heirs(*p) <= done}
+    return {blocks.block(*p).name for p in done if dependents(*p) <= done}
 
 
 def redone(facts):

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from rasterio.features import shapes
 
 from geoseg.core.legend import NODATA, Legend, LegendClass
+from geoseg.core.ordered import Workers
 from geoseg.vector.recipe import Generalize
-from geoseg.vector.schedule import Workers
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
 from geoseg.vector.trace.stats import Stats

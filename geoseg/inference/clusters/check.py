@@ -57,7 +57,7 @@ class Needs:
 
 def needs_of(plan: Plan, staging: Store) -> Needs:
     """Return what the workers of a plan need."""
-    scene = plan.scene.anywhere()
+    scene = plan.scene.with_absolute_paths()
     sources = [b.source for b in scene.bands] + ([scene.mask.source] if scene.mask else [])
     return Needs(
         code=code_here(plan.backend),

@@ -12,6 +12,7 @@ from distributed import Client, SpecCluster
 
 from geoseg.config.cluster import Address, Cluster, Jobs, Kubernetes, Local, Ssh
 from geoseg.core.errors import ClusterError, ConfigError, one_line
+from geoseg.core.ordered import Workers
 from geoseg.inference.clusters.jobs import listing, start_jobs
 from geoseg.inference.clusters.kubernetes import start_kubernetes
 from geoseg.inference.clusters.local import start_local
@@ -21,7 +22,6 @@ from geoseg.inference.clusters.watchdog import Watchdog
 from geoseg.inference.clusters.worker import CALM
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.workers import RESOURCE
-from geoseg.vector.schedule import Workers
 
 DASHBOARD = "127.0.0.1:0"
 """Scheduler's web pages: on this machine only, on any free port."""

@@ -8,7 +8,7 @@ from typing import Any
 from distributed import Security, SpecCluster
 
 from geoseg.config.cluster import Jobs, Lsf, Pbs, Slurm
-from geoseg.inference.clusters.extras import needed
+from geoseg.core.extras import require
 from geoseg.inference.clusters.scheduler import protocol, scheduler_options
 from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
@@ -21,7 +21,7 @@ def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
     ConfigError
         When dask-jobqueue is not installed, or there is no such interface here.
     """
-    needed("dask_jobqueue", "cluster")
+    require("dask_jobqueue", "cluster", "cluster")
     import dask_jobqueue  # noqa: PLC0415
 
     kind = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}[cluster.kind]

@@ -4,7 +4,7 @@ from typing import Any
 
 from geoseg.config.cluster import Kubernetes
 from geoseg.core.errors import ConfigError
-from geoseg.inference.clusters.extras import needed
+from geoseg.core.extras import require
 from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
 
@@ -16,7 +16,7 @@ def start_kubernetes(cluster: Kubernetes) -> Any:
     ConfigError
         When dask-kubernetes is not installed.
     """
-    needed("dask_kubernetes", "kubernetes")
+    require("dask_kubernetes", "kubernetes", "cluster")
     from dask_kubernetes.operator import KubeCluster  # noqa: PLC0415
 
     return KubeCluster(namespace=cluster.namespace, custom_cluster_spec=cluster_spec(cluster), quiet=True)

@@ -12,7 +12,7 @@ from distributed.deploy.spec import ProcessInterface
 
 from geoseg.config.cluster import Ssh
 from geoseg.core.errors import ClusterError, one_line
-from geoseg.inference.clusters.extras import needed
+from geoseg.core.extras import require
 from geoseg.inference.clusters.local import one_gpu_each
 from geoseg.inference.clusters.scheduler import scheduler_options
 from geoseg.inference.clusters.worker import ENVIRONMENT, command
@@ -87,7 +87,7 @@ def start_ssh(cluster: Ssh, dashboard: str) -> SpecCluster:
     ConfigError
         When asyncssh is not installed, or there is no such interface here.
     """
-    needed("asyncssh", "cluster")
+    require("asyncssh", "cluster", "cluster")
     gpus = [str(i) for i in range(cluster.gpus)]
     each = one_gpu_each(max(1, cluster.gpus), gpus)
     places = [(host, environment) for host in cluster.hosts for environment in each]

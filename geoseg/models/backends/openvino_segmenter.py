@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.allocator import give_back
+from geoseg.core.allocator import release_free_memory
 from geoseg.core.errors import PlanError
 from geoseg.models.backends.openvino_model import BF16, FP32, converted, has_bfloat16, of_shape, openvino
 from geoseg.models.backends.segmenter import (
@@ -114,7 +114,7 @@ class OpenVinoSegmenter:
         """Return requests for batches of one shape and type that no thread has taken, at least one."""
         if key not in self._compiled:
             self._compiled[key] = self._compile(*key)
-            give_back()
+            release_free_memory()
         # All at once: OpenVINO makes no request while a pass is under way in the same stream.
         spare = self._spare.setdefault(key, [])
         if not spare:

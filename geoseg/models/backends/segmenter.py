@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core import buffers
-from geoseg.core.allocator import give_back
+from geoseg.core.allocator import release_free_memory
 from geoseg.core.errors import BundleError, DeviceMemoryError, one_line
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.tiling.arrays import Arrays
@@ -151,7 +151,7 @@ def unload() -> None:
     with _loading:
         _loaded.clear()
     buffers.clear()
-    give_back()
+    release_free_memory()
 
 
 def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def open_corners(shape: tuple[int, int], folder: Path) -> Iterator[Corners]:
     """
     size = _size(shape)
     with contextlib.ExitStack() as stack:
-        with saying_why(folder):
+        with as_output_error(folder):
             file = stack.enter_context(TemporaryFile(dir=folder))
             _fill(file, size)
         yield Corners(np.memmap(file, np.uint8, "r+", shape=size), (0, 0))
@@ -86,7 +86,7 @@ def write_obstacles(path: Path, corners: Iterable[tuple[int, int]], shape: tuple
         When the file cannot be written.
     """
     size = _size(shape)
-    with saying_why(path), path.open("wb") as file:
+    with as_output_error(path), path.open("wb") as file:
         _fill(file, size)
     bits = np.memmap(path, np.uint8, "r+", shape=size)
     for y, x in corners:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
 from geoseg.core.errors import GeosegWarning, OutputError, one_line
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA
 from geoseg.vector.objects import Components, Watershed
@@ -97,7 +97,7 @@ def write_instances(
             if boundary is not None or len(parents) > len(regions) + 1:
                 parents = parents[_renumber(drawn, numbered, len(parents), np.flatnonzero(between), block)]
                 last = numbered
-        with saying_why(destination), last.open("rb") as written:
+        with as_output_error(destination), last.open("rb") as written:
             os.fsync(written.fileno())
             last.replace(destination)
     finally:

@@ -21,10 +21,11 @@ from rasterio.windows import Window
 
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.legend import NODATA
-from geoseg.vector.schedule import BLOCK, Workers, windows_of
+from geoseg.core.ordered import Workers
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.borders import Borders, Line, Seams
 from geoseg.vector.trace.components import Runs, find, roots
+from geoseg.vector.windows import BLOCK, windows_of
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from geoseg.core.ordered import Workers
 from geoseg.vector.recipe import Generalize
-from geoseg.vector.schedule import BLOCK, Workers, windows_of
 from geoseg.vector.shape.guard import Corners, open_corners
 from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.shape.simplify import generalize
@@ -29,6 +29,7 @@ from geoseg.vector.trace.borders import Line, Seams
 from geoseg.vector.trace.chains import JOINT, NO_CHAINS, Chains
 from geoseg.vector.trace.join import join
 from geoseg.vector.trace.stats import NOBODY, Stats
+from geoseg.vector.windows import BLOCK, windows_of
 
 _REGIONS = 200_000
 """Regions that are assembled at once: in a map of noise a row of blocks completes millions."""

@@ -12,7 +12,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, Geomet
 from pyproj import CRS
 
 from geoseg.core.errors import OutputError, one_line
-from geoseg.core.files import saying_why
+from geoseg.core.files import as_output_error
 
 GEOMETRY = "geom"
 """The column of geometries."""
@@ -67,7 +67,7 @@ def write_features(
     OutputError
         When the file cannot be written.
     """
-    with saying_why(path):
+    with as_output_error(path):
         path.unlink(missing_ok=True)
     options = _OPTIONS[driver] if crs is not None or driver != "GeoJSON" else _NOWHERE
     raised: list[BaseException] = []

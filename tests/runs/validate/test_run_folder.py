@@ -18,11 +18,11 @@ from geoseg.config.pipeline import Vectorize
 from geoseg.core.errors import OutputError
 from geoseg.core.files import output_entry
 from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.ordered import Workers
 from geoseg.runs.pipeline import prepare, run
 from geoseg.runs.validate import rasters
 from geoseg.runs.validate.run_folder import validate
 from geoseg.vector.recipe import resolve_recipe
-from geoseg.vector.schedule import Workers
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.vectorize import vectorize as write_polygons
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster

@@ -9,11 +9,12 @@ from hypothesis import given
 from scipy.ndimage import label as scipy_label
 
 from geoseg.core.legend import NODATA
+from geoseg.core.ordered import Workers
 from geoseg.vector.recipe import Generalize
-from geoseg.vector.schedule import Workers, windows_of
 from geoseg.vector.trace import coverage
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
+from geoseg.vector.windows import windows_of
 from tests.conftest import write_raster
 from tests.vector.maps import (
     HERE,

@@ -19,10 +19,10 @@ from pyproj import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import NODATA
+from geoseg.core.ordered import Workers
 from geoseg.styles.geopackage import PROVENANCE
 from geoseg.vector.objects import Components, Objects
 from geoseg.vector.recipe import Generalize, Recipe, Rules
-from geoseg.vector.schedule import Workers
 from geoseg.vector.vectorize import OBJECTS, vectorize
 from geoseg.vector.write import parquet
 from geoseg.vector.write.geopackage import copy_features, read_features, write_features

@@ -1,4 +1,4 @@
-"""In which blocks a map is worked on, and how many at a time."""
+"""Work that several workers share and that comes back in its order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,31 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from rasterio.windows import Window
-
 T = TypeVar("T")
-
-BLOCK = 1024
-"""Rows and columns of a block. Where blocks lie makes no difference to a polygon; it decides in which order
-they come and at which vertex a ring begins. So it is fixed, and files are the same byte by byte."""
-
-
-def windows_of(shape: tuple[int, int], block: int) -> list[Window]:
-    """Return the blocks of a map, row by row; the last ones may be smaller.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns of the map.
-    block
-        Rows and columns of a block.
-    """
-    rows, cols = shape
-    return [
-        Window(col, row, min(block, cols - col), min(block, rows - row))
-        for row in range(0, rows, block)
-        for col in range(0, cols, block)
-    ]
 
 
 @dataclass(frozen=True)
