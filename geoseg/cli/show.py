@@ -1,27 +1,25 @@
 """What the command line shows of scenes, bundles, runs and the machine: facts as plain values, and text."""
 
-import json
 import os
 import platform
-import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import geoseg
-from geoseg.core.errors import ConfigError, OutputError, SceneError
-from geoseg.core.files import as_output_error, write_atomic
-from geoseg.models.bundle import CARD, Bundle, list_bundles, open_bundle
+from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.files import as_output_error
+from geoseg.core.run_files import RunFile
+from geoseg.models.bundle import CARD, list_bundles, open_bundle
 from geoseg.raster.staging import count_finished
-from geoseg.runs.batch import Outcome
-from geoseg.runs.folder import MANIFEST, STAGING
-from geoseg.scenes.catalog import find_entry, read_catalog, resolve_scene
+from geoseg.runs.finished import Run
+from geoseg.runs.folder import STAGING
+from geoseg.runs.record import parse_record
+from geoseg.runs.run import Outcome
+from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
-from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store, is_store, open_store, within
 
 _PACKAGES = (
@@ -30,7 +28,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def describe(path: str, catalog_file: Path) -> dict[str, Any]:
+def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
     """Describe whatever a path or name means."""
     if is_store(path):
         store = open_store(path)
@@ -38,7 +36,7 @@ def describe(path: str, catalog_file: Path) -> dict[str, Any]:
             there = store.names()
         if CARD in there:
             return bundle(path)
-        if MANIFEST in there or STAGING in there:
+        if RunFile.RECORD in there or STAGING in there:
             return run_folder(store)
     return scene(path, catalog_file)
 
@@ -57,7 +55,7 @@ def training(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def scene(name: str, catalog_file: Path) -> dict[str, Any]:
+def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
     """Describe a scene."""
     entry, base = find_entry(name, catalog_file)
     opened = resolve_scene(name, Path(name).stem, None, None, catalog_file)
@@ -77,7 +75,7 @@ def scene(name: str, catalog_file: Path) -> dict[str, Any]:
         "bands": [_band(b) for b in opened.bands],
         "mask": None if opened.mask is None else opened.mask.source.path,
         "haze": [round(h, 5) for h in opened.haze] or None,
-        "base": str(base),
+        "base": str(base.resolve()),
     }
 
 
@@ -89,17 +87,17 @@ def _band(b: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def catalog(catalog_file: Path) -> list[dict[str, Any]]:
+def catalog(catalog_file: Path | None) -> list[dict[str, Any]]:
     """List the scenes of a catalog."""
-    if not catalog_file.exists():
+    if catalog_file is not None and not catalog_file.exists():
         raise ConfigError(f"{catalog_file}: no such file; say where the catalog is with --catalog")
-    rows = []
-    for name, entry in read_catalog(catalog_file).items():
-        rows.append({"name": name, "title": entry.title, "files": _files_of(name, catalog_file)})
-    return rows
+    return [
+        {"name": name, "title": entry.title, "catalog": str(path), "files": _files_of(name, catalog_file)}
+        for name, (entry, path) in sorted(Catalog.open(catalog_file).scenes.items())
+    ]
 
 
-def _files_of(name: str, catalog_file: Path) -> str:
+def _files_of(name: str, catalog_file: Path | None) -> str:
     try:
         resolve_scene(name, name, None, None, catalog_file)
     except SceneError as error:
@@ -114,6 +112,7 @@ def bundle(place: Path | str) -> dict[str, Any]:
     return {
         "model": card.name,
         "version": card.version,
+        "folder": opened.place,
         "title": card.title,
         "description": card.description,
         "architecture": opened.architecture,
@@ -144,58 +143,51 @@ def _class_scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: row[k] for k in ("slug", "iou", "f1", "precision", "recall")} for row in rows]
 
 
-def bundles(folder: Path) -> list[dict[str, Any]]:
-    """List the bundles in a folder."""
+def bundles(folder: Path | None) -> list[dict[str, Any]]:
+    """List the bundles in a folder, or all that are found by name."""
     found = list_bundles(folder)
     if not found:
-        raise ConfigError(f"{folder}: holds no bundle; say where they lie with --folder")
-    rows = []
-    for path in found:
-        opened = open_bundle(path)
-        rows.append({
-            "name": path.name,
-            "title": opened.card.title,
-            "architecture": opened.architecture,
-            "bands": len(opened.card.bands),
-            "classes": len(opened.card.classes),
-            "mb": round(opened.weights_bytes / 1e6, 1),
-        })  # fmt: skip
-    return rows
+        where = "configs/models here, of the user or of geoseg" if folder is None else folder
+        raise ConfigError(f"{where}: holds no bundle; say where they lie with --folder")
+    return [_bundle_row(path) for path in found]
+
+
+def _bundle_row(path: Path) -> dict[str, Any]:
+    opened = open_bundle(path)
+    return {
+        "name": path.name,
+        "title": opened.card.title,
+        "architecture": opened.architecture,
+        "bands": len(opened.card.bands),
+        "classes": len(opened.card.classes),
+        "mb": round(opened.weights_bytes / 1e6, 1),
+        "folder": str(path),
+    }
 
 
 def run_folder(store: Store) -> dict[str, Any]:
     """Describe a run folder, finished or not."""
     with as_output_error(store.at(), "read"):
-        manifest, staged = store.read(MANIFEST), store.child(STAGING).names()
-    if manifest is None:
+        finished, staged = store.read(RunFile.RECORD), store.child(STAGING).names()
+    if finished is None:
         return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
-    try:
-        facts = json.loads(manifest)
-    except ValueError as error:
-        raise OutputError(f"{store.at(MANIFEST)}: is not JSON: {error}") from error
-    keys = (
-        "name",
-        "finished",
-        "command",
-        "fingerprint",
-        "pixels",
-        "area_m2",
-        "seconds",
-        "memory_bytes",
+    record = parse_record(finished, store.at(RunFile.RECORD))
+    kept = {
+        "name", "finished", "command", "fingerprint", "pixels", "area_m2", "seconds", "memory_bytes",
         "warnings",
-    )
+    }  # fmt: skip
     return {
         "run": store.at(),
         "state": "finished",
-        **{k: facts.get(k) for k in keys},
-        "outputs": {k: v.get("bytes") for k, v in facts.get("outputs", {}).items()},
+        **record.model_dump(mode="json", include=kept),
+        "outputs": {name: file.bytes for name, file in record.outputs.items()},
     }
 
 
 def environment() -> dict[str, Any]:
     """Describe the machine and the libraries."""
-    import rasterio  # noqa: PLC0415
-    import torch  # noqa: PLC0415
+    import rasterio
+    import torch
 
     versions = {"geoseg": geoseg.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
@@ -278,107 +270,21 @@ def plan(summary: dict[str, Any]) -> str:
     return as_text({**summary, "memory_per_worker_bytes": memory})
 
 
-def result(folder: Path | str, manifest: dict[str, Any]) -> str:
+def run(finished: Run) -> str:
     """Say what a run left and how much of the scene is which class."""
-    pixels = dict(manifest["pixels"])
-    nodata = pixels.pop("nodata")
+    record = finished.record
+    pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata"}
     valid = sum(pixels.values())
-    areas = manifest["area_m2"] or {}
+    areas = record.area_m2
     rows = [
         {
             "class": slug,
             "share": f"{100 * n / valid:.2f} %",
-            "area": f"{areas[slug] / 1e6:.3f} km2" if areas else "-",
+            "area": "-" if areas is None else f"{areas[slug] / 1e6:.3f} km2",
         }
         for slug, n in pixels.items()
     ]
-    seconds = manifest["seconds"]["total"]
-    rate = (valid + nodata) / seconds / 1e6
-    files = "\n".join(f"  {within(folder, name)}" for name in [*manifest["outputs"], MANIFEST])
+    seconds = record.seconds.total
+    rate = sum(record.pixels.values()) / seconds / 1e6
+    files = "\n".join(f"  {within(finished.folder, name)}" for name in [*record.outputs, RunFile.RECORD])
     return f"{_table(rows, '')}\n\nin {seconds:.1f} s ({rate:.2f} Mpx/s) wrote\n{files}"
-
-
-def write_pipeline(
-    scene_name: str, model: Path | str, output: Path | None, catalog_file: Path
-) -> tuple[Path, list[str]]:
-    """Write a commented pipeline file; return its path and what the user should look at.
-
-    Raises
-    ------
-    OutputError
-        When the file exists.
-    """
-    opened_bundle = open_bundle(model)
-    name = re.sub(r"[^\w.-]+", "-", Path(scene_name.rstrip("/")).stem).strip("-.") or "scene"
-    path = output or Path("pipelines") / f"{name}.yaml"
-    if path.exists():
-        raise OutputError(f"{path}: exists already; choose another file with --output")
-    lines, notes = _scene_lines(scene_name, opened_bundle, catalog_file)
-    text = _TEMPLATE.format(
-        name=_quoted(name),
-        scene=lines,
-        model=_quoted(str(model)),
-        card=" ".join(opened_bundle.card.title.split()),
-        folder=_quoted(f"outputs/{name}"),
-    )
-    with as_output_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, text.encode())
-    return path, notes
-
-
-def _quoted(value: str) -> str:
-    """Return a text as a YAML scalar, in quotes only when YAML would read something else."""
-    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
-    return value if plain else json.dumps(value, ensure_ascii=False)
-
-
-_TEMPLATE = """\
-# Made by geoseg init. Check it with: geoseg run THIS_FILE --dry-run
-name: {name}
-{scene}
-model: {model}   # {card}
-# gsd: 10                            # ground sample distance of the map in metres; default: that of the scene
-tiling: {{tile: auto, overlap: auto, block: auto}}   # pixels, pixels, tiles a side
-inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or flips, d4
-checks: {{statistics: error, gsd: error, memory: error}}   # error | warn | off
-vectorize: {{minimum_area: 0, simplify: 0, smooth: 0}}   # m2 or '9 px', m or '1.5 px'
-outputs: {{folder: {folder}, confidence: true, probabilities: false, polygons: [gpkg]}}
-cluster: local
-"""
-
-
-def _scene_lines(name: str, model: Bundle, catalog_file: Path) -> tuple[str, list[str]]:
-    """Write the scene so that every band of the network is named."""
-    if name in read_catalog(catalog_file):
-        return f"scene: {_quoted(name)}", []
-    entry, _ = find_entry(name, catalog_file)
-    opened = resolve_scene(entry, name, None, None, catalog_file)
-    found = {b.common_name: b for b in opened.bands}
-    folder = Path(name).is_dir()
-    notes, bands = [], []
-    for i, band in enumerate(model.card.bands, start=1):
-        have = found.get(band.common_name)
-        if have is not None:
-            place = _quoted(Path(have.source.path).name) if folder else have.index
-            here = f"{place}   # {have.name}"
-        elif folder:
-            here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
-            notes.append(f"{name} has no file named after band {band.common_name}; fill it in")
-        else:
-            here = f"{i}   # not found by name, please check"
-            notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
-        bands.append(f"    {band.common_name}: {here}")
-    where = f"  {'folder' if folder else 'uri'}: {_quoted(name)}"
-    return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, notes)]), notes
-
-
-def _scale_lines(scene: Scene, notes: list[str]) -> list[str]:
-    """Write a scale only where the files do not say theirs."""
-    if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
-        return []
-    notes.append(f"{scene.name} does not say its scale; 0.0001 is usual for reflectance stored as integers")
-    return [
-        "  scale: 0.0001   # reflectance = number * scale + offset; not declared in the file, please check",
-        "  offset: 0.0",
-    ]

@@ -1,16 +1,15 @@
 """`configs/legends/*.yaml`: the classes of a map, and which label codes mean them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from geoseg.config import lookup
 from geoseg.config.loader import Document, load
+from geoseg.config.lookup import Shelf
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import Legend, LegendClass, Remap
-
-LEGENDS = Path("configs/legends")
 
 
 class ClassEntry(Document):
@@ -58,8 +57,7 @@ def resolve_legend(legend: str | LegendDocument, overrides: Sequence[str] = ()) 
     """
     if isinstance(legend, LegendDocument):
         return legend
-    path = Path(legend) if legend.endswith((".yaml", ".yml")) else LEGENDS / f"{legend}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in LEGENDS.glob("*.yaml"))) or "none"
-        raise ConfigError(f"legend {legend!r}: no such file as {path}; known in {LEGENDS}: {known}")
+    path = lookup.find(Shelf.LEGENDS, legend)
+    if path is None:
+        raise ConfigError(f"legend {lookup.not_found(Shelf.LEGENDS, legend)}")
     return load(path, LegendDocument, overrides)

@@ -1,7 +1,7 @@
 """Read a YAML document into a closed model; every error says `file:line:column: key: what is wrong`."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import yaml
@@ -19,7 +19,7 @@ class Document(BaseModel):
 D = TypeVar("D", bound=BaseModel)
 
 
-def load(path: Path, model: type[D], overrides: Sequence[str] = ()) -> D:
+def load(path: Path, model: type[D], changes: Sequence[str] | Mapping[str, Any] = ()) -> D:
     """Read and check a document.
 
     Parameters
@@ -28,8 +28,9 @@ def load(path: Path, model: type[D], overrides: Sequence[str] = ()) -> D:
         The YAML file.
     model
         The document's model.
-    overrides
-        Assignments `key.subkey=value` that replace values of the file; the value is read as YAML.
+    changes
+        Values that replace those of the file: texts `key.subkey=value`, the value read as YAML, or a mapping
+        of keys to values, where a key may be dotted and a mapping changes only the keys that it has.
 
     Raises
     ------
@@ -54,7 +55,10 @@ def load(path: Path, model: type[D], overrides: Sequence[str] = ()) -> D:
     if not isinstance(data, dict) or root is None:
         raise ConfigError(f"{path}:1:1: a mapping of keys to values is expected here")
     _refuse_duplicates(root, path)
-    assigned = [_assign(data, text) for text in overrides]
+    if isinstance(changes, Mapping):
+        assigned = [_put(data, keys, value, replace=True) for keys, value in _leaves(changes)]
+    else:
+        assigned = [_assign(data, text) for text in changes]
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -80,18 +84,45 @@ def _assign(data: dict[str, Any], text: str) -> tuple[str, ...]:
     path = tuple(part.strip() for part in key.split("."))
     if not sign or not all(path):
         raise ConfigError(f"--set {text}: write it as key=value, for example --set tiling.tile=512")
-    target = data
-    for part in path[:-1]:
-        if target.get(part) is None:
-            target[part] = {}
-        if not isinstance(target[part], dict):
-            raise ConfigError(f"--set {text}: {part} is a single value here, not a mapping")
-        target = target[part]
     try:
-        target[path[-1]] = yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from None
+    return _put(data, path, parsed)
+
+
+def _put(
+    data: dict[str, Any], path: tuple[str, ...], value: Any, *, replace: bool = False
+) -> tuple[str, ...]:
+    """Put a value at the path of its keys, instead of single values above it on request; return the path."""
+    target = data
+    for part in path[:-1]:
+        if target.get(part) is None or (replace and not isinstance(target[part], dict)):
+            target[part] = {}
+        if not isinstance(target[part], dict):
+            raise ConfigError(f"--set {'.'.join(path)}: {part} is a single value here, not a mapping")
+        target = target[part]
+    target[path[-1]] = value
     return path
+
+
+def _leaves(changes: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path of keys and the plain value of each change."""
+    for key, value in changes.items():
+        path = (*above, *str(key).split("."))
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, path)
+        else:
+            yield path, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as YAML would give it."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, PurePath):
+        return str(value)
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _explain(

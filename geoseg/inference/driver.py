@@ -6,7 +6,7 @@ finished when its last block is staged; its outputs can be made while the next s
 
 import contextlib
 import queue
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -42,9 +42,9 @@ be waited for, and nothing else be seen meanwhile."""
 Position = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Work:
-    """The blocks of one scene, to be predicted."""
+@dataclass(eq=False)
+class SceneWork:
+    """The blocks of one scene, and how far they are."""
 
     name: str
     """The scene in events and messages."""
@@ -52,6 +52,35 @@ class Work:
     blocks: BlockGrid
     finished: Mapping[Position, object]
     """Positions of the blocks that an earlier run of the same plan has staged."""
+    token: str = field(default_factory=lambda: uuid4().hex[:12])
+    """Keeps the keys of its tasks apart from those of every other run on the same scheduler."""
+    done: int = field(init=False)
+    """Blocks that are finished, those of an earlier run included."""
+    failed: bool = False
+    begun: set[str] = field(default_factory=set)
+    """Names of the blocks that a worker took up."""
+    fringes: dict[tuple[Position, str], Future] = field(default_factory=dict)
+    """Future of each part of a fringe, by the position of the block that waits for it."""
+
+    def __post_init__(self) -> None:
+        self.done = len(self.finished)
+
+    def needs(self, position: Position) -> bool:
+        """Return whether the block there has to be settled."""
+        rows, cols = self.blocks.rows.count, self.blocks.cols.count
+        inside = position[0] < rows and position[1] < cols
+        return inside and position not in self.finished
+
+    def dependents(self, block: Block) -> dict[str, Position]:
+        """Return who waits for which part of a block's fringe."""
+        near = {part: (block.row + r, block.col + c) for part, (r, c) in PARTS.items()}
+        return {part: position for part, position in near.items() if self.needs(position)}
+
+    def can_settle(self, block: Block) -> bool:
+        """Return whether all that a block waits for has at least been begun."""
+        near = [(block.row - r, block.col - c) for r, c in ((0, 0), (1, 0), (0, 1), (1, 1))]
+        names = {self.blocks.block(*p).name for p in near if min(p) >= 0}
+        return names <= self.begun
 
 
 @dataclass(frozen=True)
@@ -63,75 +92,29 @@ class BlockDone:
     done: int
     """Blocks of its scene that are finished, those of an earlier run included."""
     total: int
-    work: Work
+    work: SceneWork
 
 
 @dataclass(frozen=True)
 class WorkDone:
     """Event: all blocks of a scene are staged."""
 
-    work: Work
+    work: SceneWork
 
 
 @dataclass(frozen=True)
 class WorkFailed:
     """Event: a scene cannot be predicted; nothing more of it is under way."""
 
-    work: Work
+    work: SceneWork
     error: GeosegError
 
 
 Event: TypeAlias = BlockDone | WorkDone | WorkFailed | Fact
 
 
-def run_blocks(
-    client: Client,
-    job: Job,
-    blocks: BlockGrid,
-    finished: Mapping[Position, object],
-    on_event: Callable[[BlockDone], None],
-    on_fact: Callable[[Fact], None] = lambda _: None,
-    interruption: Interruption | None = None,
-) -> None:
-    """Predict and settle all blocks of one scene that are not finished.
-
-    Parameters
-    ----------
-    client
-        A Dask client with workers that have the resource `GPU`.
-    job
-        What the tasks must know.
-    blocks
-        All blocks of the scene.
-    finished
-        Positions of the blocks that an earlier run of the same plan has staged.
-    on_event
-        Called for every block that is settled.
-    on_fact
-        Called with what happens, see `geoseg.inference.events`.
-    interruption
-        Asks to end early.
-
-    Raises
-    ------
-    GeosegError
-        The first error of a task; the tasks under way are cancelled.
-    KeyboardInterrupt
-        When asked to end, after the blocks in hand are staged.
-    """
-    work = Work(job.label, job, blocks, finished)
-    with contextlib.closing(predict_scenes(client, [work], interruption)) as events:
-        for event in events:
-            if isinstance(event, BlockDone):
-                on_event(event)
-            elif isinstance(event, WorkFailed):
-                raise event.error
-            elif isinstance(event, dict):
-                on_fact(event)
-
-
 def predict_scenes(
-    client: Client, works: Iterable[Work | None], interruption: Interruption | None = None
+    client: Client, works: Iterable[SceneWork | None], interruption: Interruption | None = None
 ) -> Generator[Event]:
     """Predict and settle the blocks of many scenes, in their order, through one window; yield what happens.
 
@@ -154,88 +137,58 @@ def predict_scenes(
         When asked to end, after the blocks in hand are staged.
     """
     interruption = interruption or Interruption()
-    desk = _Desk(client)
+    dispatcher = _Dispatcher(client)
     stopping.clear()
     try:
         with interruption.heeded():
-            yield from _drive(desk, iter(works), interruption)
+            yield from _drive(dispatcher, iter(works), interruption)
     except BaseException:
         stopping.set()
         raise
     finally:
-        desk.close()
+        dispatcher.close()
 
 
-def _drive(desk: "_Desk", works: Iterator[Work | None], interruption: Interruption) -> Iterator[Event]:
+def _drive(
+    dispatcher: "_Dispatcher", works: Iterator[SceneWork | None], interruption: Interruption
+) -> Iterator[Event]:
     """Keep the window full and pass on what comes back."""
-    source: Iterator[tuple[_Scene, list[Block]]] | None = iter(())
+    source: Iterator[tuple[SceneWork, list[Block]]] | None = iter(())
     while True:
-        while source is not None and not interruption.asked and desk.has_room():
+        while source is not None and not interruption.asked and dispatcher.has_room():
             task = next(source, None)
             if task is not None:
-                desk.submit(*task)
+                dispatcher.submit(*task)
                 continue
             try:
-                work = next(works)
+                scene = next(works)
             except StopIteration:
                 source = None
                 break
-            if work is None:
+            if scene is None:
                 break
-            scene = desk.open(work)
-            source = ((scene, blocks) for blocks in desk.groups(work.blocks) if not scene.failed)
-            yield from desk.done_before(scene)
+            dispatcher.open(scene)
+            source = dispatcher.groups(scene)
+            yield from dispatcher.done_before(scene)
         if interruption.asked:
-            desk.keep_what_is_in_hand()
+            dispatcher.cancel_waiting()
             source = None
-        if source is None and not desk.waiting:
+        if source is None and not dispatcher.waiting:
             if interruption.asked:
                 raise KeyboardInterrupt
             return
-        yield from desk.collect()
+        yield from dispatcher.collect()
 
 
-@dataclass(eq=False)
-class _Scene:
-    """How far a scene is."""
-
-    work: Work
-    token: str = field(default_factory=lambda: uuid4().hex[:12])
-    """Keeps the keys of its tasks apart from those of every other run on the same scheduler."""
-    done: int = 0
-    failed: bool = False
-    begun: set[str] = field(default_factory=set)
-    """Names of the blocks that a worker took up."""
-    fringes: dict[tuple[Position, str], Future] = field(default_factory=dict)
-    """Future of each part of a fringe, by the position of the block that waits for it."""
-
-    def needs(self, position: Position) -> bool:
-        """Return whether the block there has to be settled."""
-        blocks = self.work.blocks
-        inside = position[0] < blocks.rows.count and position[1] < blocks.cols.count
-        return inside and position not in self.work.finished
-
-    def dependents(self, block: Block) -> dict[str, Position]:
-        """Return who waits for which part of a block's fringe."""
-        near = {part: (block.row + r, block.col + c) for part, (r, c) in PARTS.items()}
-        return {part: position for part, position in near.items() if self.needs(position)}
-
-    def can_settle(self, block: Block) -> bool:
-        """Return whether all that a block waits for has at least been begun."""
-        near = [(block.row - r, block.col - c) for r, c in ((0, 0), (1, 0), (0, 1), (1, 1))]
-        names = {self.work.blocks.block(*p).name for p in near if min(p) >= 0}
-        return names <= self.begun
-
-
-class _Desk:
+class _Dispatcher:
     """Submits the tasks of blocks, and sees them come back."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.topic = f"geoseg-{uuid4().hex[:12]}"
-        self.waiting: dict[str, tuple[_Scene, Block, Future]] = {}
+        self.waiting: dict[str, tuple[SceneWork, Block, Future]] = {}
         """Settling tasks by key."""
-        self.scenes: dict[str, _Scene] = {}
+        self.scenes: dict[str, SceneWork] = {}
         """Scenes under way, by name."""
         self.inbox: queue.SimpleQueue[Fact | Future] = queue.SimpleQueue()
         self.monitor = WorkerMonitor(client)
@@ -245,28 +198,28 @@ class _Desk:
         """Return whether the workers could take another block."""
         return len(self.waiting) < WINDOW * SLOTS * max(1, self.monitor.count)
 
-    def open(self, work: Work) -> _Scene:
+    def open(self, scene: SceneWork) -> None:
         """Take a scene up."""
-        job = replace(work.job, label=work.name, topic=self.topic)
-        scene = _Scene(replace(work, job=job), done=len(work.finished))
-        self.scenes[work.name] = scene
-        return scene
+        scene.job = replace(scene.job, topic=self.topic)
+        self.scenes[scene.name] = scene
 
-    def done_before(self, scene: _Scene) -> Iterator[Event]:
+    def done_before(self, scene: SceneWork) -> Iterator[Event]:
         """Yield the end of a scene of which nothing was left to do."""
-        if scene.done == scene.work.blocks.count:
-            del self.scenes[scene.work.name]
-            yield WorkDone(scene.work)
+        if scene.done == scene.blocks.count:
+            del self.scenes[scene.name]
+            yield WorkDone(scene)
 
-    def groups(self, blocks: BlockGrid) -> Iterator[list[Block]]:
-        """Yield blocks in the parts of strips that the workers take up together."""
-        for strip in blocks.strips():
+    def groups(self, scene: SceneWork) -> Iterator[tuple[SceneWork, list[Block]]]:
+        """Yield the blocks of a scene in the parts of strips that the workers take up together."""
+        for strip in scene.blocks.strips():
             size = RUN * self.monitor.count if self.monitor.count > 1 else 1
-            yield from (strip[i : i + size] for i in range(0, len(strip), size))
+            for i in range(0, len(strip), size):
+                if not scene.failed:
+                    yield scene, strip[i : i + size]
 
-    def submit(self, scene: _Scene, blocks: list[Block]) -> None:
+    def submit(self, scene: SceneWork, blocks: list[Block]) -> None:
         """Submit neighbouring blocks and, for their neighbours, the parts of their fringes."""
-        job = scene.work.job
+        job = scene.job
         # A finished block with an unfinished neighbour is predicted again: its fringe went with the old run.
         needed = [b for b in blocks if scene.needs((b.row, b.col)) or scene.dependents(b)]
         predictions = {
@@ -280,8 +233,8 @@ class _Desk:
         for block in needed:
             self._settle(scene, block, predictions[block.name])
 
-    def _settle(self, scene: _Scene, block: Block, prediction: Future) -> None:
-        job, here, key = scene.work.job, (block.row, block.col), f"{scene.token}-{block.name}"
+    def _settle(self, scene: SceneWork, block: Block, prediction: Future) -> None:
+        job, here, key = scene.job, (block.row, block.col), f"{scene.token}-{block.name}"
         for part, neighbour in scene.dependents(block).items():
             scene.fringes[neighbour, part] = self.client.submit(
                 fringe_part, prediction, part, priority=10, pure=False, key=f"{part}-{key}"
@@ -295,7 +248,7 @@ class _Desk:
         )
         self._await(scene, block, settled)
 
-    def _await(self, scene: _Scene, block: Block, settled: Future) -> None:
+    def _await(self, scene: SceneWork, block: Block, settled: Future) -> None:
         self.waiting[settled.key] = scene, block, settled
         settled.add_done_callback(self.inbox.put)
 
@@ -328,17 +281,17 @@ class _Desk:
             raise self.monitor.gone() from error
         else:
             scene.done += 1
-            yield BlockDone(block, counts, scene.done, scene.work.blocks.count, scene.work)
+            yield BlockDone(block, counts, scene.done, scene.blocks.count, scene)
             yield from self.done_before(scene)
 
-    def _give_up(self, scene: _Scene, error: GeosegError) -> WorkFailed:
+    def _give_up(self, scene: SceneWork, error: GeosegError) -> WorkFailed:
         scene.failed = True
-        self.scenes.pop(scene.work.name, None)
+        self.scenes.pop(scene.name, None)
         self._cancel([key for key, (owner, _, _) in self.waiting.items() if owner is scene])
         scene.fringes.clear()
-        return WorkFailed(scene.work, error)
+        return WorkFailed(scene, error)
 
-    def keep_what_is_in_hand(self) -> None:
+    def cancel_waiting(self) -> None:
         """Cancel the blocks that no worker has taken up, or whose neighbours none has."""
         for scene in self.scenes.values():
             scene.fringes.clear()
@@ -358,10 +311,10 @@ class _Desk:
             self.client.unsubscribe_topic(self.topic)
 
 
-def _explained(error: Exception, scene: _Scene, block: Block) -> GeosegError:
+def _explained(error: Exception, scene: SceneWork, block: Block) -> GeosegError:
     if isinstance(error, GeosegError):
         return error
-    name = f"{scene.work.name}: {block.name}" if scene.work.name else block.name
+    name = f"{scene.name}: {block.name}" if scene.name else block.name
     return PlanError(
         f"workers died again and again at {name}, most likely out of memory; use fewer workers or a smaller "
         "tile (--set tiling.tile=256); finished blocks are kept"

@@ -1,13 +1,11 @@
 """How much memory a run announces: what one worker holds at the same time, each array at its largest."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from geoseg.config.pipeline import Pipeline
 from geoseg.scenes import GDAL_CACHE_MB
-
-if TYPE_CHECKING:
-    from geoseg.inference.plan import Plan
+from geoseg.tiling.blocks import BlockGrid
 
 # Measured (tests/benchmarks/memory.py; torch.compile on the sample scene): what Python, GDAL, Dask and the
 # backend take before any pixel is read, and what a forward pass takes for each byte of torch's live tensors:
@@ -94,58 +92,81 @@ class Memory:
         return self.base + self.cache + self.polygons + self.picture
 
 
-def memory_of(plan: "Plan", slots: int) -> Memory:
-    """Add up what one worker holds at the same time, each array at its largest.
+@dataclass(frozen=True)
+class Load:
+    """What decides how much memory a worker needs."""
 
-    Parameters
-    ----------
-    plan
-        The plan.
-    slots
-        Blocks that the worker handles at once.
-    """
-    card, grid = plan.bundle.card, plan.grid
-    tile = grid.tile_shape[0] * grid.tile_shape[1]
-    axes = plan.blocks.rows, plan.blocks.cols
-    reach = _product(min(plan.block, a.tiles.count) * a.tiles.stride + a.tiles.overlap for a in axes)
+    blocks: BlockGrid
+    side: int
+    """Tiles along the side of a block."""
+    batch: int
+    passes: int
+    """Forward passes at once."""
+    slots: int
+    """Blocks at once."""
+    bands: int
+    number_bytes: int
+    """Bytes of a number of the scene."""
+    classes: int
+    probabilities: bool
+    """Whether the percent of every class is staged."""
+    device: str
+    backend: str
+    weights_bytes: int
+    forward_bytes_per_pixel: float | None
+    """Live tensors of a forward pass, as the card says; None where nobody measured them."""
+    polygons: PolygonCost
+
+
+def memory_of(load: Load) -> Memory:
+    """Add up what one worker holds at the same time, each array at its largest."""
+    axes = load.blocks.rows, load.blocks.cols
+    rows, cols = (a.tiles for a in axes)
+    tile = rows.tile * cols.tile
+    reach = _product(min(load.side, a.tiles.count) * a.tiles.stride + a.tiles.overlap for a in axes)
     canvas = _product(max(len(a.canvas(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
     core = _product(max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
-    overlap = max(grid.rows.overlap, grid.cols.overlap)
-    sums = 4 * plan.classes
-    bands = len(plan.scene.bands)
-    number = plan.scene.dtype.itemsize
+    overlap = max(rows.overlap, cols.overlap)
+    sums = 4 * load.classes
+    number = load.number_bytes
 
-    per_pixel = card.memory_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
+    per_pixel = load.forward_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
     # Each pass holds its batch as read, the live tensors, and probabilities on their way to the sums.
-    read = bands * number + 1
-    batch = 2 * read + 4 * bands + per_pixel * FORWARD_FACTOR[plan.backend] + 3 * sums
-    forward = plan.passes * plan.batch * tile * batch
+    read = load.bands * number + 1
+    batch = 2 * read + 4 * load.bands + per_pixel * FORWARD_FACTOR[load.backend] + 3 * sums
+    forward = load.passes * load.batch * tile * batch
     # Weights are held as read and as the network's own.
-    network = int(forward) + 4 * plan.bundle.weights_bytes
+    network = int(forward) + 4 * load.weights_bytes
     # A block's pixels, and as much again in memory that waits for the next block; sums, classes and strips.
-    planes = 2 + (plan.classes if plan.probabilities else 0)
+    planes = 2 + (load.classes if load.probabilities else 0)
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
     # Of a single tile on a CPU nothing is kept but what waits for neighbours.
-    held = 0 if plan.block == 1 and plan.device == "cpu" else canvas * sums
+    held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
     one = 2 * reach * read + held + core * (2 * planes + 8) + 3 * edge
-    blocks = slots * one + core * planes * 3 + 3 * edge
+    blocks = load.slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
-    polygons = plan.polygons.bytes(plan.scene.shape)
-    rows, cols = plan.scene.shape
-    seen = min(PICTURE_PIXELS, rows * cols)
-    picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, rows) * cols) + 4 * seen
-    cache = GDAL_CACHE_MB * 1_000_000
-    base = BASE_BYTES[plan.backend]
+    shape = rows.length, cols.length
+    seen = min(PICTURE_PIXELS, _product(shape))
+    picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, rows.length) * cols.length) + 4 * seen
     device = 0
-    if plan.device != "cpu":
-        passing = read + 4 * bands + per_pixel * DEVICE_FACTOR + 3 * sums
-        device = int(plan.passes * plan.batch * tile * passing) + plan.bundle.weights_bytes
-        device += slots * (reach * read + canvas * sums + core * (planes + 8))
-    return Memory(base, network, blocks, fringes, cache, polygons, picture, device)
+    if load.device != "cpu":
+        passing = read + 4 * load.bands + per_pixel * DEVICE_FACTOR + 3 * sums
+        device = int(load.passes * load.batch * tile * passing) + load.weights_bytes
+        device += load.slots * (reach * read + canvas * sums + core * (planes + 8))
+    return Memory(
+        base=BASE_BYTES[load.backend],
+        network=network,
+        blocks=blocks,
+        fringes=fringes,
+        cache=GDAL_CACHE_MB * 1_000_000,
+        polygons=load.polygons.bytes(shape),
+        picture=picture,
+        device=device,
+    )
 
 
-def _product(values: Any) -> int:
+def _product(values: Iterable[int]) -> int:
     rows, cols = values
     return int(rows * cols)

@@ -2,21 +2,26 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import geoseg
+from geoseg.config.cluster import Cluster
 from geoseg.config.pipeline import Pipeline, Tiling
-from geoseg.core.errors import PlanError
-from geoseg.inference.memory import Memory, PolygonCost, memory_of
+from geoseg.core.errors import ConfigError, PlanError
+from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
+from geoseg.inference.retry import RetryPolicy
 from geoseg.models.backends.segmenter import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
+from geoseg.raster.area import pixel_area_m2
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.vector.recipe import Recipe, resolve_recipe
 
 SLOTS = 2
 """Blocks that a worker handles at once: one is read while the other is computed."""
@@ -29,12 +34,35 @@ GPU_BATCH_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True)
+class Execution:
+    """Where and how the network runs: what `auto` in a pipeline means here."""
+
+    cluster: Cluster
+    device: str
+    """`cpu`, `cuda` or `cuda:N`."""
+    backend: str
+    precision: str
+    workers: int
+    """Worker processes."""
+    passes: int
+    """Forward passes that a worker runs at once."""
+
+
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Everything that is decided before a run starts."""
 
-    name: str
+    pipeline: Pipeline
+    """The document, with one scene."""
     scene: Scene
+    """Its bands in network order."""
     bundle: Bundle
+    folder: Path | str
+    """Where the run is kept: a folder, or a URI."""
+    cluster: Cluster
+    """Where the tasks run, without `auto`."""
+    recipe: Recipe
+    """What polygons are asked for, in class ids and pixels."""
     grid: TileGrid
     block: int
     """Tiles along the side of a block."""
@@ -42,14 +70,39 @@ class Plan:
     device: str
     backend: str
     precision: str
-    augment: str
-    probabilities: bool
     polygons: PolygonCost
     workers: int
     passes: int
     """Forward passes that a worker runs at once; does not change the bytes."""
-    unread: str = "error"
-    """Whether a block that cannot be read is an `error` or `nodata`."""
+    warnings: tuple[str, ...] = ()
+    """What was noticed while the input was checked and did not stop the run."""
+    ask_workers_for_memory: bool = False
+    """Whether the machine of each worker must be asked if it has the announced memory."""
+
+    def __repr__(self) -> str:
+        height, width = self.scene.shape
+        tile = " x ".join(map(str, self.grid.tile_shape))
+        return (
+            f"<Plan {self.name}: {self.scene.name}, {width} x {height} px, {self.grid.count} tiles of {tile} "
+            f"in {self.blocks.count} blocks, {self.bundle.card.name} on {self.device}, up to "
+            f"{self.memory.total / 1e9:.1f} GB for each of {self.workers} workers>"
+        )
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        return self.pipeline.name
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """What to do with windows that cannot be read."""
+        reading = self.pipeline.reading
+        return RetryPolicy(reading.tries, reading.wait, nodata=reading.failed == "nodata")
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether the percent of every class is staged and written."""
+        return self.pipeline.outputs.probabilities
 
     @property
     def blocks(self) -> BlockGrid:
@@ -74,10 +127,10 @@ class Plan:
             "batch": self.batch,
             "device": self.device.split(":")[0],
             "precision": self.precision,
-            "augment": self.augment,
+            "augment": self.pipeline.inference.augment,
             "probabilities": self.probabilities,
             # Left out otherwise: fingerprints stay what they were.
-            **({"unread": self.unread} if self.unread != "error" else {}),
+            **({"unread": "nodata"} if self.retry.nodata else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -90,7 +143,7 @@ class Plan:
             device=self.device,
             backend=self.backend,
             precision=self.precision,
-            augment=self.augment,
+            augment=self.pipeline.inference.augment,
             passes=self.passes,
         )
 
@@ -104,7 +157,24 @@ class Plan:
     @cached_property
     def memory(self) -> Memory:
         """What one worker needs at most."""
-        return memory_of(self, SLOTS)
+        return memory_of(
+            Load(
+                blocks=self.blocks,
+                side=self.block,
+                batch=self.batch,
+                passes=self.passes,
+                slots=SLOTS,
+                bands=len(self.scene.bands),
+                number_bytes=self.scene.dtype.itemsize,
+                classes=self.classes,
+                probabilities=self.probabilities,
+                device=self.device,
+                backend=self.backend,
+                weights_bytes=self.bundle.weights_bytes,
+                forward_bytes_per_pixel=self.bundle.card.memory_bytes_per_pixel,
+                polygons=self.polygons,
+            )
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the plan for people and for `--json`."""
@@ -141,12 +211,8 @@ def make_plan(
     pipeline: Pipeline,
     scene: Scene,
     bundle: Bundle,
-    *,
-    device: str,
-    backend: str,
-    precision: str,
-    workers: int,
-    passes: int,
+    folder: Path | str,
+    execution: Execution,
 ) -> Plan:
     """Decide everything about a run.
 
@@ -158,43 +224,55 @@ def make_plan(
         The scene, its bands in network order.
     bundle
         The model bundle.
-    device, backend, precision
-        What `auto` means on this machine: `cpu` or `cuda`, a backend, and `fp32` unless asked
-        otherwise.
-    workers
-        Number of worker processes.
-    passes
-        Forward passes that each worker runs at once.
+    folder
+        The run folder, or its URI.
+    execution
+        Where and how the network runs.
 
     Raises
     ------
     PlanError
         When tile or overlap do not fit the network.
+    ConfigError
+        When the polygons asked for cannot be made from this scene.
     """
+    recipe = _recipe(pipeline, scene, bundle)
     grid = make_grid(scene.shape, pipeline.tiling, bundle.card.tile)
     stride = min(grid.rows.stride, grid.cols.stride)
     height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block
     # A batch does not go beyond a block: it would be filled up with empty tiles.
-    together = 1 if device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
+    together = 1 if execution.device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
     return Plan(
-        name=pipeline.name,
+        pipeline=pipeline,
         scene=scene,
         bundle=bundle,
+        folder=folder,
+        cluster=execution.cluster,
+        recipe=recipe,
         grid=grid,
         block=side,
         batch=together if batch == "auto" else batch,
-        device=device,
-        backend=backend,
-        precision=precision,
-        augment=pipeline.inference.augment,
-        probabilities=pipeline.outputs.probabilities,
+        device=execution.device,
+        backend=execution.backend,
+        precision=execution.precision,
         polygons=PolygonCost.of(pipeline),
-        workers=workers,
-        passes=passes,
-        unread=pipeline.reading.failed,
+        workers=execution.workers,
+        passes=execution.passes,
     )
+
+
+def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
+    areas = pixel_area_m2(scene.geobox)
+    gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
+    placed = {"geojson", "pmtiles"}.intersection(pipeline.outputs.polygons)
+    if areas is None and placed:
+        raise ConfigError(
+            f"outputs.polygons: {' and '.join(sorted(placed))} need a place on the earth, but the scene has "
+            "no CRS; write gpkg"
+        )
+    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
 
 
 def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGrid:
@@ -229,84 +307,3 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
         )
     rows, cols = (TileAxis(n, tile, overlap).shrink(card.divisor, card.min) for n in shape)
     return TileGrid(rows, cols)
-
-
-def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are free") -> str | None:
-    """Return one line when the plan does not fit into memory, else None.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    tiling
-        What the pipeline asks for, to say what would fit.
-    available
-        Memory in bytes that all workers share.
-    origin
-        Why it is so much, for the message.
-    """
-    needed = plan.memory.total * plan.workers
-    if needed <= available:
-        return None
-    height, width = plan.grid.tile_shape
-    return (
-        f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
-        f"but {available / 1e9:.2f} GB {origin}; {_advice(plan, tiling, available)}"
-    )
-
-
-def check_device_memory(plan: Plan, free: int | None) -> str | None:
-    """Return one line when a batch does not fit into what is free on the GPU, else None.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    free
-        Bytes; None where nobody knows.
-    """
-    if free is None or plan.memory.device <= free:
-        return None
-    batch = plan.batch
-    while batch > 1 and replace(plan, batch=batch).memory.device > free:
-        batch //= 2
-    needed = f"a batch of {plan.batch} takes about {plan.memory.device / 1e9:.1f} GB"
-    fits = replace(plan, batch=batch).memory.device <= free
-    return f"{needed} on the GPU, of which {free / 1e9:.1f} GB are free; " + (
-        f"batches are halved until they fit; --set inference.batch={batch} does so from the start"
-        if fits
-        else "not even one tile may fit; a smaller one needs less: --set tiling.tile=256"
-    )
-
-
-def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
-    """Return what would make a plan fit: the smallest change of the pipeline first."""
-    card = plan.bundle.card.tile
-    current = max(plan.grid.tile_shape)
-    smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
-    few = {"tiling.block": 1, "inference.batch": 1}
-    tries: list[tuple[dict[str, Any], Plan]] = [
-        ({"outputs.polygons": "[]"}, replace(plan, polygons=PolygonCost())),
-        (few, replace(plan, block=1, batch=1)),
-    ]
-    for tile in smaller:
-        overlap = tiling.overlap if tiling.overlap == "auto" else min(tiling.overlap, tile // 4 * 2)
-        grid = make_grid(plan.scene.shape, Tiling(tile=tile, overlap=overlap), card)
-        changes: dict[str, Any] = {"tiling.tile": tile, **few}
-        if overlap != tiling.overlap:
-            changes["tiling.overlap"] = overlap
-        tries.append((changes, replace(plan, grid=grid, block=1, batch=1)))
-    for changes, attempt in tries:
-        if attempt.memory.total * plan.workers <= available:
-            return "this would fit: " + " ".join(f"--set {k}={v}" for k, v in changes.items())
-    return "no smaller tile fits either; free some memory or use fewer workers"
-
-
-def fewer_passes(plan: Plan, available: int) -> Plan:
-    """Return the plan with as many forward passes at once as have work and fit into memory, at least one."""
-    most = min(plan.passes, SLOTS * -(-(plan.block**2) // plan.batch))
-    for passes in range(most, 1, -1):
-        attempt = replace(plan, passes=passes)
-        if attempt.memory.total * plan.workers <= available:
-            return attempt
-    return replace(plan, passes=1)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.config import lookup
+from geoseg.config.lookup import Shelf
 from geoseg.core.errors import BundleError, one_line
 from geoseg.core.files import read_object, sha256
 from geoseg.models.card import Card, read_card
@@ -74,13 +76,18 @@ class Bundle:
         return network.eval()
 
 
+def _is_bundle(folder: Path) -> bool:
+    return (folder / CARD).is_file()
+
+
 def open_bundle(place: Path | str) -> Bundle:
     """Open a bundle and verify that its files belong together.
 
     Parameters
     ----------
     place
-        Its folder, or the URI of one in an object store, which is fetched into this machine's cache first.
+        Its folder, a name (see `geoseg.config.lookup`), or the URI of a folder in an object store, which is
+        fetched into this machine's cache first.
 
     Raises
     ------
@@ -90,9 +97,9 @@ def open_bundle(place: Path | str) -> Bundle:
     if is_uri(place):
         uri = str(place).rstrip("/")
         return replace(open_bundle(fetched(uri, (CARD, CONFIG), WEIGHTS)), uri=uri)
-    folder = Path(place)
-    if not folder.is_dir():
-        raise BundleError(f"{folder}: no such bundle folder; see: geoseg models list")
+    folder = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
+    if folder is None:
+        raise BundleError(f"model {lookup.not_found(Shelf.MODELS, place)}")
     card = read_card(folder / CARD)
     config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
     try:
@@ -151,6 +158,9 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     return open_bundle(folder)
 
 
-def list_bundles(root: Path) -> list[Path]:
-    """Return the bundle folders directly under a folder, sorted by name."""
-    return sorted(p.parent for p in root.glob(f"*/{CARD}"))
+def list_bundles(folder: Path | None = None) -> list[Path]:
+    """Return the bundle folders directly under a folder, or all that a name finds, sorted by name."""
+    if folder is not None:
+        return sorted(p.parent for p in folder.glob(f"*/{CARD}"))
+    found = (lookup.find(Shelf.MODELS, name, _is_bundle) for name in lookup.names(Shelf.MODELS))
+    return [path for path in found if path is not None]

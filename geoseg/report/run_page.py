@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,6 +12,7 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
+from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend, LegendClass
@@ -45,10 +45,10 @@ _SMALL_MAP = 640
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunPage:
     """What the page tells of."""
 
-    manifest: Mapping[str, Any]
+    record: RunRecord
     """Content of `run.json`."""
     folder: Path
     """Where the maps lie."""
@@ -58,6 +58,11 @@ class RunRecord:
     """What to say of the scene: that it is missing, or has changed."""
     timeline: Timeline | None = None
     """When what was done, if that is asked for."""
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The record as plain values."""
+        return self.record.model_dump(mode="json")
 
     @cached_property
     def legend(self) -> Legend:
@@ -83,7 +88,7 @@ class RunRecord:
         return rows, cols
 
 
-def write_run_page(path: Path, record: RunRecord) -> None:
+def write_run_page(path: Path, record: RunPage) -> None:
     """Write the page as one HTML file that loads nothing from elsewhere.
 
     The maps are read in windows and from their overviews: memory does not grow with them.
@@ -107,7 +112,7 @@ def write_run_page(path: Path, record: RunRecord) -> None:
     write_atomic(path, text.encode("utf-8"))
 
 
-def run_page(record: RunRecord) -> str:
+def run_page(record: RunPage) -> str:
     """Return the page as text."""
     manifest, legend = record.manifest, record.legend
     with rasterio.open(record.class_map) as src:
@@ -146,7 +151,7 @@ def run_page(record: RunRecord) -> str:
     )
 
 
-def _layers(record: RunRecord, classes: str) -> dict[str, tuple[Layer, str]]:
+def _layers(record: RunPage, classes: str) -> dict[str, tuple[Layer, str]]:
     """Return the pictures of the map by name, from the lowest up, and what each shows in words."""
     layers = {"classes": (class_layer(record.class_map, record.legend), f"Class map: {classes}")}
     if record.confidence:
@@ -156,7 +161,7 @@ def _layers(record: RunRecord, classes: str) -> dict[str, tuple[Layer, str]]:
     return layers
 
 
-def _map_data(record: RunRecord, geobox: GeoBox, places: list[Place]) -> dict[str, Any]:
+def _map_data(record: RunPage, geobox: GeoBox, places: list[Place]) -> dict[str, Any]:
     """Return what the map's script needs."""
     crs, (rows, cols) = geobox.crs, record.axes
     return {

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
 from geoseg.core.folder import difference
+from geoseg.core.run_files import RunFile
+from geoseg.runs.record import write_record
 from geoseg.storage.cache import workspace
 from geoseg.storage.store import Store, open_store
 
-MANIFEST = "run.json"
 STAGING = "staging"
 _PLAN = "plan.json"
 
@@ -39,20 +41,19 @@ class RunFolder:
         """Where finished blocks lie."""
         return self.store.child(STAGING)
 
-    def publish(self, files: list[Path], manifest: dict[str, Any]) -> None:
-        """Bring finished outputs from the workspace into the folder; the manifest comes last.
+    def publish(self, files: list[Path], record: RunRecord) -> None:
+        """Bring finished outputs from the workspace into the folder; the record comes last.
 
-        While the manifest is missing the run counts as unfinished: whenever this is interrupted, the next
+        While the record is missing the run counts as unfinished: whenever this is interrupted, the next
         run makes the outputs again from the staged blocks.
         """
         self.check_lock()
-        surplus = set(_outputs(_object_in(self.store, MANIFEST))) - {f.name for f in files}
-        self.store.delete([MANIFEST])
+        surplus = set(_outputs(_object_in(self.store, RunFile.RECORD))) - {f.name for f in files}
+        self.store.delete([RunFile.RECORD])
         self.store.delete(sorted(surplus))
         for file in files:
             self.store.adopt(file)
-        content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        self.store.write(MANIFEST, content.encode())
+        write_record(self.store, record)
         self.staging.clear()
 
 
@@ -92,19 +93,19 @@ def open_run_folder(
 
 def finished_identity(place: Path | str) -> dict[str, Any] | None:
     """Return the identity of the plan whose finished run is at a place, None when there is none."""
-    found = _object_in(open_store(place), MANIFEST)
+    found = _object_in(open_store(place), RunFile.RECORD)
     return None if found is None else found.get("identity")
 
 
 def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
     staging = store.child(STAGING)
-    staged, finished = _object_in(staging, _PLAN), _object_in(store, MANIFEST)
+    staged, finished = _object_in(staging, _PLAN), _object_in(store, RunFile.RECORD)
     if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
         return True
     with as_output_error(store.at(), "read"):
         present = set(store.names())
         unknown = staged is None and any(not name.startswith(".") for name in staging.names())
-    strangers = [name for name in (*outputs, MANIFEST) if name in present]
+    strangers = [name for name in (*outputs, RunFile.RECORD) if name in present]
     if unknown:
         # Never deleted, whatever is asked for: it may be anybody's.
         raise OutputError(
@@ -130,9 +131,9 @@ def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overw
     return False
 
 
-def _outputs(manifest: dict[str, Any] | None) -> list[str]:
+def _outputs(record: dict[str, Any] | None) -> list[str]:
     """Return the names of the files that a finished run wrote."""
-    return [Path(o).name for o in (manifest or {}).get("outputs", {})]
+    return [Path(o).name for o in (record or {}).get("outputs", {})]
 
 
 def _object_in(store: Store, name: str) -> dict[str, Any] | None:

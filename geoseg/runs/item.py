@@ -28,10 +28,9 @@ from referencing import Registry, Resource
 
 import geoseg
 from geoseg.core.legend import NODATA
+from geoseg.core.run_files import RunFile
 from geoseg.models.bundle import CARD, Bundle
 from geoseg.scenes.scene import Scene
-
-ITEM = "item.json"
 
 _SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
 # pystac has no classes for these, or for older versions only.
@@ -58,18 +57,18 @@ _KINDS = {
 }
 """Media type and roles by suffix."""
 
-_TITLES = {
-    "classes.tif": "Class map",
-    "confidence.tif": "Probability of the chosen class",
-    "probabilities.tif": "Probability of each class",
-    "polygons.gpkg": "Polygons of the classes",
-    "quicklook.png": "Picture of scene and classes",
-    "report.html": "Report",
-    "run.json": "Settings, hashes, versions, areas, timings",
+_TITLES: dict[str, str] = {
+    RunFile.CLASSES: "Class map",
+    RunFile.CONFIDENCE: "Probability of the chosen class",
+    RunFile.PROBABILITIES: "Probability of each class",
+    RunFile.GEOPACKAGE: "Polygons of the classes",
+    RunFile.QUICKLOOK: "Picture of scene and classes",
+    RunFile.PAGE: "Report",
+    RunFile.RECORD: "Settings, hashes, versions, areas, timings",
 }
 
 
-LATER = ("report.html", "run.json")
+LATER = (RunFile.PAGE, RunFile.RECORD)
 """Files that are written after the item: assets without size and checksum."""
 
 
@@ -137,7 +136,7 @@ def make_item(
         FileExtension.ext(asset, add_if_missing=True).apply(size=output.bytes, checksum=checksum)
         if output.path.suffix == ".tif":
             asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
-            if output.path.name == "classes.tif":
+            if output.path.name == RunFile.CLASSES:
                 asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
     for later in LATER:
         item.add_asset(later, _asset(later))

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from geoseg.core.files import as_output_error
+from geoseg.core.run_files import RunFile
 from geoseg.inference.events import Fact
 from geoseg.runs.folder import RunFolder
 
-EVENTS = "events.jsonl"
 FORM = 1
 """Version of the form; a reader skips events and keys that it does not know."""
 
@@ -26,17 +26,17 @@ FORM = 1
 def event_log(folder: RunFolder) -> Iterator["EventLog"]:
     """Open the event file of a run folder; in an object store it appears when the run ends."""
     if folder.store.local is not None:
-        with EventLog(folder.store.local / EVENTS, resumed=folder.resumed) as log:
+        with EventLog(folder.store.local / RunFile.EVENTS, resumed=folder.resumed) as log:
             yield log
         return
-    path = folder.workspace / EVENTS
+    path = folder.workspace / RunFile.EVENTS
     if folder.resumed:
-        path.write_bytes(folder.store.read(EVENTS) or b"")
+        path.write_bytes(folder.store.read(RunFile.EVENTS) or b"")
     try:
         with EventLog(path, resumed=folder.resumed) as log:
             yield log
     finally:
-        folder.store.write(EVENTS, path.read_bytes())
+        folder.store.write(RunFile.EVENTS, path.read_bytes())
 
 
 class EventLog:

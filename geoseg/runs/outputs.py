@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,36 +11,18 @@ from geoseg.config.pipeline import Pipeline
 from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
-from geoseg.inference.events import Fact
+from geoseg.core.run_files import RunFile
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import RetryingScene
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
-from geoseg.report import PAGE
-from geoseg.report.profile import PROFILE
 from geoseg.report.scene_picture import ScenePicture, scene_picture
-from geoseg.runs.item import ITEM, Output, make_item
-from geoseg.runs.prepare import Prepared
+from geoseg.runs.item import Output, make_item
+from geoseg.runs.progress import Progress
+from geoseg.runs.record import Totals
 from geoseg.storage.store import FolderStore, Store
 from geoseg.styles.raster import write_confidence_style, write_raster_styles
 from geoseg.vector.trace.block import MapFiles
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Event: what the run is doing."""
-
-    stage: str
-    """`predict`, or the name of the file that is being written."""
-    done: int = 0
-    """Blocks finished."""
-    total: int = 0
-    pixels: int = 0
-    """Pixels of the scene in the block just finished."""
-    name: str = ""
-    """The scene."""
-    fact: Fact | None = None
-    """What happened to a block or a worker."""
 
 
 def staging_of(plan: Plan, store: Store) -> Staging:
@@ -59,33 +40,33 @@ def staging_of(plan: Plan, store: Store) -> Staging:
 def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
     """Name the files that a run will leave, with its profile on request."""
     outputs = pipeline.outputs
-    wanted = {
-        "classes.tif": True,
-        "classes.tif.aux.xml": True,
-        "classes.qml": True,
-        "classes.sld": True,
-        "confidence.tif": outputs.confidence,
-        "confidence.qml": outputs.confidence,
-        "probabilities.tif": outputs.probabilities,
-        "instances.tif": outputs.instances,
-        **{f"polygons.{suffix}": True for suffix in outputs.polygons},
-        "quicklook.png": True,
-        PAGE: True,
-        "item.json": True,
-        PROFILE: profile,
+    written = {
+        RunFile.CLASSES: True,
+        RunFile.CLASSES_METADATA: True,
+        RunFile.CLASSES_QML: True,
+        RunFile.CLASSES_SLD: True,
+        RunFile.CONFIDENCE: outputs.confidence,
+        RunFile.CONFIDENCE_QML: outputs.confidence,
+        RunFile.PROBABILITIES: outputs.probabilities,
+        RunFile.INSTANCES: outputs.instances,
+        **{RunFile.polygons(form): True for form in outputs.polygons},
+        RunFile.QUICKLOOK: True,
+        RunFile.PAGE: True,
+        RunFile.ITEM: True,
+        RunFile.PROFILE: profile,
     }
-    return [name for name, yes in wanted.items() if yes]
+    return [name for name, yes in written.items() if yes]
 
 
 def write_maps(
-    prepared: Prepared, staging_folder: Path, workers: Workers, on_event: Callable[[Progress], None]
+    plan: Plan, staging_folder: Path, workers: Workers, on_event: Callable[[Progress], None]
 ) -> list[Path]:
     """Make maps and polygons inside the staging folder; return their paths.
 
     Parameters
     ----------
-    prepared
-        The pipeline; all its blocks are finished.
+    plan
+        The plan; all its blocks are finished.
     staging_folder
         Where they lie.
     workers
@@ -98,7 +79,7 @@ def write_maps(
     OutputError
         When a file cannot be written.
     """
-    plan, outputs = prepared.plan, prepared.pipeline.outputs
+    outputs = plan.pipeline.outputs
     staging, legend = staging_of(plan, FolderStore(staging_folder)), plan.bundle.card.legend
     blocks = list(plan.blocks)
     tags, shape = _tags(plan), plan.scene.shape
@@ -111,42 +92,42 @@ def write_maps(
         files.append(path)
         return path
 
-    class_map = cog("classes.tif", [MapBand(1, "class", legend)], "MODE")
+    class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend)], "MODE")
     files += write_raster_styles(class_map, legend)
     if outputs.confidence:
-        files += write_confidence_style(cog("confidence.tif", [MapBand(2, "confidence")], "AVERAGE"))
+        files += write_confidence_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
     if outputs.probabilities:
         titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
         bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
-        cog("probabilities.tif", bands, "AVERAGE")
+        cog(RunFile.PROBABILITIES, bands, "AVERAGE")
     if outputs.polygons or outputs.instances:
         on_event(Progress("polygons"))
         # The blocks are read faster than the map made of them.
         confidence = staging_folder / "share.vrt"
         write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
-        files += _write_vectors(prepared, staging_folder, class_map, confidence, workers)
+        files += _write_vectors(plan, staging_folder, class_map, confidence, workers)
     return files
 
 
 def _write_vectors(
-    prepared: Prepared, folder: Path, class_map: Path, confidence: Path, workers: Workers
+    plan: Plan, folder: Path, class_map: Path, confidence: Path, workers: Workers
 ) -> list[Path]:
     """Make polygons, and the raster of objects that they were parted by; return their paths."""
     # pandas, pyogrio and scipy: nobody waits for them, or keeps them in memory, before there is a map.
     from geoseg.vector.vectorize import OBJECTS, vectorize  # noqa: PLC0415
 
-    outputs = prepared.pipeline.outputs
+    outputs = plan.pipeline.outputs
     files = vectorize(
-        MapFiles(class_map, confidence), prepared.recipe, workers, folder, layer=prepared.plan.name,
-        formats=outputs.polygons, provenance=_provenance(prepared),
+        MapFiles(class_map, confidence), plan.recipe, workers, folder, layer=plan.name,
+        formats=outputs.polygons, provenance=_provenance(plan),
     )  # fmt: skip
     if outputs.instances:
-        copy_cog(folder / OBJECTS, folder / "instances.tif", "NEAREST")
-        files.append(folder / "instances.tif")
+        copy_cog(folder / OBJECTS, folder / RunFile.INSTANCES, "NEAREST")
+        files.append(folder / RunFile.INSTANCES)
     return files
 
 
-def read_picture(prepared: Prepared) -> ScenePicture:
+def read_picture(plan: Plan) -> ScenePicture:
     """Read the scene as people see it; load what draws it, too.
 
     Raises
@@ -157,47 +138,43 @@ def read_picture(prepared: Prepared) -> ScenePicture:
     # matplotlib takes a moment: it comes beside the maps, not before there are any.
     from geoseg.report import quicklook, run_page  # noqa: F401, PLC0415
 
-    return scene_picture(RetryingScene.of(prepared.plan.scene, prepared.retry))
+    return scene_picture(RetryingScene.of(plan.scene, plan.retry))
 
 
-def write_picture(
-    prepared: Prepared, staging_folder: Path, totals: dict[str, Any], picture: ScenePicture
-) -> Path:
+def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture) -> Path:
     """Make the quicklook; return its path."""
     from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
 
-    plan, path = prepared.plan, staging_folder / "quicklook.png"
-    valid = sum(totals["classes"].values())
+    path = staging_folder / RunFile.QUICKLOOK
+    valid = sum(totals.classes.values())
     caption = Caption(
         title=f"{plan.name}: {plan.scene.name}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
-        shares={int(i): n / valid for i, n in totals["classes"].items()},
+        shares={i: n / valid for i, n in totals.classes.items()},
     )
     legend = plan.bundle.card.legend
-    write_quicklook(path, plan.scene, picture, staging_folder / "classes.tif", legend, caption)
+    write_quicklook(path, plan.scene, picture, staging_folder / RunFile.CLASSES, legend, caption)
     return path
 
 
-def write_stac(prepared: Prepared, totals: dict[str, Any], files: list[Path], finished: datetime) -> Path:
+def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime) -> Path:
     """Describe the run as a STAC item; return its path."""
-    plan = prepared.plan
     item = make_item(
         plan.name,
         plan.scene,
         plan.bundle,
         [Output(f, **output_entry(f)) for f in files],
-        {int(i): n for i, n in totals["classes"].items()} | {NODATA: totals["nodata"]},
+        {**totals.classes, NODATA: totals.nodata},
         fingerprint=plan.fingerprint,
         finished=finished,
     )
-    path = files[0].with_name(ITEM)
+    path = files[0].parent / RunFile.ITEM
     write_atomic(path, json.dumps(item, indent=2, ensure_ascii=False).encode() + b"\n")
     return path
 
 
-def _provenance(prepared: Prepared) -> dict[str, Any]:
+def _provenance(plan: Plan) -> dict[str, Any]:
     """Return where the polygons come from, for the GeoPackage's metadata."""
-    plan = prepared.plan
     return {
         "software": f"geoseg {geoseg.__version__}",
         "scene": plan.scene.name,
@@ -208,7 +185,7 @@ def _provenance(prepared: Prepared) -> dict[str, Any]:
             "sha256": plan.bundle.sha256,
         },
         "fingerprint": plan.fingerprint,
-        "vectorize": prepared.pipeline.vectorize.model_dump(mode="json"),
+        "vectorize": plan.pipeline.vectorize.model_dump(mode="json"),
     }
 
 

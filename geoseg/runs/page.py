@@ -1,36 +1,23 @@
 """The page of a finished run: made again from the run folder alone, or found to be opened."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError, SceneError, one_line
-from geoseg.core.files import as_object, as_output_error, output_entry
-from geoseg.report import PAGE
-from geoseg.report.profile import PROFILE, write_trace
-from geoseg.report.run_page import RunRecord, write_run_page
+from geoseg.core.files import as_output_error
+from geoseg.core.run_files import RunFile
+from geoseg.report.profile import write_trace
+from geoseg.report.run_page import RunPage, write_run_page
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.report.timeline import Timeline, timeline_of
-from geoseg.runs.folder import MANIFEST
-from geoseg.runs.log import EVENTS, parse_events
+from geoseg.runs.log import parse_events
+from geoseg.runs.record import read_record, with_output, write_record
 from geoseg.scenes.opening import reopen_scene
 from geoseg.storage.cache import local_copy
 from geoseg.storage.store import Store, open_store
 
-_NEEDED = {
-    "classes",
-    "plan",
-    "pipeline",
-    "identity",
-    "pixels",
-    "area_m2",
-    "seconds",
-    "memory_bytes",
-    "outputs",
-}
 
-
-def report(place: Path | str, *, profile: bool = False) -> str:
+def remake_page(place: Path | str, *, profile: bool = False) -> str:
     """Make the page of a finished run again; return its place.
 
     The scene is shown when its files are still where the run found them.
@@ -49,25 +36,25 @@ def report(place: Path | str, *, profile: bool = False) -> str:
         events are gone.
     """
     store = open_store(place)
-    manifest = _manifest(store)
+    record = read_record(store)
     with store.lock(), local_copy(store) as folder:
-        picture, note = _scene(manifest["identity"]["scene"])
-        path = folder / PAGE
+        picture, note = _scene(record.identity["scene"])
+        path = folder / RunFile.PAGE
         # A page that had a timeline keeps it.
-        timeline = _timeline(store) if profile or PROFILE in manifest["outputs"] else None
-        write_run_page(path, RunRecord(manifest, folder, picture, note, timeline))
-        manifest["outputs"][PAGE] = output_entry(path)
+        timeline = _timeline(store) if profile or RunFile.PROFILE in record.outputs else None
+        write_run_page(path, RunPage(record, folder, picture, note, timeline))
+        record = with_output(record, path)
         store.adopt(path)
         if timeline is not None:
-            trace = folder / PROFILE
+            trace = folder / RunFile.PROFILE
             write_trace(trace, timeline)
-            manifest["outputs"][PROFILE] = output_entry(trace)
+            record = with_output(record, trace)
             store.adopt(trace)
-        store.write(MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
-    return store.at(PAGE)
+        write_record(store, record)
+    return store.at(RunFile.PAGE)
 
 
-def page_of(place: Path | str) -> Path:
+def find_page(place: Path | str) -> Path:
     """Return the page of a run.
 
     Raises
@@ -78,37 +65,19 @@ def page_of(place: Path | str) -> Path:
     store = open_store(place)
     if store.local is None:
         raise OutputError(
-            f"{store.at(PAGE)}: lies in an object store; copy it to this machine and open it here"
+            f"{store.at(RunFile.PAGE)}: lies in an object store; copy it to this machine and open it here"
         )
-    path = store.local / PAGE
+    path = store.local / RunFile.PAGE
     if not path.is_file():
-        _manifest(store)
-        raise OutputError(f"{place}: has no {PAGE}; make it with: geoseg report {place}")
+        read_record(store)
+        raise OutputError(f"{place}: has no {RunFile.PAGE}; make it with: geoseg report {place}")
     return path.resolve()
 
 
-def _manifest(store: Store) -> dict[str, Any]:
-    with as_output_error(store.at(MANIFEST), "read"):
-        data = store.read(MANIFEST)
-    if data is None:
-        raise OutputError(
-            f"{store.at()}: holds no finished run ({MANIFEST} is missing); name the folder that `geoseg run` "
-            "wrote, or finish it with the same command"
-        )
-    manifest = as_object(data, store.at(MANIFEST), OutputError, "as `geoseg run` writes it")
-    missing = sorted(_NEEDED - manifest.keys())
-    if missing:
-        raise OutputError(
-            f"{store.at(MANIFEST)}: says nothing of {', '.join(missing)}; was it written by another version? "
-            "Run it again"
-        )
-    return manifest
-
-
 def _timeline(store: Store) -> Timeline:
-    place = store.at(EVENTS)
+    place = store.at(RunFile.EVENTS)
     with as_output_error(place, "read"):
-        data = store.read(EVENTS)
+        data = store.read(RunFile.EVENTS)
     if data is None:
         raise OutputError(f"{place}: is missing, and a timeline is made of it; run it again with --profile")
     try:

@@ -1,99 +1,159 @@
-"""A pipeline document, checked and planned: what can be known before anything is computed."""
+"""A pipeline document to plans: what can be known before anything is computed."""
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.config.cluster import Cluster
+from geoseg.config import lookup
 from geoseg.config.loader import load
+from geoseg.config.lookup import Shelf
 from geoseg.config.pipeline import Pipeline
+from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
 from geoseg.inference import checks
-from geoseg.inference.plan import Plan, check_device_memory, check_memory, fewer_passes, make_plan
-from geoseg.inference.retry import RetryPolicy
+from geoseg.inference.memory_checks import check_device_memory, check_memory, fewer_passes
+from geoseg.inference.plan import Execution, Plan, make_plan
 from geoseg.models.bundle import Bundle, open_bundle
-from geoseg.raster.area import pixel_area_m2
-from geoseg.scenes.catalog import CATALOG, resolve_scene
-from geoseg.scenes.scene import Scene
-from geoseg.storage.store import is_uri, open_store
-from geoseg.vector.recipe import Recipe, resolve_recipe
+from geoseg.runs.folder import finished_identity
+from geoseg.scenes.catalog import resolve_scene
+from geoseg.scenes.listing import ListedScene, list_scenes
+from geoseg.storage.store import is_uri, open_store, within
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A pipeline whose input was checked: ready to run."""
+class Batch:
+    """The scenes of a pipeline, one or many, not opened yet."""
 
     pipeline: Pipeline
-    cluster: Cluster
-    plan: Plan
+    bundle: Bundle
+    scenes: tuple[ListedScene, ...]
     folder: Path | str
-    """Where the run is kept: a folder, or a URI."""
-    warnings: tuple[str, ...]
-    """What was noticed and did not stop the run."""
-    recipe: Recipe
-    """What has an id of its own."""
-    unchecked_memory: int | None = None
-    """Bytes that each worker takes, when its machine must be asked whether it has them."""
+    """The run folder of one scene, or the folder that holds one for each of many, by its name; or a URI."""
+    many: bool
+    """Whether the pipeline is for many scenes, also where its list has only one."""
+    catalog: Path | None = None
 
-    @property
-    def retry(self) -> RetryPolicy:
-        """How long to go on with a scene that cannot be read."""
-        reading = self.pipeline.reading
-        return RetryPolicy(reading.tries, reading.wait, nodata=reading.failed == "nodata")
+    def folder_of(self, scene: ListedScene) -> Path | str:
+        """Return the run folder of a scene, or its URI."""
+        return within(self.folder, scene.name) if self.many else self.folder
+
+    def plan(self, scene: ListedScene) -> Plan:
+        """Check the input of one scene and plan its run; nothing is written.
+
+        Raises
+        ------
+        GeosegError
+            When the run cannot work; see the subclasses.
+        """
+        folder = self.folder_of(scene)
+        changes = {"name": scene.name, "scene": scene.scene, "scenes": None}
+        found = (finished_identity(folder) or {}) if self.many else {}
+        pipeline = self.pipeline.model_copy(update=changes)
+        return plan_scene(pipeline, self.bundle, folder, self.catalog, checked=found.get("scene"))
 
 
-def prepare(
-    path: Path, overrides: Sequence[str] = (), output: Path | str | None = None, catalog: Path = CATALOG
-) -> Prepared:
-    """Read a pipeline, check all its input and plan the run; nothing is written.
+def read_batch(
+    path: Path | str,
+    changes: Sequence[str] | Mapping[str, Any] = (),
+    output: Path | str | None = None,
+    catalog: Path | str | None = None,
+    scenes: str | Sequence[str] | None = None,
+) -> Batch:
+    """Read a pipeline, its bundle and the list of its scenes.
 
     Parameters
     ----------
     path
-        The pipeline file.
-    overrides
-        `key=value` assignments.
+        The pipeline: a file, or a name (see `geoseg.config.lookup`).
+    changes
+        Values to replace: `key=value` texts, or a mapping of (dotted) keys to values.
     output
         Run folder or URI instead of the pipeline's.
     catalog
-        The data catalog.
+        The data catalog; None looks in all folders where names are looked up.
+    scenes
+        The scenes, instead of the pipeline's.
+
+    Raises
+    ------
+    ConfigError
+        When the pipeline or the list of scenes is not as it should be.
+    BundleError
+        When the bundle cannot be used.
+    """
+    found = lookup.find(Shelf.PIPELINES, path)
+    if found is None:
+        raise ConfigError(f"pipeline {lookup.not_found(Shelf.PIPELINES, path)}")
+    pipeline = load(found, Pipeline, changes)
+    folder = output or pipeline.outputs.folder
+    folder = folder if is_uri(folder) else Path(folder)
+    catalog = None if catalog is None else Path(catalog)
+    source = scenes or pipeline.scenes
+    if source is not None:
+        template = pipeline.scene if isinstance(pipeline.scene, SceneEntry) else None
+        listed = tuple(list_scenes(source, template, catalog))
+    elif pipeline.scene is not None:
+        listed = (ListedScene(pipeline.name, pipeline.scene),)
+    else:
+        raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
+    return Batch(pipeline, open_bundle(pipeline.model), listed, folder, source is not None, catalog)
+
+
+def prepare(
+    path: Path | str,
+    changes: Sequence[str] | Mapping[str, Any] = (),
+    output: Path | str | None = None,
+    catalog: Path | str | None = None,
+) -> Plan:
+    """Read a pipeline for one scene, check all its input and plan the run; nothing is written.
+
+    Parameters
+    ----------
+    path
+        The pipeline: a file, or a name (see `geoseg.config.lookup`).
+    changes
+        Values to replace: `key=value` texts, or a mapping of (dotted) keys to values.
+    output
+        Run folder or URI instead of the pipeline's.
+    catalog
+        The data catalog; None looks in all folders where names are looked up.
 
     Raises
     ------
     GeosegError
         When the run cannot work; see the subclasses.
     """
-    pipeline = load(path, Pipeline, overrides)
-    if pipeline.scenes is not None:
-        raise ConfigError(f"{path}: has scenes, not one scene; run it with geoseg.runs.batch")
-    return prepare_pipeline(pipeline, output or pipeline.outputs.folder, catalog)
+    batch = read_batch(path, changes, output, catalog)
+    if batch.many:
+        raise ConfigError(f"{path}: is for many scenes; a plan is for one: name it with scene=")
+    return batch.plan(batch.scenes[0])
 
 
-def prepare_pipeline(
+def plan_scene(
     pipeline: Pipeline,
+    bundle: Bundle,
     folder: Path | str,
-    catalog: Path = CATALOG,
-    bundle: Bundle | None = None,
+    catalog: Path | None = None,
     checked: Mapping[str, Any] | None = None,
-) -> Prepared:
+) -> Plan:
     """Check all input of a pipeline with one scene and plan the run; nothing is written.
 
     Parameters
     ----------
     pipeline
         The document.
+    bundle
+        Its bundle, opened.
     folder
         The run folder, or the URI of a place in an object store.
     catalog
-        The data catalog.
-    bundle
-        The pipeline's bundle, when it is open already.
+        The data catalog; None looks in all folders where names are looked up.
     checked
-        Identity of a scene whose pixels were looked at before; the same scene is not looked at again.
+        Identity of a scene whose pixels were checked before; the same scene is not sampled again.
 
     Raises
     ------
@@ -102,32 +162,29 @@ def prepare_pipeline(
     """
     if pipeline.scene is None:
         raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
-    bundle = bundle or open_bundle(pipeline.model)
-    gsd = None if pipeline.gsd == "auto" else pipeline.gsd
+    # Everything cheap is checked first; these take seconds to import.
     with collect_warnings() as notices:
-        names = [b.common_name for b in bundle.card.bands]
-        scene = resolve_scene(pipeline.scene, pipeline.name, names, gsd, catalog)
-        recipe = _recipe(pipeline, scene, bundle)
+        bands = [b.common_name for b in bundle.card.bands]
+        gsd = None if pipeline.gsd == "auto" else pipeline.gsd
+        scene = resolve_scene(pipeline.scene, pipeline.name, bands, gsd, catalog)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
             checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
-        # Everything cheap has been checked; these take seconds to import.
         from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
         from geoseg.inference.clusters.shape import shape_of  # noqa: PLC0415
         from geoseg.models.backends.resolve import resolve_backend, resolve_precision  # noqa: PLC0415
 
         shape = shape_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
         precision = resolve_precision(pipeline.inference.precision, shape.device)
-        plan = make_plan(
-            pipeline,
-            scene,
-            bundle,
+        execution = Execution(
+            cluster=shape.cluster,
             device=shape.device,
             backend=resolve_backend(pipeline.inference.backend, bundle, shape.device, precision),
             precision=precision,
             workers=shape.workers,
             passes=shape.passes,
         )
+        plan = make_plan(pipeline, scene, bundle, folder, execution)
         available = sys.maxsize if shape.memory is None else shape.memory
         plan = fewer_passes(plan, available)
         problem = check_memory(plan, pipeline.tiling, available, shape.origin) or shape.problem_here(
@@ -140,19 +197,4 @@ def prepare_pipeline(
             checks.report_problem("warn", small, "memory")
     open_store(folder)  # a place that cannot be written is told now
     ask = shape.memory is None and pipeline.checks.memory == "error"
-    return Prepared(
-        pipeline, shape.cluster, plan, folder if is_uri(folder) else Path(folder), tuple(notices), recipe,
-        unchecked_memory=plan.memory.total if ask else None,
-    )  # fmt: skip
-
-
-def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
-    areas = pixel_area_m2(scene.geobox)
-    gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
-    placed = {"geojson", "pmtiles"}.intersection(pipeline.outputs.polygons)
-    if areas is None and placed:
-        raise ConfigError(
-            f"outputs.polygons: {' and '.join(sorted(placed))} need a place on the earth, but the scene has "
-            "no CRS; write gpkg"
-        )
-    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
+    return replace(plan, warnings=tuple(notices), ask_workers_for_memory=ask)

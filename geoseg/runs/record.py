@@ -1,19 +1,35 @@
-"""What `run.json` says of a finished run."""
+"""`run.json`: made from a finished run, written and read."""
 
+import json
 import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from geoseg.config.run_record import (
+    FORMAT,
+    OutputFile,
+    RecordedClass,
+    RecordedPlan,
+    RunMemory,
+    RunRecord,
+    RunSeconds,
+    Trouble,
+)
 from geoseg.core import provenance
-from geoseg.core.files import output_entry
+from geoseg.core.errors import OutputError
+from geoseg.core.files import as_object, as_output_error, output_entry
+from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.plan import Plan
 from geoseg.raster.area import class_areas_m2
-from geoseg.runs.prepare import Prepared
+from geoseg.storage.store import Store
 
 _VERSIONED = (
     "torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "numba", "shapely", "geopandas",
@@ -23,34 +39,50 @@ _VERSIONED = (
 _TROUBLE = {"retries", "unread", "batch"}
 
 
-def add_up(counts: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Sum the counts of all blocks."""
-    classes: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
-    numbers: Counter[str] = Counter()
-    for block in counts:
-        classes.update(block["classes"])
-        seconds.update(block["seconds"])
-        numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
-    return {
-        "classes": {k: classes[k] for k in sorted(classes, key=int)},
-        "seconds": {k: round(v, 3) for k, v in seconds.items()},
-        **{k: numbers[k] for k in ("tiles", "skipped", "nodata")},
-    }
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the blocks of a run."""
+
+    classes: dict[int, int]
+    """Pixels by class id."""
+    nodata: int
+    """Pixels without a class."""
+    tiles: int
+    """Tiles that went through the network."""
+    skipped: int
+    """Tiles without one valid pixel."""
+    seconds: dict[str, float]
+    """By step."""
+
+    @classmethod
+    def of(cls, counts: Iterable[Mapping[str, Any]]) -> "Totals":
+        """Add up what is counted of each block."""
+        classes: Counter[int] = Counter()
+        seconds: Counter[str] = Counter()
+        numbers: Counter[str] = Counter()
+        for block in counts:
+            classes.update({int(k): n for k, n in block["classes"].items()})
+            seconds.update(block["seconds"])
+            numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
+        return cls(
+            classes={k: classes[k] for k in sorted(classes)},
+            nodata=numbers["nodata"],
+            tiles=numbers["tiles"],
+            skipped=numbers["skipped"],
+            seconds={k: round(v, 3) for k, v in seconds.items()},
+        )
 
 
-def trouble_of(
-    counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan
-) -> tuple[dict[str, Any], list[str]]:
-    """Return what blocks had trouble with, for `run.json`, and a line for each kind that changed the map."""
+def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> tuple[Trouble, list[str]]:
+    """Return what blocks had trouble with, and a line for each kind that changed the map."""
     names = {p: plan.blocks.block(*p).name for p, c in counts.items() if c.keys() & _TROUBLE}
     unread = {names[p]: counts[p]["unread"] for p in sorted(names) if "unread" in counts[p]}
     batches = {names[p]: counts[p]["batch"] for p in sorted(names) if "batch" in counts[p]}
-    facts = {
-        "read_again": sum(c.get("retries", 0) for c in counts.values()),
-        "unread_blocks": unread,
-        "smaller_batches": batches,
-    }
+    trouble = Trouble(
+        read_again=sum(c.get("retries", 0) for c in counts.values()),
+        unread_blocks=unread,
+        smaller_batches=batches,
+    )
     lines = []
     if unread:
         name, why = next(iter(unread.items()))
@@ -65,43 +97,139 @@ def trouble_of(
             f"of {len(counts)} blocks, which may change the last bits on a GPU; with "
             f"--set inference.batch={smallest} every run gives the same"
         )
-    return facts, lines
+    return trouble, lines
 
 
-def manifest_of(
-    prepared: Prepared, totals: dict[str, Any], files: list[Path], facts: dict[str, Any]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Circumstances:
+    """What happened in a run besides its result."""
+
+    finished: datetime
+    resumed: bool
+    trouble: Trouble
+    warnings: list[str]
+    predict_seconds: float
+    output_seconds: float
+    total_seconds: float
+
+
+def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circumstances) -> RunRecord:
+    """Return the record of a run whose files lie in its workspace.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    totals
+        Sums over its blocks.
+    files
+        The outputs, the class map among them.
+    about
+        What happened.
+    """
+    legend = plan.bundle.card.legend
+    outputs = {f.name: f for f in files}
+    slugs = {i: c.slug for i, c in legend.by_id().items()}
+    return RunRecord(
+        format=FORMAT,
+        name=plan.name,
+        finished=about.finished.isoformat(),
+        command=provenance.command(),
+        fingerprint=plan.fingerprint,
+        identity=plan.identity(),
+        plan=RecordedPlan.model_validate(plan.summary()),
+        pipeline=redacted(plan.pipeline.model_dump(mode="json")),
+        resumed=about.resumed,
+        tiles_predicted=totals.tiles,
+        tiles_skipped=totals.skipped,
+        trouble=about.trouble,
+        classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
+        pixels={**{slugs[i]: n for i, n in totals.classes.items()}, "nodata": totals.nodata},
+        area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
+        seconds=RunSeconds(
+            predict=about.predict_seconds,
+            outputs=about.output_seconds,
+            total=about.total_seconds,
+            tasks=totals.seconds,
+        ),
+        memory_bytes=RunMemory(announced_per_worker=plan.memory.total, peak_of_this_process=peak_bytes()),
+        machine=provenance.machine(),
+        versions=provenance.versions(_VERSIONED),
+        warnings=about.warnings,
+        outputs={name: OutputFile(**output_entry(f)) for name, f in outputs.items()},
+    )
+
+
+def with_output(record: RunRecord, file: Path) -> RunRecord:
+    """Return a record that lists one file more, or again."""
+    return record.model_copy(
+        update={"outputs": {**record.outputs, file.name: OutputFile(**output_entry(file))}}
+    )
+
+
+def as_json(record: RunRecord) -> str:
     """Return the content of `run.json`."""
-    plan, legend = prepared.plan, prepared.plan.bundle.card.legend
-    class_map = next(f for f in files if f.name == "classes.tif")
-    slugs = {str(i): c.slug for i, c in legend.by_id().items()}
-    seconds = {**facts["seconds"], "tasks": totals["seconds"]}
-    summary = plan.summary()
-    return {
-        "name": plan.name,
-        "finished": facts["finished"],
-        "command": provenance.command(),
-        "fingerprint": plan.fingerprint,
-        "identity": plan.identity(),
-        "plan": summary,
-        "pipeline": redacted(prepared.pipeline.model_dump(mode="json")),
-        "resumed": facts["resumed"],
-        "tiles_predicted": totals["tiles"],
-        "tiles_skipped": totals["skipped"],
-        "trouble": facts["trouble"],
-        "classes": [asdict(c) for c in legend.by_id().values()],
-        "pixels": {**{slugs[i]: n for i, n in totals["classes"].items()}, "nodata": totals["nodata"]},
-        "area_m2": class_areas_m2(class_map, plan.scene.geobox, legend),
-        "seconds": seconds,
-        "memory_bytes": {
-            "announced_per_worker": plan.memory.total,
-            "peak_of_this_process": peak_bytes(),
-        },
-        "machine": provenance.machine(),
-        "versions": provenance.versions(_VERSIONED),
-        "warnings": facts["warnings"],
-        "outputs": {f.name: output_entry(f) for f in files},
-    }
+    # Not pydantic's writer: it would turn a NaN of the identity into null.
+    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
+
+
+def write_record(store: Store, record: RunRecord) -> None:
+    """Write `run.json` into a run folder."""
+    store.write(RunFile.RECORD, (as_json(record) + "\n").encode())
+
+
+def read_record(store: Store) -> RunRecord:
+    """Read the `run.json` of a finished run.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds no finished run, or its record is damaged or of another format.
+    """
+    place = store.at(RunFile.RECORD)
+    with as_output_error(place, "read"):
+        data = store.read(RunFile.RECORD)
+    if data is None:
+        raise OutputError(
+            f"{store.at()}: holds no finished run ({RunFile.RECORD} is missing); name the folder that "
+            "`geoseg run` wrote, or finish it with the same command"
+        )
+    return parse_record(data, place)
+
+
+def parse_record(data: bytes, place: Path | str) -> RunRecord:
+    """Return the record in the content of a `run.json`.
+
+    Parameters
+    ----------
+    data
+        The content.
+    place
+        Where it was read, for messages.
+
+    Raises
+    ------
+    OutputError
+        When it is damaged or of another format.
+    """
+    content = as_object(data, place, OutputError, "as `geoseg run` writes it")
+    found = content.get("format", FORMAT)  # runs of 0.1.0 before its release have none
+    if found != FORMAT:
+        raise OutputError(
+            f"{place}: is of the format {found!r}, and this geoseg reads {FORMAT!r}; use the version that "
+            "wrote it, or run it again"
+        )
+    try:
+        return RunRecord.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        missing = [".".join(map(str, p["loc"])) for p in problems if p["type"] == "missing"]
+        if missing:
+            what = f"has no {', '.join(missing)}"
+        else:
+            first = problems[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        raise OutputError(f"{place}: {what}; was it written by another version? Run it again") from None
 
 
 def peak_bytes() -> int:

@@ -14,24 +14,25 @@ from typing import Any, TypeVar
 from distributed import Client
 
 import geoseg
+from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, SceneError
-from geoseg.core.files import output_entry
 from geoseg.core.notices import collect_warnings
 from geoseg.core.ordered import Workers
+from geoseg.core.run_files import RunFile
 from geoseg.inference.clusters import workers_of
-from geoseg.inference.driver import BlockDone, Work
+from geoseg.inference.driver import BlockDone, SceneWork
 from geoseg.inference.events import Fact
+from geoseg.inference.plan import Plan
 from geoseg.inference.predict import Job
 from geoseg.raster.staging import Staging
-from geoseg.report import PAGE
-from geoseg.report.profile import PROFILE, write_trace
+from geoseg.report.profile import write_trace
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.timeline import Timeline, timeline_of
-from geoseg.runs import outputs, record
+from geoseg.runs import outputs
 from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
-from geoseg.runs.outputs import Progress
-from geoseg.runs.prepare import Prepared
+from geoseg.runs.progress import Progress
+from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ CHECKS = 3
 class SceneRun:
     """The run of one scene in its folder."""
 
-    prepared: Prepared
+    plan: Plan
     folder: RunFolder
     log: EventLog
     on_event: Callable[[Progress], None]
@@ -59,14 +60,14 @@ class SceneRun:
 
     def open(self) -> None:
         """Find out which blocks are staged, and say so."""
-        plan = self.prepared.plan
+        plan = self.plan
         self.counts = self._staged()
         self.log.add(
             "run", form=FORM, geoseg=geoseg.__version__, name=plan.name, scene=plan.scene.name,
             fingerprint=plan.fingerprint, resumed=self.folder.resumed, blocks=plan.blocks.count,
             staged=len(self.counts), device=plan.device, batch=plan.batch, passes=plan.passes,
         )  # fmt: skip
-        for warning in self.prepared.warnings:
+        for warning in plan.warnings:
             self.log.add("warning", text=warning)
         self._tell()
 
@@ -78,7 +79,7 @@ class SceneRun:
         OutputError
             When blocks are damaged again and again.
         """
-        blocks = self.prepared.plan.blocks
+        blocks = self.plan.blocks
         if len(self.counts) < blocks.count:
             return False
         self.counts, self.checked = self._staged(), self.checked + 1
@@ -92,14 +93,21 @@ class SceneRun:
             self.log.add("warning", text=f"{block.name} was damaged after it was staged; it is done again")
         return not damaged
 
-    def work(self) -> Work:
+    def work(self) -> SceneWork:
         """Return what is left to predict."""
-        plan = self.prepared.plan
+        plan = self.plan
         job = Job(
-            plan.scene.with_absolute_paths(), plan.segmenter, plan.bundle.card.legend, plan.grid, plan.batch,
-            plan.probabilities, self._staging(), self.prepared.retry, plan.name,
-        )  # fmt: skip
-        return Work(plan.name, job, plan.blocks, self.counts.copy())
+            scene=plan.scene.with_absolute_paths(),
+            segmenter=plan.segmenter,
+            legend=plan.bundle.card.legend,
+            grid=plan.grid,
+            batch=plan.batch,
+            probabilities=plan.probabilities,
+            staging=self._staging(),
+            retry=plan.retry,
+            label=plan.name,
+        )
+        return SceneWork(plan.name, job, plan.blocks, self.counts.copy())
 
     def note_fact(self, fact: Fact) -> None:
         """Take note of what happens to blocks and workers."""
@@ -109,13 +117,13 @@ class SceneRun:
     def note_block(self, event: BlockDone) -> None:
         """Take note of a block that is staged."""
         self.counts[event.block.row, event.block.col] = event.counts
-        name = self.prepared.plan.name
+        name = self.plan.name
         self.log.add("done", scene=name, block=event.block.name, done=event.done, blocks=event.total)
         height, width = event.block.core.shape
         self._tell(height * width)
 
-    def publish(self, client: Client) -> dict[str, Any]:
-        """Make the outputs from the staged blocks, move them into the run folder, return the manifest.
+    def publish(self, client: Client) -> RunRecord:
+        """Make the outputs from the staged blocks, move them into the run folder, return the record.
 
         Parameters
         ----------
@@ -129,45 +137,55 @@ class SceneRun:
         OutputError
             When a file cannot be written.
         """
-        prepared, workspace, predicted = self.prepared, self.folder.workspace, perf_counter()
-        totals = record.add_up(self.counts.values())
-        if not totals["classes"]:
+        plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
+        totals = Totals.of(self.counts.values())
+        if not totals.classes:
             raise SceneError(
-                f"{prepared.plan.scene.name}: every pixel is nodata, NaN or masked; check nodata and mask of "
-                "the scene"
+                f"{plan.scene.name}: every pixel is nodata, NaN or masked; check nodata and mask of the scene"
             )
-        self._staging().beside(workspace, prepared.plan.blocks)
-        steps = _Steps(self.log, prepared.plan.name, self.on_event)
-        reading = _beside(lambda: outputs.read_picture(prepared))
+        self._staging().beside(workspace, plan.blocks)
+        steps = _Steps(self.log, plan.name, self.on_event)
+        reading = _in_background(lambda: outputs.read_picture(plan))
         with collect_warnings() as notices, _tracers(self.folder, client) as workers:
-            files = outputs.write_maps(prepared, workspace, workers, steps)
+            files = outputs.write_maps(plan, workspace, workers, steps)
         picture = reading.result()
-        steps(Progress("quicklook.png"))
-        files.append(outputs.write_picture(prepared, workspace, totals, picture))
+        steps(Progress(RunFile.QUICKLOOK))
+        files.append(outputs.write_picture(plan, workspace, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
-        files.append(outputs.write_stac(prepared, totals, files, finished))
-        manifest = record.manifest_of(prepared, totals, files, self._facts(notices, finished, predicted))
-        steps(Progress(PAGE))
-        files.append(self._page(manifest, picture))
+        files.append(outputs.write_stac(plan, totals, files, finished))
+        record = make_record(plan, totals, files, self._circumstances(notices, finished, predicted))
+        steps(Progress(RunFile.PAGE))
+        files.append(self._page(record, picture))
         steps.end()
+        # The page tells what was known before it; the record counts it in.
+        record = with_output(record, files[-1])
         if self.profile:
-            files.append(self._trace(manifest))
-        manifest["seconds"].update(self._seconds(predicted))
-        manifest["memory_bytes"]["peak_of_this_process"] = record.peak_bytes()
-        self.folder.publish(files, manifest)
-        return manifest
+            files.append(workspace / RunFile.PROFILE)
+            write_trace(files[-1], self._timeline())
+            record = with_output(record, files[-1])
+        record = record.model_copy(
+            update={
+                "seconds": record.seconds.model_copy(update=self._seconds(predicted)),
+                "memory_bytes": record.memory_bytes.model_copy(update={"peak_of_this_process": peak_bytes()}),
+            }
+        )
+        self.folder.publish(files, record)
+        return record
 
-    def _facts(self, notices: list[str], finished: datetime, predicted: float) -> dict[str, Any]:
-        trouble, lines = record.trouble_of(self.counts, self.prepared.plan)
+    def _circumstances(self, notices: list[str], finished: datetime, predicted: float) -> Circumstances:
+        trouble, lines = trouble_of(self.counts, self.plan)
         for text in (*lines, *notices):
             self.log.add("warning", text=text)
-        return {
-            "warnings": [*self.prepared.warnings, *lines, *notices],
-            "trouble": trouble,
-            "finished": finished.isoformat(),
-            "resumed": self.folder.resumed,
-            "seconds": self._seconds(predicted),
-        }
+        seconds = self._seconds(predicted)
+        return Circumstances(
+            finished=finished,
+            resumed=self.folder.resumed,
+            trouble=trouble,
+            warnings=[*self.plan.warnings, *lines, *notices],
+            predict_seconds=seconds["predict"],
+            output_seconds=seconds["outputs"],
+            total_seconds=seconds["total"],
+        )
 
     def _seconds(self, predicted: float) -> dict[str, float]:
         now = perf_counter()
@@ -177,33 +195,25 @@ class SceneRun:
             "total": round(now - self.start, 3),
         }
 
-    def _page(self, manifest: dict[str, Any], picture: ScenePicture) -> Path:
-        from geoseg.report.run_page import RunRecord, write_run_page  # noqa: PLC0415 (see `read_picture`)
+    def _page(self, record: RunRecord, picture: ScenePicture) -> Path:
+        from geoseg.report.run_page import RunPage, write_run_page  # noqa: PLC0415 (see `read_picture`)
 
-        page = self.folder.workspace / PAGE
+        page = self.folder.workspace / RunFile.PAGE
         timeline = self._timeline() if self.profile else None
-        write_run_page(page, RunRecord(manifest, self.folder.workspace, picture, timeline=timeline))
-        # The page tells what was known before it; the manifest counts it in.
-        manifest["outputs"][PAGE] = output_entry(page)
+        write_run_page(page, RunPage(record, self.folder.workspace, picture, timeline=timeline))
         return page
-
-    def _trace(self, manifest: dict[str, Any]) -> Path:
-        trace = self.folder.workspace / PROFILE
-        write_trace(trace, self._timeline())
-        manifest["outputs"][PROFILE] = output_entry(trace)
-        return trace
 
     def _timeline(self) -> Timeline:
         return timeline_of(read_events(self.log.path))
 
     def _staged(self) -> Counts:
-        return self._staging().finished(self.prepared.plan.blocks)
+        return self._staging().finished(self.plan.blocks)
 
     def _staging(self) -> Staging:
-        return outputs.staging_of(self.prepared.plan, self.folder.staging)
+        return outputs.staging_of(self.plan, self.folder.staging)
 
     def _tell(self, pixels: int = 0, fact: Fact | None = None) -> None:
-        plan = self.prepared.plan
+        plan = self.plan
         self.on_event(Progress("predict", len(self.counts), plan.blocks.count, pixels, plan.name, fact))
 
 
@@ -218,7 +228,7 @@ def _tracers(folder: RunFolder, client: Client) -> Iterator[Workers]:
         yield Workers(pool, 2 * threads)
 
 
-def _beside(task: Callable[[], T]) -> Future[T]:
+def _in_background(task: Callable[[], T]) -> Future[T]:
     """Start a task in a thread that nobody waits for when something else fails, or the user gives up."""
     future: Future[T] = Future()
 

@@ -1,8 +1,11 @@
 """Names in `data_catalog.yaml`, paths and URIs to scenes and labelled data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from geoseg.config import lookup
 from geoseg.config.catalog import CatalogDocument
 from geoseg.config.dataset import DatasetEntry
 from geoseg.config.loader import load
@@ -11,26 +14,54 @@ from geoseg.core.errors import ConfigError, SceneError, did_you_mean
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.scene import Scene
 
-CATALOG = Path("data_catalog.yaml")
-"""The catalog is looked for in the current folder."""
+CATALOG = "data_catalog.yaml"
+"""The file of a catalog."""
 
 
-def read_catalog(path: Path = CATALOG) -> dict[str, SceneEntry]:
-    """Return the scenes of a catalog by name, none when the file does not exist.
+@dataclass(frozen=True)
+class Catalog:
+    """Scenes and labelled data by name; of several files the first that has a name wins."""
 
-    Raises
-    ------
-    ConfigError
-        When the file does not follow the catalog's model.
-    """
-    return dict(_load(path).scenes)
+    files: tuple[Path, ...]
+
+    @classmethod
+    def open(cls, path: Path | str | None = None) -> "Catalog":
+        """Return the catalog in a file, or those of all folders where names are looked up."""
+        if path is not None:
+            return cls((Path(path),))
+        return cls(tuple(f for folder in lookup.folders() if (f := folder / CATALOG).exists()))
+
+    @cached_property
+    def scenes(self) -> dict[str, tuple[SceneEntry, Path]]:
+        """Entries by name, each with the file that has it.
+
+        Raises
+        ------
+        ConfigError
+            When a file does not follow the catalog's model.
+        """
+        return {n: (e, path) for path, found in reversed(self._documents) for n, e in found.scenes.items()}
+
+    @cached_property
+    def datasets(self) -> dict[str, tuple[DatasetEntry, Path]]:
+        """Labelled data by name, each with the file that has it.
+
+        Raises
+        ------
+        ConfigError
+            When a file does not follow the catalog's model.
+        """
+        return {n: (e, path) for path, found in reversed(self._documents) for n, e in found.datasets.items()}
+
+    @cached_property
+    def _documents(self) -> list[tuple[Path, CatalogDocument]]:
+        return [(path, load(path, CatalogDocument)) for path in self.files if path.exists()]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.files)) or f"a {CATALOG}"
 
 
-def _load(path: Path) -> CatalogDocument:
-    return load(path, CatalogDocument) if path.exists() else CatalogDocument()
-
-
-def find_dataset(dataset: str | DatasetEntry, path: Path = CATALOG) -> tuple[DatasetEntry, Path]:
+def find_dataset(dataset: str | DatasetEntry, catalog: Path | str | None = None) -> tuple[DatasetEntry, Path]:
     """Return the labelled data that a training asks for, and the folder for their relative paths.
 
     Raises
@@ -40,16 +71,18 @@ def find_dataset(dataset: str | DatasetEntry, path: Path = CATALOG) -> tuple[Dat
     """
     if not isinstance(dataset, str):
         return dataset, Path()
-    known = _load(path).datasets
-    if dataset not in known:
+    opened = Catalog.open(catalog)
+    if dataset not in opened.datasets:
+        known = opened.datasets
         raise ConfigError(
-            f"dataset {dataset!r} is not under datasets: in {path}{did_you_mean(dataset, known)}; "
-            f"known: {', '.join(known) or 'none'}"
+            f"dataset {dataset!r} is not under datasets: in {opened}{did_you_mean(dataset, known)}; known: "
+            f"{', '.join(known) or 'none'}"
         )
-    return known[dataset], path.parent
+    entry, path = opened.datasets[dataset]
+    return entry, path.parent
 
 
-def find_entry(scene: str, path: Path = CATALOG) -> tuple[SceneEntry, Path]:
+def find_entry(scene: str, catalog: Path | str | None = None) -> tuple[SceneEntry, Path]:
     """Return the entry that a name, path or URI means, and the folder for its relative paths.
 
     Raises
@@ -59,16 +92,17 @@ def find_entry(scene: str, path: Path = CATALOG) -> tuple[SceneEntry, Path]:
     SceneError
         When it looks like a path and nothing is there.
     """
-    catalog = read_catalog(path)
-    if scene in catalog:
-        return catalog[scene], path.parent
+    opened = Catalog.open(catalog)
+    if scene in opened.scenes:
+        entry, path = opened.scenes[scene]
+        return entry, path.parent
     if "://" in scene or scene.startswith("/vsi") or Path(scene).exists():
         return SceneEntry(uri=scene), Path()
     if "/" in scene or Path(scene).suffix:
         raise SceneError(f"{scene}: no such file or folder")
     raise ConfigError(
-        f"scene {scene!r} is not in {path}, and no file of that name is here"
-        f"{did_you_mean(scene, catalog) or '; see: geoseg catalog list'}"
+        f"scene {scene!r} is not in {opened}, and no file of that name is here"
+        f"{did_you_mean(scene, opened.scenes) or '; see: geoseg catalog list'}"
     )
 
 
@@ -77,7 +111,7 @@ def resolve_scene(
     name: str,
     bands: Sequence[str] | None = None,
     gsd: float | None = None,
-    catalog: Path = CATALOG,
+    catalog: Path | str | None = None,
 ) -> Scene:
     """Open the scene that a pipeline asks for.
 
@@ -92,7 +126,7 @@ def resolve_scene(
     gsd
         Ground sample distance of the grid in metres.
     catalog
-        The catalog file.
+        The catalog file; None looks in all folders where names are looked up.
     """
     if isinstance(scene, SceneEntry):
         return open_scene(scene, name, Path(), bands, gsd)

@@ -9,7 +9,7 @@ from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import BandEntry, SceneEntry
 from geoseg.core.errors import SceneError
 from geoseg.core.files import read_object
-from geoseg.scenes.catalog import CATALOG, find_dataset, resolve_scene
+from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
 from geoseg.scenes.labels import open_labels
 from geoseg.scenes.opening import open_scene
@@ -20,7 +20,7 @@ def resolve_dataset(
     legend: LegendDocument,
     bands: Sequence[str] = (),
     data: str | None = None,
-    catalog: Path = CATALOG,
+    catalog: Path | str | None = None,
 ) -> tuple[Labelled, ...]:
     """Open labelled data.
 
@@ -35,7 +35,7 @@ def resolve_dataset(
     data
         Folder of the data, instead of the entry's.
     catalog
-        The catalog file.
+        The catalog file; None looks in all folders where names are looked up.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def _scenes(
     legend: LegendDocument,
     bands: Sequence[str] | None,
     folder: Path,
-    catalog: Path,
+    catalog: Path | str | None,
 ) -> tuple[Labelled, ...]:
     # A vector file may hold a class's code, slug or title.
     names = {

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, one_line
-from geoseg.scenes.catalog import CATALOG, read_catalog
+from geoseg.scenes.catalog import Catalog
 
 PATHS = ("path", "uri", "location", "href", "file", "filename")
 """Columns that say where a scene is; `location` is what gdaltindex writes."""
@@ -38,7 +38,7 @@ class ListedScene:
 
 
 def list_scenes(
-    source: str | Sequence[str], template: SceneEntry | None = None, catalog: Path = CATALOG
+    source: str | Sequence[str], template: SceneEntry | None = None, catalog: Path | str | None = None
 ) -> list[ListedScene]:
     """Return the scenes that a text or a sequence of texts names.
 
@@ -65,7 +65,7 @@ def list_scenes(
     rows = [row for text in texts for row in _rows(text)]
     if not rows:
         raise ConfigError(f"scenes: {', '.join(texts) or 'the list'} names no scene")
-    known = read_catalog(catalog)
+    known = Catalog.open(catalog).scenes
     names = _names(rows)
     return [
         ListedScene(n, r["path"] if r["path"] in known else _entry(r, template))

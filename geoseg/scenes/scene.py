@@ -324,7 +324,7 @@ class _Lazy:
         bands, rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
         if rows.size == 0 or cols.size == 0:
             return np.empty((*bands.shape, *rows.shape, *cols.shape), dtype=self.dtype)
-        window = Window(_around(rows), _around(cols))
+        window = window_of(rows, cols)
         values = self.scene.physical(self.scene.read(window))
         picked = values[bands]
         picked = picked[..., rows - window.rows.start, :]
@@ -342,8 +342,9 @@ def _reflect(
     array[..., beyond_cols] = array[..., cols[beyond_cols]]
 
 
-def _around(positions: NDArray[np.intp]) -> Span:
-    return Span(int(positions.min()), int(positions.max()) + 1)
+def window_of(rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Window:
+    """Return the smallest window around positions along both axes."""
+    return Window(*(Span(int(p.min()), int(p.max()) + 1) for p in (rows, cols)))
 
 
 def _spread(length: int) -> list[Span]:

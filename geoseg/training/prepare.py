@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.config import lookup
 from geoseg.config.legend import LegendDocument, resolve_legend
 from geoseg.config.loader import load
+from geoseg.config.lookup import Shelf
 from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
 from geoseg.core.folder import read_json
 from geoseg.core.notices import collect_warnings
-from geoseg.scenes.catalog import CATALOG
 from geoseg.scenes.datasets import resolve_dataset
 from geoseg.scenes.labelled import InMemory, Labelled
 from geoseg.training.census import Cell, Place, Statistics, class_counts, statistics, take_census
@@ -67,10 +68,10 @@ class Prepared:
 
 
 def prepare(
-    path: Path,
+    path: Path | str,
     overrides: Sequence[str] = (),
     output: Path | None = None,
-    catalog: Path = CATALOG,
+    catalog: Path | str | None = None,
     known: Statistics | None = None,
 ) -> Prepared:
     """Read a training document and its data, check and divide them; nothing is written.
@@ -78,13 +79,13 @@ def prepare(
     Parameters
     ----------
     path
-        The training document.
+        The training document: a file, or a name (see `geoseg.config.lookup`).
     overrides
         `KEY=VALUE` for single keys of it.
     output
         Folder of the training, instead of the document's.
     catalog
-        The catalog file.
+        The catalog file; None looks in all folders where names are looked up.
     known
         Band statistics to use instead of measuring them: nothing is going to be trained.
 
@@ -93,7 +94,10 @@ def prepare(
     GeosegError
         When the training cannot work; see the subclasses.
     """
-    document = load(path, Training, overrides)
+    found = lookup.find(Shelf.TRAININGS, path)
+    if found is None:
+        raise ConfigError(f"training {lookup.not_found(Shelf.TRAININGS, path)}")
+    document = load(found, Training, overrides)
     legend = resolve_legend(document.legend)
     with collect_warnings() as notices:
         labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
@@ -139,7 +143,7 @@ def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Lab
     """Return the scenes with the parts of a file, if the document names one; others are left out."""
     if document.split.parts is None:
         return labelled
-    path = Path(document.split.parts)
+    path = lookup.find(Shelf.TRAININGS, document.split.parts) or Path(document.split.parts)
     content = read_json(path)
     if content is None or not set(content) <= set(PARTS):
         raise ConfigError(

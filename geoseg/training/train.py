@@ -16,7 +16,6 @@ from geoseg.core.errors import ConfigError, OutputError
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.folder import difference, lock, read_json
 from geoseg.core.notices import collect_warnings
-from geoseg.scenes.catalog import CATALOG
 from geoseg.training.census import Statistics, class_counts
 from geoseg.training.prepare import Prepared, prepare
 from geoseg.training.split import PARTS
@@ -282,7 +281,11 @@ def _finish(
 
 
 def evaluate(
-    path: Path, overrides: Sequence[str], folder: Path, part: str, catalog: Path = CATALOG
+    path: Path | str,
+    overrides: Sequence[str],
+    folder: Path | str,
+    part: str,
+    catalog: Path | str | None = None,
 ) -> dict[str, Any]:
     """Measure a bundle on a part of the data of a training.
 

@@ -28,7 +28,7 @@ from geoseg.models.backends.torch_segmenter import TorchSegmenter
 from geoseg.models.bundle import Bundle, open_bundle, save_bundle
 from geoseg.models.card import Card
 from geoseg.models.networks.architectures import build
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from geoseg.scenes.scene import Scene
 
 PIPELINE = Path("pipelines/landcover.yaml")
@@ -56,7 +56,7 @@ def main() -> None:
     sides = [int(s) for s in os.environ.get("TILES", "512 1024").split()]
     print("| network | tile | backend | s | ratio to eager (spread) | classes changed |")
     print("|---|---|---|---|---|---|")
-    scene = prepare(PIPELINE).plan.scene
+    scene = prepare(PIPELINE).scene
     with tempfile.TemporaryDirectory() as temporary:
         for name, folder in bundles(Path(temporary)).items():
             for side in sides:

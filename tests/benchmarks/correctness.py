@@ -9,7 +9,8 @@ from pathlib import Path
 
 import rasterio
 
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.whole_image import compare, whole_image_classes
 
 PIPELINE = Path("pipelines/landcover.yaml")
@@ -32,13 +33,13 @@ def main() -> None:
         "| tile | overlap | network px per px | differs | on land | within 64 px of the border | seam index |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    whole = whole_image_classes(prepare(PIPELINE).plan)
+    whole = whole_image_classes(prepare(PIPELINE))
     for tile, overlap in SIZES:
         sizes = [f"tiling.tile={tile}", f"tiling.overlap={overlap}", "outputs.polygons=[]"]
         with tempfile.TemporaryDirectory() as folder:
             prepared = prepare(PIPELINE, sizes, Path(folder))
             run(prepared)
-            plan = prepared.plan
+            plan = prepared
             with rasterio.open(Path(folder) / "classes.tif") as src:
                 d = compare(src.read(1), whole, plan)
         print(

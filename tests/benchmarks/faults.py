@@ -24,9 +24,10 @@ from typing import Any
 from distributed import Client
 
 from geoseg.core.errors import ClusterError, OutputError
+from geoseg.core.run_files import RunFile
 from geoseg.inference.retry import RetryPolicy
-from geoseg.runs.log import EVENTS, read_events
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.log import read_events
+from geoseg.runs.prepare import prepare
 from tests.conftest import ROOT, make_bundle, read_manifest, write_pipeline
 from tests.inference.flaky import serve
 from tests.inference.remote import Cluster, cluster
@@ -160,7 +161,7 @@ def client(bench: Bench) -> Pair:
         if kill:
             run(out, kill=False)
         made = {n: o["sha256"] for n, o in read_manifest(out)["outputs"].items() if n.endswith(".tif")}
-        return Outcome(_begun(read_events(out / EVENTS)), time.perf_counter() - start, made)
+        return Outcome(_begun(read_events(out / RunFile.EVENTS)), time.perf_counter() - start, made)
 
     path = write_pipeline(bench.new(), bench.folder / "scene.tif", bench.bundle.folder, *disturb.PIPELINE)
     with bench.two() as (started, _):
@@ -194,7 +195,7 @@ def reads(bench: Bench) -> Pair:
 
     with serve(bench.folder) as address:
         path = write_pipeline(bench.new(), f"{address}/scene.tif", bench.bundle.folder, *disturb.PIPELINE)
-        plan = prepare(path).plan
+        plan = prepare(path)
         return run(None), run(fail)
 
 

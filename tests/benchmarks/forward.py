@@ -14,7 +14,8 @@ import numpy as np
 
 from geoseg.inference.plan import Plan
 from geoseg.models.backends.segmenter import device_pool, load_segmenter
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.benchmarks.peers.compare import CACHE
 from tests.benchmarks.peers.scene import pipeline_file, scene_file
 
@@ -28,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = pipeline_file(scene_file(CACHE, options.side)) if options.side else PIPELINE
     prepared = prepare(pipeline)
-    plan = prepared.plan
+    plan = prepared
     spec = plan.segmenter
     segmenter = load_segmenter(spec)
     values, valid = batch_of(plan)
@@ -43,7 +44,7 @@ def main() -> None:
         list(device_pool(spec).map(forward, range(-(-plan.grid.count // plan.batch))))
         bare.append(perf_counter() - start)
         with tempfile.TemporaryDirectory() as folder:
-            manifest = run(prepare(pipeline, output=Path(folder))).manifest
+            manifest = run(prepare(pipeline, output=Path(folder))).record.model_dump(mode="json")
         whole.append(manifest["seconds"]["total"])
         predict.append(manifest["seconds"]["predict"])
     rows = {"bare forward passes": bare, "blocks into staging": predict, "whole run": whole}

@@ -24,9 +24,10 @@ import rasterio
 import torch
 import yaml
 
+from geoseg.inference.plan import Plan
 from geoseg.models.backends.segmenter import load_segmenter
-from geoseg.runs.pipeline import prepare, run
-from geoseg.runs.prepare import Prepared
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import Options, run
 from tests.benchmarks.backends import bundles
 from tests.benchmarks.forward import batch_of
 from tests.benchmarks.peers.compare import CACHE, spread
@@ -83,7 +84,7 @@ def _table(network: str, pipeline: Path, tile: int, options: argparse.Namespace,
         bare, rates, shares, peak = [], [], [], 0
         for _ in range(options.rounds):
             prepared = prepare(pipeline, settings, folder / "run")
-            plan = prepared.plan
+            plan = prepared
             pixels = plan.grid.count * plan.grid.tile_shape[0] * plan.grid.tile_shape[1] / 1e6
             bare.append(_bare(prepared))
             if options.device != "cpu":
@@ -101,9 +102,9 @@ def _table(network: str, pipeline: Path, tile: int, options: argparse.Namespace,
         )
 
 
-def _bare(prepared: Prepared, seconds: float = 3.0) -> float:
+def _bare(prepared: Plan, seconds: float = 3.0) -> float:
     """Return the network pixels (Mpx) a second of a batch that lies on the device."""
-    plan = prepared.plan
+    plan = prepared
     segmenter = load_segmenter(plan.segmenter)
     batch = [segmenter.arrays.put(a) for a in batch_of(plan)]
     pixels = plan.batch * plan.grid.tile_shape[0] * plan.grid.tile_shape[1]
@@ -123,13 +124,13 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _classes(prepared: Prepared) -> tuple[np.ndarray, float]:
+def _classes(prepared: Plan) -> tuple[np.ndarray, float]:
     """Run; return the class map and the seconds until all blocks were staged."""
-    manifest = run(prepared, overwrite=True).manifest
+    manifest = run(prepared, Options(overwrite=True)).record.model_dump(mode="json")
     return _class_map(prepared), manifest["seconds"]["predict"]
 
 
-def _class_map(prepared: Prepared) -> np.ndarray:
+def _class_map(prepared: Plan) -> np.ndarray:
     with rasterio.open(Path(prepared.folder) / "classes.tif") as src:
         return src.read(1)
 
@@ -153,13 +154,13 @@ def _too_little(pipeline: Path, settings: list[str], folder: Path) -> None:
     prepared = prepare(pipeline, settings, folder / "run")
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(prepared.plan.memory.device / 3 / total)
-    trouble = run(prepared, overwrite=True).manifest["trouble"]
+    torch.cuda.set_per_process_memory_fraction(prepared.memory.device / 3 / total)
+    trouble = run(prepared, Options(overwrite=True)).record.model_dump(mode="json")["trouble"]
     torch.cuda.set_per_process_memory_fraction(1.0)
     batch = min(trouble["smaller_batches"].values())  # fails where nothing was halved
     classes = _class_map(prepared)
     smaller = prepare(pipeline, [*settings[:-1], f"inference.batch={batch}"], folder / "run")
-    run(smaller, overwrite=True)
+    run(smaller, Options(overwrite=True))
     differ = int((classes != _class_map(smaller)).sum())
     print(
         f"a third of the announced memory: batches of {batch}, {differ} classes differ from a run with these"

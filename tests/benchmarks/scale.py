@@ -21,7 +21,7 @@ from geoseg.inference import driver
 from geoseg.inference.driver import BlockDone, WorkFailed, predict_scenes
 from geoseg.inference.plan import BLOCK_PIXELS, Plan, make_grid
 from geoseg.models.bundle import open_bundle
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
 from tests.inference.remote import cluster
@@ -66,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plan = prepare(_pipeline(folder, options.rows, options.cols)).plan
+        plan = prepare(_pipeline(folder, options.rows, options.cols))
         with (
             cluster(folder / "cluster", "one", "two", slow=0) as started,
             Client(started.address, timeout="20s") as client,

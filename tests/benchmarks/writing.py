@@ -20,7 +20,8 @@ from geoseg.core.legend import Legend
 from geoseg.models.bundle import open_bundle
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid

@@ -113,12 +113,12 @@ def test_init_says_what_it_had_to_guess(geoseg, bundle, tmp_path):
 
 @pytest.mark.parametrize("name", ["20240101", "on", "x+y", "my: scene #1 (é)", "-a"])
 def test_init_quotes_odd_names(tmp_path, bundle, name):
-    from geoseg.cli import show
+    from geoseg.cli import init
     from geoseg.config.loader import load
     from geoseg.config.pipeline import Pipeline
 
     scene = write_raster(tmp_path / f"{name}.tif", reflectance(40, 40), names=BAND_NAMES, scale=0.0002)
-    path, notes = show.write_pipeline(str(scene), bundle.folder, tmp_path / "p.yaml", tmp_path / "none")
+    path, notes = init.write_pipeline(str(scene), bundle.folder, tmp_path / "p.yaml", tmp_path / "none")
     pipeline = load(path, Pipeline)
     assert pipeline.scene.uri == str(scene)
     assert pipeline.scene.scale is None  # the file says it
@@ -126,11 +126,11 @@ def test_init_quotes_odd_names(tmp_path, bundle, name):
 
 
 def test_init_of_a_folder_names_the_file_that_is_missing(tmp_path, bundle):
-    from geoseg.cli import show
+    from geoseg.cli import init
 
     for designation in ("B02", "B03", "B04"):
         write_raster(tmp_path / f"s/x_{designation}.tif", reflectance(40, 40)[0])
-    path, notes = show.write_pipeline(
+    path, notes = init.write_pipeline(
         str(tmp_path / "s"), bundle.folder, tmp_path / "p.yaml", tmp_path / "none"
     )
     assert "nir: NAME-OF-THE-FILE.tif" in path.read_text()

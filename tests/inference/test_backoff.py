@@ -7,7 +7,8 @@ from geoseg.core.errors import DeviceMemoryError
 from geoseg.inference import backoff, predict
 from geoseg.inference.backoff import predict_with_backoff
 from geoseg.models.backends.segmenter import SegmenterSpec
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.inference.free import FreeSegmenter, install, uninstall
 
 
@@ -63,7 +64,7 @@ def test_a_run_says_that_batches_were_cut_and_gives_the_same_bytes(pipeline_file
         for most in (99, 2):
             install(Small(most))
             prepared = prepare(pipeline_file, ["inference.batch=8", "tiling.block=2"], tmp_path / str(most))
-            manifest = run(prepared).manifest
+            manifest = run(prepared).record.model_dump(mode="json")
             outputs[most] = manifest["outputs"]["classes.tif"]["sha256"]
     finally:
         uninstall()

@@ -19,18 +19,18 @@ from geoseg.core import buffers
 from geoseg.core.errors import PlanError, SceneError
 from geoseg.inference import driver, predict, workers
 from geoseg.inference.clusters import connect, results
-from geoseg.inference.driver import run_blocks
 from geoseg.inference.events import Stopwatch
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, predict_block, settle_block
 from geoseg.models.backends.segmenter import SegmenterSpec
 from geoseg.runs.outputs import staging_of
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.arrays import HOST
 from geoseg.tiling.blocks import BlockGrid
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
+from tests.inference.drive import run_blocks
 from tests.inference.free import FreeSegmenter, install, uninstall
 
 
@@ -103,7 +103,7 @@ def run_free(plan, folder, finished=None):
 
 
 def test_every_tile_is_predicted_exactly_once(pipeline_file, tmp_path, free):
-    plan = prepare(pipeline_file, ["tiling.block=2"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=2"])
     _, events = run_free(plan, tmp_path / "staging")
     assert len(free.seen) == plan.grid.count > 4
     assert set(free.seen.values()) == {1}
@@ -129,7 +129,7 @@ def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monke
     # Forty lines of eight blocks.
     scene = write_raster(tmp_path / "s.tif", reflectance(1920, 384), names=BAND_NAMES, scale=0.0001)
     more = "tiling: {tile: 64, overlap: 16, block: 1}", "checks: {statistics: off}"
-    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder, *more)).plan
+    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder, *more))
     assert (plan.blocks.rows.count, plan.blocks.cols.count) == (40, 8)
     job = job_of(plan, tmp_path / "staging")
     with connect(Local()) as client:
@@ -143,7 +143,7 @@ def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monke
 
 
 def test_batches_have_one_shape_and_the_last_is_filled_up(pipeline_file, tmp_path, free):
-    plan = prepare(pipeline_file, ["inference.batch=4", "tiling.block=3"]).plan
+    plan = prepare(pipeline_file, ["inference.batch=4", "tiling.block=3"])
     run_free(plan, tmp_path / "staging")
     assert free.shapes == {(4, 4, *plan.grid.tile_shape)}
     assert set(free.seen.values()) == {1}
@@ -152,7 +152,7 @@ def test_batches_have_one_shape_and_the_last_is_filled_up(pipeline_file, tmp_pat
 def test_any_block_size_and_batch_gives_the_same_bytes(pipeline_file, tmp_path, free):
     results = {}
     for block in (1, 2, 3, 99):
-        plan = prepare(pipeline_file, [f"tiling.block={block}", "outputs.probabilities=true"]).plan
+        plan = prepare(pipeline_file, [f"tiling.block={block}", "outputs.probabilities=true"])
         job, _ = run_free(plan, tmp_path / str(block))
         results[block] = mosaic_of(job, plan.blocks)
     for block in (1, 2, 3):
@@ -160,7 +160,7 @@ def test_any_block_size_and_batch_gives_the_same_bytes(pipeline_file, tmp_path, 
 
 
 def test_blocks_are_begun_in_their_order(pipeline_file, tmp_path, free):
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=1"])
     begun = []
 
     def note(fact):
@@ -177,7 +177,7 @@ def test_blocks_are_begun_in_their_order(pipeline_file, tmp_path, free):
 
 @pytest.mark.parametrize(("size", "arrays"), [(1, 1), (2, 2)])
 def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch, size, arrays):
-    plan = prepare(pipeline_file, [f"tiling.block={size}"]).plan
+    plan = prepare(pipeline_file, [f"tiling.block={size}"])
     expected = mosaic_of(run_free(plan, tmp_path / "plain")[0], plan.blocks)
     release_free_memory, spoilt = buffers._Lease.__del__, []
 
@@ -195,7 +195,7 @@ def test_memory_that_is_used_again_changes_no_byte(pipeline_file, tmp_path, free
 
 @pytest.mark.parametrize("full", [False, True])
 def test_what_waits_on_disk_changes_no_byte(pipeline_file, tmp_path, free, monkeypatch, capfd, full):
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=1"])
     expected = mosaic_of(run_free(plan, tmp_path / "memory")[0], plan.blocks)
     write, tried = spill.Slow.__setitem__, []
 
@@ -240,7 +240,7 @@ def test_blocks_of_files_are_read_one_at_a_time_on_a_cpu(device, remote, most, m
 
 
 def test_a_failed_read_leaves_the_turn_to_others(pipeline_file, tmp_path, free, monkeypatch):
-    job = job_of(prepare(pipeline_file).plan, tmp_path / "s")
+    job = job_of(prepare(pipeline_file), tmp_path / "s")
 
     def broken(self, window):
         raise SceneError("it fails")
@@ -252,7 +252,7 @@ def test_a_failed_read_leaves_the_turn_to_others(pipeline_file, tmp_path, free, 
 
 
 def test_any_order_of_tasks_gives_the_same_bytes(pipeline_file, tmp_path):
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=1"])
     whole = BlockGrid.of(plan.grid, 99)
     reference = job_of(plan, tmp_path / "reference")
     run_in_order(reference, whole, [(0, 0)])
@@ -267,7 +267,7 @@ def test_any_order_of_tasks_gives_the_same_bytes(pipeline_file, tmp_path):
 
 
 def test_finished_blocks_are_not_settled_again_and_far_ones_not_even_predicted(pipeline_file, tmp_path, free):
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=1"])
     job, _ = run_free(plan, tmp_path / "staging")
     expected = mosaic_of(job, plan.blocks)
     last = plan.blocks.block(plan.blocks.rows.count - 1, plan.blocks.cols.count - 1)
@@ -285,7 +285,7 @@ def test_tiles_without_a_valid_pixel_are_skipped_and_nodata_never_becomes_a_clas
     values[:, :, 130:] = 0
     values[:, 50:60, 20:30] = 0
     scene = write_raster(tmp_path / "s.tif", values, names=BAND_NAMES, scale=0.0001, nodata=0)
-    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder), ["checks.statistics=off"]).plan
+    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder), ["checks.statistics=off"])
     job, events = run_free(plan, tmp_path / "staging")
     skipped = sum(e.counts["skipped"] for e in events)
     assert skipped > 0
@@ -298,7 +298,7 @@ def test_tiles_without_a_valid_pixel_are_skipped_and_nodata_never_becomes_a_clas
 
 
 def test_a_task_error_stops_the_run_and_reaches_the_caller(pipeline_file, tmp_path, free, monkeypatch):
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=1"])
 
     def broken(self, window):
         raise SceneError("scene.tif: cannot be read at rows 0-1")
@@ -309,7 +309,7 @@ def test_a_task_error_stops_the_run_and_reaches_the_caller(pipeline_file, tmp_pa
 
 
 def test_a_cluster_without_the_resource_is_refused(pipeline_file, tmp_path, free, monkeypatch):
-    plan = prepare(pipeline_file).plan
+    plan = prepare(pipeline_file)
     monkeypatch.setattr(workers, "RESOURCE", "TPU")
     with pytest.raises(PlanError, match="no worker of the cluster offers the resource TPU"):
         run_free(plan, tmp_path / "staging")
@@ -322,7 +322,7 @@ def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatc
     real = segmenter._make
     monkeypatch.setattr(segmenter, "_loaded", {})
     monkeypatch.setattr(segmenter, "_make", lambda b, s: loads.append(s) or real(b, s))
-    plan = prepare(pipeline_file, ["tiling.block=1"]).plan
+    plan = prepare(pipeline_file, ["tiling.block=1"])
     run_free(plan, tmp_path / "staging")
     assert len(loads) == 1
 
@@ -338,7 +338,7 @@ def test_the_first_of_two_equal_classes_wins(pipeline_file, tmp_path, monkeypatc
             return np.full((len(values), 3, *values.shape[2:]), 1 / 3, dtype=np.float32)
 
     monkeypatch.setattr(predict, "load_segmenter", lambda spec: Even())
-    plan = prepare(pipeline_file).plan
+    plan = prepare(pipeline_file)
     job, _ = run_free(plan, tmp_path / "staging")
     planes = mosaic_of(job, plan.blocks)
     assert (planes[0] == 1).all()

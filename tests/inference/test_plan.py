@@ -5,11 +5,13 @@ import numpy as np
 import psutil
 import pytest
 
+from geoseg.config.cluster import Local
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
-from geoseg.inference.plan import check_device_memory, check_memory, fewer_passes, make_grid, make_plan
+from geoseg.inference.memory_checks import check_device_memory, check_memory, fewer_passes
+from geoseg.inference.plan import Execution, make_grid, make_plan
 from geoseg.models.card import CardTile
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from tests.conftest import make_bundle, write_pipeline
 
 CARD = CardTile(size=1024, min=256, max=2048, overlap=128, divisor=32)
@@ -65,9 +67,9 @@ def test_automatic_overlap_of_a_small_tile_keeps_tiles_in_step():
 
 
 def test_automatic_sizes_do_not_depend_on_the_machine(pipeline_file, monkeypatch):
-    one = prepare(pipeline_file).plan
+    one = prepare(pipeline_file)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)))
-    many = prepare(pipeline_file).plan
+    many = prepare(pipeline_file)
     assert many.passes > one.passes
     assert (many.grid, many.block, many.batch, many.fingerprint) == (
         one.grid,
@@ -88,30 +90,30 @@ def test_automatic_sizes_do_not_depend_on_the_machine(pipeline_file, monkeypatch
     ],
 )
 def test_whatever_changes_the_bytes_changes_the_fingerprint(pipeline_file, change):
-    assert prepare(pipeline_file).plan.fingerprint != prepare(pipeline_file, [change]).plan.fingerprint
+    assert prepare(pipeline_file).fingerprint != prepare(pipeline_file, [change]).fingerprint
 
 
 @pytest.mark.parametrize("change", ["cluster={workers: 2}", "vectorize.minimum_area=900", "name=other"])
 def test_what_does_not_change_the_bytes_keeps_the_fingerprint(pipeline_file, change):
-    plan, other = prepare(pipeline_file).plan, prepare(pipeline_file, [change]).plan
+    plan, other = prepare(pipeline_file), prepare(pipeline_file, [change])
     assert plan.fingerprint == other.fingerprint
 
 
 def test_another_bundle_or_scene_file_changes_the_fingerprint(pipeline_file, scene_file, tmp_path):
-    plan = prepare(pipeline_file).plan
+    plan = prepare(pipeline_file)
     other = make_bundle(tmp_path / "other", seed=1)
-    assert prepare(write_pipeline(tmp_path, scene_file, other.folder)).plan.fingerprint != plan.fingerprint
+    assert prepare(write_pipeline(tmp_path, scene_file, other.folder)).fingerprint != plan.fingerprint
     changed = replace(plan.scene.bands[0].source, modified=1)
     assert replace(plan.scene.bands[0], source=changed) != plan.scene.bands[0]
 
 
 def test_identity_is_plain_json(pipeline_file):
-    identity = prepare(pipeline_file).plan.identity()
+    identity = prepare(pipeline_file).identity()
     assert json.loads(json.dumps(identity)) == identity
 
 
 def test_memory_does_not_grow_with_the_scene(pipeline_file):
-    plan = prepare(pipeline_file).plan
+    plan = prepare(pipeline_file)
 
     def total(side):
         return replace(plan, grid=make_grid((side, side), Tiling(), CARD), block=2).memory.total
@@ -121,7 +123,7 @@ def test_memory_does_not_grow_with_the_scene(pipeline_file):
 
 
 def test_a_plan_that_does_not_fit_names_what_would(pipeline_file):
-    plan = prepare(pipeline_file, ["outputs.polygons=[]"]).plan
+    plan = prepare(pipeline_file, ["outputs.polygons=[]"])
     plan = replace(plan, grid=make_grid((8192, 8192), Tiling(tile=512), plan.bundle.card.tile), block=4)
     assert check_memory(plan, Tiling(), plan.memory.total) is None
     message = check_memory(plan, Tiling(), plan.memory.total - 1)
@@ -134,23 +136,21 @@ def test_a_plan_that_does_not_fit_names_what_would(pipeline_file):
 
 
 def test_forward_passes_are_no_more_than_have_work_and_fit(pipeline_file):
-    plan = replace(prepare(pipeline_file).plan, passes=64, block=2)
+    plan = replace(prepare(pipeline_file), passes=64, block=2)
     assert fewer_passes(plan, 10**12).passes == 8  # two blocks of four tiles
     assert fewer_passes(plan, replace(plan, passes=3).memory.total).passes == 3
     assert fewer_passes(plan, 0).passes == 1
 
 
 def test_polygons_of_a_large_map_are_announced_and_can_be_left_out(pipeline_file):
-    plan = prepare(pipeline_file, ["outputs.polygons=[gpkg]"]).plan
+    plan = prepare(pipeline_file, ["outputs.polygons=[gpkg]"])
     plan = replace(plan, scene=replace(plan.scene, geobox=plan.scene.geobox.zoom_to((16384, 16384))))
     row = 128 * 1024 * 16384
     assert plan.memory.polygons == row
     assert "--set outputs.polygons=[]" in check_memory(plan, Tiling(), plan.memory.total - 1)
-    joined = prepare(pipeline_file, ["outputs.polygons=[gpkg]", "vectorize.minimum_area=400"]).plan.polygons
+    joined = prepare(pipeline_file, ["outputs.polygons=[gpkg]", "vectorize.minimum_area=400"]).polygons
     assert joined.bytes((16384, 16384)) == row + 8 * 16384**2
-    objects = prepare(
-        pipeline_file, ["outputs.polygons=[gpkg]", "vectorize.instances=watershed"]
-    ).plan.polygons
+    objects = prepare(pipeline_file, ["outputs.polygons=[gpkg]", "vectorize.instances=watershed"]).polygons
     assert objects.bytes((16384, 16384)) == row + 8 * 16384**2 + 60 * 2**24
 
 
@@ -177,13 +177,13 @@ def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
     monkeypatch.setattr("geoseg.inference.clusters.shape.free_device_memory", free)
     room = 10**12
     prepared = prepare(pipeline_file, ["inference.batch=8"])
-    assert (prepared.plan.device, prepared.plan.backend, asked) == ("cuda", "torch", ["cuda"])
+    assert (prepared.device, prepared.backend, asked) == ("cuda", "torch", ["cuda"])
     assert prepared.warnings == ()
-    device = prepared.plan.memory.device
-    assert prepared.plan.summary()["memory_per_worker_bytes"]["device"] == device
-    grown = replace(prepared.plan, batch=16).memory.device
-    tile, weights = prepared.plan.grid.tile_shape, prepared.plan.bundle.weights_bytes
-    assert (grown - device) / 8 > tile[0] * tile[1] * prepared.plan.bundle.card.memory_bytes_per_pixel
+    device = prepared.memory.device
+    assert prepared.summary()["memory_per_worker_bytes"]["device"] == device
+    grown = replace(prepared, batch=16).memory.device
+    tile, weights = prepared.grid.tile_shape, prepared.bundle.weights_bytes
+    assert (grown - device) / 8 > tile[0] * tile[1] * prepared.bundle.card.memory_bytes_per_pixel
     assert weights < device < grown
     room = device - 1
     (warning,) = prepare(pipeline_file, ["inference.batch=8"]).warnings
@@ -200,24 +200,25 @@ def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
 )
 def test_a_batch_on_a_gpu_does_not_go_beyond_a_block(pipeline_file, tile, block, batch):
     prepared = prepare(pipeline_file)
-    scene = prepared.plan.scene
+    scene = prepared.scene
     plan = make_plan(
         prepared.pipeline.model_copy(update={"tiling": Tiling(tile=tile, overlap=tile // 4)}),
         replace(scene, geobox=scene.geobox.zoom_to((8192, 8192))),
-        prepared.plan.bundle, device="cuda", backend="torch", precision="fp32", workers=1, passes=1,
+        prepared.bundle, "out",
+        Execution(Local(), device="cuda", backend="torch", precision="fp32", workers=1, passes=1),
     )  # fmt: skip
     assert (plan.block, plan.batch) == (block, batch)
 
 
 def test_on_a_cpu_no_device_memory_is_announced(pipeline_file):
-    plan = prepare(pipeline_file).plan
+    plan = prepare(pipeline_file)
     assert plan.memory.device == 0
     assert "device" not in plan.summary()["memory_per_worker_bytes"]
     assert check_device_memory(plan, None) is None
 
 
 def test_summary_tells_what_will_happen(pipeline_file):
-    plan = prepare(pipeline_file).plan
+    plan = prepare(pipeline_file)
     summary = plan.summary()
     assert summary["tiles"] == plan.grid.count
     assert summary["blocks"] == plan.blocks.count

@@ -9,7 +9,8 @@ import rasterio
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.inference.retry import RetryPolicy, read_with_retry
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from geoseg.scenes import sources
 from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
@@ -105,10 +106,10 @@ def test_a_block_that_stays_unreadable_becomes_nodata_if_the_pipeline_says_so(da
         folder = tmp_path / scene.stem
         folder.mkdir()
         prepared = prepare_unsampled(write_pipeline(folder, scene, bundle.folder, *more))
-        manifest = run(prepared).manifest
+        manifest = run(prepared).record.model_dump(mode="json")
         with rasterio.open(folder / "out/classes.tif") as src:
             maps[scene.stem] = src.read(1)
-    plan, unread = prepared.plan, manifest["trouble"]["unread_blocks"]
+    plan, unread = prepared, manifest["trouble"]["unread_blocks"]
     assert 0 < len(unread) < plan.blocks.count
     assert manifest["trouble"]["read_again"] == len(unread)
     assert any(
@@ -128,8 +129,8 @@ def test_a_block_that_stays_unreadable_becomes_nodata_if_the_pipeline_says_so(da
 
 def test_a_run_that_takes_nodata_is_another_plan(scene_file, bundle, tmp_path):
     path = write_pipeline(tmp_path, scene_file, bundle.folder)
-    assert prepare(path).plan.identity().get("unread") is None
-    assert prepare(path, ["reading.failed=nodata"]).plan.identity()["unread"] == "nodata"
+    assert prepare(path).identity().get("unread") is None
+    assert prepare(path, ["reading.failed=nodata"]).identity()["unread"] == "nodata"
     with pytest.raises(GeosegError, match=r"reading.failed: input should be 'error' or 'nodata'"):
         prepare(path, ["reading.failed=skip"])
 

@@ -13,7 +13,8 @@ TITLES = ('Grass & "herbs"', "<b>Wald</b> d'été", "水体")
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """The folder of the run; nobody writes into it."""
-    from geoseg.runs.pipeline import prepare, run
+    from geoseg.runs.prepare import prepare
+    from geoseg.runs.run import run
 
     folder = tmp_path_factory.mktemp("page")
     bundle = make_bundle(folder / "bundle", classes=3)

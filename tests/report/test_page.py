@@ -18,7 +18,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import sha256
 from geoseg.report.html import grouped
 from geoseg.report.run_parts import area_text, duration
-from geoseg.runs.page import page_of, report
+from geoseg.runs.page import find_page, remake_page
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.report.conftest import TITLES
 from tests.report.parsing import Page
@@ -135,7 +135,7 @@ def test_seams_lie_where_the_plan_put_the_tiles(finished, source, page, maps):
 
 
 def test_provenance_times_and_files_are_those_of_the_manifest(copied):
-    report(copied)
+    remake_page(copied)
     manifest, page = read_manifest(copied), Page((copied / "report.html").read_text("utf-8"))
     facts = [
         manifest["command"], manifest["fingerprint"], manifest["identity"]["model"]["sha256"], "toy 1",
@@ -167,7 +167,7 @@ def without_times(text):
 
 def test_report_makes_the_same_page_again_from_the_folder_alone(finished, copied, source):
     (copied / "report.html").unlink()
-    assert report(copied) == str(copied / "report.html")
+    assert remake_page(copied) == str(copied / "report.html")
     assert without_times((copied / "report.html").read_text("utf-8")) == without_times(source)
     assert read_manifest(copied)["outputs"]["report.html"]["sha256"] == sha256(copied / "report.html")
     others = {k: v for k, v in read_manifest(copied).items() if k != "outputs"}
@@ -179,7 +179,7 @@ def test_without_its_scene_the_page_shows_the_classes_alone_and_says_so(copied):
     manifest = read_manifest(copied)
     manifest["identity"]["scene"]["bands"][0][1] = "gone/<scene>.tif"
     (copied / "run.json").write_text(json.dumps(manifest))
-    page = Page(Path(report(copied)).read_text("utf-8"))
+    page = Page(Path(remake_page(copied)).read_text("utf-8"))
     assert "The scene could not be read any more" in page.text
     assert "gone/<scene>.tif: no such file" in page.text
     assert {a.get("id") for a in page.all("img")} == {"layer-classes", "layer-confidence", None}
@@ -189,18 +189,19 @@ def test_a_scene_that_was_written_to_is_shown_with_a_note(copied):
     manifest = read_manifest(copied)
     manifest["identity"]["scene"]["files"][0][2] += 1
     (copied / "run.json").write_text(json.dumps(manifest))
-    page = Page(Path(report(copied)).read_text("utf-8"))
+    page = Page(Path(remake_page(copied)).read_text("utf-8"))
     assert "have been written to since the run" in page.text
     assert "layer-scene" in {a.get("id") for a in page.all("img")}
 
 
 def test_one_tile_no_confidence_no_crs_and_a_warning(tmp_path, bundle):
-    from geoseg.runs.pipeline import prepare, run
+    from geoseg.runs.prepare import prepare
+    from geoseg.runs.run import run
 
     scene = write_raster(tmp_path / "s.tif", reflectance(60, 50), names=BAND_NAMES, scale=0.0001, crs=None)
     path = write_pipeline(tmp_path, scene, bundle.folder)
     without = ["outputs.confidence=false", "outputs.polygons=[]", "checks.gsd=warn"]
-    manifest = run(prepare(path, without)).manifest
+    manifest = run(prepare(path, without)).record.model_dump(mode="json")
     page = Page((tmp_path / "out/report.html").read_text("utf-8"))
     assert "No tiles meet inside this scene." in page.text
     assert "Mapped 3\u202f000 px" in page.text
@@ -212,24 +213,24 @@ def test_one_tile_no_confidence_no_crs_and_a_warning(tmp_path, bundle):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, copied):
-    for call in (report, page_of):
+    for call in (remake_page, find_page):
         with pytest.raises(OutputError, match="holds no finished run"):
             call(tmp_path / "nowhere")
     (copied / "report.html").unlink()
     with pytest.raises(OutputError, match=f"make it with: geoseg report {copied}"):
-        page_of(copied)
+        find_page(copied)
     manifest = read_manifest(copied)
     del manifest["classes"]
     (copied / "run.json").write_text(json.dumps(manifest))
-    with pytest.raises(OutputError, match="says nothing of classes"):
-        report(copied)
+    with pytest.raises(OutputError, match="has no classes"):
+        remake_page(copied)
 
 
 def test_a_damaged_map_is_one_line(copied):
     size = (copied / "classes.tif").stat().st_size
     os.truncate(copied / "classes.tif", size // 2)
     with pytest.raises(OutputError, match="map of the run cannot be read"):
-        report(copied)
+        remake_page(copied)
 
 
 def test_view_opens_the_page_and_prints_where_it_is(copied, monkeypatch):

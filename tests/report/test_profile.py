@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from geoseg.cli.app import app
 from geoseg.core.errors import OutputError
 from geoseg.core.files import sha256
+from geoseg.core.run_files import RunFile
 from geoseg.report.timeline import STAGES
-from geoseg.runs.batch import read_batch, run_batch
-from geoseg.runs.log import EVENTS, read_events
-from geoseg.runs.page import report
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.log import read_events
+from geoseg.runs.page import remake_page
+from geoseg.runs.prepare import prepare, read_batch
+from geoseg.runs.run import Options, run, run_batch
 from geoseg.runs.validate.run_folder import validate
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.inference.free import Untracked, install, uninstall
@@ -59,7 +60,7 @@ def trace_in(folder):
 def spans_in(folder):
     """Microseconds by stage and block, from the events."""
     found = defaultdict(list)
-    for e in read_events(folder / EVENTS):
+    for e in read_events(folder / RunFile.EVENTS):
         for what, _, seconds in e.get("spans", ()):
             found[what, e["block"]].append(round(seconds * 1e6))
     return {key: sorted(lengths) for key, lengths in found.items()}
@@ -102,7 +103,7 @@ def test_no_two_spans_of_a_lane_overlap_and_forward_has_as_many_lanes_as_passes(
         assert all(a["ts"] + a["dur"] <= b["ts"] for a, b in pairwise(spans))
         assert len({e["name"] for e in spans}) == 1 or {e["cat"] for e in spans} == {"output"}
     assert set(names) == set(lanes)
-    passes = next(e["passes"] for e in read_events(profiled / EVENTS) if e["event"] == "run")
+    passes = next(e["passes"] for e in read_events(profiled / RunFile.EVENTS) if e["event"] == "run")
     assert 1 <= sum(n.startswith("forward ") for n in names.values()) <= passes
 
 
@@ -127,7 +128,7 @@ def test_the_page_tells_the_totals_and_draws_a_row_for_each_stage(profiled):
         assert f" {what} {total[what]:.2f} " in text
     events = [e for e in trace_in(profiled)["traceEvents"] if e.get("cat") == "block"]
     wall = max(e["ts"] + e["dur"] for e in events) - min(e["ts"] for e in events)
-    passes = next(e["passes"] for e in read_events(profiled / EVENTS) if e["event"] == "run")
+    passes = next(e["passes"] for e in read_events(profiled / RunFile.EVENTS) if e["event"] == "run")
     share = total["forward"] / (passes * wall / 1e6)
     assert f"Device busy share: {100 * share:.1f} %" in text
     assert trace_in(profiled)["otherData"]["device_busy_share"] == round(share, 4) < 1
@@ -156,7 +157,7 @@ def test_a_damaged_profile_is_found(profiled, tmp_path):
 
 def test_report_draws_the_timeline_later_and_keeps_it(plain, profiled, tmp_path):
     copied = shutil.copytree(plain, tmp_path / "run")
-    report(copied)
+    remake_page(copied)
     assert not (copied / "profile.json").exists()
     done = CliRunner().invoke(app, ["report", str(copied), "--profile"])
     assert (done.exit_code, done.output) == (0, f"{copied / 'report.html'}\n")
@@ -164,7 +165,7 @@ def test_report_draws_the_timeline_later_and_keeps_it(plain, profiled, tmp_path)
     page = Page((copied / "report.html").read_text("utf-8"))
     assert len(page.all("g", "row")) == len(STAGES) + 5  # with report.html, which is over by now
     trace = (copied / "profile.json").read_bytes()
-    report(copied)
+    remake_page(copied)
     assert "Timeline" in (copied / "report.html").read_text("utf-8")
     assert (copied / "profile.json").read_bytes() == trace
 
@@ -172,19 +173,19 @@ def test_report_draws_the_timeline_later_and_keeps_it(plain, profiled, tmp_path)
 def test_without_its_events_a_timeline_is_refused_in_one_line(plain, tmp_path):
     copied = shutil.copytree(plain, tmp_path / "run")
     before = (copied / "run.json").read_bytes()
-    (copied / EVENTS).write_text('{"event":"run"}\n')
-    with pytest.raises(OutputError, match=f"^{copied / EVENTS}: is not as `geoseg run` writes it"):
-        report(copied, profile=True)
-    (copied / EVENTS).unlink()
-    with pytest.raises(OutputError, match=f"^{copied / EVENTS}: is missing"):
-        report(copied, profile=True)
+    (copied / RunFile.EVENTS).write_text('{"event":"run"}\n')
+    with pytest.raises(OutputError, match=f"^{copied / RunFile.EVENTS}: is not as `geoseg run` writes it"):
+        remake_page(copied, profile=True)
+    (copied / RunFile.EVENTS).unlink()
+    with pytest.raises(OutputError, match=f"^{copied / RunFile.EVENTS}: is missing"):
+        remake_page(copied, profile=True)
     assert (copied / "run.json").read_bytes() == before
-    report(copied)
+    remake_page(copied)
 
 
 def test_a_run_again_without_a_profile_leaves_none(profiled, tmp_path):
     copied = shutil.copytree(profiled, tmp_path / "out")
-    run(prepare(profiled.parent / "pipeline.yaml", output=copied), overwrite=True)
+    run(prepare(profiled.parent / "pipeline.yaml", output=copied), Options(overwrite=True))
     assert not (copied / "profile.json").exists()
     assert "profile.json" not in read_manifest(copied)["outputs"]
 
@@ -195,9 +196,9 @@ def test_a_resumed_run_shows_what_was_done_before_and_leaves_the_pause_out(work,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(prepare(work, output=tmp_path / "out"), on_event=stop)
-    run(prepare(work, output=tmp_path / "out"), profile=True)
-    trace, starts = trace_in(tmp_path / "out"), read_events(tmp_path / "out" / EVENTS)
+        run(prepare(work, output=tmp_path / "out"), Options(on_progress=stop))
+    run(prepare(work, output=tmp_path / "out"), Options(profile=True))
+    trace, starts = trace_in(tmp_path / "out"), read_events(tmp_path / "out" / RunFile.EVENTS)
     pause = next(e["time"] for e in starts if e["event"] == "run" and e["resumed"])
     pause -= next(e["time"] for e in starts if e["event"] == "interrupted")
     assert trace["otherData"]["seconds_between_starts_left_out"] == pytest.approx(pause, abs=1e-3)
@@ -214,7 +215,7 @@ def test_each_scene_of_a_batch_has_its_own(work, bundle, tmp_path):
         write_raster(tmp_path / f"{name}.tif", reflectance(300, 260, i), names=BAND_NAMES, scale=0.0001)
     path = write_pipeline(tmp_path, tmp_path / "a.tif", bundle.folder, MORE)
     batch = read_batch(path, ["outputs.polygons=[]"], scenes=f"{tmp_path}/*.tif")
-    assert [o.state for o in run_batch(batch, profile=True)] == ["done", "done"]
+    assert [o.state for o in run_batch(batch, Options(profile=True))] == ["done", "done"]
     for name in "ab":
         folder = tmp_path / "out" / name
         assert "profile.json" in read_manifest(folder)["outputs"]

@@ -14,7 +14,7 @@ from geoseg.inference.predict import Job
 from geoseg.inference.retry import ONCE
 from geoseg.models.backends.segmenter import SegmenterSpec
 from geoseg.runs.outputs import staging_of
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from geoseg.storage.store import FolderStore
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.free import install, uninstall

@@ -17,8 +17,9 @@ import pytest
 from distributed import Client
 
 from geoseg.core.errors import ClusterError, OutputError
+from geoseg.core.run_files import RunFile
 from geoseg.inference.interruption import Interruption
-from geoseg.runs.log import EVENTS, read_events
+from geoseg.runs.log import read_events
 from tests.conftest import ROOT, write_pipeline
 from tests.inference.remote import cluster
 from tests.runs.disturb import (
@@ -132,7 +133,7 @@ def test_kill_9_of_the_client_and_run_again(plan, undisturbed, two, client, tmp_
         process.kill()
     staged = len(list(staging.glob("block_*.done")))
     assert staged < plan.blocks.count
-    begun = [e for e in read_events(tmp_path / "out" / EVENTS) if e["event"] == "begun"]
+    begun = [e for e in read_events(tmp_path / "out" / RunFile.EVENTS) if e["event"] == "begun"]
     assert len(begun) >= 8  # the events survive
     facts = drive(client, plan, staging)
     assert sums(staging) == undisturbed

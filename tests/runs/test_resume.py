@@ -9,7 +9,8 @@ from collections import Counter
 
 import pytest
 
-from geoseg.runs.log import EVENTS, read_events
+from geoseg.core.run_files import RunFile
+from geoseg.runs.log import read_events
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
 OUTPUTS = ("classes.tif", "confidence.tif", "classes.qml", "classes.tif.aux.xml")
@@ -120,7 +121,7 @@ def test_ctrl_c_in_a_terminal_leaves_worker_processes_to_finish_their_blocks(wor
     code, said = finish(process)
     assert code == 130
     assert "finishing the blocks in hand" in said
-    events = read_events(target / EVENTS)
+    events = read_events(target / RunFile.EVENTS)
     assert not [e for e in events if e["event"] == "worker" and e["state"] == "left"]
     begun, settled = (Counter(e["block"] for e in events if e["event"] == k) for k in ("begun", "settled"))
     assert set(begun.values()) == {1}

@@ -12,7 +12,8 @@ import pytest
 
 from geoseg.core.errors import BundleError, ConfigError, GeosegWarning, OutputError, SceneError
 from geoseg.models.bundle import WEIGHTS, open_bundle
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from geoseg.scenes import remote, sources
 from geoseg.scenes.opening import open_scene, reopen_scene
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
@@ -83,7 +84,7 @@ def test_the_scene_in_s3_gives_the_classes_of_the_scene_on_a_disk(reference, sce
 @pytest.mark.slow
 def test_a_run_in_s3_by_two_workers_gives_the_same_bytes(s3, reference, tmp_path, capfd):
     """Everything lies in S3; the bundle is fetched once by three processes; credentials are nowhere."""
-    from geoseg.runs.page import report
+    from geoseg.runs.page import remake_page
     from geoseg.runs.validate.run_folder import validate
 
     since, target = len(s3.log.read_text()), f"s3://{BUCKET}/two/out"
@@ -103,7 +104,7 @@ def test_a_run_in_s3_by_two_workers_gives_the_same_bytes(s3, reference, tmp_path
     everything = [*found.items(), *files_below(tmp_path), *files_below(reference)]
     assert secrets_in(*everything, ("said", "".join(capfd.readouterr()).encode())) == []
     assert validate(target).failures == []
-    assert report(target, profile=True) == f"{target}/report.html"
+    assert remake_page(target, profile=True) == f"{target}/report.html"
     again = validate(target)
     assert (again.to_dict()["run"], again.failures) == (target, [])
     trace = json.loads(s3.objects("two/out")["profile.json"])
@@ -281,7 +282,7 @@ def test_a_profile_is_enough(s3, scene, bundle, tmp_path, monkeypatch):
 
     for cached in (aws.access, aws._session, objects._client):
         cached.cache_clear()
-    assert prepare(write_pipeline(tmp_path, f"{uri}/scene.tif", model)).plan.scene.shape == (500, 500)
+    assert prepare(write_pipeline(tmp_path, f"{uri}/scene.tif", model)).scene.shape == (500, 500)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     aws._session.cache_clear()
     with pytest.raises(ConfigError, match=r"S3: the settings for AWS cannot be used: .*nobody"):

@@ -5,7 +5,8 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.conftest import ROOT
 from tests.whole_image import compare, whole_image_classes
 
@@ -18,7 +19,7 @@ def sample(tmp_path_factory):
         patch.chdir(ROOT)
         prepared = prepare(ROOT / "pipelines/landcover.yaml", output=folder)
         result = run(prepared)
-    return prepared.plan, folder, result.manifest
+    return prepared, folder, result.record.model_dump(mode="json")
 
 
 def read(path):

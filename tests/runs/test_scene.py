@@ -7,7 +7,8 @@ import pytest
 
 from geoseg.core.errors import OutputError, SceneError
 from geoseg.runs import outputs
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 
 
 def test_a_picture_that_cannot_be_read_stops_the_run_and_the_next_one_goes_on(
@@ -22,7 +23,7 @@ def test_a_picture_that_cannot_be_read_stops_the_run_and_the_next_one_goes_on(
         with pytest.raises(SceneError, match=r"scene.tif: cannot be read"):
             run(prepared)
     assert not (tmp_path / "run/run.json").exists()
-    assert run(prepared).manifest["resumed"]
+    assert run(prepared).record.model_dump(mode="json")["resumed"]
 
 
 def test_nobody_waits_for_the_picture_when_the_maps_cannot_be_written(pipeline_file, tmp_path, monkeypatch):

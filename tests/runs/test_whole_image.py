@@ -5,7 +5,8 @@ import pytest
 import rasterio
 import torch
 
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.conftest import make_bundle, reflectance, write_pipeline
 
 
@@ -28,9 +29,9 @@ def test_one_tile_over_the_scene_equals_a_plain_forward_pass(tmp_path, scene_fil
     bundle = make_bundle(tmp_path / "bundle", architecture=architecture)
     path = write_pipeline(tmp_path, scene_file, bundle.folder)
     prepared = prepare(path, ["tiling.tile=512", "outputs.polygons=[]"])
-    assert prepared.plan.grid.count == 1
+    assert prepared.grid.count == 1
     run(prepared)
-    p = whole_image_probabilities(bundle, reflectance(300, 260), 16, prepared.plan.grid.tile_shape)
+    p = whole_image_probabilities(bundle, reflectance(300, 260), 16, prepared.grid.tile_shape)
     with rasterio.open(tmp_path / "out/classes.tif") as src:
         classes = src.read(1)
     with rasterio.open(tmp_path / "out/confidence.tif") as src:

@@ -6,7 +6,8 @@ import rasterio
 from geoseg.config.pipeline import Instances
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import Options, run
 from geoseg.vector import vectorize
 from geoseg.vector.objects import Components, Objects, Watershed, resolve_objects
 from geoseg.vector.shape import instances
@@ -91,8 +92,8 @@ def test_a_run_writes_the_objects_that_were_asked_for(pipeline_file):
         ids = src.read(1)
     assert ids.any()
     assert ((ids > 0) == (classes == 1)).all()
-    assert "instances.tif" in result.manifest["outputs"]
-    plain = run(prepare(pipeline_file), overwrite=True)
+    assert "instances.tif" in result.record.model_dump(mode="json")["outputs"]
+    plain = run(prepare(pipeline_file), Options(overwrite=True))
     assert not (plain.folder / "instances.tif").exists()
 
 
@@ -100,5 +101,5 @@ def test_what_is_noticed_about_objects_stands_in_the_manifest(pipeline_file, mon
     strict = partial(instances.write_instances, largest=9)
     monkeypatch.setattr(vectorize, "write_instances", strict)
     prepared = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
-    manifest = run(prepared).manifest
+    manifest = run(prepared).record.model_dump(mode="json")
     assert "left in one piece" in manifest["warnings"][len(prepared.warnings)]

@@ -7,7 +7,8 @@ import rasterio
 from typer.testing import CliRunner
 
 from geoseg.cli.app import app
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 
 EVERYTHING = "{simplify: 1.5 px, smooth: 1 px, minimum_area: 20 px, dissolve: true}"

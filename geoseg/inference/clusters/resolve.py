@@ -1,14 +1,12 @@
 """The cluster that a pipeline names."""
 
-from pathlib import Path
-
 from pydantic import ValidationError
 
-from geoseg.config.cluster import Address, Cluster, ClusterFile, Local
+from geoseg.config import lookup
+from geoseg.config.cluster import Address, Cluster, ClusterFile
 from geoseg.config.loader import load
-from geoseg.core.errors import ConfigError, did_you_mean
-
-CLUSTERS = Path("configs/clusters")
+from geoseg.config.lookup import Shelf
+from geoseg.core.errors import ConfigError
 
 
 def resolve_cluster(cluster: str | Cluster) -> Cluster:
@@ -29,15 +27,10 @@ def resolve_cluster(cluster: str | Cluster) -> Cluster:
         return cluster
     if "://" in cluster:
         return _at(cluster)
-    path = Path(cluster) if cluster.endswith((".yaml", ".yml")) else CLUSTERS / f"{cluster}.yaml"
-    if path.exists():
-        return load(path, ClusterFile).root
-    if cluster == "local":
-        return Local()
-    known = ["local", *(p.stem for p in CLUSTERS.glob("*.yaml"))]
-    raise ConfigError(
-        f"cluster: {cluster!r} is neither a file nor one of {CLUSTERS}{did_you_mean(cluster, known)}"
-    )
+    path = lookup.find(Shelf.CLUSTERS, cluster)
+    if path is None:
+        raise ConfigError(f"cluster {lookup.not_found(Shelf.CLUSTERS, cluster)}")
+    return load(path, ClusterFile).root
 
 
 def _at(address: str) -> Address:

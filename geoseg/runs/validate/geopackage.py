@@ -5,10 +5,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from geoseg.runs.validate.files import Record
+from geoseg.core.run_files import RunFile
+from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
 
-FILE = "polygons.gpkg"
+FILE = RunFile.GEOPACKAGE
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def count(db: sqlite3.Connection, table: str) -> int:
     return int(rows)
 
 
-def check_database(record: Record, db: sqlite3.Connection) -> Iterator[Failure]:
+def check_database(run: FinishedFolder, db: sqlite3.Connection) -> Iterator[Failure]:
     """Hold the database to itself, its spatial index to the rows, and class names to the legend."""
     (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
@@ -53,7 +54,7 @@ def check_database(record: Record, db: sqlite3.Connection) -> Iterator[Failure]:
     entries = count(db, f"rtree_{layer}_{indexed[0]}") if indexed else 0
     if entries != features:
         yield Failure(FILE, "spatial index", f"{features} entries", str(entries) if indexed else "none")
-    titles = {i: c.title for i, c in record.legend.by_id().items()}
+    titles = {i: c.title for i, c in run.legend.by_id().items()}
     named = db.execute(f"SELECT DISTINCT class_id, class_name FROM {_quoted(layer)}")  # noqa: S608
     for number, name in named.fetchall():
         if titles.get(number) != name:

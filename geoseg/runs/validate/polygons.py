@@ -15,8 +15,9 @@ from pyproj.exceptions import ProjError
 from rasterio.errors import RasterioError
 
 from geoseg.core.errors import one_line
+from geoseg.core.run_files import RunFile
 from geoseg.runs.validate.edges import lonely_edges
-from geoseg.runs.validate.files import Record
+from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.geopackage import FILE, check_database, opened, the_layer
 from geoseg.runs.validate.layers import Layer, Placed, same_crs
@@ -31,18 +32,18 @@ _SMALL = 50_000
 """Features up to which all edges are looked at together."""
 
 
-def check_polygons(record: Record) -> Iterator[Failure]:
+def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
     """Hold the polygons to the class map, and the files to what GIS expect of them.
 
     Unless they were generalised, rasterising them gives the map back. Generalised polygons still cover each
     pixel once, up to the way that edges may move beside nodata, and keep each class's share of the map to
     5 %. Classes and polygons that were left out leave gaps.
     """
-    first, *more = record.polygon_files
+    first, *more = run.polygon_files
     try:
-        layer = yield from _opened(record, first)
-        yield from _attributes(record, layer)
-        placed = Placed.on(layer, _crs(record))
+        layer = yield from _opened(run, first)
+        yield from _attributes(run, layer)
+        placed = Placed.on(layer, _crs(run))
         edges = None
         if layer.attributes.num_rows < _SMALL:
             # In the layer's own CRS: vertices of neighbours are the same to the last bit.
@@ -52,34 +53,34 @@ def check_polygons(record: Record) -> Iterator[Failure]:
                 found = f"{len(edges.wrong)} others, one at {x:.9g}, {y:.9g}"
                 yield Failure(first, "edges", "one polygon on each side", found)
             edges = replace(edges, middles=placed.points(edges.middles))
-        tally = walk(record, placed, edges)
+        tally = walk(run, placed, edges)
     except _UNREADABLE as error:
         yield Failure(first, "polygons", "readable", one_line(error.__cause__ or error))
         return
-    yield from _coverage(record, tally, first, layer.attributes.num_rows)
-    yield from _areas(record, tally, first, layer.attributes)
+    yield from _coverage(run, tally, first, layer.attributes.num_rows)
+    yield from _areas(run, tally, first, layer.attributes)
     for name in more:
         try:
-            other = yield from _opened(record, name)
+            other = yield from _opened(run, name)
             yield from _like(layer, other)
         except _UNREADABLE as error:
             yield Failure(name, "polygons", "readable", one_line(error.__cause__ or error))
 
 
-def _crs(record: Record) -> CRS | None:
-    crs = record.geobox.crs
+def _crs(run: FinishedFolder) -> CRS | None:
+    crs = run.geobox.crs
     return None if crs is None else CRS.from_wkt(crs.to_wkt())
 
 
-def _opened(record: Record, name: str) -> Generator[Failure, None, Layer]:
+def _opened(run: FinishedFolder, name: str) -> Generator[Failure, None, Layer]:
     """Open a file of polygons; hold its database and its CRS to what was asked for."""
-    path = record.folder / name
+    path = run.folder / name
     layer = Layer(path)
     if name == FILE:
         with opened(path) as db:
-            yield from check_database(record, db)
+            yield from check_database(run, db)
             layer = Layer(path, the_layer(db))
-    expected = record.recipe.rules.crs or _crs(record)
+    expected = run.recipe.rules.crs or _crs(run)
     if path.suffix == ".geojson":
         expected = CRS.from_epsg(4326)
     found = layer.crs
@@ -89,9 +90,9 @@ def _opened(record: Record, name: str) -> Generator[Failure, None, Layer]:
     return layer
 
 
-def _attributes(record: Record, layer: Layer) -> Iterator[Failure]:
+def _attributes(run: FinishedFolder, layer: Layer) -> Iterator[Failure]:
     """Hold the columns to what is promised of them."""
-    table, name, rules = layer.attributes, layer.path.name, record.recipe.rules
+    table, name, rules = layer.attributes, layer.path.name, run.recipe.rules
     columns = [n for n in schema(rules).names if n != "geom"]
     if table.column_names != columns:
         yield Failure(name, "columns", ", ".join(columns), ", ".join(table.column_names))
@@ -116,7 +117,7 @@ def _attributes(record: Record, layer: Layer) -> Iterator[Failure]:
             yield Failure(name, what, expected, f"{int(wrong.sum())} others")
 
 
-def _coverage(record: Record, tally: Tally, name: str, features: int) -> Iterator[Failure]:
+def _coverage(run: FinishedFolder, tally: Tally, name: str, features: int) -> Iterator[Failure]:
     if tally.polygons != features:
         yield Failure(name, "polygons on the map", str(features), str(tally.polygons))
     if tally.invalid:
@@ -129,21 +130,21 @@ def _coverage(record: Record, tally: Tally, name: str, features: int) -> Iterato
     ):
         if pixels:
             yield Failure(name, what, "none", f"{pixels} pixels")
-    if record.gaps_are_known and tally.open_edges:
+    if run.gaps_are_known and tally.open_edges:
         yield Failure(name, "edges within the map", "shared by neighbours", f"{tally.open_edges} are not")
-    if not record.generalised:
+    if not run.generalised:
         if tally.others:
             yield Failure(name, "classes", "those of the map", f"{tally.others} pixels differ")
-        if tally.torn and record.recipe.objects is None:
+        if tally.torn and run.recipe.objects is None:
             yield Failure(name, "regions", "whole or left out", f"{tally.torn} pixel edges between both")
-    yield from _shares(record, tally, name)
+    yield from _shares(run, tally, name)
 
 
-def _shares(record: Record, tally: Tally, name: str) -> Iterator[Failure]:
+def _shares(run: FinishedFolder, tally: Tally, name: str) -> Iterator[Failure]:
     """Hold each class's share to the map's, and what was left out to its confidence."""
-    rules, boundary = record.recipe.rules, record.boundary
+    rules, boundary = run.recipe.rules, run.boundary
     slack = 0.05 * int(tally.mapped.sum())
-    for number, c in record.legend.by_id().items():
+    for number, c in run.legend.by_id().items():
         mapped, burnt = int(tally.mapped[number]), int(tally.burnt[number])
         more = slack + (0 if boundary is None else int(tally.mapped[boundary]))
         less = mapped if rules.minimum_confidence or number in (boundary, *rules.leave_out) else slack
@@ -152,12 +153,7 @@ def _shares(record: Record, tally: Tally, name: str) -> Iterator[Failure]:
                 name, f"area of {c.slug}", f"{mapped} pixels within 5 % of the map", f"{burnt} pixels"
             )
         bare = int(tally.bare[number])
-        if (
-            rules.minimum_confidence
-            and bare
-            and not record.generalised
-            and "confidence.tif" in record.outputs
-        ):
+        if rules.minimum_confidence and bare and not run.generalised and RunFile.CONFIDENCE in run.outputs:
             mean = float(tally.bare_confidence[number]) / bare
             # Polygons are chosen by whole per cent.
             if mean > rules.minimum_confidence + 0.01:
@@ -165,23 +161,23 @@ def _shares(record: Record, tally: Tally, name: str) -> Iterator[Failure]:
                 yield Failure(name, f"confidence of what is left out of {c.slug}", expected, f"{mean:.3f}")
 
 
-def _areas(record: Record, tally: Tally, name: str, table: pa.Table) -> Iterator[Failure]:
+def _areas(run: FinishedFolder, tally: Tally, name: str, table: pa.Table) -> Iterator[Failure]:
     """Hold the planar area of all polygons to the map's, the column `area_m2` to what they cover."""
-    rules = record.recipe.rules
-    covered_pixels = int(tally.mapped.sum()) - (0 if record.generalised else int(tally.bare.sum()))
-    if not record.generalised:
+    rules = run.recipe.rules
+    covered_pixels = int(tally.mapped.sum()) - (0 if run.generalised else int(tally.bare.sum()))
+    if not run.generalised:
         covered_pixels -= int(tally.mapped[list(rules.leave_out)].sum())
     # Slivers between pixel centres show here only.
-    whole = int(tally.mapped.sum()) == math.prod(record.geobox.shape) and record.gaps_are_known
-    exact = not record.generalised or (whole and not rules.leave_out)
+    whole = int(tally.mapped.sum()) == math.prod(run.geobox.shape) and run.gaps_are_known
+    exact = not run.generalised or (whole and not rules.leave_out)
     if exact and abs(tally.area - covered_pixels) > 0.01 + 1e-6 * covered_pixels:
         yield Failure(name, "area of all polygons", f"{covered_pixels} pixels", f"{tally.area:.3f} pixels")
     told = np.bincount(table["class_id"].to_numpy(), weights=table["area_m2"].to_numpy(), minlength=256)
-    for number, c in record.legend.by_id().items():
+    for number, c in run.legend.by_id().items():
         covered = float(tally.burnt_m2[number])
         pixel = covered / max(int(tally.burnt[number]), 1)
         # Where edges are oblique, pixel centres tell an area to a pixel or so for each polygon.
-        slack = 0.02 * covered + (4 * pixel * math.sqrt(tally.parts[number]) if record.moved else 1e-3)
+        slack = 0.02 * covered + (4 * pixel * math.sqrt(tally.parts[number]) if run.moved else 1e-3)
         if abs(told[number] - covered) > slack:
             yield Failure(name, f"sum of area_m2 of {c.slug}", f"{covered:.1f}", f"{told[number]:.1f}")
 

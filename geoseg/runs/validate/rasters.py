@@ -15,9 +15,9 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.core.errors import one_line
 from geoseg.core.legend import NODATA
+from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
-from geoseg.runs.folder import MANIFEST
-from geoseg.runs.validate.files import Record
+from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
 
 _PIXELS = 4_000_000
@@ -32,40 +32,40 @@ def row_spans(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, height)
 
 
-def check_rasters(record: Record) -> Iterator[Failure]:
+def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
     """Hold every raster to its layout and grid, and their pixels to the record."""
     readable = []
-    for name in record.rasters:
+    for name in run.rasters:
         try:
-            found = list(_layout(record, name))
+            found = list(_layout(run, name))
         except RasterioError as error:
             found = [Failure(name, "raster", "readable", one_line(error))]
         else:
             readable.append(name)
         yield from found
-    if "classes.tif" in readable:
+    if RunFile.CLASSES in readable:
         try:
-            yield from _pixels(record, [n for n in readable if n != "classes.tif"])
+            yield from _pixels(run, [n for n in readable if n != RunFile.CLASSES])
         except RasterioError as error:
             yield Failure("rasters", "pixels", "readable", one_line(error.__cause__ or error))
 
 
-def _layout(record: Record, name: str) -> Iterator[Failure]:
-    path = record.folder / name
+def _layout(run: FinishedFolder, name: str) -> Iterator[Failure]:
+    path = run.folder / name
     with rasterio.open(path) as src:
-        yield from _grid(record, name, src)
+        yield from _grid(run, name, src)
         for band, nodata in enumerate(src.nodatavals, start=1):
             if nodata != NODATA:
                 yield Failure(name, f"nodata of band {band}", str(NODATA), str(nodata))
-        if (tag := src.tags().get("GEOSEG_FINGERPRINT")) != record.manifest["fingerprint"]:
-            yield Failure(name, "fingerprint in its tags", record.manifest["fingerprint"], str(tag))
+        if (tag := src.tags().get("GEOSEG_FINGERPRINT")) != run.record.fingerprint:
+            yield Failure(name, "fingerprint in its tags", run.record.fingerprint, str(tag))
     _, errors, notes = cog_validate(str(path), strict=True, quiet=True)
     for problem in (*errors, *notes):
         yield Failure(name, "layout", "a cloud-optimised GeoTIFF", one_line(Exception(problem)))
 
 
-def _grid(record: Record, name: str, src: DatasetReader) -> Iterator[Failure]:
-    box = record.geobox
+def _grid(run: FinishedFolder, name: str, src: DatasetReader) -> Iterator[Failure]:
+    box = run.geobox
     if src.shape != tuple(box.shape):
         yield Failure(name, "height and width", str(tuple(box.shape)), str(src.shape))
     if not src.transform.almost_equals(box.transform, precision=1e-9 * abs(box.resolution.x)):
@@ -79,22 +79,22 @@ def _name(crs: CRS | None) -> str:
     return "none" if crs is None else str(crs.to_string())
 
 
-def _pixels(record: Record, others: list[str]) -> Iterator[Failure]:
+def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
     """Count the classes; hold confidence and probabilities to 0 to 1, and their nodata to that of the map."""
-    areas, counts, covered = pixel_area_m2(record.geobox), np.zeros(256, np.int64), np.zeros(256)
+    areas, counts, covered = pixel_area_m2(run.geobox), np.zeros(256, np.int64), np.zeros(256)
     wrong = {name: np.zeros(2, np.int64) for name in others}
-    for start, stop in row_spans(record.geobox.shape):
-        classes = _strip(record.folder / "classes.tif", start, stop)[0]
+    for start, stop in row_spans(run.geobox.shape):
+        classes = _strip(run.folder / RunFile.CLASSES, start, stop)[0]
         lines = np.stack([np.bincount(line, minlength=256) for line in classes])
         counts += lines.sum(axis=0)
         if areas is not None:
             covered += areas[start:stop] @ lines
         for name in others:
-            shares = _strip(record.folder / name, start, stop)
+            shares = _strip(run.folder / name, start, stop)
             missing = shares == NODATA
             outside = ~missing & ~((shares >= 0) & (shares <= 1))  # NaN is outside too
             wrong[name] += outside.sum(), (missing != (classes == NODATA)).any(axis=0).sum()
-    yield from _counts(record, counts, None if areas is None else covered)
+    yield from _counts(run, counts, None if areas is None else covered)
     for name, (outside, elsewhere) in wrong.items():
         if outside:
             yield Failure(name, "values", "0 to 1", f"{outside} others")
@@ -109,23 +109,28 @@ def _strip(path: Path, start: int, stop: int) -> NDArray[np.float32]:
 
 
 def _counts(
-    record: Record, counts: NDArray[np.int64], areas: NDArray[np.float64] | None
+    run: FinishedFolder, counts: NDArray[np.int64], areas: NDArray[np.float64] | None
 ) -> Iterator[Failure]:
-    legend, pixels = record.legend.by_id(), record.manifest["pixels"]
+    legend, pixels = run.legend.by_id(), run.record.pixels
     strange = [i for i in np.flatnonzero(counts).tolist() if i not in legend and i != NODATA]
     if strange:
         listed = ", ".join(f"{i} ({counts[i]} px)" for i in strange)
-        yield Failure("classes.tif", "class ids", f"one of {', '.join(map(str, legend))}", listed)
+        yield Failure(RunFile.CLASSES, "class ids", f"one of {', '.join(map(str, legend))}", listed)
     for number, slug in [*((i, c.slug) for i, c in legend.items()), (NODATA, "nodata")]:
         if counts[number] != pixels[slug]:
             yield Failure(
-                "classes.tif", f"pixels of {slug}", f"{pixels[slug]} as in {MANIFEST}", str(counts[number])
+                RunFile.CLASSES,
+                f"pixels of {slug}",
+                f"{pixels[slug]} as in {RunFile.RECORD}",
+                str(counts[number]),
             )
-    recorded = record.manifest["area_m2"]
+    recorded = run.record.area_m2
     if (recorded is None) != (areas is None):
-        yield Failure(MANIFEST, "area_m2", "areas of a map with a CRS, null without", str(recorded))
-    elif areas is not None:
+        yield Failure(RunFile.RECORD, "area_m2", "areas of a map with a CRS, null without", str(recorded))
+    elif areas is not None and recorded is not None:
         for number, c in legend.items():
             if not math.isclose(areas[number], recorded.get(c.slug, -1), rel_tol=1e-9, abs_tol=1e-3):
                 told = f"{recorded.get(c.slug)}"
-                yield Failure(MANIFEST, f"area of {c.slug}", f"{areas[number]:.3f} m2 as in the map", told)
+                yield Failure(
+                    RunFile.RECORD, f"area of {c.slug}", f"{areas[number]:.3f} m2 as in the map", told
+                )

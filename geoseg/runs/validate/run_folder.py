@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
-from geoseg.runs.validate.files import Record, check_files, check_record, read_record
+from geoseg.core.run_files import RunFile
+from geoseg.runs.validate.files import FinishedFolder, check_files, check_record, read_finished
 from geoseg.runs.validate.findings import Failure, Group, Report
 from geoseg.runs.validate.item import check_item
 from geoseg.runs.validate.polygons import check_polygons
@@ -43,21 +44,21 @@ def validate(place: Path | str) -> Report:
 
 
 def _groups(folder: Path) -> Iterator[Group]:
-    record = read_record(folder)
-    if isinstance(record, Failure):
-        yield Group("record", "run.json", (record,))
+    run = read_finished(folder)
+    if isinstance(run, Failure):
+        yield Group("record", RunFile.RECORD, (run,))
         return
-    checks: list[tuple[str, str, Callable[[Record], Iterator[Failure]]]] = [
+    checks: list[tuple[str, str, Callable[[FinishedFolder], Iterator[Failure]]]] = [
         ("record", "run.json: complete, its fingerprint that of its identity", check_record),
-        ("files", f"{len(record.outputs)} outputs: sizes, checksums, nothing unfinished", check_files),
-        ("rasters", f"{', '.join(record.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
+        ("files", f"{len(run.outputs)} outputs: sizes, checksums, nothing unfinished", check_files),
+        ("rasters", f"{', '.join(run.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
         ("styles", "colour table, attribute table, names, QML and SLD against the legend", check_styles),
     ]
-    if files := record.polygon_files:
-        equal = "near" if record.generalised else "equal to"
+    if files := run.polygon_files:
+        equal = "near" if run.generalised else "equal to"
         looked_at = f"{', '.join(files)}: valid, attributes, a coverage {equal} the map"
         checks.append(("polygons", looked_at, check_polygons))
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
     for name, looked_at, check in checks:
-        found = tuple(check(record))
+        found = tuple(check(run))
         yield Group(name, looked_at, found[:_MOST])

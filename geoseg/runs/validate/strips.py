@@ -16,9 +16,10 @@ from rasterio.windows import Window
 from scipy.ndimage import maximum_filter
 
 from geoseg.core.legend import NODATA
+from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.runs.validate.edges import Edges
-from geoseg.runs.validate.files import Record
+from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.layers import Box, Placed
 from geoseg.runs.validate.rasters import row_spans
 
@@ -52,19 +53,19 @@ class Tally:
     """Sum of their confidence."""
 
 
-def walk(record: Record, placed: Placed, edges: Edges | None) -> Tally:
+def walk(run: FinishedFolder, placed: Placed, edges: Edges | None) -> Tally:
     """Add up what polygons and map say, strip by strip.
 
     Parameters
     ----------
-    record
+    run
         The run.
     placed
         Its polygons.
     edges
         What no neighbour shares, in the CRS of the map.
     """
-    tally, box, reach = Tally(), record.geobox, record.reach
+    tally, box, reach = Tally(), run.geobox, run.reach
     transform, areas = Affine(*box.transform[:6]), pixel_area_m2(box)
     if areas is None:
         areas = np.full(box.shape.y, abs(transform.a * transform.e))
@@ -74,14 +75,14 @@ def walk(record: Record, placed: Placed, edges: Edges | None) -> Tally:
     for start, stop in row_spans(box.shape):
         first, last = max(start - around_rows, 0), min(stop + around_rows, box.shape.y)
         own = slice(start - first, stop - first)
-        with rasterio.open(record.folder / "classes.tif") as src:
+        with rasterio.open(run.folder / RunFile.CLASSES) as src:
             around = src.read(1, window=Window(0, first, src.width, last - first))
         classes, valid = around[own], around != NODATA
-        wanted = valid & ~np.isin(around, list(record.recipe.rules.leave_out))
+        wanted = valid & ~np.isin(around, list(run.recipe.rules.leave_out))
         here = transform @ Affine.translation(0, start)
         geometry, ids = placed.polygons(_bounds(here, classes.shape))
         _count_polygons(tally, geometry, ids, here, (start, stop, box.shape.y))
-        if not record.moved:
+        if not run.moved:
             # A region may reach through the whole map. Its edges along pixels are cut without rounding;
             # simplified ones, which are short, are left whole.
             geometry = shapely.clip_by_rect(geometry, *_bounds(here, classes.shape))
@@ -91,16 +92,16 @@ def walk(record: Record, placed: Placed, edges: Edges | None) -> Tally:
         tally.overlaps += int((times > 1).sum())
         tally.beyond += int((~inside & (times > 0) & ~loose).sum())
         bare = wanted[own] & (times == 0)
-        if record.gaps_are_known:
+        if run.gaps_are_known:
             tally.gaps += int((bare & ~near_other(wanted, reach)[own]).sum())
         other = (times == 1) & inside & (values != classes)
-        if record.boundary is not None:
-            other &= classes != record.boundary
+        if run.boundary is not None:
+            other &= classes != run.boundary
         tally.others += int(other.sum())
         tally.mapped += np.bincount(classes[inside], minlength=256)
         tally.bare += np.bincount(classes[bare], minlength=256)
-        if "confidence.tif" in record.outputs:
-            with rasterio.open(record.folder / "confidence.tif") as src:
+        if RunFile.CONFIDENCE in run.outputs:
+            with rasterio.open(run.folder / RunFile.CONFIDENCE) as src:
                 share = src.read(1, window=Window(0, start, src.width, stop - start))
             tally.bare_confidence += np.bincount(classes[bare], weights=share[bare], minlength=256)
         state = np.where(wanted[own], classes.astype(np.int64) * 2 + (times > 0), -1)

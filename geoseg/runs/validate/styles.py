@@ -9,7 +9,8 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from geoseg.core.errors import one_line
-from geoseg.runs.validate.files import Record
+from geoseg.core.run_files import RunFile
+from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.geopackage import FILE, opened
 
@@ -19,22 +20,22 @@ Said = dict[int, tuple[str | None, str]]
 _SLD = "{http://www.opengis.net/sld}"
 
 
-def check_styles(record: Record) -> Iterator[Failure]:
+def check_styles(run: FinishedFolder) -> Iterator[Failure]:
     """Hold colour table, names, attribute table, QML and SLD to the legend."""
     readers: list[tuple[str, str, Callable[[Path], Said]]] = [
-        ("classes.tif", "colour table", _color_table),
-        ("classes.tif.aux.xml", "attribute table", _attribute_table),
-        ("classes.tif.aux.xml", "category names", _category_names),
-        ("classes.qml", "classes", _qml),
-        ("classes.sld", "classes", _sld),
+        (RunFile.CLASSES, "colour table", _color_table),
+        (RunFile.CLASSES_METADATA, "attribute table", _attribute_table),
+        (RunFile.CLASSES_METADATA, "category names", _category_names),
+        (RunFile.CLASSES_QML, "classes", _qml),
+        (RunFile.CLASSES_SLD, "classes", _sld),
         (FILE, "default style", _layer_style),
     ]
-    legend = {i: (c.title, c.color.lower()) for i, c in record.legend.by_id().items()}
+    legend = {i: (c.title, c.color.lower()) for i, c in run.legend.by_id().items()}
     for name, what, read in readers:
-        if name not in record.outputs and name == FILE:
+        if name not in run.outputs and name == FILE:
             continue
         try:
-            said = read(record.folder / name)
+            said = read(run.folder / name)
         except (
             OSError,
             RasterioError,
@@ -54,8 +55,8 @@ def check_styles(record: Record) -> Iterator[Failure]:
                 yield Failure(
                     name, f"{what}, class {number}", f"{title} {color}", " ".join(filter(None, found))
                 )
-    if "confidence.tif" in record.outputs and not (record.folder / "confidence.qml").exists():
-        yield Failure("confidence.qml", "file", "present", "missing")
+    if RunFile.CONFIDENCE in run.outputs and not (run.folder / RunFile.CONFIDENCE_QML).exists():
+        yield Failure(RunFile.CONFIDENCE_QML, "file", "present", "missing")
 
 
 def _color_table(path: Path) -> Said:

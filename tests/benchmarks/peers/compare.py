@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import geoseg
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from tests.benchmarks.peers.environments import ADAPTERS, PEERS, NotInstalledError, python_of
 from tests.benchmarks.peers.measure import Cost, FailedError, measured
 from tests.benchmarks.peers.scene import BUNDLE, pipeline_file, scene_file, whole_image
@@ -81,7 +81,7 @@ class Bench:
         program = ["-c", FREE] if self.free else ["-m", "geoseg"]
         command = [sys.executable, *program, "run", str(pipeline), "--output", str(made), "--quiet"]
         cost = measured(command, folder / "log.txt")
-        plan = prepare(pipeline, output=made).plan
+        plan = prepare(pipeline, output=made)
         return cost, made / "classes.tif", {
             "package": "geoseg",
             "version": geoseg.__version__,

@@ -13,7 +13,7 @@ from geoseg.inference.clusters.local import one_gpu_each, visible_gpus
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.clusters.shape import shape_of
 from geoseg.inference.memory import Memory
-from geoseg.runs.pipeline import prepare
+from geoseg.runs.prepare import prepare
 from geoseg.storage.store import FolderStore
 from tests.conftest import ROOT
 
@@ -309,7 +309,7 @@ def test_the_hash_of_the_source_is_that_of_every_module(tmp_path, monkeypatch):
 
 
 def test_a_worker_whose_processor_has_no_bfloat16_is_named(pipeline_file, tmp_path, monkeypatch):
-    plan = prepare(pipeline_file, output=tmp_path / "run").plan
+    plan = prepare(pipeline_file, output=tmp_path / "run")
     needs = check.needs_of(replace(plan, backend="openvino", precision="bf16"), FolderStore(tmp_path))
     needs.staging.write(needs.token, b"")
     monkeypatch.setattr(check, "has_bfloat16", lambda: True)

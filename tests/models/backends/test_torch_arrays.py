@@ -11,7 +11,8 @@ from geoseg.core.files import sha256
 from geoseg.models.backends import torch_segmenter
 from geoseg.models.backends.torch_arrays import TorchArrays
 from geoseg.models.backends.torch_segmenter import TorchSegmenter
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid

@@ -11,7 +11,8 @@ from geoseg.models.networks.architectures import (
     is_global,
     without_content,
 )
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from tests.benchmarks.architectures import NETWORKS, config_of
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
 
@@ -90,7 +91,7 @@ def test_a_bundle_gives_the_same_output_again(toy, network, tmp_path):
 def test_a_scene_is_mapped(toy, tmp_path):
     scene = write_raster(tmp_path / "scene.tif", reflectance(150, 140), names=BAND_NAMES, scale=0.0001)
     pipeline = write_pipeline(tmp_path, scene, toy.folder, "checks: {memory: warn}")
-    manifest = run(prepare(pipeline, ["outputs.polygons=[]"])).manifest
+    manifest = run(prepare(pipeline, ["outputs.polygons=[]"])).record.model_dump(mode="json")
     assert manifest["tiles_predicted"] == 4
     assert sum(manifest["pixels"].values()) == 150 * 140
     assert manifest["pixels"]["nodata"] == 0

@@ -19,7 +19,8 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import output_entry
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.core.ordered import Workers
-from geoseg.runs.pipeline import prepare, run
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import run
 from geoseg.runs.validate import rasters
 from geoseg.runs.validate.run_folder import validate
 from geoseg.vector.recipe import resolve_recipe

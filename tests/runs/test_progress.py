@@ -1,4 +1,4 @@
-from geoseg.cli.throughput import Pace
+from geoseg.runs.progress import Throughput
 
 
 def fact(event, worker, time, **more):
@@ -6,7 +6,7 @@ def fact(event, worker, time, **more):
 
 
 def test_rates_are_per_worker_and_overlapping_passes_count_once():
-    pace = Pace()
+    pace = Throughput()
     assert pace.text() == ""
     pace.add(fact("begun", "a", 100.0))
     pace.add(fact("begun", "b", 100.0))
@@ -17,7 +17,7 @@ def test_rates_are_per_worker_and_overlapping_passes_count_once():
 
 
 def test_a_worker_that_left_does_not_count():
-    pace = Pace()
+    pace = Throughput()
     pace.add(fact("begun", "a", 0.0))
     pace.add(fact("predicted", "a", 10.0, pixels=10_000_000, spans=[]))
     pace.add(fact("worker", "a", 11.0, state="left"))

@@ -7,9 +7,10 @@ import pytest
 import rasterio
 
 from geoseg.core.errors import ConfigError, SceneError
-from geoseg.runs.batch import SUMMARY, read_batch, run_batch
-from geoseg.runs.log import EVENTS, read_events
-from geoseg.runs.pipeline import prepare, run
+from geoseg.core.run_files import RunFile
+from geoseg.runs.log import read_events
+from geoseg.runs.prepare import prepare, read_batch
+from geoseg.runs.run import SUMMARY, Options, run, run_batch
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.inference.free import Untracked, install, uninstall
 
@@ -51,8 +52,8 @@ def test_each_scene_is_what_a_run_of_its_own_gives_and_none_waits_for_outputs(wo
             rasterio.open(tmp_path / "alone" / name) as other,
         ):
             np.testing.assert_array_equal(one.read(), other.read())
-    assert read_manifest(tmp_path / "out/b")["pixels"] == alone.manifest["pixels"]
-    events = {n: read_events(tmp_path / "out" / n / EVENTS) for n in NAMES}
+    assert read_manifest(tmp_path / "out/b")["pixels"] == alone.record.model_dump(mode="json")["pixels"]
+    events = {n: read_events(tmp_path / "out" / n / RunFile.EVENTS) for n in NAMES}
     for before, after in (("a", "b"), ("b", "c")):
         begun = min(e["time"] for e in events[after] if e["event"] == "begun")
         made = max(e["time"] for e in events[before] if e["event"] == "output")
@@ -71,7 +72,7 @@ def test_finished_scenes_are_left_alone_and_others_are_done(work, tmp_path):
     # c holds a map of another scene, which is not overwritten unasked.
     assert "holds a finished run" in next(o.why for o in outcomes if o.name == "c")
     assert (tmp_path / "out/a/run.json").read_bytes() == before
-    assert states(run_batch(batch_of(work), overwrite=True)) == dict.fromkeys("abcd", "done")
+    assert states(run_batch(batch_of(work), Options(overwrite=True))) == dict.fromkeys("abcd", "done")
 
 
 def test_a_scene_that_fails_is_named_and_the_others_go_on(work, tmp_path):
@@ -100,7 +101,7 @@ def test_a_block_that_cannot_be_read_fails_its_scene_alone(work, tmp_path, monke
     outcomes = run_batch(batch, skip=True)
     assert states(outcomes) == {"a": "done", "b": "failed", "c": "done"}
     assert "block_" in next(o.why for o in outcomes if o.name == "b")
-    events = read_events(tmp_path / "out/b" / EVENTS)
+    events = read_events(tmp_path / "out/b" / RunFile.EVENTS)
     assert events[-1]["event"] == "failed"
     monkeypatch.setattr(Scene, "read", real)
     assert states(run_batch(batch)) == {"a": "finished before", "b": "done", "c": "finished before"}

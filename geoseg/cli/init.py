@@ -1,0 +1,99 @@
+"""`geoseg init`: a commented pipeline file for a scene and a bundle."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import as_output_error, write_atomic
+from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
+from geoseg.scenes.scene import Scene
+
+
+def write_pipeline(
+    scene_name: str, model: Path | str, output: Path | None, catalog_file: Path | None
+) -> tuple[Path, list[str]]:
+    """Write a commented pipeline file; return its path and what the user should look at.
+
+    Raises
+    ------
+    OutputError
+        When the file exists.
+    """
+    opened_bundle = open_bundle(model)
+    name = re.sub(r"[^\w.-]+", "-", Path(scene_name.rstrip("/")).stem).strip("-.") or "scene"
+    path = output or Path("pipelines") / f"{name}.yaml"
+    if path.exists():
+        raise OutputError(f"{path}: exists already; choose another file with --output")
+    lines, notes = _scene_lines(scene_name, opened_bundle, catalog_file)
+    text = _TEMPLATE.format(
+        name=_quoted(name),
+        scene=lines,
+        model=_quoted(str(model)),
+        card=" ".join(opened_bundle.card.title.split()),
+        folder=_quoted(f"outputs/{name}"),
+    )
+    with as_output_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, text.encode())
+    return path, notes
+
+
+def _quoted(value: str) -> str:
+    """Return a text as a YAML scalar, in quotes only when YAML would read something else."""
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+_TEMPLATE = """\
+# Made by geoseg init. Check it with: geoseg run THIS_FILE --dry-run
+name: {name}
+{scene}
+model: {model}   # {card}
+# gsd: 10                            # ground sample distance of the map in metres; default: that of the scene
+tiling: {{tile: auto, overlap: auto, block: auto}}   # pixels, pixels, tiles a side
+inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or flips, d4
+checks: {{statistics: error, gsd: error, memory: error}}   # error | warn | off
+vectorize: {{minimum_area: 0, simplify: 0, smooth: 0}}   # m2 or '9 px', m or '1.5 px'
+outputs: {{folder: {folder}, confidence: true, probabilities: false, polygons: [gpkg]}}
+cluster: local
+"""
+
+
+def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[str, list[str]]:
+    """Write the scene so that every band of the network is named."""
+    if name in Catalog.open(catalog_file).scenes:
+        return f"scene: {_quoted(name)}", []
+    entry, _ = find_entry(name, catalog_file)
+    opened = resolve_scene(entry, name, None, None, catalog_file)
+    found = {b.common_name: b for b in opened.bands}
+    folder = Path(name).is_dir()
+    notes, bands = [], []
+    for i, band in enumerate(model.card.bands, start=1):
+        have = found.get(band.common_name)
+        if have is not None:
+            place = _quoted(Path(have.source.path).name) if folder else have.index
+            here = f"{place}   # {have.name}"
+        elif folder:
+            here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
+            notes.append(f"{name} has no file named after band {band.common_name}; fill it in")
+        else:
+            here = f"{i}   # not found by name, please check"
+            notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
+        bands.append(f"    {band.common_name}: {here}")
+    where = f"  {'folder' if folder else 'uri'}: {_quoted(name)}"
+    return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, notes)]), notes
+
+
+def _scale_lines(scene: Scene, notes: list[str]) -> list[str]:
+    """Write a scale only where the files do not say theirs."""
+    if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
+        return []
+    notes.append(f"{scene.name} does not say its scale; 0.0001 is usual for reflectance stored as integers")
+    return [
+        "  scale: 0.0001   # reflectance = number * scale + offset; not declared in the file, please check",
+        "  offset: 0.0",
+    ]

@@ -1,0 +1,94 @@
+"""Commands that say what is there: scenes, bundles, run folders, this machine; and `geoseg init`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoseg.cli.messages import errors, say, show_facts
+from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder
+
+
+def inspect(
+    path: Annotated[str, typer.Argument(help="A scene (name, file, folder), a bundle or a run folder.")],
+    catalog: CatalogFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a scene, a bundle or a run folder is."""
+    with errors(debug=debug):
+        from geoseg.cli import show
+
+        show_facts(show.describe(path, catalog), as_json=as_json)
+
+
+def init(
+    scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
+    model: Annotated[str, typer.Option("--model", help="The bundle that shall classify it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; default pipelines/NAME.yaml.")
+    ] = None,
+    catalog: CatalogFile = None,
+    debug: Debug = False,
+) -> None:
+    """Write a commented pipeline file for a scene and a bundle."""
+    with errors(debug=debug):
+        from geoseg.cli.init import write_pipeline
+
+        path, notes = write_pipeline(scene, model, output, catalog)
+        for note in notes:
+            say(f"note: {note}")
+        typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
+
+
+def doctor(as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show versions, device and GDAL drivers: what a bug report needs."""
+    with errors(debug=debug):
+        from geoseg.cli import show
+
+        show_facts(show.environment(), as_json=as_json)
+
+
+def catalog_list(catalog: CatalogFile = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the scenes of the catalog."""
+    with errors(debug=debug):
+        from geoseg.cli import show
+
+        show_facts(show.catalog(catalog), as_json=as_json)
+
+
+def catalog_show(
+    name: Annotated[str, typer.Argument(help="A name in the catalog.")],
+    catalog: CatalogFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show a scene of the catalog: its grid, bands and scale."""
+    with errors(debug=debug):
+        from geoseg.cli import show
+
+        show_facts(show.scene(name, catalog), as_json=as_json)
+
+
+def models_list(folder: ModelsFolder = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the bundles in a folder."""
+    with errors(debug=debug):
+        from geoseg.cli import show
+
+        show_facts(show.bundles(folder), as_json=as_json)
+
+
+def models_show(
+    bundle: Annotated[str, typer.Argument(help="A bundle: its folder, its name, or its URI.")],
+    folder: ModelsFolder = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show a bundle: bands, classes, tile sizes, agreement and limits."""
+    with errors(debug=debug):
+        from geoseg.cli import show
+
+        show_facts(
+            show.bundle(bundle if folder is None or Path(bundle).exists() else folder / bundle),
+            as_json=as_json,
+        )

@@ -1,0 +1,68 @@
+"""Messages of commands: results on stdout, all else on stderr, errors as one line and an exit code."""
+
+import contextlib
+import json
+import os
+import signal
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import typer
+
+from geoseg.core.errors import GeosegError, one_line
+from geoseg.core.secrets import redact
+
+
+def say(message: str) -> None:
+    """Write a message to stderr."""
+    typer.echo(message, err=True)
+
+
+def show_facts(facts: Any, *, as_json: bool) -> None:
+    """Write facts to stdout, for people or as JSON."""
+    from geoseg.cli.show import as_text
+
+    show_result(facts, as_text, as_json=as_json)
+
+
+def show_result(result: Any, lay_out: Callable[[Any], str], *, as_json: bool) -> None:
+    """Write a result to stdout: laid out for people, or as JSON."""
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else lay_out(result))
+
+
+@contextlib.contextmanager
+def errors(*, debug: bool) -> Iterator[None]:
+    """Turn errors into one line and an exit code."""
+    # A cluster manager ends jobs with SIGTERM: leave as tidily as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        yield
+    except BrokenPipeError:
+        # Whoever read the result has seen enough, as with `geoseg inspect X | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(130) from None
+    except Exception as error:  # noqa: BLE001 - the last one that can say it in a line
+        # Errors of other libraries tell URLs as they got them.
+        whole = redact("".join(traceback.format_exception(error))).splitlines()
+        for line in whole if debug else [f"error: {line}" for line in _lines_of(error)]:
+            say(line)
+        raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
+
+
+def _lines_of(error: Exception) -> list[str]:
+    if isinstance(error, GeosegError):
+        return str(error).splitlines()
+    if isinstance(error, MemoryError):
+        less = (
+            "smaller tiles (--set tiling.tile=256 --set tiling.block=1) or, in training, a smaller fit.batch"
+        )
+        return [f"out of memory; less is needed with {less}"]
+    # A bug in geoseg; the user still gets one line.
+    return [f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}"]

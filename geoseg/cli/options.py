@@ -1,0 +1,19 @@
+"""Arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")]
+CatalogFile = Annotated[
+    Path | None,
+    typer.Option("--catalog", help="The data catalog; default: those here, of the user and of geoseg."),
+]
+ModelsFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where the bundles lie; default: here, of the user and of geoseg."),
+]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]

@@ -1,0 +1,104 @@
+"""What a person sees and does while a command runs: lines, bars, signals."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from geoseg.cli.messages import say
+from geoseg.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geoseg.inference.interruption import Interruption
+    from geoseg.runs.progress import Progress
+    from geoseg.training.callbacks import Event
+
+
+@contextlib.contextmanager
+def run_progress(*, quiet: bool, dashboard: bool) -> Iterator[Callable[["Progress"], None]]:
+    """Yield what shows the events of a run: a bar on a terminal, a line for each stage elsewhere."""
+    from geoseg.runs.progress import lines, terminal_bar
+
+    if dashboard and importlib.util.find_spec("bokeh") is None:
+        raise ConfigError("--dashboard needs bokeh; get it with: python -m pip install 'geoseg[dashboard]'")
+    shown = terminal_bar() if sys.stderr.isatty() and not quiet else lines(silent if quiet else say)
+    with shown as show:
+
+        def on_progress(event: "Progress") -> None:
+            if dashboard and event.fact is not None and event.fact["event"] == "dashboard":
+                say(f"dashboard: {event.fact['address']}")
+            show(event)
+
+        yield on_progress
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+@contextlib.contextmanager
+def finishing() -> Iterator["Interruption"]:
+    """Let the first SIGINT or SIGTERM finish the blocks in hand; the second ends at once."""
+    from geoseg.inference.interruption import Interruption
+
+    interruption = Interruption()
+
+    def on_signal(*_: object) -> None:
+        if interruption.ask():
+            say("finishing the blocks in hand; a second signal stops at once")
+        elif interruption.heard:
+            say("interrupted; the same command goes on where it stopped")
+            # Threads compute, and Python would wait for them: what they leave is as after a kill.
+            os._exit(130)
+        else:
+            raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
+    """Yield what shows the events of a training: a line for each epoch, on a terminal a bar too."""
+    from geoseg.training.callbacks import BatchDone, EpochDone
+
+    def line(event: EpochDone) -> str:
+        row = event.row
+        return (
+            f"epoch {event.epoch}/{event.epochs}: loss {row['train_loss']:.3f}, "
+            f"val loss {row['val_loss']:.3f}, val mIoU {row['val_miou']:.3f}, {row['seconds']:.0f} s"
+        )
+
+    def tell(event: "Event") -> None:
+        if not isinstance(event, BatchDone) and not quiet:
+            say(line(event) if isinstance(event, EpochDone) else event.message)
+
+    if quiet or not sys.stderr.isatty():
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("train", total=None)
+        miou = ""
+
+        def bar(event: "Event") -> None:
+            nonlocal miou
+            if isinstance(event, EpochDone):
+                bars.console.print(line(event), highlight=False)
+                miou = f", val mIoU {event.row['val_miou']:.3f}"
+            elif isinstance(event, BatchDone):
+                text = f"loss {event.loss:.3f}{miou}"
+                bars.update(task, completed=event.batch, total=event.batches, description=text)
+            else:
+                bars.console.print(event.message, highlight=False)
+
+        yield bar

@@ -1,0 +1,175 @@
+"""Commands that train networks and say how good a map is."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import geoseg
+from geoseg.cli.messages import errors, say, show_facts, show_result
+from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet
+from geoseg.cli.progress import silent, training_progress
+from geoseg.core.errors import ConfigError
+
+
+def train(
+    training: Annotated[str, typer.Argument(help="The training: a file, or a name like landcover-s2.")],
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the training, instead of the file's.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start again, also where a training was begun or finished.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and divide the data, say what would be done, stop.")
+    ] = False,
+    catalog: CatalogFile = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on labelled scenes or chips, into a bundle that `geoseg run` uses.
+
+    An interrupted training is resumed by the same command.
+    """
+    with errors(debug=debug):
+        from geoseg.cli import show
+        from geoseg.training import train as training_run
+        from geoseg.training.prepare import prepare
+
+        (silent if quiet else say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
+        prepared = prepare(training, assign or [], output, catalog)
+        for warning in prepared.warnings:
+            say(f"warning: {warning}")
+        if dry_run:
+            training_run.check_network(prepared)
+            show_facts(prepared.summary(), as_json=as_json)
+            return
+        with training_progress(quiet=quiet) as on_event:
+            trained = training_run.train(prepared, overwrite=overwrite, on_event=on_event)
+        if trained is None:
+            return  # a process that only helped to train
+        for warning in trained.record["warnings"][len(prepared.warnings) :]:
+            say(f"warning: {warning}")
+        if as_json:
+            typer.echo(json.dumps(trained.record, indent=2, ensure_ascii=False))
+        else:
+            typer.echo(show.as_text(show.training(trained.folder, trained.record)))
+
+
+def evaluate(
+    training: Annotated[
+        str | None, typer.Argument(help="A training, file or name, to measure --model on its data.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The bundle to measure, folder or name.")] = None,
+    split: Annotated[str, typer.Option(help="Part of the data: train, val or test.")] = "test",
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the training file."),
+    ] = None,
+    class_map: Annotated[
+        Path | None, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="What is true: a raster of codes, or polygons.")
+    ] = None,
+    attribute: Annotated[str | None, typer.Option(help="Column of the polygons with the class.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the polygons.")] = None,
+    legend: Annotated[
+        str | None, typer.Option(help="Legend, name or file: classes of the map, codes of the reference.")
+    ] = None,
+    ignore: Annotated[
+        str, typer.Option(metavar="CODES", help="Codes of the reference that do not count, like 0,70.")
+    ] = "",
+    confidence: Annotated[Path | None, typer.Option(help="confidence.tif of the run.")] = None,
+    probabilities: Annotated[Path | None, typer.Option(help="probabilities.tif of the run.")] = None,
+    boundary: Annotated[
+        float | None, typer.Option(metavar="PIXELS", help="Score outlines, with this tolerance.")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="A labelled sample of `geoseg sample`, instead of --map.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    catalog: CatalogFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say how good a map is, by a reference or a labelled sample, or a bundle on labelled data."""
+    with errors(debug=debug):
+        from geoseg.evaluation import evaluate as evaluating
+        from geoseg.evaluation import text
+
+        if training is not None and model is not None and class_map is None and sample is None:
+            from geoseg.training import train as training_run
+
+            report, lay_out = (
+                training_run.evaluate(training, assign or [], model, split, catalog),
+                text.map_report,
+            )
+        elif sample is not None and class_map is None and reference is None:
+            report, lay_out = evaluating.evaluate_sample(sample), text.sample_report
+        elif sample is None and class_map is not None and reference is not None:
+            report, lay_out = (
+                evaluating.evaluate_map(
+                    class_map,
+                    reference,
+                    attribute=attribute,
+                    layer=layer,
+                    legend=legend,
+                    ignore=_codes(ignore),
+                    confidence=confidence,
+                    probabilities=probabilities,
+                    boundary=boundary,
+                ),
+                text.map_report,
+            )
+        else:
+            raise ConfigError(
+                "say what to compare: --map FILE --reference FILE, --sample FILE, or TRAINING --model BUNDLE"
+            )
+        for warning in report["warnings"]:
+            say(f"warning: {warning}")
+        if output is not None:
+            evaluating.write_report(output, report)
+        show_result(report, lay_out, as_json=as_json)
+
+
+def sample(
+    class_map: Annotated[Path, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")],
+    output: Annotated[Path, typer.Option(help="The GeoPackage to write.")],
+    size: Annotated[int, typer.Option(help="Points in all.")] = 500,
+    allocation: Annotated[
+        str, typer.Option(help="Points of each class: proportional, equal, or neyman-like.")
+    ] = "proportional",
+    minimum: Annotated[int, typer.Option(help="Points of each class at least.")] = 50,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same points.")] = 0,
+    legend: Annotated[str | None, typer.Option(help="Legend of the map, name or file.")] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="confidence.tif of the run, for neyman-like.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Draw a stratified random sample of a class map, to be labelled in QGIS."""
+    with errors(debug=debug):
+        from geoseg.evaluation import evaluate as evaluating
+        from geoseg.evaluation import text
+
+        report = evaluating.draw_sample(
+            class_map, output, size=size, allocation=allocation, minimum=minimum, seed=seed, legend=legend,
+            confidence=confidence,
+        )  # fmt: skip
+        show_result(report, text.drawn_report, as_json=as_json)
+
+
+def _codes(listed: str) -> list[int]:
+    try:
+        return [int(code) for code in listed.split(",") if code.strip()]
+    except ValueError:
+        raise ConfigError(
+            f"--ignore {listed}: whole numbers parted by commas are needed, like 0,70"
+        ) from None

@@ -1,0 +1,92 @@
+"""Where names are looked up: the current folder, the user's folder, and what ships with geoseg.
+
+A pipeline, a training, a bundle, a legend or a cluster is given by a path, or by a name: that of its file
+without suffix, like `landcover`. A relative path or a name is looked up in each of these folders in turn; the
+first that has it wins.
+"""
+
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import platformdirs
+
+import geoseg
+from geoseg.core.errors import did_you_mean
+
+
+class Shelf(StrEnum):
+    """Where documents of one kind lie, below each folder that is looked through."""
+
+    PIPELINES = "pipelines"
+    TRAININGS = "configs/training"
+    MODELS = "configs/models"
+    LEGENDS = "configs/legends"
+    CLUSTERS = "configs/clusters"
+
+
+def home() -> Path:
+    """Return the user's folder of geoseg, which may not exist.
+
+    `$GEOSEG_HOME`, else by the convention of the platform: `~/.local/share/geoseg` under Linux,
+    `~/Library/Application Support/geoseg` under macOS.
+    """
+    if chosen := os.environ.get("GEOSEG_HOME"):
+        return Path(chosen)
+    return platformdirs.user_data_path("geoseg", appauthor=False)
+
+
+def shipped() -> Path:
+    """Return the folder of the documents that ship with geoseg: inside the package, or the checkout."""
+    package = Path(geoseg.__file__).parent
+    inside = package / "shipped"
+    return inside if inside.is_dir() else package.parent
+
+
+def folders() -> tuple[Path, ...]:
+    """Return the folders that are looked through, in their order, each once."""
+    found = {folder.resolve(): folder for folder in reversed((Path(), home(), shipped()))}
+    return tuple(reversed(found.values()))
+
+
+def find(shelf: Shelf, name: Path | str, accept: Callable[[Path], bool] = Path.is_file) -> Path | None:
+    """Return the document that a name or a path means; None when there is none.
+
+    Parameters
+    ----------
+    shelf
+        The kind of document.
+    name
+        A path, or a name: the file's, or the folder's, without `.yaml`.
+    accept
+        Whether something is such a document.
+
+    Examples
+    --------
+    >>> find(Shelf.LEGENDS, "landcover-6").as_posix()  # doctest: +ELLIPSIS
+    '...configs/legends/landcover-6.yaml'
+    """
+    if not str(name):
+        return None
+    for folder in folders():
+        for path in (folder / name, folder / shelf / name, folder / shelf / f"{name}.yaml"):
+            if accept(path):
+                return path
+    return None
+
+
+def names(shelf: Shelf) -> list[str]:
+    """Return the names of all documents of a kind, sorted."""
+    if shelf is Shelf.MODELS:
+        return sorted({p.parent.name for folder in folders() for p in (folder / shelf).glob("*/geoseg.json")})
+    return sorted({p.stem for folder in folders() for p in (folder / shelf).glob("*.yaml")})
+
+
+def not_found(shelf: Shelf, name: Path | str) -> str:
+    """Return what to say of a name that no folder has: what is known, and what may have been meant."""
+    known = names(shelf)
+    return (
+        f"{name}: no such file, nor a name in {shelf} of this folder, of {home()} or of geoseg"
+        f"{did_you_mean(str(name), known)}; known: {', '.join(known) or 'none'}"
+    )

@@ -1,0 +1,116 @@
+"""`run.json`: what a finished run says of itself."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FORMAT: Literal["geoseg-run/1"] = "geoseg-run/1"
+"""A reader takes files of this format, and keeps keys that it does not know."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class RecordedClass(_Part):
+    """A class of the map."""
+
+    id: int
+    slug: str
+    title: str
+    color: str
+    """`#rrggbb`."""
+
+
+class RecordedPlan(_Part):
+    """What was decided before the run; lengths in pixels, rows before columns."""
+
+    name: str
+    scene: str
+    width: int
+    height: int
+    gsd_m: float | None
+    bands: list[str]
+    model: str
+    architecture: str
+    device: str
+    backend: str
+    precision: str
+    tile: tuple[int, int]
+    overlap: tuple[int, int]
+    tiles: int
+    batch: int
+    blocks: int
+    network_pixels_per_pixel: float
+    workers: int
+    forward_passes_at_once: int
+    memory_per_worker_bytes: dict[str, int]
+    fingerprint: str
+
+
+class Trouble(_Part):
+    """What went wrong and did not stop the run."""
+
+    read_again: int
+    """Tries to read a block that failed."""
+    unread_blocks: dict[str, str]
+    """Why a block could not be read, by its name."""
+    smaller_batches: dict[str, int]
+    """Tiles at once that the device could take, by block."""
+
+
+class RunSeconds(_Part):
+    """How long the steps took."""
+
+    predict: float
+    outputs: float
+    total: float
+    tasks: dict[str, float]
+    """Sums over all blocks, by step."""
+
+
+class RunMemory(_Part):
+    """Memory in bytes."""
+
+    announced_per_worker: int
+    peak_of_this_process: int
+
+
+class OutputFile(_Part):
+    """Size and checksum of a file."""
+
+    bytes: int
+    sha256: str
+
+
+class RunRecord(_Part):
+    """Content of `run.json`."""
+
+    format: Literal["geoseg-run/1"] = FORMAT
+    name: str
+    finished: str
+    """Time in UTC, ISO 8601."""
+    command: str
+    fingerprint: str
+    """Sha256 over the identity as canonical JSON."""
+    identity: dict[str, Any]
+    """All that decides the bytes of the map; free, because the fingerprint covers it as it stands."""
+    plan: RecordedPlan
+    pipeline: dict[str, Any]
+    """The document, without credentials."""
+    resumed: bool
+    tiles_predicted: int
+    tiles_skipped: int
+    trouble: Trouble
+    classes: list[RecordedClass]
+    pixels: dict[str, int]
+    """By slug, and `nodata`."""
+    area_m2: dict[str, float] | None
+    """By slug; None without a CRS."""
+    seconds: RunSeconds
+    memory_bytes: RunMemory
+    machine: dict[str, str]
+    versions: dict[str, str]
+    warnings: list[str]
+    outputs: dict[str, OutputFile]
+    """By file name."""

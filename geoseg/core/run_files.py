@@ -1,0 +1,39 @@
+"""The files of a run folder."""
+
+from enum import StrEnum
+
+
+class RunFile(StrEnum):
+    """Name of a file in a run folder.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> (Path("outputs/landcover") / RunFile.CLASSES).as_posix()
+    'outputs/landcover/classes.tif'
+    """
+
+    CLASSES = "classes.tif"
+    CLASSES_METADATA = "classes.tif.aux.xml"
+    CLASSES_QML = "classes.qml"
+    CLASSES_SLD = "classes.sld"
+    CONFIDENCE = "confidence.tif"
+    CONFIDENCE_QML = "confidence.qml"
+    PROBABILITIES = "probabilities.tif"
+    INSTANCES = "instances.tif"
+    GEOPACKAGE = "polygons.gpkg"
+    GEOPARQUET = "polygons.parquet"
+    FLATGEOBUF = "polygons.fgb"
+    GEOJSON = "polygons.geojson"
+    PMTILES = "polygons.pmtiles"
+    QUICKLOOK = "quicklook.png"
+    ITEM = "item.json"
+    PAGE = "report.html"
+    EVENTS = "events.jsonl"
+    PROFILE = "profile.json"
+    RECORD = "run.json"
+
+    @classmethod
+    def polygons(cls, form: str) -> "RunFile":
+        """Return the file of polygons in a format, by its suffix: `gpkg`, `parquet`, `fgb`, ..."""
+        return cls(f"polygons.{form}")

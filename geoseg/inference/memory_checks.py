@@ -1,0 +1,89 @@
+"""Whether a plan fits into the memory of its workers, and which smaller plan would."""
+
+from dataclasses import replace
+from typing import Any
+
+from geoseg.config.pipeline import Tiling
+from geoseg.inference.memory import PolygonCost
+from geoseg.inference.plan import SLOTS, Plan, make_grid
+
+
+def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are free") -> str | None:
+    """Return one line when the plan does not fit into memory, else None.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    tiling
+        What the pipeline asks for, to say what would fit.
+    available
+        Memory in bytes that all workers share.
+    origin
+        Why it is so much, for the message.
+    """
+    needed = plan.memory.total * plan.workers
+    if needed <= available:
+        return None
+    height, width = plan.grid.tile_shape
+    return (
+        f"the run needs {needed / 1e9:.2f} GB of memory (workers: {plan.workers}, tile: {height} x {width}), "
+        f"but {available / 1e9:.2f} GB {origin}; {_advice(plan, tiling, available)}"
+    )
+
+
+def check_device_memory(plan: Plan, free: int | None) -> str | None:
+    """Return one line when a batch does not fit into what is free on the GPU, else None.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    free
+        Bytes; None where nobody knows.
+    """
+    if free is None or plan.memory.device <= free:
+        return None
+    batch = plan.batch
+    while batch > 1 and replace(plan, batch=batch).memory.device > free:
+        batch //= 2
+    needed = f"a batch of {plan.batch} takes about {plan.memory.device / 1e9:.1f} GB"
+    fits = replace(plan, batch=batch).memory.device <= free
+    return f"{needed} on the GPU, of which {free / 1e9:.1f} GB are free; " + (
+        f"batches are halved until they fit; --set inference.batch={batch} does so from the start"
+        if fits
+        else "not even one tile may fit; a smaller one needs less: --set tiling.tile=256"
+    )
+
+
+def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
+    """Return what would make a plan fit: the smallest change of the pipeline first."""
+    card = plan.bundle.card.tile
+    current = max(plan.grid.tile_shape)
+    smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
+    few = {"tiling.block": 1, "inference.batch": 1}
+    tries: list[tuple[dict[str, Any], Plan]] = [
+        ({"outputs.polygons": "[]"}, replace(plan, polygons=PolygonCost())),
+        (few, replace(plan, block=1, batch=1)),
+    ]
+    for tile in smaller:
+        overlap = tiling.overlap if tiling.overlap == "auto" else min(tiling.overlap, tile // 4 * 2)
+        grid = make_grid(plan.scene.shape, Tiling(tile=tile, overlap=overlap), card)
+        changes: dict[str, Any] = {"tiling.tile": tile, **few}
+        if overlap != tiling.overlap:
+            changes["tiling.overlap"] = overlap
+        tries.append((changes, replace(plan, grid=grid, block=1, batch=1)))
+    for changes, attempt in tries:
+        if attempt.memory.total * plan.workers <= available:
+            return "this would fit: " + " ".join(f"--set {k}={v}" for k, v in changes.items())
+    return "no smaller tile fits either; free some memory or use fewer workers"
+
+
+def fewer_passes(plan: Plan, available: int) -> Plan:
+    """Return the plan with as many forward passes at once as have work and fit into memory, at least one."""
+    most = min(plan.passes, SLOTS * -(-(plan.block**2) // plan.batch))
+    for passes in range(most, 1, -1):
+        attempt = replace(plan, passes=passes)
+        if attempt.memory.total * plan.workers <= available:
+            return attempt
+    return replace(plan, passes=1)

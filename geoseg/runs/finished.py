@@ -1,0 +1,215 @@
+"""A finished run: its record, and its maps and polygons as objects."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.config.run_record import RunRecord
+from geoseg.core.errors import OutputError
+from geoseg.core.files import as_output_error
+from geoseg.core.legend import NODATA
+from geoseg.core.run_files import RunFile
+from geoseg.runs.record import read_record
+from geoseg.scenes import sources
+from geoseg.scenes.scene import window_of
+from geoseg.storage.store import open_store, within
+
+if TYPE_CHECKING:
+    import geopandas
+    import xarray
+
+_CHUNK = 2048
+"""Rows and columns of a chunk: whole internal tiles of 512 px."""
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A finished run folder.
+
+    Examples
+    --------
+    >>> run = geoseg.open_run("outputs/landcover")  # doctest: +SKIP
+    >>> run.record.area_m2["water"]  # doctest: +SKIP
+    191822800.0
+    >>> run.classes().sel(x=slice(430000, 440000)).plot()  # doctest: +SKIP
+    """
+
+    folder: Path | str
+    """A folder, or a URI."""
+    record: RunRecord
+    """Content of `run.json`."""
+
+    @property
+    def report(self) -> Path | str:
+        """The page of the run, `report.html`: a path, or a URI."""
+        return within(self.folder, RunFile.PAGE)
+
+    def classes(self) -> "xarray.DataArray":
+        """Return the class map: ids, uint8, shape (y, x), 255 where there is no data.
+
+        Nothing is read before it is asked for. The attributes name the classes as the CF conventions do
+        (`flag_values`, `flag_meanings`), and `flag_colors` holds their colours.
+
+        Raises
+        ------
+        OutputError
+            When the file is missing.
+        SceneError
+            When it cannot be read.
+        """
+        classes = self.record.classes
+        attributes = {
+            "long_name": "class",
+            "flag_values": np.array([c.id for c in classes], np.uint8),
+            "flag_meanings": " ".join(c.slug.replace(" ", "_") for c in classes),
+            "flag_colors": " ".join(c.color for c in classes),
+        }
+        return self._map(RunFile.CLASSES, "classes", attributes)
+
+    def confidence(self) -> "xarray.DataArray":
+        """Return the probability of the chosen class: 0 to 1, float32, shape (y, x), NaN without data.
+
+        Nothing is read before it is asked for.
+
+        Raises
+        ------
+        OutputError
+            When the run wrote no confidence map.
+        SceneError
+            When it cannot be read.
+        """
+        percent = self._map(RunFile.CONFIDENCE, "confidence", {})
+        # NaN and not a fill value: xarray's statistics skip it.
+        found = (percent.astype(np.float32) / np.float32(100)).where(percent != NODATA)
+        found.attrs = {"long_name": "probability of the chosen class"}
+        return found
+
+    def polygons(self) -> "geopandas.GeoDataFrame":
+        """Return the polygons with class, area, perimeter and confidence, in the CRS of the file.
+
+        Raises
+        ------
+        OutputError
+            When the run wrote no polygons, or they lie in an object store.
+        """
+        import geopandas  # noqa: PLC0415 (pandas takes a moment)
+
+        forms = (RunFile.GEOPACKAGE, RunFile.GEOPARQUET, RunFile.FLATGEOBUF, RunFile.GEOJSON)
+        path = self._local(next((f for f in forms if f in self.record.outputs), RunFile.GEOPACKAGE))
+        if path.suffix == ".parquet":
+            return geopandas.read_parquet(path)
+        layer = {"layer": self.record.name} if path.suffix == ".gpkg" else {}
+        return geopandas.read_file(path, **layer)
+
+    def _map(self, name: RunFile, title: str, attributes: dict[str, Any]) -> "xarray.DataArray":
+        # Only notebooks need them.
+        import dask.array  # noqa: PLC0415
+        import xarray  # noqa: PLC0415
+        from odc.geo.xr import xr_coords  # noqa: PLC0415
+
+        if name not in self.record.outputs:
+            raise OutputError(f"{self.folder}: the run wrote no {name}")
+        source = sources.inspect(str(within(self.folder, name)))
+        lazy = dask.array.from_array(
+            _LazyMap(source), chunks=(_CHUNK, _CHUNK), name=False, asarray=False, meta=np.empty(0, np.uint8)
+        )
+        y, x = source.geobox.dimensions
+        coords: Any = xr_coords(source.geobox)
+        found = xarray.DataArray(lazy, dims=(y, x), coords=coords, name=title, attrs=attributes)
+        found.encoding["_FillValue"] = NODATA
+        return found
+
+    def _local(self, name: RunFile) -> Path:
+        if name not in self.record.outputs:
+            raise OutputError(f"{self.folder}: the run wrote no {name}")
+        store = open_store(self.folder)
+        if store.local is None:
+            raise OutputError(f"{store.at(name)}: lies in an object store; copy it to this machine first")
+        return store.local / name
+
+    def _shares(self) -> list[tuple[str, str, str, str]]:
+        """Return title, colour, share and area of each class."""
+        record = self.record
+        valid = sum(n for slug, n in record.pixels.items() if slug != "nodata")
+        return [
+            (
+                c.title,
+                c.color,
+                f"{100 * record.pixels.get(c.slug, 0) / valid:.2f} %",
+                "" if record.area_m2 is None else f"{record.area_m2[c.slug] / 1e6:.3f} km²",
+            )
+            for c in record.classes
+        ]
+
+    def __repr__(self) -> str:
+        plan = self.record.plan
+        return (
+            f"<Run {self.record.name}: {plan.scene}, {plan.width} x {plan.height} px, {plan.model}, "
+            f"{len(self.record.classes)} classes, in {self.folder}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the quicklook and the areas, for notebooks."""
+        store, image = open_store(self.folder), ""
+        with as_output_error(store.at(RunFile.QUICKLOOK), "read"):
+            data = store.read(RunFile.QUICKLOOK)
+        if data is not None:
+            code = base64.b64encode(data).decode()
+            image = (
+                f'<img src="data:image/png;base64,{code}" alt="scene and classes" style="max-width: 100%">'
+            )
+        rows = "".join(
+            f'<tr><td><span style="background: {html.escape(color)}">&emsp;</span> {html.escape(title)}</td>'
+            f"<td>{share}</td><td>{area}</td></tr>"
+            for title, color, share, area in self._shares()
+        )
+        heading = html.escape(f"{self.record.name}: {self.record.plan.scene}, in {self.folder}")
+        return f"<div><p>{heading}</p>{image}<table>{rows}</table></div>"
+
+
+def open_run(folder: Path | str) -> Run:
+    """Open a finished run.
+
+    Parameters
+    ----------
+    folder
+        The run folder, or its URI in an object store.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds no finished run, or its record is damaged or of another format.
+
+    Examples
+    --------
+    >>> run = geoseg.open_run("outputs/landcover")  # doctest: +SKIP
+    >>> run  # doctest: +SKIP
+    <Run landcover: sentinel2-sample, 1933 x 1947 px, landcover-s2, 6 classes, in outputs/landcover>
+    """
+    return Run(folder if "://" in str(folder) else Path(folder), read_record(open_store(folder)))
+
+
+class _LazyMap:
+    """The array protocol that dask slices: reads a window of a raster's first band when it is indexed."""
+
+    def __init__(self, source: sources.SourceFile) -> None:
+        self.source = source
+        self.shape = tuple(source.geobox.shape)
+        self.dtype = np.dtype(np.uint8)
+        self.ndim = 2
+
+    def __getitem__(self, key: Sequence[slice | int]) -> NDArray[Any]:
+        # Dask hands later slices down to here: numbers, steps and empty spans as well as chunks.
+        rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
+        if rows.size == 0 or cols.size == 0:
+            return np.empty((*rows.shape, *cols.shape), dtype=self.dtype)
+        window = window_of(rows, cols)
+        values, _ = sources.read(self.source, [1], window)
+        picked: NDArray[np.uint8] = values[0][rows - window.rows.start]
+        return picked[..., cols - window.cols.start]
