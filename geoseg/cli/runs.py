@@ -165,7 +165,7 @@ def validate(
     Exit code 1 when something is not as it should be.
     """
     with errors(debug=debug):
-        from geoseg.runs.validate.run_folder import validate as check
+        from geoseg.runs.validate import validate as check
 
         report = check(run)
         show_result(report.to_dict(), lambda _: report.to_text(), as_json=as_json)

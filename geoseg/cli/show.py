@@ -8,7 +8,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 import geoseg
+from geoseg.config import lookup
+from geoseg.config.cluster import ClusterFile
+from geoseg.config.legend import LegendDocument
+from geoseg.config.loader import load
+from geoseg.config.lookup import Shelf
+from geoseg.config.pipeline import Pipeline
+from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.core.files import as_output_error
 from geoseg.core.run_files import RunFile
@@ -28,8 +37,16 @@ _PACKAGES = (
 )  # fmt: skip
 
 
+_DOCUMENTS: dict[Shelf, type[BaseModel]] = {
+    Shelf.PIPELINES: Pipeline,
+    Shelf.TRAININGS: Training,
+    Shelf.LEGENDS: LegendDocument,
+    Shelf.CLUSTERS: ClusterFile,
+}
+
+
 def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
-    """Describe whatever a path or name means."""
+    """Describe whatever a path or name means, and say where it was found."""
     if is_store(path):
         store = open_store(path)
         with as_output_error(path, "read"):
@@ -38,6 +55,13 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
             return bundle(path)
         if RunFile.RECORD in there or STAGING in there:
             return run_folder(store)
+    if Path(path).exists() or "://" in path or path in Catalog.open(catalog_file).scenes:
+        return scene(path, catalog_file)
+    if path in lookup.names(Shelf.MODELS):
+        return bundle(path)
+    for shelf, model in _DOCUMENTS.items():
+        if (file := lookup.find(shelf, path)) is not None:
+            return {"document": str(file.resolve()), **load(file, model).model_dump(mode="json")}
     return scene(path, catalog_file)
 
 

@@ -86,7 +86,7 @@ def read_with_retry(
     raise AssertionError("tries is at least 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RetryingScene(Scene):
     """A scene whose every window is read with retries; unreadable ones are nodata, if that is so."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CARD, CONFIG, WEIGHTS = "geoseg.json", "config.json", "model.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A bundle on disk whose files belong together."""
 
@@ -36,6 +36,13 @@ class Bundle:
     """Hash over the three files."""
     uri: str | None = None
     """Where it was fetched from, None when `folder` is its own."""
+
+    def __repr__(self) -> str:
+        card = self.card
+        bands, classes = (
+            ", ".join(names) for names in ([b.name for b in card.bands], [c.slug for c in card.classes])
+        )
+        return f"<Bundle {card.name} {card.version}: {self.architecture}, bands {bands}, classes {classes}>"
 
     @property
     def place(self) -> str:

@@ -15,7 +15,6 @@ import pystac
 import rasterio
 import shapely
 from antimeridian import FixWindingWarning
-from jsonschema import Draft7Validator
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -23,8 +22,6 @@ from pyproj.exceptions import ProjError
 from pystac.extensions.classification import Classification
 from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
-from pystac.validation.local_validator import get_local_schema_cache
-from referencing import Registry, Resource
 
 import geoseg
 from geoseg.core.legend import NODATA
@@ -32,7 +29,6 @@ from geoseg.core.run_files import RunFile
 from geoseg.models.bundle import CARD, Bundle
 from geoseg.scenes.scene import Scene
 
-_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
 # pystac has no classes for these, or for older versions only.
 _RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
@@ -167,14 +163,6 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
         warnings.simplefilter("ignore", FixWindingWarning)  # it says that it turned a ring, as it should
         cut = antimeridian.fix_polygon(lonlat)
     return shapely.transform(cut, lambda xy: np.round(xy, 7))  # about a centimetre
-
-
-def schema_problems(item: dict[str, Any]) -> list[str]:
-    """Hold an item to the official STAC 1.1 schemas, which pystac brings along; extensions are left out."""
-    cache = get_local_schema_cache()
-    registry = Registry().with_resources([(uri, Resource.from_contents(s)) for uri, s in cache.items()])
-    problems = Draft7Validator(cache[_SCHEMA], registry=registry).iter_errors(item)
-    return [f"{'/'.join(map(str, p.absolute_path)) or 'item'}: {p.message[:200]}" for p in problems]
 
 
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Pixels:
     """Shape (rows, cols)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
     """Bands of one place and time on one grid."""
 
@@ -98,6 +98,13 @@ class Scene:
     """GSD from the catalog, for scenes without a CRS."""
     acquired: datetime | None = None
     """When it was taken, None when the catalog does not say."""
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        bands = ", ".join(b.common_name for b in self.bands)
+        gsd = "" if self.gsd_m is None else f"{self.gsd_m:g} m, "
+        crs = grid.crs_name(self.geobox.crs)
+        return f"<{type(self).__name__} {self.name}: {width} x {height} px, {gsd}CRS {crs}, bands {bands}>"
 
     @property
     def shape(self) -> tuple[int, int]:

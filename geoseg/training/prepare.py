@@ -1,7 +1,7 @@
 """Labelled data, read, checked and divided, before anything is trained."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
 from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
+from geoseg.core.extras import require
 from geoseg.core.folder import read_json
 from geoseg.core.notices import collect_warnings
 from geoseg.scenes.datasets import resolve_dataset
@@ -69,7 +70,7 @@ class Prepared:
 
 def prepare(
     path: Path | str,
-    overrides: Sequence[str] = (),
+    changes: Sequence[str] | Mapping[str, Any] = (),
     output: Path | None = None,
     catalog: Path | str | None = None,
     known: Statistics | None = None,
@@ -80,8 +81,8 @@ def prepare(
     ----------
     path
         The training document: a file, or a name (see `geoseg.config.lookup`).
-    overrides
-        `KEY=VALUE` for single keys of it.
+    changes
+        Values to replace: `key=value` texts, or a mapping of (dotted) keys to values.
     output
         Folder of the training, instead of the document's.
     catalog
@@ -94,10 +95,11 @@ def prepare(
     GeosegError
         When the training cannot work; see the subclasses.
     """
+    require("lightning", "train", "training")
     found = lookup.find(Shelf.TRAININGS, path)
     if found is None:
         raise ConfigError(f"training {lookup.not_found(Shelf.TRAININGS, path)}")
-    document = load(found, Training, overrides)
+    document = load(found, Training, changes)
     legend = resolve_legend(document.legend)
     with collect_warnings() as notices:
         labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)

@@ -18,7 +18,7 @@ from geoseg.runs.log import read_events
 from geoseg.runs.page import remake_page
 from geoseg.runs.prepare import prepare, read_batch
 from geoseg.runs.run import Options, run, run_batch
-from geoseg.runs.validate.run_folder import validate
+from geoseg.runs.validate import validate
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.inference.free import Untracked, install, uninstall
 from tests.report.browser import CHROMIUM, opened

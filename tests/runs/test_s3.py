@@ -85,7 +85,7 @@ def test_the_scene_in_s3_gives_the_classes_of_the_scene_on_a_disk(reference, sce
 def test_a_run_in_s3_by_two_workers_gives_the_same_bytes(s3, reference, tmp_path, capfd):
     """Everything lies in S3; the bundle is fetched once by three processes; credentials are nowhere."""
     from geoseg.runs.page import remake_page
-    from geoseg.runs.validate.run_folder import validate
+    from geoseg.runs.validate import validate
 
     since, target = len(s3.log.read_text()), f"s3://{BUCKET}/two/out"
     two = "cluster={kind: local, workers: 2}"

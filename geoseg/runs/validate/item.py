@@ -9,9 +9,10 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import read_object
 from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
-from geoseg.runs.item import LATER, MULTIHASH_SHA256, schema_problems
+from geoseg.runs.item import LATER, MULTIHASH_SHA256
 from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
+from geoseg.runs.validate.schema import schema_problems
 
 
 def check_item(run: FinishedFolder) -> Iterator[Failure]:

@@ -18,24 +18,8 @@ _MOST = 20
 """Failures kept of each group: a map that is wrong is wrong in many ways."""
 
 
-def validate(place: Path | str) -> Report:
-    """Check a run folder from its files alone; nothing is written there.
-
-    Parameters
-    ----------
-    place
-        A finished run: a folder, or a URI, whose files are fetched for the time of the check.
-
-    Returns
-    -------
-    Report
-        What was checked, and everything that is not as it should be.
-
-    Raises
-    ------
-    OutputError
-        When there is no such folder.
-    """
+def check_folder(place: Path | str) -> Report:
+    """Check a run folder, see `geoseg.runs.validate.validate`."""
     store = open_store(place)
     with local_copy(store) as folder:
         if not any(folder.glob("*")):

@@ -21,8 +21,7 @@ from geoseg.core.legend import Legend, LegendClass
 from geoseg.core.ordered import Workers
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
-from geoseg.runs.validate import rasters
-from geoseg.runs.validate.run_folder import validate
+from geoseg.runs.validate import rasters, validate
 from geoseg.vector.recipe import resolve_recipe
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.vectorize import vectorize as write_polygons

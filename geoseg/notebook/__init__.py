@@ -1,0 +1,1 @@
+"""What a notebook or a script calls: the public functions of `geoseg`."""
