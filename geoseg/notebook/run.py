@@ -97,8 +97,8 @@ def run(
     Examples
     --------
     >>> run = geoseg.run("landcover", output="outputs/example", progress=False)
-    >>> run.record.pixels["water"]
-    1918228
+    >>> round(run.record.area_m2["water"] / 1e6)
+    192
     >>> run.classes().dtype
     dtype('uint8')
     """

@@ -34,10 +34,13 @@ class Run:
 
     Examples
     --------
-    >>> run = geoseg.open_run("outputs/landcover")  # doctest: +SKIP
-    >>> run.record.area_m2["water"]  # doctest: +SKIP
-    191822800.0
-    >>> run.classes().sel(x=slice(430000, 440000)).plot()  # doctest: +SKIP
+    >>> run = geoseg.open_run("outputs/example")
+    >>> run.record.plan.tile
+    (1184, 1184)
+    >>> run.confidence().sizes
+    Frozen({'y': 1947, 'x': 1933})
+    >>> run.polygons().columns[:3].to_list()
+    ['class_id', 'class_name', 'area_m2']
     """
 
     folder: Path | str
@@ -188,9 +191,8 @@ def open_run(folder: Path | str) -> Run:
 
     Examples
     --------
-    >>> run = geoseg.open_run("outputs/landcover")  # doctest: +SKIP
-    >>> run  # doctest: +SKIP
-    <Run landcover: sentinel2-sample, 1933 x 1947 px, landcover-s2, 6 classes, in outputs/landcover>
+    >>> geoseg.open_run("outputs/example")
+    <Run landcover: sentinel2-sample, 1933 x 1947 px, landcover-s2, 6 classes, in outputs/example>
     """
     return Run(folder if "://" in str(folder) else Path(folder), read_record(open_store(folder)))
 

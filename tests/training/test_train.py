@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from geoseg.core.errors import ConfigError, GeosegError, GeosegWarning, OutputError, SceneError, TrainingError
 from geoseg.models.bundle import open_bundle
-from geoseg.runs import pipeline
+from geoseg.runs.prepare import prepare as prepare_run
+from geoseg.runs.run import run as run_plan
 from geoseg.training import train
 from geoseg.training.prepare import prepare
 from tests.conftest import ROOT, write_pipeline, write_raster
@@ -96,7 +97,7 @@ def test_every_family_learns_what_its_labels_say_and_maps_a_scene(name, tmp_path
     assert trained.record["metrics"]["miou"] > 0.45, trained.record["history"]
     report = train.evaluate(path, [], trained.bundle, "test")
     assert report["miou"] == pytest.approx(trained.record["metrics"]["miou"], abs=1e-3)
-    pipeline.run(pipeline.prepare(write_pipeline(tmp_path, data / "s3.tif", trained.bundle)))
+    run_plan(prepare_run(write_pipeline(tmp_path, data / "s3.tif", trained.bundle)))
     with rasterio.open(tmp_path / "out/classes.tif") as map_, rasterio.open(data / "s3_labels.tif") as known:
         assert (map_.read(1) == known.read(1)).mean() > 0.6
 
