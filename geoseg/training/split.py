@@ -79,7 +79,7 @@ def assign(cells: Sequence[Cell], split: Split, *, trains: bool = True) -> dict[
     """Give every unit to a part.
 
     Of many random divisions the one is taken whose parts have the most alike class shares, measured by the
-    sum of |log(share in the part / share in all)| over parts and classes.
+    sum of `|log(share in the part / share in all)|` over parts and classes.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def unpool(x: torch.Tensor, indices: torch.Tensor, shape: tuple[int, int]) -> to
     Returns
     -------
     values
-        Shape (N, C, *shape).
+        Shape `(N, C, *shape)`.
     """
     # Not max_unpool2d: torch refuses it on a GPU where deterministic algorithms are asked for.
     plane = x.new_zeros(*x.shape[:2], shape[0] * shape[1])

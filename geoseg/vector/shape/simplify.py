@@ -8,8 +8,7 @@ is done to that one, so arcs are worked on in any order, in parallel, and the re
 What to remove is decided by one of two measures:
 
 - Visvalingam and Whyatt 1993: the vertex with the smallest triangle first, while triangles are smaller than
-the
-  square of the tolerance;
+  the square of the tolerance;
 - Douglas and Peucker 1973: what lies within the tolerance of the line that remains. Where the guard forbids a
   removal the vertex stays.
 """
