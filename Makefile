@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench clean
+.PHONY: help setup run test lint bench docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,5 +35,8 @@ lint: setup  ## ruff, mypy, import-linter
 bench: setup  ## measure: correctness at the seams, speed, memory
 	$(BIN)/python -m tests.benchmarks
 
-clean:  ## remove the environment and the caches, keep outputs
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+docs: setup  ## build the documentation into site/; warnings are errors
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees docs site
+
+clean:  ## remove the environment, the caches and the site, keep outputs
+	rm -rf $(VENV) site docs/reference/generated .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
