@@ -87,11 +87,10 @@ class Run:
         SceneError
             When it cannot be read.
         """
-        percent = self._map(RunFile.CONFIDENCE, "confidence", {})
+        attributes = {"long_name": "probability of the chosen class"}
+        found = self._map(RunFile.CONFIDENCE, "confidence", attributes)
         # NaN and not a fill value: xarray's statistics skip it.
-        found = (percent.astype(np.float32) / np.float32(100)).where(percent != NODATA)
-        found.attrs = {"long_name": "probability of the chosen class"}
-        return found
+        return found.where(found != NODATA)
 
     def polygons(self) -> "geopandas.GeoDataFrame":
         """Return the polygons with class, area, perimeter and confidence, in the CRS of the file.
@@ -119,8 +118,9 @@ class Run:
         if name not in self.record.outputs:
             raise OutputError(f"{self.folder}: the run wrote no {name}")
         source = sources.inspect(str(within(self.folder, name)))
+        raster = _LazyMap(source)
         lazy = dask.array.from_array(
-            _LazyMap(source), chunks=(_CHUNK, _CHUNK), name=False, asarray=False, meta=np.empty(0, np.uint8)
+            raster, chunks=(_CHUNK, _CHUNK), name=False, asarray=False, meta=np.empty(0, raster.dtype)
         )
         y, x = source.geobox.dimensions
         coords: Any = xr_coords(source.geobox)
@@ -203,7 +203,7 @@ class _LazyMap:
     def __init__(self, source: sources.SourceFile) -> None:
         self.source = source
         self.shape = tuple(source.geobox.shape)
-        self.dtype = np.dtype(np.uint8)
+        self.dtype = np.dtype(source.dtype)
         self.ndim = 2
 
     def __getitem__(self, key: Sequence[slice | int]) -> NDArray[Any]:
@@ -213,5 +213,5 @@ class _LazyMap:
             return np.empty((*rows.shape, *cols.shape), dtype=self.dtype)
         window = window_of(rows, cols)
         values, _ = sources.read(self.source, [1], window)
-        picked: NDArray[np.uint8] = values[0][rows - window.rows.start]
+        picked: NDArray[Any] = values[0][rows - window.rows.start]
         return picked[..., cols - window.cols.start]

@@ -95,14 +95,17 @@ def test_a_run_gives_its_maps_lazily_and_as_they_are_on_disk(finished):
     with rasterio.open(finished.folder / "classes.tif") as src:
         expected, transform, crs = src.read(1), src.transform, src.crs
     with rasterio.open(finished.folder / "confidence.tif") as src:
-        percent = src.read(1)
+        probability = src.read(1)
     assert classes.chunks is not None
     assert confidence.chunks is not None
     assert (classes.to_numpy() == expected).all()
     assert (classes[10:60:7, 3].to_numpy() == expected[10:60:7, 3]).all()
     assert classes.dtype == np.uint8
-    assert (np.isnan(confidence) == (percent == 255)).all()
-    assert np.allclose(confidence.to_numpy()[percent != 255], percent[percent != 255] / 100)
+    valid = probability != 255
+    assert (np.isnan(confidence) == ~valid).all()
+    assert (confidence.to_numpy()[valid] == probability[valid]).all()
+    assert 1 / 3 <= probability[valid].min() <= probability[valid].max() <= 1
+    assert confidence.dtype == np.float32
     assert classes.odc.geobox.transform == transform
     assert classes.odc.crs == crs.to_wkt()
     assert classes.attrs["flag_values"].tolist() == [c.id for c in finished.record.classes]
