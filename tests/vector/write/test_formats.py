@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
-from geoseg.vector.trace.boundaries.block import MapFiles
+from geoseg.vector.trace.block import MapFiles
 from pyproj import CRS
 
 from geoseg.core.errors import OutputError
