@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from numba import njit
 from numpy.typing import NDArray
 from rasterio.windows import Window
+
+from geoseg.raster import _kernels
 
 _ROWS = 256
 """Rows of an overview that are made at once, and side of its internal tiles."""
@@ -64,7 +65,7 @@ def _write_overview(source: Path, path: Path, shape: tuple[int, int], nodata: in
             part = rows[first : first + _ROWS]
             start, stop = int(part[0, 0]), int(part[-1, 1])
             pixels = src.read(1, window=Window(0, start, src.width, stop - start))
-            reduced = _most_frequent(pixels, part - start, cols, nodata)
+            reduced = _kernels.most_frequent(pixels, part - start, cols, nodata)
             dst.write(reduced, 1, window=Window(0, first, width, len(part)))
 
 
@@ -77,31 +78,3 @@ def below(length: int, reduced: int) -> NDArray[np.int64]:
     first = (edges[:-1] + 1e-8).astype(np.int64)
     last = np.ceil(edges[1:] - 1e-8).astype(np.int64).clip(max=length)
     return np.stack([first, np.maximum(last, first + 1)], axis=1)
-
-
-@njit(nogil=True, cache=True)
-def _most_frequent(pixels, rows, cols, nodata):
-    """Return the class (rows, cols) that is first to be counted most often below each pixel."""
-    out = np.empty((len(rows), len(cols)), np.uint8)
-    counts = np.zeros(256, np.int64)
-    for i in range(len(rows)):
-        for j in range(len(cols)):
-            first = pixels[rows[i, 0], cols[j, 0]]
-            alike = True
-            for y in range(rows[i, 0], rows[i, 1]):
-                for x in range(cols[j, 0], cols[j, 1]):
-                    alike &= pixels[y, x] == first
-            best = first
-            if not alike:
-                best, most = np.uint8(nodata), 0
-                for y in range(rows[i, 0], rows[i, 1]):
-                    for x in range(cols[j, 0], cols[j, 1]):
-                        value = pixels[y, x]
-                        counts[value] += 1
-                        if value != nodata and counts[value] > most:
-                            best, most = value, counts[value]
-                for y in range(rows[i, 0], rows[i, 1]):
-                    for x in range(cols[j, 0], cols[j, 1]):
-                        counts[pixels[y, x]] = 0
-            out[i, j] = best
-    return out

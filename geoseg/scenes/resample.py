@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.scenes import _kernels
 
 
 @dataclass(frozen=True)
@@ -88,31 +89,11 @@ def apply(
     """
     taps = rows.index - rows.first, rows.weight, cols.index - cols.first, cols.weight
     if valid is None:
-        return np.stack([_weigh(plane, *taps) for plane in values]), None
-    share = _weigh(valid, *taps)
+        return np.stack([_kernels.weigh(plane, *taps) for plane in values]), None
+    share = _kernels.weigh(valid, *taps)
     known = np.where(valid, values, values.dtype.type(0))
-    out = np.stack([_weigh(plane, *taps) for plane in known])
+    out = np.stack([_kernels.weigh(plane, *taps) for plane in known])
     with np.errstate(divide="ignore", invalid="ignore"):
         out /= share
     out[:, share <= 0] = 0
     return out, share >= 0.5 - 1e-6
-
-
-@njit(nogil=True, cache=True)
-def _weigh(plane, row_index, row_weight, col_index, col_weight):
-    """Return weighted sums of a plane (rows, cols), first along its rows, then along its columns."""
-    zero = np.float32(0)
-    across = np.empty((plane.shape[0], col_index.shape[0]), dtype=np.float32)
-    for i in range(across.shape[0]):
-        for j in range(across.shape[1]):
-            total = zero
-            for k in range(col_index.shape[1]):
-                total += np.float32(plane[i, col_index[j, k]]) * col_weight[j, k]
-            across[i, j] = total
-    down = np.zeros((row_index.shape[0], across.shape[1]), dtype=np.float32)
-    for i in range(down.shape[0]):
-        for k in range(row_index.shape[1]):
-            line, weight = row_index[i, k], row_weight[i, k]
-            for j in range(down.shape[1]):
-                down[i, j] += across[line, j] * weight
-    return down

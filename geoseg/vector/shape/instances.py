@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from numba import njit
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
@@ -25,6 +24,7 @@ from geoseg.core.files import as_output_error
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA
 from geoseg.vector.objects import Components, Watershed
+from geoseg.vector.shape import _region_kernels
 from geoseg.vector.shape.watershed import can_split, share, split
 from geoseg.vector.trace.regions import Regions, blocks_of, find_regions
 
@@ -239,7 +239,9 @@ def _renumber(
         nowhere = source.height * source.width
         first = np.full(numbers, nowhere, np.int64)
         for window in blocks_of(source.shape, block):
-            _note_first(_read(source, window), first, window.rows.start, window.cols.start, source.width)
+            _region_kernels.note_first(
+                _read(source, window), first, window.rows.start, window.cols.start, source.width
+            )
         first[gone] = nowhere
         first[0] = -1
         old = np.argsort(first)[: (first < nowhere).sum()]
@@ -250,13 +252,3 @@ def _renumber(
             if values.any():
                 _write(target, window, values)
     return old
-
-
-@njit(nogil=True, cache=True)
-def _note_first(numbers, first, top, left, width):
-    """Lower each number's first pixel, in scan order of the map, to that in a block."""
-    rows, cols = numbers.shape
-    for y in range(rows):
-        for x in range(cols):
-            number = numbers[y, x]
-            first[number] = min(first[number], (top + y) * width + left + x)

@@ -8,23 +8,23 @@ Blocks tell which regions there are and how long their borders are; joining them
 400 bytes for each region of the map.
 """
 
-import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from numba import njit
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
+from geoseg.vector.shape import _region_kernels
+from geoseg.vector.trace._run_kernels import find_roots
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.borders import Borders, Line, Seams
-from geoseg.vector.trace.components import Runs, find, roots
+from geoseg.vector.trace.components import Runs
 from geoseg.vector.windows import BLOCK, windows_of
 
 
@@ -74,8 +74,10 @@ def write_generalized(
     tasks = [_Look(files, window, shape[1]) for window in windows_of(shape, block)]
     graph = _graph(workers.in_order(tasks), shape[1])
     parent, value = graph.root.copy(), graph.value.copy()
-    _join_small(parent, value, graph.pixels, graph.first, graph.pairs, graph.lengths, minimum_pixels)
-    final = value[roots(parent)].astype(np.uint8)
+    _region_kernels.join_small(
+        parent, value, graph.pixels, graph.first, graph.pairs, graph.lengths, minimum_pixels
+    )
+    final = value[find_roots(parent)].astype(np.uint8)
     stops = [*graph.starts[1:], len(final)]
     paints = (
         _Paint(files, task.window, np.concatenate([[NODATA], final[start:stop]]).astype(np.uint8))
@@ -121,7 +123,7 @@ class _Look:
         runs = Runs.of(self.files.values(self.window))
         first = runs.firsts
         row, col = np.divmod(runs.starts[first].astype(np.int64), self.window.width)
-        pairs, lengths = _summed(*_borders(runs.starts, runs.rows, runs.labels))
+        pairs, lengths = _summed(*_region_kernels.find_borders(runs.starts, runs.rows, runs.labels))
         return _Regions(
             window=self.window,
             value=runs.values[first],
@@ -196,99 +198,3 @@ def _sums(place: NDArray[np.integer], numbers: NDArray[np.integer], size: int) -
     total = np.zeros(size, np.int64)
     np.add.at(total, place, numbers)
     return total
-
-
-@njit(nogil=True, cache=True)
-def _borders(starts, rows, labels):
-    """Return the two regions at each border of two runs within a block, shape (E, 2), and its length."""
-    pairs, lengths = np.empty((3 * len(labels), 2), np.int64), np.empty(3 * len(labels), np.int64)
-    cols = starts[rows[1]]
-    count = 0
-    for y in range(len(rows) - 1):
-        below, stop = rows[y + 1], rows[min(y + 2, len(rows) - 1)]
-        for k in range(rows[y], rows[y + 1]):
-            # Its neighbour in the row, and those in the next one.
-            if k + 1 < rows[y + 1] and labels[k] and labels[k + 1]:
-                pairs[count, 0], pairs[count, 1], lengths[count] = labels[k], labels[k + 1], 1
-                count += 1
-            begin, end = starts[k] + cols, starts[k + 1] + cols
-            while below < stop and starts[below] < end:
-                if labels[k] and labels[below] and labels[k] != labels[below]:
-                    pairs[count, 0], pairs[count, 1] = labels[k], labels[below]
-                    lengths[count] = min(end, starts[below + 1]) - max(begin, starts[below])
-                    count += 1
-                if starts[below + 1] > end:
-                    break
-                below += 1
-    return pairs[:count], lengths[:count]
-
-
-@njit(nogil=True, cache=True)
-def _join_small(parent, value, pixels, first, pairs, lengths, minimum):
-    """Let small regions join.
-
-    `parent` becomes the forest of what was joined; the other arrays are used up on the way.
-    """
-    count = len(parent)
-    # The borders of each small region, as linked lists: half edge 2 e belongs to pairs[e, 0], 2 e + 1 to
-    # the other.
-    following = np.full(2 * len(pairs), -1, np.int64)
-    head, tail = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
-    for half in range(2 * len(pairs)):
-        owner = pairs[half // 2, half % 2]
-        if pixels[owner] >= minimum:
-            continue
-        if head[owner] < 0:
-            head[owner] = half
-        else:
-            following[tail[owner]] = half
-        tail[owner] = half
-    heap = [(np.int64(0), np.int64(0), np.int64(0))]
-    heap.pop()
-    for i in range(1, count):
-        if parent[i] == i and pixels[i] < minimum:
-            heapq.heappush(heap, (pixels[i], first[i], np.int64(i)))
-    shared = np.zeros(count, np.int64)
-    while heap:
-        size, _, small = heapq.heappop(heap)
-        if parent[small] != small or pixels[small] != size:
-            continue
-        best, around = np.int64(0), [np.int64(0)]
-        around.pop()
-        half = head[small]
-        while half >= 0:
-            other = np.int64(find(parent, pairs[half // 2, 1 - half % 2]))
-            if other != small:
-                if shared[other] == 0:
-                    around.append(other)
-                shared[other] += lengths[half // 2]
-            half = following[half]
-        for other in around:
-            if best == 0 or (shared[other], pixels[other], -first[other]) > (
-                shared[best], pixels[best], -first[best],
-            ):  # fmt: skip
-                best = other
-        for other in around:
-            shared[other] = 0
-        if best == 0:
-            continue
-        joined_value = value[best]
-        around.append(small)
-        root = best
-        for other in around:
-            if other == best or (value[other] != joined_value and other != small):
-                continue
-            a, b = (root, other) if root < other else (other, root)
-            parent[b] = a
-            pixels[a] += pixels[b]
-            first[a] = min(first[a], first[b])
-            if head[b] >= 0:
-                if head[a] < 0:
-                    head[a] = head[b]
-                else:
-                    following[tail[a]] = head[b]
-                tail[a] = tail[b]
-            root = a
-        value[root] = joined_value
-        if pixels[root] < minimum:
-            heapq.heappush(heap, (pixels[root], first[root], np.int64(root)))

@@ -4,13 +4,13 @@ Arrays hold one region and nothing else, so the result depends on its form alone
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.segmentation import watershed
 
 from geoseg.vector.objects import Watershed
+from geoseg.vector.shape import _region_kernels
 
 _CROSS = ndimage.generate_binary_structure(2, 1)
 
@@ -40,7 +40,7 @@ def split(mask: NDArray[np.bool_], how: Watershed) -> NDArray[np.int32]:
     # At a neck the edge is at least a pixel away: too thin a region has none.
     if heights.max() <= 1 + how.depth:
         return mask.astype(np.int32)
-    peaks = _peaks(distance, pixels[np.argsort(-heights, kind="stable")], how.depth)
+    peaks = _region_kernels.find_peaks(distance, pixels[np.argsort(-heights, kind="stable")], how.depth)
     if how.distance:
         peaks = _spaced(peaks, distance.shape[1], how.distance)
     if len(peaks) == 1:
@@ -56,53 +56,6 @@ def can_split(sizes: NDArray[np.int64], how: Watershed) -> NDArray[np.bool_]:
     thickest = (sizes.min(axis=1) + 1) // 2
     farthest = np.hypot(*(sizes.T - 1))
     return np.asarray((thickest > 1 + how.depth) & (farthest >= how.distance))
-
-
-@njit(nogil=True, cache=True)
-def _peaks(distance, order, depth):
-    """Return the maxima whose dynamics exceed `depth`, the highest first.
-
-    The dynamics of a maximum (Grimaud 1992): how far one has to go down from it to come to a higher one; of
-    equal ones the first in `order` counts as higher. Found by joining pixels from the highest on (Najman and
-    Couprie 2006).
-
-    Parameters
-    ----------
-    distance
-        What has maxima, with a margin of one pixel, shape (rows, cols).
-    order
-        Its pixels but those of the margin and the background, as positions in the flattened array, from the
-        highest down.
-    depth
-        The least dynamics.
-    """
-    height = distance.ravel()
-    steps = (-distance.shape[1], -1, 1, distance.shape[1])
-    parent = np.full(len(height), -1, np.int32)  # the root of a joined set is its maximum
-    rank = np.empty(len(height), np.int32)
-    kept = np.zeros(len(order), np.bool_)
-    kept[0] = True
-    for i in range(len(order)):
-        pixel = order[i]
-        parent[pixel], rank[pixel] = pixel, i
-        for step in steps:
-            if parent[pixel + step] < 0:
-                continue
-            one, other = _root(parent, pixel), _root(parent, pixel + step)
-            if one == other:
-                continue
-            high, low = (one, other) if rank[one] < rank[other] else (other, one)
-            kept[rank[low]] |= height[low] - height[pixel] > depth
-            parent[low] = high
-    return order[kept]
-
-
-@njit(nogil=True, cache=True)
-def _root(parent, i):
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
 
 
 def _spaced(peaks: NDArray[np.intp], width: int, distance: float) -> NDArray[np.intp]:

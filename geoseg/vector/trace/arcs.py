@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.vector.trace.chains import Chains, offsets_of, take
+from geoseg.vector.trace import _arc_kernels
+from geoseg.vector.trace.chains import Chains, offsets_of
 
 Vertices = NDArray[np.int32] | NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Arcs:
     def bounding(self) -> "Arcs":
         """Return those that have a region on a side."""
         chosen = self.sides.any(axis=1)
-        vertices, offsets = take(self.vertices, self.offsets, np.flatnonzero(chosen))
+        vertices, offsets = _arc_kernels.take_parts(self.vertices, self.offsets, np.flatnonzero(chosen))
         return Arcs(
             vertices,
             offsets,
@@ -59,7 +59,7 @@ class Arcs:
 
 def arcs_of(chains: Chains) -> Arcs:
     """Return complete chains as arcs."""
-    corners, headings, area2 = _ends(chains.vertices, chains.offsets)
+    corners, headings, area2 = _arc_kernels.describe_arcs(chains.vertices, chains.offsets)
     return Arcs(chains.vertices, chains.offsets, chains.sides, corners, headings, area2)
 
 
@@ -73,29 +73,3 @@ def concatenate(many: list[Arcs]) -> Arcs:
         np.concatenate([a.headings for a in many]),
         np.concatenate([a.area2 for a in many]),
     )
-
-
-@njit(nogil=True, cache=True)
-def _ends(vertices, offsets):
-    count = len(offsets) - 1
-    corners = np.empty((count, 2), np.int64)
-    headings = np.empty((count, 2), np.int8)
-    area2 = np.zeros(count, np.int64)
-    for i in range(count):
-        a, b = offsets[i], offsets[i + 1] - 1
-        corners[i, 0] = np.int64(vertices[a, 0]) << 32 | np.int64(vertices[a, 1])
-        corners[i, 1] = np.int64(vertices[b, 0]) << 32 | np.int64(vertices[b, 1])
-        headings[i, 0] = _heading(vertices[a], vertices[a + 1])
-        headings[i, 1] = _heading(vertices[b - 1], vertices[b])
-        for k in range(a, b):
-            y0, x0 = np.int64(vertices[k, 0]), np.int64(vertices[k, 1])
-            y1, x1 = np.int64(vertices[k + 1, 0]), np.int64(vertices[k + 1, 1])
-            area2[i] += y0 * x1 - y1 * x0
-    return corners, headings, area2
-
-
-@njit(nogil=True, cache=True)
-def _heading(start, end):
-    if start[0] == end[0]:
-        return 0 if end[1] > start[1] else 2
-    return 1 if end[0] > start[0] else 3

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from numba import njit
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -14,6 +13,7 @@ from geoseg.core.legend import NODATA
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.shape.guard import NO_CORNERS, Corners, read_obstacles
 from geoseg.vector.shape.simplify import generalize
+from geoseg.vector.trace import _run_kernels
 from geoseg.vector.trace.arcs import Arcs
 from geoseg.vector.trace.borders import Borders
 from geoseg.vector.trace.boundaries import trace
@@ -80,7 +80,9 @@ class MapFiles:
         cols = col + left, min(col + shape[1], src.width)
         classes = src.read(1, window=Window.from_slices(rows, cols))
         if self.objects is None or self.object_classes is None:
-            plain: NDArray[np.int16] = _placed(classes, np.full(shape, OUTSIDE, np.int16), top, left)
+            plain: NDArray[np.int16] = _run_kernels.place_classes(
+                classes, np.full(shape, OUTSIDE, np.int16), top, left, NONE
+            )
             return plain
         numbers = self._opened(self.objects).read(1, window=Window.from_slices(rows, cols)).astype(np.int64)
         own = np.where(numbers > 0, self.object_classes[numbers], classes)
@@ -150,14 +152,3 @@ def trace_block(
         borders=Borders.of(traced.runs),
         corners=corners,
     )
-
-
-@njit(nogil=True, cache=True)
-def _placed(classes, values, top, left):
-    """Return `values` with classes in it."""
-    rows, cols = classes.shape
-    for y in range(rows):
-        line = values[top + y, left : left + cols]
-        for x in range(cols):
-            line[x] = NONE if classes[y, x] == NODATA else classes[y, x]
-    return values

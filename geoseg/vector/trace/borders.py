@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.trace.components import NONE, Runs, roots, unite_all
+from geoseg.vector.trace._run_kernels import find_roots, unite_all
+from geoseg.vector.trace.components import NONE, Runs
 
 
 @dataclass(frozen=True)
@@ -138,5 +139,5 @@ class Seams:
         parent = np.arange(self.taken, dtype=np.int32)
         for a, b in self._same:
             unite_all(parent, a, b)
-        found: NDArray[np.int32] = roots(parent)
+        found: NDArray[np.int32] = find_roots(parent)
         return found

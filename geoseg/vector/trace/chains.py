@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from geoseg.vector.trace import _arc_kernels
 
 NODE, JOINT, LOOP = 0, 1, 2
 """What a chain ends in; a loop has no end."""
@@ -32,28 +33,13 @@ class Chains:
 
     def take(self, chosen: NDArray[np.bool_]) -> "Chains":
         """Return the chosen ones, shape of `chosen` (C,)."""
-        vertices, offsets = take(self.vertices, self.offsets, np.flatnonzero(chosen))
+        vertices, offsets = _arc_kernels.take_parts(self.vertices, self.offsets, np.flatnonzero(chosen))
         return Chains(vertices, offsets, self.sides[chosen], self.ends[chosen])
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where parts of these lengths begin and end when they follow each other, shape (N + 1,)."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-
-
-@njit(nogil=True, cache=True)
-def take(vertices, offsets, which):
-    """Return the vertices of some parts, one after another, and where each begins and ends."""
-    places = np.zeros(len(which) + 1, np.int64)
-    for i in range(len(which)):
-        places[i + 1] = places[i] + offsets[which[i] + 1] - offsets[which[i]]
-    taken = np.empty((places[-1], 2), vertices.dtype)
-    for i in range(len(which)):
-        start = offsets[which[i]]
-        for k in range(places[i + 1] - places[i]):
-            taken[places[i] + k, 0] = vertices[start + k, 0]
-            taken[places[i] + k, 1] = vertices[start + k, 1]
-    return taken, places
 
 
 def concatenate(many: list[Chains]) -> Chains:

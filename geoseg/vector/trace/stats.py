@@ -3,9 +3,9 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.vector.trace import _run_kernels
 from geoseg.vector.trace.components import Runs
 
 
@@ -57,7 +57,11 @@ class Stats:
         """
         known = percent is not None
         flat = percent.reshape(-1) if percent is not None else np.empty(0, np.uint8)
-        return cls(*_sums(runs.starts, runs.labels, runs.values, runs.count, flat, threshold, known))
+        return cls(
+            *_run_kernels.sum_pixels(
+                runs.starts, runs.labels, runs.values, runs.count, flat, threshold, known
+            )
+        )
 
     @classmethod
     def concatenate(cls, many: "list[Stats]") -> "Stats":
@@ -66,22 +70,3 @@ class Stats:
 
 
 NOBODY = Stats(*(np.zeros(1, np.bool_ if f.name == "edge" else np.int64) for f in fields(Stats)))
-
-
-@njit(nogil=True, cache=True)
-def _sums(starts, labels, values, count, percent, threshold, known):
-    value, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    total, doubtful = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    minimum = np.full(count, 100 if known else 0, np.int64)
-    for run in range(len(labels)):
-        i = labels[run] - 1
-        if i < 0:
-            continue
-        value[i] = values[run]
-        pixels[i] += starts[run + 1] - starts[run]
-        if known:
-            for k in percent[starts[run] : starts[run + 1]]:
-                total[i] += k
-                minimum[i] = min(minimum[i], k)
-                doubtful[i] += k < threshold
-    return value, pixels, total, minimum, doubtful, np.zeros(count, np.bool_)
