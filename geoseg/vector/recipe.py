@@ -1,16 +1,16 @@
-"""What polygons are asked for: a pipeline's `vectorize` in class ids and pixels."""
+"""How polygons and objects are made: a pipeline's `vectorize` in class ids and pixels."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from geoseg.config.pipeline import Length, Vectorize
+from geoseg.config.pipeline import Instances, Length, Vectorize
 from geoseg.core.errors import ConfigError, did_you_mean
 from geoseg.core.legend import Legend
-from geoseg.vector.objects import Objects, resolve_objects
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,43 @@ class Generalize:
     """0 keeps every corner."""
     method: Literal["visvalingam", "douglas-peucker"] = "visvalingam"
     smooth: float = 0.0
-    """Corners are rounded from this far on both sides, or from the middle of their edges; 0 leaves them."""
+    """Distance from a corner at which its curve begins and ends, at most half an edge; 0 rounds nothing."""
 
     @property
     def needs_corners(self) -> bool:
-        """Whether anything moves."""
+        """Whether any vertex moves, so that the guard needs the corners of the map."""
         return self.tolerance > 0 or self.smooth > 0
+
+
+@dataclass(frozen=True)
+class Components:
+    """Each 4-connected region of a class is one object."""
+
+
+@dataclass(frozen=True)
+class Watershed:
+    """A 4-connected region is cut at its necks (Beucher and Meyer 1993; markers: Soille 2003, chapter 6).
+
+    Each maximum of the distance to the region's edge is the centre of one object and floods its surroundings.
+    """
+
+    distance: float = 0.0
+    """Least distance between the centres of two objects, in pixels; of closer centres the one with the wider
+    part stays."""
+    depth: float = 1.0
+    """How much nearer, in pixels, the edge is at a neck than at the centres of both parts. Below 1 the stairs
+    of slanting edges count as necks."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """How classes are parted into objects."""
+
+    classes: frozenset[int]
+    """Ids of the classes that have objects."""
+    method: Components | Watershed
+    boundary: int | None
+    """Id of the class that lies between objects and whose pixels are given to them."""
 
 
 @dataclass(frozen=True)
@@ -35,40 +66,42 @@ class Rules:
 
     legend: Legend
     leave_out: frozenset[int] = frozenset()
-    """Class ids that give no features."""
+    """Ids of the classes without features."""
     minimum_confidence: float = 0.0
-    """Polygons whose mean confidence is lower give no features."""
+    """Least mean confidence, 0 to 1, of a polygon that becomes a feature."""
     dissolve: bool = False
     """One feature for each class."""
     with_objects: bool = False
     """Whether regions are told apart by the numbers of objects."""
     crs: CRS | None = None
-    """Of the features, when it is another than the map's."""
+    """CRS of the features, when it is not the map's."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What polygons are asked for."""
+    """How the polygons and objects of a map are made."""
 
     rules: Rules
     how: Generalize = Generalize()
     minimum_pixels: int = 0
-    """Minimum mapping unit: smaller regions join a neighbour, see `mapping_unit`."""
+    """Minimum mapping unit: smaller regions join a neighbour, see `shape.mapping_unit`."""
     low_confidence: float = 0.5
-    """Pixels below it are doubtful."""
+    """Confidence, 0 to 1, below which a pixel is doubtful."""
     objects: Objects | None = None
-    """How classes are parted into objects."""
+    """How classes are parted into objects; None: not at all."""
     rectangles: frozenset[int] = frozenset()
-    """Ids of classes whose objects get outlines with right angles, see `regular`."""
+    """Ids of the classes whose objects get outlines with right angles, see `shape.orthogonal`."""
 
 
-def resolve_recipe(wanted: Vectorize, legend: Legend, gsd_m: float | None, pixel_m2: float | None) -> Recipe:
+def resolve_recipe(
+    settings: Vectorize, legend: Legend, gsd_m: float | None, pixel_m2: float | None
+) -> Recipe:
     """Turn names into class ids and metres into pixels.
 
     Parameters
     ----------
-    wanted
-        What the pipeline says.
+    settings
+        `vectorize` of the pipeline.
     legend
         The classes of the map.
     gsd_m, pixel_m2
@@ -77,30 +110,65 @@ def resolve_recipe(wanted: Vectorize, legend: Legend, gsd_m: float | None, pixel
     Raises
     ------
     ConfigError
-        When the legend lacks a class, there is no such CRS, or the map has none and metres or a CRS are asked
-        for.
+        When the legend lacks a class, PROJ does not know the CRS, or the map has no CRS and a length is in
+        metres or a CRS is set.
     """
-    if wanted.crs is not None and gsd_m is None:
+    if settings.crs is not None and gsd_m is None:
         raise ConfigError("vectorize.crs: the scene has no CRS to come from; leave it out")
+    instances = settings.instances
     return Recipe(
         rules=Rules(
             legend=legend,
-            leave_out=frozenset(_ids("leave_out", wanted.leave_out, legend)),
-            minimum_confidence=wanted.minimum_confidence,
-            dissolve=wanted.dissolve,
-            with_objects=wanted.instances is not None,
-            crs=None if wanted.crs is None else _crs(wanted.crs),
+            leave_out=_ids("leave_out", settings.leave_out, legend),
+            minimum_confidence=settings.minimum_confidence,
+            dissolve=settings.dissolve,
+            with_objects=instances is not None,
+            crs=None if settings.crs is None else _crs(settings.crs),
         ),
         how=Generalize(
-            _pixels("simplify", wanted.simplify, gsd_m),
-            wanted.method,
-            _pixels("smooth", wanted.smooth, gsd_m),
+            _pixels("simplify", settings.simplify, gsd_m),
+            settings.method,
+            _pixels("smooth", settings.smooth, gsd_m),
         ),
-        minimum_pixels=math.ceil(_pixels("minimum_area", wanted.minimum_area, pixel_m2)),
-        low_confidence=wanted.low_confidence,
-        rectangles=frozenset(_ids("rectangles", wanted.rectangles, legend)),
-        objects=None if wanted.instances is None else resolve_objects(wanted.instances, legend, gsd_m),
+        minimum_pixels=math.ceil(_pixels("minimum_area", settings.minimum_area, pixel_m2)),
+        low_confidence=settings.low_confidence,
+        rectangles=_ids("rectangles", settings.rectangles, legend),
+        objects=None if instances is None else resolve_objects(instances, legend, gsd_m),
     )
+
+
+def resolve_objects(settings: Instances, legend: Legend, gsd_m: float | None) -> Objects:
+    """Turn names into class ids and metres into pixels.
+
+    Parameters
+    ----------
+    settings
+        `vectorize.instances` of the pipeline.
+    legend
+        The classes of the map.
+    gsd_m
+        Ground sample distance in metres, None when the map has no CRS.
+
+    Raises
+    ------
+    ConfigError
+        When the legend lacks a class, or a distance is set and the map has no CRS.
+    """
+    boundary = None
+    if settings.boundary is not None:
+        (boundary,) = _ids("instances.boundary", [settings.boundary], legend)
+    slugs = settings.classes or [c.slug for c in legend.classes if c.slug != settings.boundary]
+    classes = _ids("instances.classes", slugs, legend)
+    if settings.method == "components":
+        return Objects(classes, Components(), boundary)
+    if gsd_m is None and (settings.minimum_distance or settings.depth != "auto"):
+        raise ConfigError(
+            "vectorize.instances: distances are in metres, but the scene has no CRS; leave minimum_distance "
+            "at 0 and depth at auto"
+        )
+    gsd = gsd_m or 1.0
+    depth = Watershed.depth if settings.depth == "auto" else settings.depth / gsd
+    return Objects(classes, Watershed(settings.minimum_distance / gsd, depth), boundary)
 
 
 def _pixels(key: str, length: Length, metres: float | None) -> float:
@@ -114,7 +182,7 @@ def _pixels(key: str, length: Length, metres: float | None) -> float:
     return length / (metres or 1.0)
 
 
-def _ids(key: str, slugs: tuple[str, ...], legend: Legend) -> list[int]:
+def _ids(key: str, slugs: Sequence[str], legend: Legend) -> frozenset[int]:
     known = {c.slug: c.id for c in legend.classes}
     for slug in slugs:
         if slug not in known:
@@ -122,7 +190,7 @@ def _ids(key: str, slugs: tuple[str, ...], legend: Legend) -> list[int]:
                 f"vectorize.{key}: the model has no class {slug!r}{did_you_mean(slug, known)} "
                 f"(it has {', '.join(known)})"
             )
-    return [known[slug] for slug in slugs]
+    return frozenset(known[slug] for slug in slugs)
 
 
 def _crs(name: str) -> CRS:

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from geoseg.core.ordered import Workers
 from geoseg.styles.geopackage import add_style_and_provenance
-from geoseg.vector.objects import Objects
-from geoseg.vector.recipe import Generalize, Recipe
+from geoseg.vector.recipe import Generalize, Objects, Recipe
 from geoseg.vector.shape.guard import write_obstacles
 from geoseg.vector.shape.instances import write_instances
 from geoseg.vector.shape.mapping_unit import write_generalized

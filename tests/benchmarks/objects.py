@@ -19,7 +19,8 @@ CODE = """
 import json, sys, time
 from pathlib import Path
 import geoseg.scenes
-from geoseg.vector.shape.instances import Components, Watershed, write_instances
+from geoseg.vector.recipe import Components, Watershed
+from geoseg.vector.shape.instances import write_instances
 how = {"classes": frozenset([1]), "method": {"components": Components, "watershed": Watershed}[sys.argv[2]]()}
 warm, path = (Path(p) for p in (sys.argv[3], sys.argv[1]))
 def peak():

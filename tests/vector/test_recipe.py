@@ -1,10 +1,19 @@
 import pytest
 from pyproj import CRS
 
-from geoseg.config.pipeline import Vectorize
+from geoseg.config.pipeline import Instances, Vectorize
 from geoseg.core.errors import ConfigError
-from geoseg.vector.objects import Components, Objects
-from geoseg.vector.recipe import Generalize, Recipe, Rules, resolve_recipe
+from geoseg.core.legend import Legend, LegendClass
+from geoseg.vector.recipe import (
+    Components,
+    Generalize,
+    Objects,
+    Recipe,
+    Rules,
+    Watershed,
+    resolve_objects,
+    resolve_recipe,
+)
 from tests.vector.maps import LEGEND
 
 
@@ -76,4 +85,52 @@ NO_CLASS = (
 def test_what_the_map_lacks_is_told(wanted, message):
     with pytest.raises(ConfigError) as caught:
         resolved(**wanted)
+    assert str(caught.value) == message
+
+
+TOWN = Legend(tuple(LegendClass(i, s, s, "#000000") for i, s in ((4, "house"), (0, "road"), (2, "edge"))))
+
+
+def resolved_objects(gsd=0.5, **wanted):
+    return resolve_objects(Instances(**wanted), TOWN, gsd)
+
+
+def test_names_of_objects_become_ids_and_metres_pixels():
+    wanted = {"method": "watershed", "classes": ("house",), "minimum_distance": 8, "depth": 1}
+    assert resolved_objects(**wanted) == Objects(frozenset([4]), Watershed(16, 2), None)
+    assert resolved_objects(gsd=4, **wanted).method == Watershed(2, 0.25)
+
+
+def test_no_classes_mean_all_but_the_boundary():
+    assert resolved_objects(method="components") == Objects(frozenset([0, 2, 4]), Components(), None)
+    assert resolved_objects(method="components", boundary="edge") == Objects(
+        frozenset([0, 4]), Components(), 2
+    )
+
+
+def test_without_a_crs_distances_stay_automatic():
+    assert resolved_objects(gsd=None, method="watershed").method == Watershed(0, 1)
+
+
+NO_OBJECT_CLASS = (
+    "vectorize.instances.{}: the model has no class {!r}; did you mean {!r}? (it has house, road, edge)"
+)
+NO_OBJECT_METRES = (
+    "vectorize.instances: distances are in metres, but the scene has no CRS; leave minimum_distance at 0 and "
+    "depth at auto"
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"classes": ("huose",)}, NO_OBJECT_CLASS.format("classes", "huose", "house")),
+        ({"boundary": "Edge"}, NO_OBJECT_CLASS.format("boundary", "Edge", "edge")),
+        ({"gsd": None, "minimum_distance": 3}, NO_OBJECT_METRES),
+        ({"gsd": None, "depth": 3}, NO_OBJECT_METRES),
+    ],
+)
+def test_what_the_map_lacks_for_objects_is_told(wanted, message):
+    with pytest.raises(ConfigError) as caught:
+        resolved_objects(method="watershed", **wanted)
     assert str(caught.value) == message

@@ -1,5 +1,7 @@
 """A run whose polygons are asked for in every way, and what `geoseg validate` says of it."""
 
+from functools import partial
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -7,8 +9,11 @@ import rasterio
 from typer.testing import CliRunner
 
 from geoseg.cli.app import app
+from geoseg.core.errors import ConfigError
 from geoseg.runs.prepare import prepare
-from geoseg.runs.run import run
+from geoseg.runs.run import Options, run
+from geoseg.vector import vectorize
+from geoseg.vector.shape import instances
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 
 EVERYTHING = "{simplify: 1.5 px, smooth: 1 px, minimum_area: 20 px, dissolve: true}"
@@ -108,3 +113,49 @@ def test_metres_without_a_crs_are_refused_before_anything_is_made(tmp_path, bund
     assert done.exit_code != 0
     assert "vectorize.simplify: 3 is in metres, but the scene has no CRS" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("assigned", "message"),
+    [
+        ("vectorize.instances=watershd", "input should be 'components' or 'watershed'"),
+        ("vectorize.instances={method: watershed, clases: [x]}", "unknown key; did you mean 'classes'?"),
+        ("vectorize.instances={method: watershed, classes: [class-11]}", "did you mean 'class-1'?"),
+        ("outputs.instances=true", "outputs.instances needs vectorize.instances"),
+    ],
+)
+def test_a_pipeline_that_cannot_have_objects_is_refused_before_it_runs(pipeline_file, assigned, message):
+    with pytest.raises(ConfigError) as caught:
+        prepare(pipeline_file, [assigned])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_scene_without_crs_has_no_metres(tmp_path, bundle):
+    scene = write_raster(tmp_path / "s.tif", reflectance(64, 64), crs=None, scale=0.0001)
+    entry = f"{{uri: {scene}, gsd: 10, bands: {{blue: 1, green: 2, red: 3, nir: 4}}}}"
+    path = write_pipeline(tmp_path, entry, bundle.folder)
+    with pytest.raises(ConfigError, match="the scene has no CRS"):
+        prepare(path, ["vectorize.instances={method: watershed, minimum_distance: 30}"])
+
+
+def test_a_run_writes_the_objects_that_were_asked_for(pipeline_file):
+    wanted = ["vectorize.instances={method: watershed, classes: [class-1]}", "outputs.instances=true"]
+    result = run(prepare(pipeline_file, wanted))
+    with rasterio.open(result.folder / "classes.tif") as src:
+        classes = src.read(1)
+    with rasterio.open(result.folder / "instances.tif") as src:
+        ids = src.read(1)
+    assert ids.any()
+    assert ((ids > 0) == (classes == 1)).all()
+    assert "instances.tif" in result.record.model_dump(mode="json")["outputs"]
+    plain = run(prepare(pipeline_file), Options(overwrite=True))
+    assert not (plain.folder / "instances.tif").exists()
+
+
+def test_what_is_noticed_about_objects_stands_in_the_manifest(pipeline_file, monkeypatch):
+    strict = partial(instances.write_instances, largest=9)
+    monkeypatch.setattr(vectorize, "write_instances", strict)
+    prepared = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
+    manifest = run(prepared).record.model_dump(mode="json")
+    assert "left in one piece" in manifest["warnings"][len(prepared.warnings)]

@@ -23,7 +23,7 @@ from geoseg.core.errors import GeosegWarning, OutputError, one_line
 from geoseg.core.files import as_output_error
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA
-from geoseg.vector.objects import Components, Watershed
+from geoseg.vector.recipe import Components, Watershed
 from geoseg.vector.shape import _region_kernels
 from geoseg.vector.shape.watershed import can_split, share, split
 from geoseg.vector.trace.regions import Regions, blocks_of, find_regions

@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.segmentation import watershed
 
-from geoseg.vector.objects import Watershed
+from geoseg.vector.recipe import Watershed
 from geoseg.vector.shape import _region_kernels
 
 _CROSS = ndimage.generate_binary_structure(2, 1)

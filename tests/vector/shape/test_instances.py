@@ -17,7 +17,7 @@ from skimage.segmentation import watershed
 from geoseg.core.errors import GeosegWarning, OutputError
 from geoseg.core.legend import NODATA
 from geoseg.raster.cog import copy_cog
-from geoseg.vector.objects import Components, Watershed
+from geoseg.vector.recipe import Components, Watershed
 from geoseg.vector.shape.instances import write_instances
 from geoseg.vector.shape.watershed import split
 from tests.conftest import write_raster

@@ -14,15 +14,14 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
-from geoseg.vector.trace.block import MapFiles
 from pyproj import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
 from geoseg.styles.geopackage import PROVENANCE
-from geoseg.vector.objects import Components, Objects
-from geoseg.vector.recipe import Generalize, Recipe, Rules
+from geoseg.vector.recipe import Components, Generalize, Objects, Recipe, Rules
+from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.vectorize import OBJECTS, vectorize
 from geoseg.vector.write import parquet
 from geoseg.vector.write.geopackage import copy_features, read_features, write_features
