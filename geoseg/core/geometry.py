@@ -1,5 +1,10 @@
-"""Windows on the pixel grid. Rows come before columns; a window may lie beyond the scene."""
+"""Windows on the pixel grid. Rows come before columns; a window may lie beyond the scene.
 
+`Window` is the only window in signatures and values; the lines that call rasterio convert it with
+`scenes.windows.to_rasterio`.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +70,13 @@ class Window:
 
     def __str__(self) -> str:
         return f"rows {self.rows.start}-{self.rows.stop}, columns {self.cols.start}-{self.cols.stop}"
+
+
+def windows_of(shape: tuple[int, int], side: int) -> Iterator[Window]:
+    """Cut a grid of `shape` (height, width) into windows of at most `side` pixels a side, in scan order."""
+    for row in range(0, shape[0], side):
+        for col in range(0, shape[1], side):
+            yield Window.of(row, col, side, side).clip(shape)
 
 
 def reflect(span: Span, length: int) -> NDArray[np.intp]:

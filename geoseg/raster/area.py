@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Geod
 
+from geoseg.core.geometry import Window
 from geoseg.core.legend import Legend
 from geoseg.scenes.grid import areal_scale
+from geoseg.scenes.windows import to_rasterio
 from geoseg.tiling import _kernels
 
 _ROWS = 512
@@ -59,8 +61,8 @@ def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str,
     totals = np.zeros(256)
     with rasterio.open(class_map) as src:
         for start in range(0, src.height, _ROWS):
-            rows = min(_ROWS, src.height - start)
-            band = src.read(1, window=rasterio.windows.Window(0, start, src.width, rows))
-            for line, area in zip(band, areas[start : start + rows], strict=True):
+            window = Window.of(start, 0, _ROWS, src.width).clip(src.shape)
+            band = src.read(1, window=to_rasterio(window))
+            for line, area in zip(band, areas[start : window.rows.stop], strict=True):
                 totals += _kernels.count(line[None]) * area
     return {c.slug: round(float(totals[i]), 3) for i, c in legend.by_id().items()}

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from geoseg.core.geometry import Window
 from geoseg.raster import _kernels
+from geoseg.scenes.windows import to_rasterio
 
 _ROWS = 256
 """Rows of an overview that are made at once, and side of its internal tiles."""
@@ -64,9 +65,9 @@ def _write_overview(source: Path, path: Path, shape: tuple[int, int], nodata: in
         for first in range(0, height, _ROWS):
             part = rows[first : first + _ROWS]
             start, stop = int(part[0, 0]), int(part[-1, 1])
-            pixels = src.read(1, window=Window(0, start, src.width, stop - start))
+            pixels = src.read(1, window=to_rasterio(Window.of(start, 0, stop - start, src.width)))
             reduced = _kernels.most_frequent(pixels, part - start, cols, nodata)
-            dst.write(reduced, 1, window=Window(0, first, width, len(part)))
+            dst.write(reduced, 1, window=to_rasterio(Window.of(first, 0, len(part), width)))
 
 
 def below(length: int, reduced: int) -> NDArray[np.int64]:

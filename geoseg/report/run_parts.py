@@ -17,6 +17,7 @@ from geoseg.report.parts import Figure
 from geoseg.report.pictures import composition
 from geoseg.report.seams import SeamCheck
 from geoseg.report.survey import Cell, Survey, mean_confidence
+from geoseg.scenes.windows import to_rasterio
 
 PLACES = 8
 """Least confident places that are shown."""
@@ -161,8 +162,7 @@ def _place(class_map: Path, legend: Legend, geobox: GeoBox, cell: Cell) -> Place
     rows, cols = cell.window.rows, cell.window.cols
     height, width = (min(n, _LOOK) for n in cell.window.shape)
     with rasterio.open(class_map) as src:
-        part = rasterio.windows.Window(cols.start, rows.start, len(cols), len(rows))
-        classes = src.read(1, window=part, out_shape=(height, width))
+        classes = src.read(1, window=to_rasterio(cell.window), out_shape=(height, width))
     channel = np.full(256, IGNORE, dtype=np.uint8)
     channel[legend.ids] = np.arange(len(legend))
     col, row = (cols.start + cols.stop) / 2, (rows.start + rows.stop) / 2

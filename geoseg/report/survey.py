@@ -1,7 +1,6 @@
 """What the maps of a run say of themselves: one look at every pixel, window by window."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from geoseg.core.errors import OutputError
-from geoseg.core.geometry import Window
+from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
 from geoseg.report import _kernels
+from geoseg.scenes.windows import to_rasterio
 
 CELLS = 24
 """Cells of the coarse grid along the longer side, about."""
@@ -102,7 +102,7 @@ def _survey(classes: rasterio.DatasetReader, shares: rasterio.DatasetReader | No
     counts = np.zeros((NODATA + 1, PERCENTS), dtype=np.int64)
     pixels, percents = np.zeros(grid, dtype=np.int64), np.zeros(grid, dtype=np.int64)
     rows, cols = (Changes(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)) for n in (height, width))
-    for window in _windows((height, width)):
+    for window in windows_of((height, width), _WINDOW):
         # One row and column more to the north and west: changes across the window's edge count too.
         wider = Window.of(
             window.rows.start - 1, window.cols.start - 1, window.shape[0] + 1, window.shape[1] + 1
@@ -119,16 +119,8 @@ def _survey(classes: rasterio.DatasetReader, shares: rasterio.DatasetReader | No
     return Survey(counts[:NODATA], cells, rows, cols)
 
 
-def _windows(shape: tuple[int, int]) -> Iterator[Window]:
-    for row in range(0, shape[0], _WINDOW):
-        for col in range(0, shape[1], _WINDOW):
-            yield Window.of(row, col, _WINDOW, _WINDOW).clip(shape)
-
-
 def _read(src: rasterio.DatasetReader, window: Window) -> NDArray[np.generic]:
-    height, width = window.shape
-    part = rasterio.windows.Window(window.cols.start, window.rows.start, width, height)
-    pixels: NDArray[np.generic] = src.read(1, window=part)
+    pixels: NDArray[np.generic] = src.read(1, window=to_rasterio(window))
     return pixels
 
 

@@ -24,6 +24,7 @@ from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.secrets import redact
 from geoseg.scenes.remote import has_version, is_remote, prepare_gdal, uri_of, version
+from geoseg.scenes.windows import to_rasterio
 
 _AT_ONCE = 16
 _IDLE_HANDLES = 64
@@ -310,8 +311,7 @@ def read(
     SceneError
         When the data cannot be read, for example from a truncated file.
     """
-    (row, col), (height, width) = (window.rows.start, window.cols.start), window.shape
-    place = rasterio.windows.Window(col, row, width, height)
+    place = to_rasterio(window)
     try:
         with _handles.lent(source) as src:
             # GDAL would clamp numbers of another type, and nodata among them.

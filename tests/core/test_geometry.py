@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.core.geometry import Span, Window, reflect
+from geoseg.core.geometry import Span, Window, reflect, windows_of
 
 spans = st.tuples(st.integers(-40, 40), st.integers(0, 40)).map(lambda s: Span(s[0], s[0] + s[1]))
 
@@ -48,6 +48,13 @@ def test_a_window_knows_its_shape_and_whether_it_is_empty():
     assert not window.intersect(Window.of(3, 0, 4, 20))
     assert window.intersect(Window.of(2, 0, 4, 10)) == Window(Span(2, 3), Span(8, 10))
     assert str(window) == "rows -2-3, columns 8-12"
+
+
+def test_windows_cut_a_grid_in_scan_order_and_the_last_ones_are_smaller():
+    assert list(windows_of((3, 5), 2)) == [
+        Window.of(0, 0, 2, 2), Window.of(0, 2, 2, 2), Window.of(0, 4, 2, 1),
+        Window.of(2, 0, 1, 2), Window.of(2, 2, 1, 2), Window.of(2, 4, 1, 1),
+    ]  # fmt: skip
 
 
 def test_reflection_of_the_documented_example():

@@ -10,9 +10,9 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from geoseg.core.files import as_output_error
+from geoseg.core.geometry import Window
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def write_obstacles(path: Path, corners: Iterable[tuple[int, int]], shape: tuple
 
 def read_obstacles(path: Path, shape: tuple[int, int], window: Window) -> NDArray[np.bool_]:
     """Return where obstacles are among the corners of a block, shape (rows + 1, cols + 1)."""
-    at, shift = divmod(window.col_off, 8)
-    cols = window.width + 1
-    rows = slice(window.row_off, window.row_off + window.height + 1)
+    at, shift = divmod(window.cols.start, 8)
+    cols = len(window.cols) + 1
+    rows = slice(window.rows.start, window.rows.stop + 1)
     bits = np.memmap(path, np.uint8, "r", shape=_size(shape))[rows, at : at + (shift + cols + 7) // 8]
     return np.unpackbits(bits, axis=1, count=shift + cols)[:, shift:].astype(np.bool_)

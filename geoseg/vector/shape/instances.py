@@ -21,12 +21,13 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import GeosegWarning, OutputError, one_line
 from geoseg.core.files import as_output_error
-from geoseg.core.geometry import Window
+from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
+from geoseg.scenes.windows import to_rasterio
 from geoseg.vector.recipe import Components, Watershed
 from geoseg.vector.shape import _region_kernels
 from geoseg.vector.shape.watershed import can_split, share, split
-from geoseg.vector.trace.regions import Regions, blocks_of, find_regions
+from geoseg.vector.trace.regions import Regions, find_regions
 
 LARGEST = 2**24
 """Pixels of the largest rectangle around a region that is cut or shared out; it takes about 1 GB."""
@@ -126,14 +127,12 @@ def _saying_why(class_map: Path, destination: Path) -> Iterator[None]:
 
 
 def _read(raster: Any, window: Window) -> NDArray[Any]:
-    rows, cols = window.rows, window.cols
-    values: NDArray[Any] = raster.read(1, window=((rows.start, rows.stop), (cols.start, cols.stop)))
+    values: NDArray[Any] = raster.read(1, window=to_rasterio(window))
     return values
 
 
 def _write(raster: Any, window: Window, values: NDArray[np.uint32]) -> None:
-    rows, cols = window.rows, window.cols
-    raster.write(values, 1, window=((rows.start, rows.stop), (cols.start, cols.stop)))
+    raster.write(values, 1, window=to_rasterio(window))
 
 
 def _draw(source: Any, target: Any, classes: frozenset[int], boundary: int | None, block: int) -> Regions:
@@ -147,7 +146,7 @@ def _draw(source: Any, target: Any, classes: frozenset[int], boundary: int | Non
         return values
 
     regions = find_regions(read, source.shape, block)
-    for index, window in enumerate(blocks_of(source.shape, block)):
+    for index, window in enumerate(windows_of(source.shape, block)):
         values = read(window)
         if (values >= 0).any():
             _write(target, window, regions.draw(index, values))
@@ -238,7 +237,7 @@ def _renumber(
     with rasterio.open(drawn) as source, rasterio.open(numbered, "w", **_profile(source)) as target:
         nowhere = source.height * source.width
         first = np.full(numbers, nowhere, np.int64)
-        for window in blocks_of(source.shape, block):
+        for window in windows_of(source.shape, block):
             _region_kernels.note_first(
                 _read(source, window), first, window.rows.start, window.cols.start, source.width
             )
@@ -247,7 +246,7 @@ def _renumber(
         old = np.argsort(first)[: (first < nowhere).sum()]
         new = np.zeros(numbers, np.uint32)
         new[old] = np.arange(len(old))
-        for window in blocks_of(source.shape, block):
+        for window in windows_of(source.shape, block):
             values = new[_read(source, window)]
             if values.any():
                 _write(target, window, values)

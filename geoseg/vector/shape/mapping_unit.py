@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from geoseg.core.errors import OutputError, one_line
+from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
+from geoseg.scenes.windows import to_rasterio
 from geoseg.vector.shape import _region_kernels
 from geoseg.vector.trace._run_kernels import find_roots
-from geoseg.vector.trace.block import MapFiles
+from geoseg.vector.trace.block import BLOCK, MapFiles
 from geoseg.vector.trace.borders import Borders, Line, Seams
 from geoseg.vector.trace.components import Runs
-from geoseg.vector.windows import BLOCK, windows_of
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def write_generalized(
     try:
         with rasterio.open(path, "w", **profile) as dst:
             for task, plane in zip(tasks, workers.in_order(paints), strict=True):
-                dst.write(plane, 1, window=task.window)
+                dst.write(plane, 1, window=to_rasterio(task.window))
         _check_whole(path)
     except rasterio.errors.RasterioError as error:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}; make room and run again") from error
@@ -122,13 +122,13 @@ class _Look:
     def __call__(self) -> _Regions:
         runs = Runs.of(self.files.values(self.window))
         first = runs.firsts
-        row, col = np.divmod(runs.starts[first].astype(np.int64), self.window.width)
+        row, col = np.divmod(runs.starts[first].astype(np.int64), len(self.window.cols))
         pairs, lengths = _summed(*_region_kernels.find_borders(runs.starts, runs.rows, runs.labels))
         return _Regions(
             window=self.window,
             value=runs.values[first],
             pixels=_sums(runs.labels, runs.lengths, runs.count + 1)[1:],
-            first=(self.window.row_off + row) * self.cols + self.window.col_off + col,
+            first=(self.window.rows.start + row) * self.cols + self.window.cols.start + col,
             pairs=pairs,
             lengths=lengths,
             borders=Borders.of(runs),
@@ -172,7 +172,7 @@ def _graph(blocks: Iterator[_Regions], cols: int) -> _Graph:
     seams = Seams(Line.empty(cols), taken=1)
     for one in blocks:
         starts.append(seams.taken)
-        place = seams.add(one.window.col_off, one.borders, len(one.value))
+        place = seams.add(one.window.cols.start, one.borders, len(one.value))
         tables.append((one.value, one.pixels, one.first))
         pairs += [place.number[one.pairs], place.neighbours]
         lengths += [one.lengths, np.ones(len(place.neighbours), np.int64)]

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from geoseg.core.geometry import Window
 from geoseg.vector.shape.outlines import Outline
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import Polygons
@@ -86,7 +86,7 @@ def _objects(found: Polygons, files: MapFiles, classes: frozenset[int], reach: f
             and right <= cols
             and bottom <= rows
         ):
-            values = files.values(Window(int(left), int(top), int(right - left), int(bottom - top)))
+            values = files.values(Window.of(int(top), int(left), int(bottom - top), int(right - left)))
             around = values[~np.isin(values % 256, list(classes)) | (values < 0)]
             if len(around) and np.ptp(around) == 0:
                 outline = regular(outer, reach)

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import NODATA
+from geoseg.scenes.windows import to_rasterio
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.shape.guard import NO_CORNERS, Corners, read_obstacles
 from geoseg.vector.shape.simplify import generalize
@@ -20,6 +21,10 @@ from geoseg.vector.trace.boundaries import trace
 from geoseg.vector.trace.chains import JOINT, Chains
 from geoseg.vector.trace.components import NONE, OUTSIDE
 from geoseg.vector.trace.stats import Stats
+
+BLOCK = 1024
+"""Rows and columns of a block. Where blocks lie makes no difference to a polygon; it decides in which order
+they come and at which vertex a ring begins. So it is fixed, and files are the same byte by byte."""
 
 
 class _Opened(threading.local):
@@ -72,21 +77,21 @@ class MapFiles:
         halo
             Pixels more on each side, `OUTSIDE` beyond the map.
         """
-        row, col = window.row_off - halo, window.col_off - halo
-        shape = window.height + 2 * halo, window.width + 2 * halo
-        top, left = max(-row, 0), max(-col, 0)
+        rows, cols = window.rows, window.cols
+        wider = Window(Span(rows.start - halo, rows.stop + halo), Span(cols.start - halo, cols.stop + halo))
         src = self._opened(self.classes)
-        rows = row + top, min(row + shape[0], src.height)
-        cols = col + left, min(col + shape[1], src.width)
-        classes = src.read(1, window=Window.from_slices(rows, cols))
+        inside = wider.clip(src.shape)
+        part = to_rasterio(inside)
+        top, left = inside.rows.start - wider.rows.start, inside.cols.start - wider.cols.start
+        classes = src.read(1, window=part)
         if self.objects is None or self.object_classes is None:
             plain: NDArray[np.int16] = _run_kernels.place_classes(
-                classes, np.full(shape, OUTSIDE, np.int16), top, left, NONE
+                classes, np.full(wider.shape, OUTSIDE, np.int16), top, left, NONE
             )
             return plain
-        numbers = self._opened(self.objects).read(1, window=Window.from_slices(rows, cols)).astype(np.int64)
+        numbers = self._opened(self.objects).read(1, window=part).astype(np.int64)
         own = np.where(numbers > 0, self.object_classes[numbers], classes)
-        values = np.full(shape, OUTSIDE, np.int64)
+        values = np.full(wider.shape, OUTSIDE, np.int64)
         values[top : top + len(classes), left : left + classes.shape[1]] = np.where(
             classes == NODATA, NONE, own + 256 * numbers
         )
@@ -96,7 +101,7 @@ class MapFiles:
         """Return the confidence in whole per cent, so that sums do not depend on their order."""
         if self.confidence is None:
             return None
-        share = self._opened(self.confidence).read(1, window=window)
+        share = self._opened(self.confidence).read(1, window=to_rasterio(window))
         return np.asarray(np.rint(np.clip(share, 0, 1) * 100), np.uint8)
 
 
@@ -133,9 +138,9 @@ def trace_block(
     threshold
         Confidence in per cent below which a pixel is doubtful.
     """
-    row, col = window.row_off, window.col_off
-    last = (row + window.height == shape[0], col + window.width == shape[1])
-    traced = trace(files.values(window, halo=1), (row, col), last)
+    origin = window.rows.start, window.cols.start
+    last = (window.rows.stop == shape[0], window.cols.stop == shape[1])
+    traced = trace(files.values(window, halo=1), origin, last)
     chains = traced.chains
     is_open = (chains.ends == JOINT).any(axis=1)
     corners = NO_CORNERS
@@ -143,7 +148,7 @@ def trace_block(
         found = traced.corners()
         if files.obstacles is not None:
             found |= read_obstacles(files.obstacles, shape, window)
-        corners = Corners.pack(found, (row, col))
+        corners = Corners.pack(found, origin)
     return BlockRegions(
         window=window,
         arcs=generalize(chains.take(~is_open), corners, how, shape),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
+from geoseg.core.geometry import Window, windows_of
 from geoseg.core.ordered import Workers
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.shape.guard import Corners, open_corners
@@ -24,12 +24,11 @@ from geoseg.vector.trace import arcs as arcs_
 from geoseg.vector.trace import chains as chains_
 from geoseg.vector.trace.arcs import Arcs, arcs_of
 from geoseg.vector.trace.assemble import Rings, assemble
-from geoseg.vector.trace.block import BlockRegions, MapFiles, trace_block
+from geoseg.vector.trace.block import BLOCK, BlockRegions, MapFiles, trace_block
 from geoseg.vector.trace.borders import Line, Seams
 from geoseg.vector.trace.chains import JOINT, NO_CHAINS, Chains
 from geoseg.vector.trace.join import join
 from geoseg.vector.trace.stats import NOBODY, Stats
-from geoseg.vector.windows import BLOCK, windows_of
 
 _REGIONS = 200_000
 """Regions that are assembled at once: in a map of noise a row of blocks completes millions."""
@@ -104,7 +103,7 @@ def polygons(
         found = workers.in_order(tasks)
         while row_of_blocks := list(islice(found, across)):
             for one in row_of_blocks if how.needs_corners else ():
-                corners.add(one.corners, one.window.width + 1)
+                corners.add(one.corners, one.window.shape[1] + 1)
             state, complete = _advance(state, row_of_blocks, corners, how, shape, outlines)
             yield from complete
 
@@ -139,7 +138,7 @@ def _advance(
     for sides in (all_arcs.sides[len(state.arcs) :], chains.sides):
         stats.edge[_among(sides[(sides == 0).any(axis=1)], len(root))] = True
     # A region goes on below where it touches the last line.
-    ends = row[0].window.row_off + row[0].window.height == shape[0]
+    ends = row[0].window.rows.stop == shape[0]
     stays = _among(root[line.regions[:0] if ends else line.regions], len(root))
     number = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
     left_open = _Open(
@@ -166,7 +165,7 @@ def _joined(
     seams = Seams(state.line, len(state.stats.value))
     arcs, chains = [state.arcs], [state.chains]
     for one in row:
-        place = seams.add(one.window.col_off, one.borders, len(one.stats.value))
+        place = seams.add(one.window.cols.start, one.borders, len(one.stats.value))
         # Sides that lie beyond the block are negative, and so count from the end.
         sides = np.concatenate([place.number, place.west.regions[::-1], place.above.regions[::-1]])
         arcs.append(outlines.put_in(one.arcs.renumbered(sides.astype(np.int32))))

@@ -5,13 +5,13 @@ numbered in the scan order of their first pixel, so no block size shows. In memo
 the map and some numbers for each region.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.geometry import Span, Window
+from geoseg.core.geometry import Span, Window, windows_of
 from geoseg.vector.trace.borders import Borders, Line, Seams
 from geoseg.vector.trace.components import Runs
 
@@ -61,13 +61,6 @@ class Regions:
         return runs.painted(table[runs.labels])
 
 
-def blocks_of(shape: tuple[int, int], block: int) -> Iterator[Window]:
-    """Cut a map of (height, width) into blocks of at most `block` pixels a side, in scan order."""
-    for row in range(0, shape[0], block):
-        for col in range(0, shape[1], block):
-            yield Window.of(row, col, block, block).clip(shape)
-
-
 def find_regions(read: Read, shape: tuple[int, int], block: int) -> Regions:
     """Find the regions of equal values.
 
@@ -82,7 +75,7 @@ def find_regions(read: Read, shape: tuple[int, int], block: int) -> Regions:
     """
     facts = [np.array([[-1, 0, 0, 0, 0, -1]], np.int64)]  # what `_facts` would say of region 0
     seams, offsets = Seams(Line.empty(shape[1]), taken=1), [1]
-    for window in blocks_of(shape, block):
+    for window in windows_of(shape, block):
         runs = Runs.of(read(window))
         facts.append(_facts(runs, window.rows.start, window.cols.start, shape[1]))
         seams.add(window.cols.start, Borders.of(runs), runs.count)

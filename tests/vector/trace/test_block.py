@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from rasterio.windows import Window
 
+from geoseg.core.geometry import Window
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.components import NONE, OUTSIDE
 from tests.conftest import write_raster
@@ -21,7 +21,7 @@ def is_open(path):
 def test_a_map_is_open_once_in_each_thread_until_its_files_are_given_up(tmp_path):
     path = write_raster(tmp_path / "map.tif", np.zeros((20, 20), np.uint8), nodata=255)
     files = MapFiles(path)
-    window = Window(0, 0, 10, 10)
+    window = Window.of(0, 0, 10, 10)
     with ThreadPoolExecutor(1) as executor:
         for _ in range(3):
             files.values(window)
@@ -41,7 +41,7 @@ def test_a_halo_ends_outside_the_map(tmp_path):
     objects = write_raster(tmp_path / "objects.tif", np.zeros((5, 6), np.uint32))
     expected = np.pad(np.where(classes == 255, NONE, classes.astype(int)), 1, constant_values=OUTSIDE)
     for files in (MapFiles(path), MapFiles(path, None, objects, np.zeros(1, np.uint8))):
-        assert (files.values(Window(0, 0, 6, 5), halo=1) == expected).all()
-        assert (files.values(Window(2, 1, 3, 2), halo=1) == expected[1:5, 2:7]).all()
-        assert (files.values(Window(3, 3, 3, 2), halo=1) == expected[3:, 3:]).all()
-        assert (files.values(Window(3, 3, 3, 2)) == expected[4:-1, 4:-1]).all()
+        assert (files.values(Window.of(0, 0, 5, 6), halo=1) == expected).all()
+        assert (files.values(Window.of(1, 2, 2, 3), halo=1) == expected[1:5, 2:7]).all()
+        assert (files.values(Window.of(3, 3, 2, 3), halo=1) == expected[3:, 3:]).all()
+        assert (files.values(Window.of(3, 3, 2, 3)) == expected[4:-1, 4:-1]).all()

@@ -8,13 +8,13 @@ import shapely
 from hypothesis import given
 from scipy.ndimage import label as scipy_label
 
+from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.trace import coverage
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
-from geoseg.vector.windows import windows_of
 from tests.conftest import write_raster
 from tests.vector.maps import (
     HERE,
@@ -99,7 +99,7 @@ def test_the_spiral_is_one_region_through_every_block():
     classes = SPECIAL["spiral"]
     assert scipy_label(classes == 1)[1] == 1
     for window in windows_of(classes.shape, 5):
-        assert (classes[window.toslices()] == 1).any()
+        assert (classes[window.relative_to(Window.of(0, 0, *classes.shape))] == 1).any()
 
 
 def test_a_larger_map_is_rasterios(tmp_path):
