@@ -1,4 +1,7 @@
-"""Ground sample distance, and the common grid of bands with different resolutions."""
+"""Ground sample distance, and the common grid of bands with different resolutions.
+
+Every CRS is an `odc.geo.crs.CRS`, as `GeoBox.crs` gives it; the lines that need pyproj's take `.proj`.
+"""
 
 import math
 from collections.abc import Sequence

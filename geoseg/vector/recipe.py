@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pyproj import CRS
+from odc.geo.crs import CRS
 from pyproj.exceptions import CRSError
 
 from geoseg.config.pipeline import Instances, Length, Vectorize
@@ -195,6 +195,6 @@ def _ids(key: str, slugs: Sequence[str], legend: Legend) -> frozenset[int]:
 
 def _crs(name: str) -> CRS:
     try:
-        return CRS.from_user_input(name)
+        return CRS(name)
     except CRSError as error:
         raise ConfigError(f"vectorize.crs: {name!r} is no CRS; write it like EPSG:4326") from error

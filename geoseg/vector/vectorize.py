@@ -15,8 +15,8 @@ from geoseg.vector.shape.orthogonal import outlines as new_outlines
 from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
-from geoseg.vector.write.features import Grid, features, schema
-from geoseg.vector.write.geopackage import copy_features, write_features
+from geoseg.vector.write.features import features, schema
+from geoseg.vector.write.geopackage import copy_features, finest_zoom, write_features
 from geoseg.vector.write.parquet import write_parquet
 
 Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
@@ -81,12 +81,12 @@ def vectorize(
             return []
         package = folder / "polygons.gpkg"
         kind = "MultiPolygon" if recipe.rules.dissolve else "Polygon"
-        grid = Grid.of(files.classes)
-        crs = recipe.rules.crs or grid.crs
+        geobox = files.geobox()
+        crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
         found = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
-        batches = features(found, grid, recipe.rules)
+        batches = features(found, geobox, recipe.rules)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
         generalized.unlink(missing_ok=True)
@@ -96,7 +96,7 @@ def vectorize(
         if name == "parquet":
             write_parquet(package, path, crs, kind)
         elif name != "gpkg":
-            zoom = grid.zoom() if name == "pmtiles" else None
+            zoom = finest_zoom(geobox) if name == "pmtiles" else None
             driver = _DRIVERS[name]
             copy_features(package, path, crs, layer=layer, driver=driver, geometry_type=kind, zoom=zoom)
     if "gpkg" in formats:

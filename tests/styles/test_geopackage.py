@@ -9,7 +9,7 @@ import pyogrio
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
-from pyproj import CRS
+from odc.geo.crs import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
@@ -31,7 +31,7 @@ def package(tmp_path):
         "geom": [shapely.box(i, 0, i + 1, 1).wkb for i in range(4)],
     }
     batch = pa.RecordBatch.from_pydict(columns)
-    write_features(path, batch.schema, iter([batch]), CRS.from_epsg(32633), layer="land cover")
+    write_features(path, batch.schema, iter([batch]), CRS("EPSG:32633"), layer="land cover")
     return path
 
 

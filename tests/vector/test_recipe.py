@@ -1,5 +1,5 @@
 import pytest
-from pyproj import CRS
+from odc.geo.crs import CRS
 
 from geoseg.config.pipeline import Instances, Vectorize
 from geoseg.core.errors import ConfigError
@@ -47,7 +47,7 @@ def test_names_become_ids():
     recipe = resolved(
         leave_out=("c0", "c3"), minimum_confidence=0.4, low_confidence=0.6, crs="EPSG:3035", dissolve=True
     )
-    assert recipe.rules == Rules(LEGEND, frozenset([0, 3]), 0.4, True, False, CRS.from_epsg(3035))
+    assert recipe.rules == Rules(LEGEND, frozenset([0, 3]), 0.4, True, False, CRS("EPSG:3035"))
     assert recipe.low_confidence == 0.6
 
 

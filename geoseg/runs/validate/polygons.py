@@ -80,7 +80,8 @@ def _opened(run: FinishedFolder, name: str) -> Generator[Failure, None, Layer]:
         with opened(path) as db:
             yield from check_database(run, db)
             layer = Layer(path, the_layer(db))
-    expected = run.recipe.rules.crs or _crs(run)
+    chosen = run.recipe.rules.crs
+    expected = _crs(run) if chosen is None else chosen.proj
     if path.suffix == ".geojson":
         expected = CRS.from_epsg(4326)
     found = layer.crs

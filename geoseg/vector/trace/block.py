@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import NODATA
@@ -66,6 +67,11 @@ class MapFiles:
         """Return rows and columns."""
         src = self._opened(self.classes)
         return src.height, src.width
+
+    def geobox(self) -> GeoBox:
+        """Return the grid of the map."""
+        src = self._opened(self.classes)
+        return GeoBox(src.shape, src.transform, src.crs)
 
     def values(self, window: Window, halo: int = 0) -> NDArray[np.signedinteger]:
         """Return what tells regions apart: class + 256 * number of the object, `NONE` for nodata.

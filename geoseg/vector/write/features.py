@@ -1,64 +1,24 @@
 """From polygons in pixels to features with attributes."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from rasterio.warp import transform_bounds
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geoseg.vector.recipe import Rules
 from geoseg.vector.trace.assemble import Rings
 from geoseg.vector.trace.coverage import Polygons
-from geoseg.vector.write.geodesy import Measure, transformed
+from geoseg.vector.write.geodesy import GroundMeasure, transformed
 
 _FEATURES = 20_000
 """Features of a batch at most, about: outlines as objects take much more memory than as arrays."""
-
-
-_MERCATOR_PIXEL = 2 * math.pi * 6378137 / 256
-"""Metres of Web Mercator in a pixel of zoom level 0."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the pixels of a map lie."""
-
-    transform: Affine
-    """From (column, row) to coordinates."""
-    crs: CRS | None
-    shape: tuple[int, int]
-    """Rows and columns."""
-
-    @classmethod
-    def of(cls, raster: Path) -> "Grid":
-        """Read the grid of a raster."""
-        with rasterio.open(raster) as src:
-            crs = None if src.crs is None else CRS.from_wkt(src.crs.to_wkt())
-            return cls(src.transform, crs, (src.height, src.width))
-
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Return west, south, east and north of a north-up map."""
-        left, top = self.transform * (0, 0)
-        right, bottom = self.transform * (self.shape[1], self.shape[0])
-        return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
-
-    def zoom(self) -> int:
-        """Return the zoom level of Web Mercator whose tiles of 256 px show four pixels of the map as one.
-
-        Vector tiles have 16 steps in such a pixel, so nothing that a map pixel shows is lost.
-        """
-        left, _, right, _ = transform_bounds(self.crs, "EPSG:3857", *self.bounds())
-        pixel = (right - left) / self.shape[1]
-        return max(0, math.ceil(math.log2(_MERCATOR_PIXEL / pixel)) - 2)
 
 
 def schema(rules: Rules) -> pa.Schema:
@@ -79,22 +39,22 @@ def schema(rules: Rules) -> pa.Schema:
     return pa.schema([*columns, wkb])
 
 
-def features(found: Iterator[Polygons], grid: Grid, rules: Rules) -> Iterator[pa.RecordBatch]:
+def features(found: Iterator[Polygons], geobox: GeoBox, rules: Rules) -> Iterator[pa.RecordBatch]:
     """Yield features, in batches of `schema(rules)`.
 
-    Areas and lengths are those of the geometry, in square metres and metres; see `Measure`. A feature's
+    Areas and lengths are those of the geometry, in square metres and metres; see `GroundMeasure`. A feature's
     confidence is that of the pixels of its region.
 
     Parameters
     ----------
     found
         Polygons in pixels.
-    grid
-        Where the pixels lie.
+    geobox
+        The grid of the map.
     rules
         Which polygons become features.
     """
-    maker = _Maker(grid, rules)
+    maker = _Maker(geobox, rules)
     parts: Iterator[_Table] = (maker.kept(p, part) for p in found for part in _slices(len(p)))
     if rules.dissolve:
         parts = maker.dissolved(parts)
@@ -126,14 +86,14 @@ class _Table:
 class _Maker:
     """Makes features of one map."""
 
-    def __init__(self, grid: Grid, rules: Rules) -> None:
-        self._grid, self._rules = grid, rules
+    def __init__(self, geobox: GeoBox, rules: Rules) -> None:
+        self._transform, self._rules = geobox.transform, rules
         self._schema = schema(rules)
-        self._measure = Measure.at(grid.crs, grid.bounds())
+        self._measure = GroundMeasure.of(geobox)
         self._titles = {i: c.title for i, c in rules.legend.by_id().items()}
         self._project = (
-            Transformer.from_crs(grid.crs, rules.crs, always_xy=True)
-            if grid.crs is not None and rules.crs is not None and rules.crs != grid.crs
+            Transformer.from_crs(geobox.crs.proj, rules.crs.proj, always_xy=True)
+            if geobox.crs is not None and rules.crs is not None and rules.crs != geobox.crs
             else None
         )
 
@@ -147,7 +107,7 @@ class _Maker:
         drop |= stats.confidence[chosen] < least * stats.pixels[chosen]
         chosen = chosen[~drop]
         taken = stats.take(chosen)
-        geometry = _geometries(found.rings, chosen, self._grid.transform)
+        geometry = _geometries(found.rings, chosen, self._transform)
         return _Table(
             geometry, taken.value, self._measure.areas(geometry), self._measure.lengths(geometry),
             taken.pixels, taken.confidence, taken.minimum, taken.doubtful, taken.edge,

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Geod, Proj, Transformer
+from odc.geo.geobox import GeoBox
+from pyproj import Geod, Proj, Transformer
 
 
 @dataclass(frozen=True)
-class Measure:
-    """How geometries of one map are measured.
+class GroundMeasure:
+    """How the geometries of one map are measured.
 
     In a projected CRS areas and lengths are planar, unless its areal scale is more than 1 % off in the middle
-    of the map, as in Web Mercator; in a geographic one they are geodesic (Karney 2013, through PROJ). Without
-    a CRS they are in units of the coordinates.
+    of the map, as in Web Mercator; there, and in a geographic CRS, they are geodesic (Karney 2013, through
+    PROJ). Without a CRS they are in units of the coordinates.
     """
 
     unit: float = 1.0
@@ -25,26 +26,20 @@ class Measure:
     """To longitude and latitude."""
 
     @classmethod
-    def at(cls, crs: CRS | None, bounds: tuple[float, float, float, float]) -> "Measure":
-        """Choose for a map.
-
-        Parameters
-        ----------
-        crs
-            Of the map.
-        bounds
-            West, south, east and north of the map.
-        """
+    def of(cls, geobox: GeoBox) -> "GroundMeasure":
+        """Choose the measure for the map on a grid."""
+        crs = geobox.crs
         if crs is None:
             return cls()
-        geod = crs.get_geod() or Geod(ellps="WGS84")
-        if crs.is_geographic:
+        proj, (west, south, east, north) = crs.proj, geobox.boundingbox
+        geod = proj.get_geod() or Geod(ellps="WGS84")
+        if crs.geographic:
             return cls(geod=geod)
-        projection = Proj(crs)
-        x, y = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
-        if abs(projection.get_factors(*projection(x, y, inverse=True)).areal_scale - 1) <= 0.01:
-            return cls(unit=float(crs.axis_info[0].unit_conversion_factor))
-        return cls(geod=geod, to_geographic=Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True))
+        projection = Proj(proj)
+        middle = projection((west + east) / 2, (south + north) / 2, inverse=True)
+        if abs(projection.get_factors(*middle).areal_scale - 1) <= 0.01:
+            return cls(unit=float(proj.axis_info[0].unit_conversion_factor))
+        return cls(geod=geod, to_geographic=Transformer.from_crs(proj, proj.geodetic_crs, always_xy=True))
 
     def areas(self, geometry: NDArray[np.object_]) -> NDArray[np.float64]:
         """Return the areas of polygons in square metres."""

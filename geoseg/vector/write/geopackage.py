@@ -1,6 +1,7 @@
 """Write features to a GeoPackage (OGC 12-128) and to what GDAL makes of it."""
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyogrio
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
-from pyproj import CRS
+from rasterio.warp import transform_bounds
 
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import as_output_error
@@ -30,6 +33,19 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _NOWHERE: dict[str, Any] = {"layer_options": {"WRITE_BBOX": "YES"}}
 """GeoJSON without a CRS: nothing can be turned into longitude and latitude."""
+
+_MERCATOR_PIXEL = 2 * math.pi * 6378137 / 256
+"""Metres of Web Mercator in a pixel of zoom level 0."""
+
+
+def finest_zoom(geobox: GeoBox) -> int:
+    """Return the zoom level of Web Mercator whose tiles of 256 px show four pixels of a map as one.
+
+    Vector tiles have 16 steps in such a pixel, so nothing that a map pixel shows is lost.
+    """
+    left, _, right, _ = transform_bounds(geobox.crs.proj, "EPSG:3857", *geobox.boundingbox)
+    pixel = (right - left) / geobox.shape.x
+    return max(0, math.ceil(math.log2(_MERCATOR_PIXEL / pixel)) - 2)
 
 
 def write_features(
@@ -80,7 +96,7 @@ def write_features(
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             pyogrio.write_arrow(
                 reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
-                crs=None if crs is None else crs.to_wkt(), **options,
+                crs=None if crs is None else crs.proj.to_wkt(), **options,
             )  # fmt: skip
     except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
         path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
+from odc.geo.crs import CRS
 
 from geoseg.core.errors import OutputError, one_line
 from geoseg.vector.write.geopackage import read_features
@@ -124,7 +124,7 @@ def _geo_metadata(crs: CRS | None, geometry_type: str, bounds: tuple[float, ...]
     column = {
         "encoding": "WKB",
         "geometry_types": [geometry_type],
-        "crs": None if crs is None else crs.to_json_dict(),
+        "crs": None if crs is None else crs.proj.to_json_dict(),
         "bbox": list(bounds),
         "covering": {"bbox": corners},
     }

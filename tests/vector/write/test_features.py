@@ -7,14 +7,16 @@ import pytest
 import shapely
 from affine import Affine
 from hypothesis import given
-from pyproj import CRS, Geod, Transformer
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pyproj import Geod, Transformer
 
 from geoseg.core.legend import NODATA
 from geoseg.vector.recipe import Generalize, Rules
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
 from geoseg.vector.write import features as features_
-from geoseg.vector.write.features import Grid, features, schema
+from geoseg.vector.write.features import features, schema
 from tests.conftest import write_raster
 from tests.vector.maps import HERE, LEGEND, many, maps, patches, save, with_hole
 
@@ -50,7 +52,7 @@ def batches(folder, classes=CLASSES, share=SHARE, how=None, objects=None, rules=
         files = MapFiles(path, confidence, write_raster(folder / "o.tif", numbers, **grid), own)
     rules = rules or Rules(LEGEND)
     found = polygons(files, HERE, how=how or Generalize(), threshold=50, folder=folder, block=block)
-    return list(features(found, Grid.of(path), rules)), rules
+    return list(features(found, files.geobox(), rules)), rules
 
 
 def table(folder, *args, **options):
@@ -144,7 +146,7 @@ def test_feet_are_told_in_metres_and_no_crs_in_pixels(tmp_path):
 
 def test_features_in_another_crs_keep_what_was_measured(tmp_path):
     plain = table(tmp_path)
-    moved = table(tmp_path, rules=Rules(LEGEND, crs=CRS.from_epsg(4326)))
+    moved = table(tmp_path, rules=Rules(LEGEND, crs=CRS("EPSG:4326")))
     assert plain.drop(columns="geometry").equals(moved.drop(columns="geometry"))
     expected = plain.set_geometry("geometry", crs="EPSG:32633").to_crs(4326).geometry
     assert shapely.equals_exact(moved.geometry.to_numpy(), expected.to_numpy(), tolerance=1e-9).all()
@@ -234,10 +236,10 @@ def test_features_come_in_batches(tmp_path, monkeypatch):
 def test_a_map_that_is_not_north_up_first(tmp_path):
     """Rows that go north, as in some weather grids: outlines are right and areas positive."""
     path = save(tmp_path, CLASSES)
-    grid = Grid(Affine(10, 0, 0, 0, 10, 0), None, CLASSES.shape)
-    assert grid.bounds() == (0, 0, 60, 40)
+    geobox = GeoBox(CLASSES.shape, Affine(10, 0, 0, 0, 10, 0), None)
+    assert geobox.boundingbox.bbox == (0, 0, 60, 40)
     found = polygons(MapFiles(path), HERE, how=Generalize(), folder=tmp_path)
-    (batch,) = features(found, grid, Rules(LEGEND))
+    (batch,) = features(found, geobox, Rules(LEGEND))
     rows = batch.to_pandas()
     assert rows.area_m2.min() == 100
     (outline,) = shapely.from_wkb(rows.geom[rows.class_id == 2].to_numpy())

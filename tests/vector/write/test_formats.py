@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
+import pyproj
 import pytest
 import shapely
-from pyproj import CRS
+from odc.geo.crs import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import NODATA
@@ -31,7 +32,7 @@ from tests.vector.maps import HERE, LEGEND, patches, save, with_hole
 
 ALL = ("gpkg", "parquet", "fgb", "geojson")
 TITLES = ["Wald & <Wiese>", "a \"b\" 'c'", "Forêt é", "水体"]
-UTM = CRS.from_epsg(32633)
+UTM = CRS("EPSG:32633")
 
 
 def made(folder, classes=None, *, formats=ALL, recipe=None, workers=HERE, **place):
@@ -188,7 +189,7 @@ def test_parquet_is_geoparquet_with_a_covering(tmp_path):
     assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
     (column,) = geo["columns"].values()
     assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
-    assert CRS.from_json_dict(column["crs"]) == UTM
+    assert pyproj.CRS.from_json_dict(column["crs"]) == UTM.proj
     assert column["covering"] == {"bbox": {n: ["bbox", n] for n in ("xmin", "ymin", "xmax", "ymax")}}
     frame = gpd.read_parquet(path)
     assert column["bbox"] == pytest.approx(frame.total_bounds.tolist())
