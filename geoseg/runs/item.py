@@ -149,13 +149,14 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
         return None
     outline = shapely.box(*geobox.boundingbox.bbox)
     step = max(geobox.boundingbox.span_x, geobox.boundingbox.span_y) / 8
-    transformer = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
 
     def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         lon, lat = transformer.transform(xy[:, 0], xy[:, 1], errcheck=True)
         return np.column_stack([lon, lat])
 
     try:
+        # An engineering CRS has no way to longitude and latitude.
+        transformer = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
         lonlat = shapely.transform(shapely.segmentize(outline, step), place)
     except ProjError:
         return None

@@ -159,3 +159,17 @@ def test_what_is_noticed_about_objects_stands_in_the_manifest(pipeline_file, mon
     prepared = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
     manifest = run(prepared).record.model_dump(mode="json")
     assert "left in one piece" in manifest["warnings"][len(prepared.warnings)]
+
+
+def test_an_engineering_crs_gives_polygons_with_planar_measures(tmp_path, bundle):
+    """The coordinates of a survey have no projection, so there is no scale to take out."""
+    values = reflectance(64, 64)
+    local = 'LOCAL_CS["site plan",UNIT["metre",1]]'
+    scene = write_raster(tmp_path / "s.tif", values, crs=local, names=BAND_NAMES, scale=1e-4)
+    folder = finished(tmp_path, scene, bundle)
+    frame = gpd.read_file(folder / "polygons.gpkg", layer=0)
+    assert frame.area_m2.tolist() == pytest.approx(frame.area.tolist())
+    assert frame.area_m2.sum() == pytest.approx(64 * 64 * 100)
+    areas = read_manifest(folder)["area_m2"]
+    assert sum(areas.values()) == pytest.approx(64 * 64 * 100)
+    is_content(folder)

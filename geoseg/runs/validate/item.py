@@ -9,7 +9,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import read_object
 from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
-from geoseg.runs.item import LATER, MULTIHASH_SHA256
+from geoseg.runs.item import LATER, MULTIHASH_SHA256, footprint
 from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.schema import schema_problems
@@ -59,10 +59,10 @@ def _grid(run: FinishedFolder, item: dict[str, Any]) -> Iterator[Failure]:
     code = f"EPSG:{box.crs.epsg}" if box.crs is not None and box.crs.epsg else None
     if told.get("proj:code") != code:
         yield Failure(RunFile.ITEM, "proj:code", str(code), str(told.get("proj:code")))
-    if (box.crs is None) != (item["geometry"] is None):
-        yield Failure(
-            RunFile.ITEM, "geometry", "null" if box.crs is None else "a footprint", str(item["geometry"])[:60]
-        )
+    placed = footprint(box) is not None
+    if placed != (item["geometry"] is not None):
+        expected = "a footprint" if placed else "null"
+        yield Failure(RunFile.ITEM, "geometry", expected, str(item["geometry"])[:60])
 
 
 def _classes(run: FinishedFolder, item: dict[str, Any]) -> Iterator[Failure]:

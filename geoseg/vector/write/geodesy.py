@@ -6,7 +6,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import Geod, Proj, Transformer
+from pyproj import Geod, Transformer
+
+from geoseg.scenes.grid import areal_scale
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class GroundMeasure:
 
     In a projected CRS areas and lengths are planar, unless its areal scale is more than 1 % off in the middle
     of the map, as in Web Mercator; there, and in a geographic CRS, they are geodesic (Karney 2013, through
-    PROJ). Without a CRS they are in units of the coordinates.
+    PROJ). Where the scale is not known, as in an engineering CRS, they are planar. Without a CRS they are in
+    units of the coordinates.
     """
 
     unit: float = 1.0
@@ -32,13 +35,11 @@ class GroundMeasure:
         if crs is None:
             return cls()
         proj, (west, south, east, north) = crs.proj, geobox.boundingbox
+        if not crs.geographic and areal_scale(crs, (west + east) / 2, (south + north) / 2) == 1:
+            return cls(unit=float(proj.axis_info[0].unit_conversion_factor))
         geod = proj.get_geod() or Geod(ellps="WGS84")
         if crs.geographic:
             return cls(geod=geod)
-        projection = Proj(proj)
-        middle = projection((west + east) / 2, (south + north) / 2, inverse=True)
-        if abs(projection.get_factors(*middle).areal_scale - 1) <= 0.01:
-            return cls(unit=float(proj.axis_info[0].unit_conversion_factor))
         return cls(geod=geod, to_geographic=Transformer.from_crs(proj, proj.geodetic_crs, always_xy=True))
 
     def areas(self, geometry: NDArray[np.object_]) -> NDArray[np.float64]:

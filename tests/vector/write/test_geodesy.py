@@ -1,0 +1,45 @@
+"""How polygons are measured where a projection cannot tell its scale: planar, as the areas of pixels are."""
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from geoseg.raster.area import pixel_area_m2
+from geoseg.scenes.grid import areal_scale
+from geoseg.vector.write.geodesy import GroundMeasure
+
+SATELLITE = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84"
+
+
+def grid(crs, west=1000.0, north=2000.0, gsd=10.0):
+    return GeoBox((6, 4), Affine(gsd, 0, west, 0, -gsd, north), crs)
+
+
+def outline(geobox):
+    return np.array([shapely.box(*geobox.boundingbox)], object)
+
+
+@pytest.mark.parametrize(("unit", "metres"), [('UNIT["metre",1]', 1.0), ('UNIT["foot",0.3048]', 0.3048)])
+def test_an_engineering_crs_has_planar_measures(unit, metres):
+    geobox = grid(f'LOCAL_CS["site plan",{unit}]')
+    measure = GroundMeasure.of(geobox)
+    assert measure.areas(outline(geobox)) == pytest.approx([60 * 40 * metres**2])
+    assert measure.lengths(outline(geobox)) == pytest.approx([200 * metres])
+    assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(60 * 40 * metres**2)
+
+
+def test_beyond_the_disk_of_a_satellite_polygons_and_pixels_have_the_same_area():
+    geobox = grid(SATELLITE, west=5.6e6, north=5.6e6, gsd=3000.0)
+    assert areal_scale(geobox.crs, 5.606e6, 5.591e6) == 1
+    assert GroundMeasure.of(geobox).geod is None
+    assert GroundMeasure.of(geobox).areas(outline(geobox)) == pytest.approx([24 * 3000.0**2])
+    assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(24 * 3000.0**2)
+
+
+def test_on_the_disk_of_a_satellite_both_take_its_scale_out():
+    geobox = grid(SATELLITE, west=3e6, north=3e6, gsd=30.0)
+    (area,) = GroundMeasure.of(geobox).areas(outline(geobox))
+    assert area > 1.5 * 24 * 30.0**2
+    assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(area, rel=0.01)
