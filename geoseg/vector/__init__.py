@@ -1,1 +1,1 @@
-"""Polygons and the styles that desktop GIS read."""
+"""From a class map to polygons and objects: traced, shaped, written."""

@@ -11,7 +11,7 @@ from geoseg.vector.recipe import Generalize, Objects, Recipe
 from geoseg.vector.shape.guard import write_obstacles
 from geoseg.vector.shape.instances import write_instances
 from geoseg.vector.shape.mapping_unit import write_generalized
-from geoseg.vector.shape.orthogonal import outlines as new_outlines
+from geoseg.vector.shape.orthogonal import orthogonal_outlines
 from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
@@ -22,7 +22,7 @@ from geoseg.vector.write.parquet import write_parquet
 Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
 
 OBJECTS = "objects.tif"
-"""Numbers of objects, a tiled GeoTIFF in the folder where polygons are made."""
+"""File of the numbers of objects, a tiled GeoTIFF in the folder where polygons are made."""
 
 _OBSTACLES = "obstacles.bits"
 _DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON", "pmtiles": "PMTiles"}
@@ -38,32 +38,32 @@ def vectorize(
     formats: tuple[Format, ...],
     provenance: Mapping[str, Any],
 ) -> list[Path]:
-    """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb` and `.geojson`.
+    """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb`, `.geojson` and `.pmtiles`.
 
-    Neither the map nor all its polygons are in memory at once. Where objects are asked for, their numbers
-    stay behind as `OBJECTS`.
+    Memory holds neither the whole map nor all its polygons. When the recipe has objects, their numbers are
+    left in the folder as `OBJECTS`.
 
     Parameters
     ----------
     files
         The map.
     recipe
-        What polygons are asked for.
+        How the polygons are made.
     workers
-        Where blocks are worked on.
+        The threads or processes that work on blocks.
     folder
-        Where the files are made, and temporary ones beside them.
+        Folder of the files, and of temporary ones.
     layer
         Name of the layer.
     formats
-        What is written.
+        Formats to write.
     provenance
-        Where the polygons come from, for the GeoPackage's metadata.
+        Where the polygons come from, plain JSON values for the GeoPackage's metadata.
 
     Returns
     -------
     list
-        The files.
+        Paths of the files.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def vectorize(
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
-        found = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
-        batches = features(found, geobox, recipe.rules)
+        parts = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
+        batches = features(parts, geobox, recipe.rules)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
         generalized.unlink(missing_ok=True)
@@ -109,14 +109,14 @@ def vectorize(
 def _with_outlines(
     files: MapFiles, classes: frozenset[int], tolerance: float, workers: Workers, folder: Path
 ) -> tuple[MapFiles, Outlines]:
-    """Find the outlines of objects of some classes, and mark where they keep others out."""
+    """Make new outlines for objects of some classes; write the corners that keep other boundaries away."""
     if not classes:
         return files, NO_OUTLINES
     exact = polygons(files, workers, how=Generalize(), folder=folder)
-    found = new_outlines(exact, files, classes, tolerance)
+    outlines = orthogonal_outlines(exact, files, classes, tolerance)
     path = folder / _OBSTACLES
-    write_obstacles(path, (corner for one in found for corner in one.zone), files.shape())
-    return replace(files, obstacles=path), Outlines.of(found)
+    write_obstacles(path, (corner for one in outlines for corner in one.zone), files.shape())
+    return replace(files, obstacles=path), Outlines.of(outlines)
 
 
 def _with_objects(files: MapFiles, objects: Objects, path: Path) -> MapFiles:

@@ -1,4 +1,4 @@
-"""Loops over the vertices of arcs: the guard, and what it lets move."""
+"""Loops over the vertices of arcs: the guard, simplification and smoothing, see `simplify`."""
 
 import heapq
 
@@ -8,16 +8,16 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def _on_frame(vertices, a, height, width):
-    """Say whether a chain runs along the map's frame; it then does so all along."""
+    """Return whether an arc runs along the map's frame: its first edge does only when all its edges do."""
     y0, x0, y1, x1 = vertices[a, 0], vertices[a, 1], vertices[a + 1, 0], vertices[a + 1, 1]
     return (y0 == y1 and y0 in (0, height)) or (x0 == x1 and x0 in (0, width))
 
 
 @njit(nogil=True, cache=True)
 def _is_free(vertices, start, stop, a, b, c, kept, index, corners):
-    """Say whether a closed triangle holds no corner but its own and those that its arc has lost.
+    """Return whether a closed triangle holds no corner but its own and those that its arc has lost.
 
-    Returns the answer and the arc's index of vertices, which is made when it is first needed.
+    Also returns the arc's index of vertices, which is made when it is first needed.
     """
     top = min(vertices[a, 0], vertices[b, 0], vertices[c, 0])
     bottom = max(vertices[a, 0], vertices[b, 0], vertices[c, 0])
@@ -51,7 +51,7 @@ def _is_free(vertices, start, stop, a, b, c, kept, index, corners):
 
 @njit(nogil=True, cache=True)
 def _is_clear(vertices, start, stop, b, py, px, qy, qx, kept, index, corners):
-    """As `is_free`, for the triangle of a vertex b and two points on its edges."""
+    """Return the same as `_is_free` for the triangle of a vertex b and two points on its edges."""
     by, bx = float(vertices[b, 0]), float(vertices[b, 1])
     for y in range(int(np.ceil(min(by, py, qy))), int(np.floor(max(by, py, qy))) + 1):
         for x in range(int(np.ceil(min(bx, px, qx))), int(np.floor(max(bx, px, qx))) + 1):
@@ -76,7 +76,7 @@ def _is_corner(corners, y, x):
 
 @njit(nogil=True, cache=True)
 def _hinders(vertices, start, stop, y, x, kept, index):
-    """Say whether a corner is another arc's, or a vertex that its own arc still has; return the index too."""
+    """Return whether a corner is another arc's or a vertex that its own arc still has, and the index."""
     if len(index) == 0:
         index = _index(vertices, start, stop)
     k = _look_up(vertices, index, y, x)
@@ -100,7 +100,7 @@ def _index(vertices, start, stop):
 
 @njit(nogil=True, cache=True)
 def _look_up(vertices, table, y, x):
-    """Return which vertex of the arc lies at a corner, -1 for none."""
+    """Return the vertex of the arc that lies at a corner, -1 for none."""
     size = len(table)
     slot = _hash(y, x, size)
     while table[slot] >= 0:
@@ -118,10 +118,10 @@ def _hash(y, x, size):
 
 @njit(nogil=True, cache=True)
 def thin(vertices, offsets, loops, corners, height, width, limit, tolerance):
-    """Return which vertices stay.
+    """Return the mask of the vertices that stay, shape (V,).
 
-    Smallest triangles go first, while twice their area is below `limit`; with a `tolerance` above 0 what
-    Douglas and Peucker keep stays.
+    Vertices with the smallest triangles are removed first, as long as twice the area is below `limit`; with a
+    `tolerance` above 0 the vertices that the method of Douglas and Peucker keeps stay, too.
     """
     kept = np.ones(len(vertices), np.bool_)
     longest = 0
@@ -143,7 +143,7 @@ def thin(vertices, offsets, loops, corners, height, width, limit, tolerance):
 @njit(nogil=True, cache=True)
 def _thin_one(vertices, a, b, loop, kept, before, after, needed, corners, limit):
     closed = vertices[a, 0] == vertices[b - 1, 0] and vertices[a, 1] == vertices[b - 1, 1]
-    # The last vertex of what closes is its first again.
+    # A closed arc ends with its first vertex.
     count = b - a - 1 if closed else b - a
     for i in range(count):
         before[i], after[i] = i - 1, i + 1
@@ -194,11 +194,11 @@ def _twice(vertices, a, b, c):
 
 @njit(nogil=True, cache=True)
 def _may_be_straight(vertices, a, b, c):
-    """Say whether an arc may lose its last inner vertex.
+    """Return whether an arc may lose its last inner vertex.
 
-    Two arcs with the same ends must not both become straight: what lies between them would vanish. Only one
-    that lies left of the line may, and none along a row or a column, where another can be straight from the
-    beginning.
+    Two arcs with the same ends must not both become straight: the region between them would vanish. Only the
+    arc left of the straight line may, and none along a row or a column, where another arc may be straight
+    from the beginning.
     """
     return (
         vertices[a, 0] != vertices[c, 0]
@@ -209,10 +209,10 @@ def _may_be_straight(vertices, a, b, c):
 
 @njit(nogil=True, cache=True)
 def _douglas_peucker(vertices, a, b, tolerance, needed):
-    """Mark the vertices, counted from `a`, that the method keeps."""
+    """Mark in `needed` the vertices, counted from `a`, that the method keeps."""
     for k in range(b - a):
         needed[k] = False
-    needed[0] = True  # of a loop too: the others were measured from it
+    needed[0] = True  # of a loop, too: distances were measured from it
     stack = [(np.int64(0), np.int64(b - a - 1))]
     while stack:
         low, high = stack.pop()
@@ -242,10 +242,10 @@ def _distance2(vertices, a, b, p):
 def smooth(vertices, offsets, loops, kept, corners, height, width, reach):
     """Round the corners of arcs; return vertices (y, x) and offsets.
 
-    Each corner becomes a quadratic Bezier curve, which Chaikin's corner cutting tends to (Chaikin 1974),
-    drawn with four vertices. It begins and ends `reach` before and after the corner, or in the middle of an
-    edge. The curve stays within its own triangle; where that holds a corner of another arc, or a vertex of
-    its own, the corner stays as it is: so curves cannot meet.
+    Each corner becomes a quadratic Bezier curve of four vertices, the limit of Chaikin's corner cutting
+    (Chaikin 1974). It begins `reach` before the corner and ends `reach` after it, or in the middle of an edge
+    that is shorter. The curve stays within its own triangle; where the triangle holds a corner of another
+    arc, or a vertex of its own, the corner stays sharp. So curves cannot meet.
     """
     out = np.empty((4 * len(vertices), 2), np.float64)
     out_offsets = np.zeros(len(offsets), np.int64)
@@ -256,7 +256,7 @@ def smooth(vertices, offsets, loops, kept, corners, height, width, reach):
         line = a + np.flatnonzero(kept[a:b])
         closed = vertices[a, 0] == vertices[b - 1, 0] and vertices[a, 1] == vertices[b - 1, 1]
         if loops[i]:
-            line = line[:-1]  # its first again
+            line = line[:-1]  # the last vertex is the first
         index = np.empty(0, np.int64)
         count = len(line)
         begin = n

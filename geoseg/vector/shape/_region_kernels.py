@@ -1,4 +1,4 @@
-"""Loops over regions: small ones that join a neighbour, and the numbers of objects."""
+"""Loops over regions: the minimum mapping unit, the markers of watersheds, and the numbers of objects."""
 
 import heapq
 
@@ -10,14 +10,14 @@ from geoseg.vector.trace._run_kernels import find_root
 
 @njit(nogil=True, cache=True)
 def find_borders(starts, rows, labels):
-    """Return the two regions at each border of two runs within a block, shape (E, 2), and its length."""
+    """Return the two regions at each border between two runs of a block, shape (E, 2), and its length."""
     pairs, lengths = np.empty((3 * len(labels), 2), np.int64), np.empty(3 * len(labels), np.int64)
     cols = starts[rows[1]]
     count = 0
     for y in range(len(rows) - 1):
         below, stop = rows[y + 1], rows[min(y + 2, len(rows) - 1)]
         for k in range(rows[y], rows[y + 1]):
-            # Its neighbour in the row, and those in the next one.
+            # The next run in the row, then the runs below.
             if k + 1 < rows[y + 1] and labels[k] and labels[k + 1]:
                 pairs[count, 0], pairs[count, 1], lengths[count] = labels[k], labels[k + 1], 1
                 count += 1
@@ -35,13 +35,14 @@ def find_borders(starts, rows, labels):
 
 @njit(nogil=True, cache=True)
 def join_small(parent, value, pixels, first, pairs, lengths, minimum):
-    """Let small regions join.
+    """Let regions of less than `minimum` pixels join a neighbour, see `mapping_unit`.
 
-    `parent` becomes the forest of what was joined; the other arrays are used up on the way.
+    `parent` becomes the union-find forest of the joined regions, `value` holds their class at the root; the
+    other arrays are overwritten.
     """
     count = len(parent)
-    # The borders of each small region, as linked lists: half edge 2 e belongs to pairs[e, 0], 2 e + 1 to
-    # the other.
+    # The borders of each small region are a linked list: half edge 2 e belongs to pairs[e, 0], 2 e + 1 to
+    # pairs[e, 1].
     following = np.full(2 * len(pairs), -1, np.int64)
     head, tail = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
     for half in range(2 * len(pairs)):
@@ -108,19 +109,18 @@ def join_small(parent, value, pixels, first, pairs, lengths, minimum):
 def find_peaks(distance, order, depth):
     """Return the maxima whose dynamics exceed `depth`, the highest first.
 
-    The dynamics of a maximum (Grimaud 1992): how far one has to go down from it to come to a higher one; of
-    equal ones the first in `order` counts as higher. Found by joining pixels from the highest on (Najman and
+    The dynamics of a maximum (Grimaud 1992) is the least descent on a path to a higher maximum; of equal ones
+    the first in `order` counts as higher. It is found by joining pixels from the highest down (Najman and
     Couprie 2006).
 
     Parameters
     ----------
     distance
-        What has maxima, with a margin of one pixel, shape (rows, cols).
+        The heights, with a margin of one pixel, shape (rows, cols).
     order
-        Its pixels but those of the margin and the background, as positions in the flattened array, from the
-        highest down.
+        Positions of the region's pixels in the flattened array, from the highest down.
     depth
-        The least dynamics.
+        Dynamics above which a maximum is returned.
     """
     height = distance.ravel()
     steps = (-distance.shape[1], -1, 1, distance.shape[1])
@@ -153,7 +153,7 @@ def _root(parent, i):
 
 @njit(nogil=True, cache=True)
 def note_first(numbers, first, top, left, width):
-    """Lower each number's first pixel, in scan order of the map, to that in a block."""
+    """Lower `first`, the first pixel of each number in scan order of the map, by the pixels of a block."""
     rows, cols = numbers.shape
     for y in range(rows):
         for x in range(cols):

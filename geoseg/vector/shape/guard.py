@@ -1,4 +1,4 @@
-"""What keeps moving boundaries apart: no corner of another may lie where a line is moved over."""
+"""The corners of a map: no line may move over a corner of another one, see `simplify`."""
 
 import contextlib
 import math
@@ -17,22 +17,22 @@ from geoseg.core.geometry import Window
 
 @dataclass(frozen=True)
 class Corners:
-    """Where boundaries turn, branch or cross, in a part of the map: what the guard looks at."""
+    """The corners where boundaries turn, branch or cross in a part of the map, which the guard tests."""
 
     bits: NDArray[np.uint8]
-    """One bit a corner, eight in a byte along a row, the first in the highest bit; shape (rows, bytes)."""
+    """One bit for each corner, eight in a byte along a row, the first in the highest bit; (rows, bytes)."""
     origin: tuple[int, int]
     """Corner (y, x) of the first bit."""
 
     @classmethod
-    def pack(cls, found: NDArray[np.bool_], origin: tuple[int, int]) -> "Corners":
-        """Pack corners, shape (rows, cols)."""
-        return cls(np.packbits(found, axis=1), origin)
+    def pack(cls, mask: NDArray[np.bool_], origin: tuple[int, int]) -> "Corners":
+        """Pack a mask of corners, shape (rows, cols), whose first one is `origin`."""
+        return cls(np.packbits(mask, axis=1), origin)
 
-    def add(self, found: "Corners", cols: int) -> None:
-        """Put the corners of a block in, `cols` in a row; the last ones are its neighbours' too."""
-        row, (at, shift) = found.origin[0], divmod(found.origin[1], 8)
-        plane = np.unpackbits(found.bits, axis=1, count=cols)
+    def add(self, block: "Corners", cols: int) -> None:
+        """Add the corners of a block, `cols` in a row; it shares the outer ones with its neighbours."""
+        row, (at, shift) = block.origin[0], divmod(block.origin[1], 8)
+        plane = np.unpackbits(block.bits, axis=1, count=cols)
         packed = np.packbits(np.pad(plane, ((0, 0), (shift, 0))), axis=1)
         self.bits[row : row + len(packed), at : at + packed.shape[1]] |= packed
 
@@ -41,32 +41,32 @@ NO_CORNERS = Corners(np.empty((0, 0), np.uint8), (0, 0))
 
 
 def _fill(file: IO[bytes], size: tuple[int, int]) -> None:
-    # Written, not only made long: a hole that the disk cannot fill later would kill the process.
+    # Zeros are written: a sparse file that the disk cannot fill later would kill the process.
     for _ in range(size[0]):
         file.write(bytes(size[1]))
     file.flush()
 
 
 def _size(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return rows and bytes in a row of the corners of a map."""
+    """Return the rows of corners of a map, and the bytes of one row."""
     return shape[0] + 1, math.ceil((shape[1] + 1) / 8)
 
 
 @contextlib.contextmanager
 def open_corners(shape: tuple[int, int], folder: Path) -> Iterator[Corners]:
-    """Give room for all corners of a map, in a temporary file that the memory of a process need not hold.
+    """Make room for all corners of a map, in a temporary file that is mapped into memory.
 
     Parameters
     ----------
     shape
         Rows and columns of the map.
     folder
-        Where the file lies.
+        Folder of the file.
 
     Raises
     ------
     OutputError
-        When there is no room.
+        When there is no room for it.
     """
     size = _size(shape)
     with contextlib.ExitStack() as stack:
@@ -94,7 +94,7 @@ def write_obstacles(path: Path, corners: Iterable[tuple[int, int]], shape: tuple
 
 
 def read_obstacles(path: Path, shape: tuple[int, int], window: Window) -> NDArray[np.bool_]:
-    """Return where obstacles are among the corners of a block, shape (rows + 1, cols + 1)."""
+    """Return the mask of obstacles among the corners of a block, shape (rows + 1, cols + 1)."""
     at, shift = divmod(window.cols.start, 8)
     cols = len(window.cols) + 1
     rows = slice(window.rows.start, window.rows.stop + 1)

@@ -1,8 +1,8 @@
 """A raster of objects beside a class map.
 
-The map is read by windows. Regions are numbered and drawn block by block; then each region that may have to
-be cut or shared out is handled as a whole, inside the rectangle around it. So the size of blocks does not
-show, and memory depends on the largest region, not on the map.
+Regions are numbered and drawn block by block. Then each region that is cut, or whose pixels are given to
+other objects, is handled as a whole, within the rectangle around it. So the result does not depend on the
+block size, and memory depends on the largest region, not on the map.
 """
 
 import os
@@ -30,7 +30,7 @@ from geoseg.vector.shape.watershed import can_split, share, split
 from geoseg.vector.trace.regions import Regions, find_regions
 
 LARGEST = 2**24
-"""Pixels of the largest rectangle around a region that is cut or shared out; it takes about 1 GB."""
+"""Most pixels of the rectangle around a region that is cut or given away; it takes about 1 GB."""
 
 
 def write_instances(
@@ -51,24 +51,24 @@ def write_instances(
         A raster of class ids, uint8.
     destination
         The GeoTIFF to make, on the same grid: uint32, tiled, compressed, 0 (nodata) where there is no object.
-        Objects are numbered from 1 in the scan order of their first pixel. While it is made, one or two files
-        of its size lie beside it.
+        Objects are numbered from 1 in the scan order of their first pixel. While it is made, one or two
+        temporary files of its size lie beside it.
     classes
         Ids of the classes that have objects.
     method
-        What an object is.
+        How objects are told apart.
     boundary
-        Id of a class, not among `classes`, that parts objects. Afterwards each of its pixels goes to the
-        nearest object that touches its region, of whatever class; a region that no object touches stays 0.
+        Id of a class, not among `classes`, that lies between objects. Each of its pixels is given to the
+        nearest object that touches its region, of any class; a region that no object touches stays 0.
     block
-        Side of the blocks in which the map is read, in pixels; does not change the result.
+        Side of the blocks in pixels; does not change the result.
     largest
-        A region whose rectangle has more pixels is not cut and stays one object, or, of `boundary`, stays 0.
+        Most pixels of a region's rectangle: a larger region is not cut, and one of `boundary` stays 0.
 
     Returns
     -------
-    Class id of each object, shape (objects + 1,); entry 0, for no object, is 255. Pixels that came from
-    `boundary` have another class in the map than their object.
+    Class id of each object, shape (objects + 1,); entry 0, for no object, is 255. In the map, pixels of
+    `boundary` have another class than their object.
 
     Raises
     ------
@@ -82,17 +82,17 @@ def write_instances(
     """
     drawn, numbered = (destination.with_name(f".{destination.name}.{os.getpid()}.{n}.tif") for n in (1, 2))
     try:
-        with _saying_why(class_map, destination):
+        with _rasterio_as_output_error(class_map, destination):
             with rasterio.open(class_map) as source, rasterio.open(drawn, "w+", **_profile(source)) as target:
-                regions = _draw(source, target, classes, boundary, block)
+                regions = _draw_regions(source, target, classes, boundary, block)
                 between = np.isin(regions.values, [] if boundary is None else [boundary])
                 parents = np.arange(len(regions) + 1)
                 if isinstance(method, Watershed):
                     worth = can_split(regions.sizes, method) & ~between
-                    cut = _fitting(regions, worth, largest, f"{class_map}: left in one piece")
-                    parents = _cut(target, regions, cut, method, block)
-                shared = _fitting(regions, between, largest, f"{class_map}: given to no object")
-                _share_out(target, regions, shared, block)
+                    cut = _small_enough(regions, worth, largest, f"{class_map}: left in one piece")
+                    parents = _cut_regions(target, regions, cut, method, block)
+                shared = _small_enough(regions, between, largest, f"{class_map}: given to no object")
+                _give_away(target, regions, shared, block)
                 between[shared] = False
             last = drawn
             if boundary is not None or len(parents) > len(regions) + 1:
@@ -116,7 +116,7 @@ def _profile(raster: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _saying_why(class_map: Path, destination: Path) -> Iterator[None]:
+def _rasterio_as_output_error(class_map: Path, destination: Path) -> Iterator[None]:
     try:
         yield
     except RasterioError as error:
@@ -135,8 +135,10 @@ def _write(raster: Any, window: Window, values: NDArray[np.uint32]) -> None:
     raster.write(values, 1, window=to_rasterio(window))
 
 
-def _draw(source: Any, target: Any, classes: frozenset[int], boundary: int | None, block: int) -> Regions:
-    """Write the numbers, in scan order, of the regions of the classes and of the boundary."""
+def _draw_regions(
+    source: Any, target: Any, classes: frozenset[int], boundary: int | None, block: int
+) -> Regions:
+    """Find the regions of the classes and of the boundary; draw their numbers, in scan order."""
     table = np.full(256, -1, np.int16)
     for value in classes if boundary is None else classes | {boundary}:
         table[value] = value
@@ -153,8 +155,8 @@ def _draw(source: Any, target: Any, classes: frozenset[int], boundary: int | Non
     return regions
 
 
-def _fitting(regions: Regions, chosen: NDArray[np.bool_], largest: int, fate: str) -> NDArray[np.intp]:
-    """Return the numbers of the chosen regions that are not too large; warn when some are."""
+def _small_enough(regions: Regions, chosen: NDArray[np.bool_], largest: int, fate: str) -> NDArray[np.intp]:
+    """Return the numbers of the chosen regions that are not too large; warn of those that are."""
     area = regions.sizes.prod(axis=1)
     large = chosen & (area > largest)
     if large.any():
@@ -169,15 +171,17 @@ def _fitting(regions: Regions, chosen: NDArray[np.bool_], largest: int, fate: st
     return np.flatnonzero(chosen & ~large)
 
 
-def _cut(
+def _cut_regions(
     target: Any, regions: Regions, chosen: NDArray[np.intp], method: Watershed, block: int
 ) -> NDArray[np.int64]:
-    """Cut regions: the first part keeps its region's number, the others get new ones.
+    """Cut regions into objects: the first part keeps its region's number, the others get new numbers.
 
-    Return the region of each number.
+    Returns
+    -------
+    The region of each number.
     """
     parents, following = [np.arange(len(regions) + 1)], len(regions) + 1
-    for number, drawn in _around(target, regions, chosen, 0, block):
+    for number, drawn in _rectangles(target, regions, chosen, 0, block):
         parts = split(drawn == number, method)
         new = int(parts.max()) - 1
         np.add(parts, following - 2, out=drawn, where=parts > 1, casting="unsafe")
@@ -186,19 +190,19 @@ def _cut(
     return np.concatenate(parents)
 
 
-def _share_out(target: Any, regions: Regions, chosen: NDArray[np.intp], block: int) -> None:
-    """Give regions to the objects around them."""
-    for number, drawn in _around(target, regions, chosen, 1, block):
+def _give_away(target: Any, regions: Regions, chosen: NDArray[np.intp], block: int) -> None:
+    """Give the pixels of the chosen regions to the objects around them."""
+    for number, drawn in _rectangles(target, regions, chosen, 1, block):
         mask = drawn == number
         np.copyto(drawn, share(mask, drawn), where=mask)
 
 
-def _around(
+def _rectangles(
     target: Any, regions: Regions, chosen: NDArray[np.intp], margin: int, block: int
 ) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-    """Yield each chosen region with what is drawn in and around its rectangle; changes are written.
+    """Yield the number of each chosen region and the pixels of its rectangle; changes to them are written.
 
-    Regions inside one block are read and written together.
+    Regions that lie within one block are read and written together.
     """
     for window, numbers in _windows(target.shape, regions, chosen, margin, block):
         drawn = _read(target, window)
@@ -212,7 +216,7 @@ def _around(
 def _windows(
     shape: tuple[int, int], regions: Regions, chosen: NDArray[np.intp], margin: int, block: int
 ) -> Iterator[tuple[Window, list[int]]]:
-    """Yield windows and their regions: blocks with all that lie inside, rectangles around the others."""
+    """Yield windows and their regions: each block with those inside it, a rectangle for each other one."""
     start = (regions.boxes[chosen, :2] - margin).clip(0) // block
     last = ((regions.boxes[chosen, 2:] + margin).clip(max=shape) - 1) // block
     across = -(-shape[1] // block)
@@ -230,9 +234,22 @@ def _windows(
 def _renumber(
     drawn: Path, numbered: Path, numbers: int, gone: NDArray[np.intp], block: int
 ) -> NDArray[np.intp]:
-    """Copy the numbers below `numbers`, but those `gone`, as new ones in the scan order of first pixels.
+    """Copy a raster, and number its objects in the scan order of their first pixels.
 
-    Return the old number of each new one; 0 stays 0.
+    Parameters
+    ----------
+    drawn, numbered
+        The raster, and the file to make.
+    numbers
+        One more than the largest number in it.
+    gone
+        Numbers that become 0.
+    block
+        Side of the blocks in which it is read.
+
+    Returns
+    -------
+    The old number of each new one; 0 stays 0.
     """
     with rasterio.open(drawn) as source, rasterio.open(numbered, "w", **_profile(source)) as target:
         nowhere = source.height * source.width

@@ -1,11 +1,11 @@
 """Minimum mapping unit: small regions of a class map join a neighbour.
 
-The smallest region first (of equal ones, the first in scan order) joins the neighbour with which it shares
-the longest border; between equal ones the larger, then the earlier wins. Other neighbours of the class that
-it takes join too. Nodata receives nothing: what lies in nodata alone stays.
+The smallest region goes first (of equal ones the first in scan order). It joins the neighbour with which it
+shares the longest border, of equal ones the larger, then the earlier; its other neighbours of that class
+join, too. Nodata takes in no region: a small region with nodata all around it stays.
 
-Blocks tell which regions there are and how long their borders are; joining them needs numbers alone, about
-400 bytes for each region of the map.
+Blocks are read for their regions and the lengths of their borders. Joining regions needs these numbers alone,
+about 400 bytes for each region of the map.
 """
 
 from collections.abc import Iterator
@@ -24,23 +24,25 @@ from geoseg.scenes.windows import to_rasterio
 from geoseg.vector.shape import _region_kernels
 from geoseg.vector.trace._run_kernels import find_roots
 from geoseg.vector.trace.block import BLOCK, MapFiles
-from geoseg.vector.trace.borders import Borders, Line, Seams
+from geoseg.vector.trace.borders import BorderLine, Borders, Seams
 from geoseg.vector.trace.components import Runs
 
 
 @dataclass(frozen=True)
-class _Regions:
-    """The regions of a block, numbered from 1."""
+class _BlockTable:
+    """The regions of a block, numbered from 1, and their borders."""
 
     window: Window
     value: NDArray[np.int64]
+    """Class of each region, shape (N,)."""
     pixels: NDArray[np.int64]
+    """Number of its pixels, shape (N,)."""
     first: NDArray[np.int64]
-    """First pixel in scan order of the map."""
+    """Its first pixel in scan order of the map, shape (N,)."""
     pairs: NDArray[np.int64]
-    """Neighbours, each two once, shape (B, 2)."""
+    """Neighbouring regions, each pair once, shape (B, 2)."""
     lengths: NDArray[np.int64]
-    """Pixel edges that they share."""
+    """Pixel edges between each pair, shape (B,)."""
     borders: Borders
 
 
@@ -49,7 +51,7 @@ def write_generalized(
 ) -> None:
     """Write a class map without regions smaller than the minimum mapping unit.
 
-    It is the same for any block size.
+    The result does not depend on the block size.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def write_generalized(
     minimum_pixels
         Regions with fewer pixels join a neighbour.
     workers
-        Where blocks are read.
+        The threads or processes that read blocks.
     block
         Rows and columns of a block.
 
@@ -71,16 +73,16 @@ def write_generalized(
     """
     files = MapFiles(class_map)
     shape = files.shape()
-    tasks = [_Look(files, window, shape[1]) for window in windows_of(shape, block)]
-    graph = _graph(workers.in_order(tasks), shape[1])
+    tasks = [_ReadBlock(files, window, shape[1]) for window in windows_of(shape, block)]
+    graph = _joined_graph(workers.in_order(tasks), shape[1])
     parent, value = graph.root.copy(), graph.value.copy()
     _region_kernels.join_small(
         parent, value, graph.pixels, graph.first, graph.pairs, graph.lengths, minimum_pixels
     )
     final = value[find_roots(parent)].astype(np.uint8)
     stops = [*graph.starts[1:], len(final)]
-    paints = (
-        _Paint(files, task.window, np.concatenate([[NODATA], final[start:stop]]).astype(np.uint8))
+    drawings = (
+        _DrawBlock(files, task.window, np.concatenate([[NODATA], final[start:stop]]).astype(np.uint8))
         for task, start, stop in zip(tasks, graph.starts, stops, strict=True)
     )
     with rasterio.open(class_map) as src:
@@ -89,10 +91,10 @@ def write_generalized(
             "crs": src.crs, "transform": src.transform, "nodata": NODATA, "tiled": True,
             "compress": "zstd", "zstd_level": 1, "BIGTIFF": "IF_SAFER",
         }  # fmt: skip
-    path.unlink(missing_ok=True)  # GDAL looks at what it replaces, and minds when that is damaged
+    path.unlink(missing_ok=True)  # GDAL opens a file that it replaces, and fails when that is damaged
     try:
         with rasterio.open(path, "w", **profile) as dst:
-            for task, plane in zip(tasks, workers.in_order(paints), strict=True):
+            for task, plane in zip(tasks, workers.in_order(drawings), strict=True):
                 dst.write(plane, 1, window=to_rasterio(task.window))
         _check_whole(path)
     except rasterio.errors.RasterioError as error:
@@ -100,7 +102,7 @@ def write_generalized(
 
 
 def _check_whole(path: Path) -> None:
-    """Look for tiles that are not there: what fails while GDAL closes a file raises nothing."""
+    """Check that all internal tiles are there: errors while GDAL closes a file are not raised."""
     size = path.stat().st_size
     with rasterio.open(path) as src:
         for (row, col), _ in src.block_windows(1):
@@ -113,18 +115,20 @@ def _check_whole(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _ReadBlock:
+    """The task that reads the regions of a block."""
+
     files: MapFiles
     window: Window
     cols: int
-    """Of the map."""
+    """Columns of the map."""
 
-    def __call__(self) -> _Regions:
+    def __call__(self) -> _BlockTable:
         runs = Runs.of(self.files.values(self.window))
         first = runs.firsts
         row, col = np.divmod(runs.starts[first].astype(np.int64), len(self.window.cols))
         pairs, lengths = _summed(*_region_kernels.find_borders(runs.starts, runs.rows, runs.labels))
-        return _Regions(
+        return _BlockTable(
             window=self.window,
             value=runs.values[first],
             pixels=_sums(runs.labels, runs.lengths, runs.count + 1)[1:],
@@ -136,53 +140,62 @@ class _Look:
 
 
 @dataclass(frozen=True)
-class _Paint:
+class _DrawBlock:
+    """The task that draws a block of the generalised map."""
+
     files: MapFiles
     window: Window
     final: NDArray[np.uint8]
     """Class of each label of the block."""
 
     def __call__(self) -> NDArray[np.uint8]:
-        runs = Runs.of(self.files.values(self.window))  # the same numbers as before
-        return runs.painted(self.final[runs.labels])
+        runs = Runs.of(self.files.values(self.window))  # the same labels as in `_ReadBlock`
+        return runs.to_pixels(self.final[runs.labels])
 
 
 @dataclass(frozen=True)
-class _Graph:
-    """The regions of a map and their borders, numbered from 1; their parts in blocks have numbers too."""
+class _RegionGraph:
+    """The regions of a map and their borders.
+
+    The parts of regions in blocks have numbers from 1; a region has the smallest number of its parts, its
+    root.
+    """
 
     root: NDArray[np.int32]
-    """Number of the region that a part belongs to, shape (N,)."""
+    """Root of each part, shape (N,)."""
     value: NDArray[np.int64]
+    """Class of each part, shape (N,)."""
     pixels: NDArray[np.int64]
+    """Pixels of each region, at its root, shape (N,)."""
     first: NDArray[np.int64]
-    """At the root, shape (N,)."""
+    """First pixel of each region in scan order of the map, at its root, shape (N,)."""
     pairs: NDArray[np.int64]
-    """Neighbours, shape (B, 2)."""
+    """Roots of neighbouring regions, each pair once, shape (B, 2)."""
     lengths: NDArray[np.int64]
+    """Pixel edges between each pair, shape (B,)."""
     starts: list[int]
-    """What comes before a block's label 1, for each block."""
+    """Number of the first part of each block."""
 
 
-def _graph(blocks: Iterator[_Regions], cols: int) -> _Graph:
-    """Put the regions of all blocks together."""
-    nobody = np.zeros(1, np.int64)
-    tables = [(nobody, nobody, nobody)]
+def _joined_graph(blocks: Iterator[_BlockTable], cols: int) -> _RegionGraph:
+    """Join the regions of all blocks."""
+    no_region = np.zeros(1, np.int64)
+    tables = [(no_region, no_region, no_region)]
     pairs, lengths, starts = [], [], []
-    seams = Seams(Line.empty(cols), taken=1)
+    seams = Seams(BorderLine.empty(cols), count=1)
     for one in blocks:
-        starts.append(seams.taken)
-        place = seams.add(one.window.cols.start, one.borders, len(one.value))
+        starts.append(seams.count)
+        placed = seams.add(one.window.cols.start, one.borders, len(one.value))
         tables.append((one.value, one.pixels, one.first))
-        pairs += [place.number[one.pairs], place.neighbours]
-        lengths += [one.lengths, np.ones(len(place.neighbours), np.int64)]
+        pairs += [placed.number[one.pairs], placed.neighbours]
+        lengths += [one.lengths, np.ones(len(placed.neighbours), np.int64)]
     root = seams.roots()
     value, pixels, first = (np.concatenate(columns) for columns in zip(*tables, strict=True))
     total, earliest = np.zeros_like(pixels), first.copy()
     np.add.at(total, root, pixels)
     np.minimum.at(earliest, root, first)
     neighbours, shared = _summed(root[np.concatenate(pairs)], np.concatenate(lengths))
-    return _Graph(root, value, total, earliest, neighbours, shared, starts)
+    return _RegionGraph(root, value, total, earliest, neighbours, shared, starts)
 
 
 def _summed(

@@ -1,13 +1,13 @@
 """Rectangular outlines for classes like buildings.
 
-An object in the midst of another region gets an outline with right angles instead of stairs of pixels: a
-rectangle of its area where it fills one, else edges along two directions that stand at right angles. Its
-neighbour gets the same line, so the polygons stay a coverage. Three things make that safe:
+An object inside another region gets an outline with right angles instead of stairs of pixels: a rectangle of
+its area where it fills one, else edges along two orthogonal directions. Its neighbour gets the same line, so
+the polygons stay a coverage. Three conditions make that safe:
 
-- in the rectangle around an object, widened by a margin, are only that other region and objects that get
-  a new outline too, and the new outline stays within the rectangle;
-- new outlines do not meet each other;
-- the corners of that rectangle count as corners of the map for all other boundaries. A line that came into
+- the rectangle around an object, widened by a margin, holds nothing but that other region and objects that
+  get a new outline, too; and the new outline stays within the rectangle;
+- new outlines do not touch each other;
+- the corners of the rectangle count as corners of the map for all other boundaries. A line that came into
   the rectangle would have moved over one of them, which the guard of `simplify` forbids.
 """
 
@@ -22,56 +22,58 @@ from numpy.typing import NDArray
 from geoseg.core.geometry import Window
 from geoseg.vector.shape.outlines import Outline
 from geoseg.vector.trace.block import MapFiles
-from geoseg.vector.trace.coverage import Polygons
+from geoseg.vector.trace.coverage import RegionPolygons
 
 REACH = 1.45
-"""Pixels that a new outline goes beyond the old one, at least allowed: the stairs of a slanting edge."""
+"""Least tolerance in pixels: how far the stairs of a slanting edge lie from its new line."""
 
 _FILLED = 0.8
-"""Share of its rotated rectangle that an object fills to become one."""
+"""An object becomes a rectangle when it fills this share of its smallest rotated rectangle."""
 _COMMON = 0.8
-"""Share of its area that an object has in common with its new outline."""
+"""Least share of the area that an object and its new outline have in common."""
 _LEAST = 4
-"""Pixels of an object that has a shape."""
+"""Least pixels of an object that gets a new outline."""
 
 
 @dataclass(frozen=True)
 class _Object:
-    """A region of a class that shall have right angles."""
+    """A region of a class whose objects get right angles."""
 
     polygon: shapely.Polygon
-    """Along pixel edges, (x, y)."""
+    """The object along pixel edges, (x, y)."""
     zone: shapely.Polygon
-    """The rectangle around it."""
+    """The rectangle around it, widened by the margin."""
     outline: shapely.Polygon | None
-    """What may take its place."""
+    """Its new outline, None when it has none."""
 
 
-def outlines(
-    found: Iterable[Polygons], files: MapFiles, classes: frozenset[int], tolerance: float
+def orthogonal_outlines(
+    polygons: Iterable[RegionPolygons], files: MapFiles, classes: frozenset[int], tolerance: float
 ) -> list[Outline]:
-    """Return new outlines for the objects that can have one; all objects are held in memory.
+    """Return new outlines for the objects that can have one; memory holds all objects of the classes.
 
     Parameters
     ----------
-    found
-        Polygons of the whole map along pixel edges.
+    polygons
+        The polygons of the whole map along pixel edges.
     files
         The map.
     classes
-        Ids of the classes whose objects are taken.
+        Ids of the classes whose objects get right angles.
     tolerance
-        Pixels that a new outline may go beyond the old one, `REACH` at least.
+        How far a new outline may lie from the old one, in pixels; at least `REACH` is allowed.
     """
     reach = max(REACH, tolerance)
-    return _settled([one for some in found for one in _objects(some, files, classes, reach)])
+    return _compatible([one for part in polygons for one in _objects(part, files, classes, reach)])
 
 
-def _objects(found: Polygons, files: MapFiles, classes: frozenset[int], reach: float) -> list[_Object]:
-    rings, (rows, cols) = found.rings, files.shape()
+def _objects(
+    polygons: RegionPolygons, files: MapFiles, classes: frozenset[int], reach: float
+) -> list[_Object]:
+    rings, (rows, cols) = polygons.rings, files.shape()
     margin = math.floor(reach) + 1
     objects = []
-    for i in np.flatnonzero(np.isin(found.stats.value % 256, list(classes))).tolist():
+    for i in np.flatnonzero(np.isin(polygons.stats.value % 256, list(classes))).tolist():
         first, last = rings.polygons[i : i + 2]
         outer, *inner = (
             rings.vertices[rings.offsets[r] : rings.offsets[r + 1], ::-1].astype(np.float64)
@@ -81,7 +83,7 @@ def _objects(found: Polygons, files: MapFiles, classes: frozenset[int], reach: f
         outline = None
         if (
             not inner
-            and found.stats.pixels[i] >= _LEAST
+            and polygons.stats.pixels[i] >= _LEAST
             and min(left, top) >= 0
             and right <= cols
             and bottom <= rows
@@ -89,13 +91,13 @@ def _objects(found: Polygons, files: MapFiles, classes: frozenset[int], reach: f
             values = files.values(Window.of(int(top), int(left), int(bottom - top), int(right - left)))
             around = values[~np.isin(values % 256, list(classes)) | (values < 0)]
             if len(around) and np.ptp(around) == 0:
-                outline = regular(outer, reach)
+                outline = orthogonal_outline(outer, reach)
         objects.append(_Object(shapely.Polygon(outer, inner), shapely.box(left, top, right, bottom), outline))
     return objects
 
 
-def _settled(objects: list[_Object]) -> list[Outline]:
-    """Return the outlines of objects that do not hinder each other."""
+def _compatible(objects: list[_Object]) -> list[Outline]:
+    """Return the outlines of the objects left when none comes too close to one without a new outline."""
     polygons, boxes, new = (
         np.array([getattr(one, name) for one in objects], dtype=object)
         for name in ("polygon", "zone", "outline")
@@ -103,7 +105,7 @@ def _settled(objects: list[_Object]) -> list[Outline]:
     good = ~shapely.is_missing(new)
     near, other = shapely.STRtree(polygons).query(boxes, predicate="intersects")
     near, other = near[near != other], other[near != other]
-    # Objects that touch in a corner have no outline of their own.
+    # Objects that touch in a corner keep their old outlines.
     good[near[shapely.intersects(polygons[near], polygons[other])]] = False
     a, b = shapely.STRtree(new).query(new, predicate="intersects")
     a, b = a[a != b], b[a != b]
@@ -119,7 +121,7 @@ def _settled(objects: list[_Object]) -> list[Outline]:
 def _outline(one: _Object) -> Outline:
     x, y = shapely.get_coordinates(one.polygon).astype(np.int64).T
     zone = shapely.get_coordinates(one.zone).astype(np.int64)[:4, ::-1]
-    # East from its north-west corner, as loops go.
+    # Eastwards from the north-west corner, the direction of loops.
     ring = shapely.get_coordinates(shapely.orient_polygons(one.outline, exterior_cw=False))
     return Outline(
         key=int((y << 32 | x).min()),
@@ -128,15 +130,15 @@ def _outline(one: _Object) -> Outline:
     )
 
 
-def regular(ring: NDArray[np.float64], reach: float) -> shapely.Polygon | None:
-    """Return an outline with right angles, nearly in the same place; None where none fits.
+def orthogonal_outline(ring: NDArray[np.float64], reach: float) -> shapely.Polygon | None:
+    """Return an outline with right angles in nearly the same place, None where none fits.
 
     Parameters
     ----------
     ring
-        Its corners (x, y) in pixels, closed, shape (V, 2).
+        Corners (x, y) of the old outline in pixels, closed, shape (V, 2).
     reach
-        Pixels that the new outline may go beyond them.
+        How far the new outline may lie outside the old one, in pixels.
     """
     shape = shapely.Polygon(ring)
     box = shapely.oriented_envelope(shape)
@@ -147,10 +149,10 @@ def regular(ring: NDArray[np.float64], reach: float) -> shapely.Polygon | None:
     # In the object's own frame its edges lie along the axes.
     turned = (ring - corner) @ axes.T
     full = shape.area >= _FILLED * length * width
-    found = _rectangle(length, width, shape.area) if full else _right_angled(turned, reach)
-    if found is None:
+    corners = _rectangle(length, width, shape.area) if full else _right_angled(turned, reach)
+    if corners is None:
         return None
-    result = shapely.Polygon(found @ axes + corner)
+    result = shapely.Polygon(corners @ axes + corner)
     fits = (
         result.is_valid
         and shape.buffer(reach).covers(result)
@@ -160,7 +162,7 @@ def regular(ring: NDArray[np.float64], reach: float) -> shapely.Polygon | None:
 
 
 def _rectangle(length: float, width: float, area: float) -> NDArray[np.float64]:
-    """Return a rectangle of the given area, as far from all four sides of a larger one."""
+    """Return a rectangle of the given area, at the same distance from all four sides of a larger one."""
     half = (length + width) / 4
     inset = half - np.sqrt(max(0.0, half**2 - (length * width - area) / 4))
     low, right, top = inset, length - inset, width - inset
@@ -168,21 +170,21 @@ def _rectangle(length: float, width: float, area: float) -> NDArray[np.float64]:
 
 
 def _right_angled(ring: NDArray[np.float64], reach: float) -> NDArray[np.float64] | None:
-    """Return a ring whose edges lie along the axes: the mean lines of runs of edges that run alike."""
+    """Return a ring with edges along the axes: the mean lines of successive edges of one direction."""
     thin = shapely.get_coordinates(shapely.simplify(shapely.Polygon(ring), reach))
     edges = np.diff(thin, axis=0)
     flat = np.abs(edges[:, 0]) >= np.abs(edges[:, 1])
     turns = np.flatnonzero(flat != np.roll(flat, 1))
     if len(turns) < 4:
         return None
-    # Begin where a run begins.
+    # The first edge is the beginning of a run of edges of one direction.
     edges, flat = np.roll(edges, -turns[0], axis=0), np.roll(flat, -turns[0])
     middles = np.roll(thin[:-1], -turns[0], axis=0) + edges / 2
     run = np.cumsum(np.r_[False, flat[1:] != flat[:-1]])
     weight = np.hypot(*edges.T)
     fixed = np.where(flat, middles[:, 1], middles[:, 0])
     lines = np.bincount(run, weight * fixed) / np.bincount(run, weight)
-    # Runs are flat and steep in turn, so each two that follow each other meet in a corner.
+    # Runs are flat and steep in turn, so each meets the next one in a corner.
     following = np.roll(lines, -1)
     is_flat = flat[np.searchsorted(run, np.arange(len(lines)))]
     x, y = np.where(is_flat, following, lines), np.where(is_flat, lines, following)

@@ -1,4 +1,4 @@
-"""New outlines of objects, in the place of loops of pixel edges."""
+"""New outlines of objects, which replace loops of pixel edges."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,30 @@ class Outline:
     """The new outline of one object."""
 
     key: int
-    """Its first corner in scan order, as `Arcs.corners` writes it."""
+    """First corner of the object in scan order, as in `Arcs.corners`."""
     ring: NDArray[np.float64]
     """Closed, (y, x) in pixels, in the direction of the loop that it replaces, shape (V, 2)."""
     zone: tuple[tuple[int, int], ...]
-    """Corners (y, x) of the rectangle around it that no other boundary may move over."""
+    """Corners (y, x) of the rectangle around the object, which no other boundary may move over."""
 
 
 @dataclass(frozen=True)
 class Outlines:
-    """New outlines of a map's objects."""
+    """The new outlines of a map's objects."""
 
     keys: NDArray[np.int64]
-    """First corner in scan order of each object, as `Arcs.corners` writes it; ascending, shape (N,)."""
+    """First corner of each object in scan order, as in `Arcs.corners`; ascending, shape (N,)."""
     rings: tuple[NDArray[np.float64], ...]
     """Closed, (y, x) in pixels, in the direction of the loops that they replace."""
 
     @classmethod
-    def of(cls, found: list[Outline]) -> "Outlines":
-        """Put outlines in order."""
-        ordered = sorted(found, key=lambda one: one.key)
+    def of(cls, outlines: list[Outline]) -> "Outlines":
+        """Sort outlines by key."""
+        ordered = sorted(outlines, key=lambda one: one.key)
         return cls(np.array([one.key for one in ordered], np.int64), tuple(one.ring for one in ordered))
 
-    def put_in(self, arcs: Arcs) -> Arcs:
-        """Return arcs, with new vertices where a loop has a new outline."""
+    def replace_in(self, arcs: Arcs) -> Arcs:
+        """Return the arcs with new vertices where a loop has a new outline."""
         place = np.searchsorted(self.keys, arcs.corners[:, 0])
         known = np.append(self.keys, -1)[place] == arcs.corners[:, 0]
         if not known.any():
@@ -50,7 +50,7 @@ class Outlines:
         vertices[np.repeat(~known, longer)] = arcs.vertices[np.repeat(~known, lengths)]
         for i in np.flatnonzero(known).tolist():
             vertices[offsets[i] : offsets[i + 1]] = self.rings[place[i]]
-        return arcs.moved(vertices, offsets)
+        return arcs.with_vertices(vertices, offsets)
 
 
 NO_OUTLINES = Outlines(np.empty(0, np.int64), ())

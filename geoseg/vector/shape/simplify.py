@@ -1,16 +1,16 @@
 """Simplifying and smoothing arcs so that polygons stay a coverage.
 
-An arc is simplified once, so both its neighbours keep the same line. A vertex b between a and c is removed
-only when the closed triangle a b c holds no corner of another arc, as traced, and no vertex that its own
-arc still has. Such a step moves the line over empty ground: it cannot cross or touch another line, whatever
-is done to that one, so arcs are worked on in any order, in parallel, and the result needs no repair.
+An arc is simplified once, so both its regions keep the same line. A vertex b between a and c is removed only
+when the closed triangle a b c holds no corner of another arc, as it was traced, and no vertex that its own
+arc still has. Such a step moves the line over empty ground: it cannot cross or touch another line, however
+that one is simplified. So arcs are simplified in any order, in parallel, and the result needs no repair.
 
-What to remove is decided by one of two measures:
+One of two methods chooses the vertices to remove:
 
-- Visvalingam and Whyatt 1993: the vertex with the smallest triangle first, while triangles are smaller than
-  the square of the tolerance;
-- Douglas and Peucker 1973: what lies within the tolerance of the line that remains. Where the guard forbids a
-  removal the vertex stays.
+- Visvalingam and Whyatt 1993: the vertex with the smallest triangle first, as long as triangles are smaller
+  than the square of the tolerance;
+- Douglas and Peucker 1973: the vertices within the tolerance of the remaining line. Where the guard forbids a
+  removal, the vertex stays.
 """
 
 import numpy as np
@@ -33,9 +33,9 @@ def generalize(chains: Chains, corners: Corners, how: Generalize, shape: tuple[i
     corners
         All corners of the map within the bounds of the chains.
     how
-        What to do.
+        Method and tolerances.
     shape
-        Rows and columns of the map: lines along its frame stay.
+        Rows and columns of the map; lines along its frame do not move.
     """
     arcs = arcs_of(chains)
     if not how.needs_corners or not len(chains):
@@ -53,13 +53,13 @@ def generalize(chains: Chains, corners: Corners, how: Generalize, shape: tuple[i
         vertices, offsets = _line_kernels.smooth(
             chains.vertices, chains.offsets, loops, kept, around, *shape, how.smooth
         )
-        return arcs.moved(vertices, offsets)
+        return arcs.with_vertices(vertices, offsets)
     lengths = np.add.reduceat(kept, chains.offsets[:-1], dtype=np.int64)
-    return arcs.moved(_closed(chains, kept), offsets_of(lengths))
+    return arcs.with_vertices(_closed(chains, kept), offsets_of(lengths))
 
 
 def _closed(chains: Chains, kept: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the vertices kept; a loop that lost its first one ends with the first that it kept."""
+    """Return the kept vertices; a loop that lost its first vertex ends at its first kept one."""
     vertices = chains.vertices.copy()
     lost = np.flatnonzero(~kept[chains.offsets[:-1]])
     for i in lost.tolist():

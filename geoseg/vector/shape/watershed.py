@@ -1,6 +1,6 @@
-"""One region after the other: cut it into objects, or give it to the objects around it.
+"""One region as an array: cut into objects (h-maxima watershed), or given to the objects around it.
 
-Arrays hold one region and nothing else, so the result depends on its form alone.
+Arrays hold one region and nothing else, so the result depends on its shape alone.
 """
 
 import numpy as np
@@ -18,16 +18,16 @@ _CROSS = ndimage.generate_binary_structure(2, 1)
 def split(mask: NDArray[np.bool_], how: Watershed) -> NDArray[np.int32]:
     """Cut a region at its necks.
 
-    The distance to the edge is exact and Euclidean (Maurer et al. 2003, through SciPy); what lies beyond the
-    array is not the region. Markers are the maxima of this distance whose dynamics exceed `how.depth`
-    (h-maxima); from them scikit-image floods the region.
+    The distance to the edge is exact and Euclidean (Maurer et al. 2003, through SciPy); pixels beyond the
+    array do not belong to the region. Markers are the maxima of this distance whose dynamics exceed
+    `how.depth` (h-maxima); from them scikit-image floods the region.
 
     Parameters
     ----------
     mask
         Where the region is, 4-connected, shape (rows, cols).
     how
-        The parameters.
+        Least depth of a neck and least distance of centres.
 
     Returns
     -------
@@ -37,12 +37,12 @@ def split(mask: NDArray[np.bool_], how: Watershed) -> NDArray[np.int32]:
     distance = ndimage.distance_transform_edt(inside)
     pixels = np.flatnonzero(inside)
     heights = distance.ravel()[pixels]
-    # At a neck the edge is at least a pixel away: too thin a region has none.
+    # At a neck the edge is at least one pixel away, so a thin region has no neck.
     if heights.max() <= 1 + how.depth:
         return mask.astype(np.int32)
     peaks = _region_kernels.find_peaks(distance, pixels[np.argsort(-heights, kind="stable")], how.depth)
     if how.distance:
-        peaks = _spaced(peaks, distance.shape[1], how.distance)
+        peaks = _distant(peaks, distance.shape[1], how.distance)
     if len(peaks) == 1:
         return mask.astype(np.int32)
     markers = np.zeros(distance.shape, np.int32)
@@ -52,14 +52,14 @@ def split(mask: NDArray[np.bool_], how: Watershed) -> NDArray[np.int32]:
 
 
 def can_split(sizes: NDArray[np.int64], how: Watershed) -> NDArray[np.bool_]:
-    """Tell from the height and width of regions, shape (N, 2), which of them `split` might cut."""
+    """Return from the heights and widths of regions, shape (N, 2), which of them `split` might cut."""
     thickest = (sizes.min(axis=1) + 1) // 2
     farthest = np.hypot(*(sizes.T - 1))
     return np.asarray((thickest > 1 + how.depth) & (farthest >= how.distance))
 
 
-def _spaced(peaks: NDArray[np.intp], width: int, distance: float) -> NDArray[np.intp]:
-    """Keep the peaks, from the first on, that lie at least `distance` from all kept ones."""
+def _distant(peaks: NDArray[np.intp], width: int, distance: float) -> NDArray[np.intp]:
+    """Return the peaks that lie at least `distance` from all peaks kept before them, in their order."""
     points = np.stack(np.divmod(peaks, width), axis=1)
     tree, keep = cKDTree(points), np.ones(len(peaks), np.bool_)
     for i in range(len(peaks)):
@@ -70,12 +70,12 @@ def _spaced(peaks: NDArray[np.intp], width: int, distance: float) -> NDArray[np.
 
 
 def share(mask: NDArray[np.bool_], objects: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Give a region between objects to them: each pixel to the nearest object that touches the region.
+    """Give each pixel of a region to the nearest object that touches the region.
 
     Parameters
     ----------
     mask
-        Where the region is, 4-connected, and one line of pixels around it where the map has them; shape
+        Where the region is, 4-connected, with one line of pixels around it where the map has them; shape
         (rows, cols).
     objects
         Ids of objects, 0 for none, outside the region, shape (rows, cols).
@@ -92,7 +92,7 @@ def share(mask: NDArray[np.bool_], objects: NDArray[np.uint32]) -> NDArray[np.ui
         return shared
     markers = np.zeros(mask.shape, np.int32)
     markers[touching] = index + 1
-    # Flooded, not just taken from the nearest pixel: objects stay in one piece.
+    # Flooded, not taken from the nearest pixel: so objects stay in one piece.
     flooded = watershed(
         ndimage.distance_transform_edt(~touching), markers, connectivity=1, mask=mask | touching
     )

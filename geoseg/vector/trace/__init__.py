@@ -1,1 +1,1 @@
-"""Boundaries of a class map, block by block, to rings and polygons."""
+"""From a class map, block by block, to boundaries, rings and polygons."""

@@ -1,4 +1,4 @@
-"""Loops over the vertices of arcs, and from arcs to rings."""
+"""Loops over the vertices of arcs, and over the arcs of rings."""
 
 import numpy as np
 from numba import njit
@@ -6,7 +6,7 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def take_parts(vertices, offsets, which):
-    """Return the vertices of some parts, one after another, and where each begins and ends."""
+    """Return the vertices of the parts `which`, one after another, and where each begins and ends."""
     places = np.zeros(len(which) + 1, np.int64)
     for i in range(len(which)):
         places[i + 1] = places[i] + offsets[which[i] + 1] - offsets[which[i]]
@@ -21,6 +21,7 @@ def take_parts(vertices, offsets, which):
 
 @njit(nogil=True, cache=True)
 def describe_arcs(vertices, offsets):
+    """Return `corners`, `headings` and `area2` of `Arcs`."""
     count = len(offsets) - 1
     corners = np.empty((count, 2), np.int64)
     headings = np.empty((count, 2), np.int8)
@@ -47,13 +48,14 @@ def _heading(start, end):
 
 @njit(nogil=True, cache=True)
 def find_followers(region, corners, headings, shift):
-    """Return which way goes on where one ends, for the region on their left, shape as `region`.
+    """Return for each way the one that follows it around the region on its left, shape of `region`.
 
-    `shift` leaves so many bits of 64 that ways seldom share a place in a table.
+    Way i < A goes forwards along arc i, way A + i backwards. A hash of 64 bits, shifted right by `shift`, is
+    a slot of the table of ways; it has about as many slots as there are ways.
     """
     count = len(corners)
     follow = np.empty(2 * count, np.int32)
-    # Ways by the corner at which they begin: in each place of a table a linked list.
+    # Ways by the corner at which they begin: each slot of the table is a linked list.
     head = np.full(1 << (64 - np.int64(shift)), -1, np.int32)
     following = np.empty(2 * count, np.int32)
     for way in range(2 * count):
@@ -66,7 +68,7 @@ def find_followers(region, corners, headings, shift):
             continue
         arc, backward = way % count, way // count
         corner = corners[arc, 1 - backward]
-        # Backwards the first edge is the last, and heads the other way.
+        # Backwards, the first edge is the last one of the arc, in the opposite direction.
         right = (headings[arc, 1 - backward] + 2 * backward + 1) % 4
         candidate = head[_slot(corner, shift)]
         # At most two ways leave a corner with the same region on their left.
@@ -82,13 +84,13 @@ def find_followers(region, corners, headings, shift):
 
 @njit(nogil=True, cache=True)
 def _slot(corner, shift):
-    """Return where in a table a corner has its place, spread by multiplication (Knuth 1973)."""
+    """Return the slot of a corner in the table: multiplicative hashing (Knuth 1973)."""
     return np.uint64(corner) * np.uint64(0x9E3779B97F4A7C15) >> shift
 
 
 @njit(nogil=True, cache=True)
 def find_rings(follow, region, area2, edges):
-    """Return for each ring a way that it can begin with, its region, twice its area and its vertices."""
+    """Return for each ring its first way, its region, twice its area and its number of vertices."""
     count = len(area2)
     done = np.zeros(2 * count, np.bool_)
     starts, regions = np.empty(2 * count, np.int64), np.empty(2 * count, np.int32)
@@ -111,7 +113,7 @@ def find_rings(follow, region, area2, edges):
 
 @njit(nogil=True, cache=True)
 def draw_rings(vertices, first, last, follow, starts, offsets):
-    """Return the vertices of rings, each closed, from those that each arc has from `first` to `last`."""
+    """Return the vertices of rings, each closed; arc i has the vertices first[i] to last[i] inclusive."""
     count = len(first)
     out = np.empty((offsets[-1], 2), vertices.dtype)
     for ring in range(len(starts)):

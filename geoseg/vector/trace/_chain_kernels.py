@@ -1,25 +1,26 @@
-"""Loops over pixel edges and chains of them: tracing within a block, joining over its border."""
+"""Loops over pixel edges and chains of them: traced within a block, joined across its border."""
 
 import numpy as np
 from numba import njit
 
-from geoseg.vector.trace._run_kernels import grown
+from geoseg.vector.trace._run_kernels import enlarged
 from geoseg.vector.trace.chains import JOINT, LOOP, NODE
 
 E, S, W, N = (np.uint8(1 << d) for d in range(4))
+"""Bits of the directions in which an edge leaves a corner."""
 _IS_NODE = np.array([(bits >> 4).bit_count() > 2 for bits in range(256)])
 _IS_LEFT = np.array([bits & 15 > 0 for bits in range(256)])
 _IS_BEGIN = _IS_LEFT & (_IS_NODE | np.array([(bits & 15).bit_count() != 2 for bits in range(256)]))
-"""Of the bits of `Traced.edges`: whether edges of a corner are left to follow, and a chain begins there."""
+"""By the bits of a corner (see `find_edges`): whether an edge is left to follow, and a chain begins."""
 _FOLLOW = np.uint64(0x0F0F0F0F0F0F0F0F)
-"""Bits of eight corners that say whether edges are left to follow."""
+"""The bits of eight corners that mark edges left to follow."""
 
 
 @njit(nogil=True, cache=True)
 def find_edges(values):
-    """Return the edges of each corner: in the upper four bits, and in the lower ones those to be followed.
+    """Return the edges of each corner: all in the upper four bits, those left to follow in the lower four.
 
-    Rows are filled up to words of eight corners.
+    Rows are padded to words of eight corners.
     """
     rows, cols = values.shape[0] - 1, values.shape[1] - 1
     edges = np.empty((rows, (cols + 7) // 8 * 8), np.uint8)
@@ -33,25 +34,25 @@ def find_edges(values):
 
 @njit(nogil=True, cache=True)
 def trace_chains(values, edges, starts, rows, labels, origin):
-    """Follow all edges that `edges` says to, which loses them on the way."""
+    """Return the fields of `Chains`: follow the edges marked in `edges`, and clear the marks on the way."""
     words = edges.view(np.uint64)
     vertices = np.empty((edges.size // 8, 2), np.int32)
     offsets = np.zeros(1024, np.int64)
     sides, ends = np.empty((1024, 2), np.int32), np.empty((1024, 2), np.uint8)
     places = np.empty(edges.shape[1] + 1, np.int64)
     chains = n = 0
-    # First what begins at nodes and joints; what is left then are loops.
+    # First the chains that begin at nodes and joints; the edges left then are loops.
     for loops in range(2):
         begins = _IS_LEFT if loops else _IS_BEGIN
         for y in range(words.shape[0]):
             for x in places[: _choose(edges[y], words[y], begins, places)]:
-                # In this order an arc that comes back to its node begins with the smaller of its two corners
-                # beside it, as `join` wants it.
+                # In this order an arc that returns to its node begins with the smaller of the two corners
+                # beside the node, as `join_chains` expects.
                 for d in (3, 2, 0, 1):
                     if not edges[y, x] >> d & 1:
                         continue
                     if chains + 1 == len(offsets):
-                        offsets, sides, ends = grown(offsets, 0), grown(sides, 0), grown(ends, 0)
+                        offsets, sides, ends = enlarged(offsets, 0), enlarged(sides, 0), enlarged(ends, 0)
                     sides[chains, 0] = _side(values, starts, rows, labels, y, x, d, True)
                     sides[chains, 1] = _side(values, starts, rows, labels, y, x, d, False)
                     ends[chains] = LOOP if loops else NODE
@@ -66,11 +67,11 @@ def trace_chains(values, edges, starts, rows, labels, origin):
                         cx += (heading == 0) - (heading == 2)
                         cell = edges[cy, cx] & ~(1 << (heading + 2) % 4)
                         if n + 1 >= len(vertices):
-                            vertices = grown(vertices, 0)
+                            vertices = enlarged(vertices, 0)
                         if _IS_NODE[cell]:
                             edges[cy, cx] = cell
                             break
-                        edges[cy, cx] = cell & 240  # the corner has no third edge
+                        edges[cy, cx] = cell & 240  # no third edge leaves the corner
                         onward = cell & 15
                         if onward == 0:
                             if loops == 0:
@@ -78,7 +79,7 @@ def trace_chains(values, edges, starts, rows, labels, origin):
                             break
                         turned = (onward >> 1) - (onward >> 3)
                         vertices[n, 0], vertices[n, 1] = origin[0] + cy, origin[1] + cx
-                        n += turned != heading  # without a turn the next one takes its place
+                        n += turned != heading  # without a turn the next vertex overwrites it
                         heading = turned
                     vertices[n, 0], vertices[n, 1] = origin[0] + cy, origin[1] + cx
                     n += 1
@@ -89,7 +90,10 @@ def trace_chains(values, edges, starts, rows, labels, origin):
 
 @njit(nogil=True, cache=True)
 def _choose(corners, words, chosen, places):
-    """Write down which corners of a row have chosen bits, and return how many; `words` are the same bytes."""
+    """Write the columns of corners with `chosen` bits to `places`; return their number.
+
+    `words` are the bytes of `corners`, eight at a time.
+    """
     count = 0
     for i in range(len(words)):
         if words[i] & _FOLLOW:
@@ -101,7 +105,7 @@ def _choose(corners, words, chosen, places):
 
 @njit(nogil=True, cache=True)
 def _side(values, starts, rows, labels, y, x, d, left):
-    """Return what lies left or right of the edge that leaves a corner in a direction."""
+    """Return the side (see `TracedBlock.chains`) left or right of the edge from a corner in direction d."""
     # Heading E the upper pixel is on the left, heading S the eastern one, and so on.
     east = d == 0 or (d == 1 and left) or (d == 3 and not left)
     south = d == 1 or (d == 0 and not left) or (d == 2 and left)
@@ -127,6 +131,10 @@ def _side(values, starts, rows, labels, y, x, d, left):
 
 @njit(nogil=True, cache=True)
 def join_chains(vertices, offsets, sides, ends, mate):
+    """Return the fields of `Chains`, joined; `mate` is the end of a chain that each end meets, or -1.
+
+    End 2 i is the beginning of chain i, 2 i + 1 its end.
+    """
     count = len(sides)
     out = np.empty_like(vertices)
     out_offsets = np.zeros(count + 1, np.int64)
@@ -137,7 +145,7 @@ def join_chains(vertices, offsets, sides, ends, mate):
     arcs = 0
     for loops in range(2):
         for end in range(2 * count):
-            # In the first pass from ends that nothing follows; what is left then closes on itself.
+            # The first pass starts at ends without a mate; the chains left then close on themselves.
             if done[end // 2] or (loops == 0 and mate[end] >= 0):
                 continue
             start = n
@@ -150,7 +158,7 @@ def join_chains(vertices, offsets, sides, ends, mate):
                 for k in range(b - a):
                     v = b - 1 - k if entered % 2 else a + k
                     if k == 0 and n > start:
-                        continue  # the joint is there already
+                        continue  # the joint is the last vertex already
                     y, x = vertices[v, 0], vertices[v, 1]
                     if n > start + 1 and _straight(out[n - 2], out[n - 1], y, x):
                         n -= 1
@@ -186,10 +194,10 @@ def _straight(a, b, y, x):
 
 @njit(nogil=True, cache=True)
 def _rotate(out, start, n):
-    """Let a closed chain begin at its first corner in scan order, which is a turn; return its new end."""
+    """Rotate a closed chain to its first corner in scan order, which is a turn; return its new end."""
     size = n - 1 - start
     ring = out[start : n - 1].copy()
-    # A joint in which it was opened may be no turn.
+    # The joint at which it was opened need not be a turn.
     if _straight(ring[size - 1], ring[0], ring[1, 0], ring[1, 1]):
         ring = ring[1:]
         size -= 1
@@ -204,7 +212,7 @@ def _rotate(out, start, n):
 
 @njit(nogil=True, cache=True)
 def _backward(out, start, n):
-    """Say whether an arc runs against its canonical direction."""
+    """Return whether an arc runs against its canonical direction."""
     a, b = out[start], out[n - 1]
     if a[0] == b[0] and a[1] == b[1]:
         a, b = out[start + 1], out[n - 2]

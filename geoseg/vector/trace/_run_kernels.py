@@ -6,19 +6,20 @@ from numpy.typing import NDArray
 
 from geoseg.core.legend import NODATA
 
-_PLACES = np.uint64(0x0001020304050607)
-"""Times 2^(8 k) has k in its highest byte."""
+_BYTE_OF_BIT = np.uint64(0x0001020304050607)
+"""The product with 2^(8 k) has k in its highest byte."""
 
 
 @njit(nogil=True, cache=True)
 def find_runs(values, margin):
+    """Return the fields of `Runs` but the first: starts, rows, labels, values and the number of regions."""
     rows, cols = values.shape[0] - 2 * margin, values.shape[1] - 2 * margin
     starts = np.empty(rows * (cols // 16 + 1) + 1, np.int32)
     labels = np.empty(len(starts), np.int32)
     found = np.empty(len(starts), np.int64)
     first = np.zeros(rows + 1, np.int32)
     parent = np.zeros(1024, np.int32)
-    # One byte for each pixel of a row, 1 where a run begins; in words eight of them are looked at at once.
+    # One byte for each pixel of a row, 1 where a run begins; as words they are tested eight at a time.
     words = np.zeros(cols // 8 + 1, np.uint64)
     begins = words.view(np.uint8)
     begins[0] = 1
@@ -28,20 +29,24 @@ def find_runs(values, margin):
         for x in range(1, cols):
             begins[x] = line[x] != line[x - 1]
         if n + cols >= len(starts):
-            starts, labels, found = grown(starts, n + cols), grown(labels, n + cols), grown(found, n + cols)
+            starts, labels, found = (
+                enlarged(starts, n + cols),
+                enlarged(labels, n + cols),
+                enlarged(found, n + cols),
+            )
         origin = y * cols
         for i in range(len(words)):
             word = words[i]
             while word:
                 lowest = word & (~word + np.uint64(1))
-                begin = 8 * i + np.int64(lowest * _PLACES >> np.uint64(56))
+                begin = 8 * i + np.int64(lowest * _BYTE_OF_BIT >> np.uint64(56))
                 starts[n], found[n] = origin + begin, line[begin]
                 n += 1
                 word ^= lowest
         starts[n] = origin + cols
         first[y + 1] = n
         if count + n - first[y] >= len(parent):
-            parent = grown(parent, count + cols)
+            parent = enlarged(parent, count + cols)
         above = first[max(y - 1, 0)]
         for k in range(first[y], n):
             label = np.int32(0)
@@ -74,8 +79,8 @@ def find_runs(values, margin):
 
 
 @njit(nogil=True, cache=True)
-def grown(array, size):
-    """Return an array that begins with another, of more than `size` and of twice its length at least."""
+def enlarged(array, size):
+    """Return a copy of an array with room for more than `size` entries, at least twice as many as before."""
     longer = np.empty((max(2 * len(array), size + 1), *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer
@@ -83,7 +88,7 @@ def grown(array, size):
 
 @njit(nogil=True, cache=True)
 def find_root(parent: NDArray[np.int32], i: int) -> int:
-    """Return the root of a member of a union-find forest, and shorten the way to it."""
+    """Return the root of a member of a union-find forest; halve the path to it."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -92,7 +97,7 @@ def find_root(parent: NDArray[np.int32], i: int) -> int:
 
 @njit(nogil=True, cache=True)
 def unite(parent: NDArray[np.int32], a: int, b: int) -> int:
-    """Put two trees of a union-find forest together; the smaller root stays, and is returned."""
+    """Join two trees of a union-find forest; return the smaller root, which becomes the root of both."""
     a, b = find_root(parent, a), find_root(parent, b)
     if a < b:
         parent[b] = a
@@ -103,14 +108,14 @@ def unite(parent: NDArray[np.int32], a: int, b: int) -> int:
 
 @njit(nogil=True, cache=True)
 def unite_all(parent: NDArray[np.int32], a: NDArray[np.int32], b: NDArray[np.int32]) -> None:
-    """Unite the trees of a[i] and b[i] for every i."""
+    """Join the trees of a[i] and b[i] for every i."""
     for i in range(len(a)):
         unite(parent, a[i], b[i])
 
 
 @njit(nogil=True, cache=True)
 def find_roots(parent: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the root of every member, shape as `parent`."""
+    """Return the root of every member, shape of `parent`."""
     found = np.empty_like(parent)
     for i in range(len(parent)):
         found[i] = find_root(parent, i)
@@ -119,6 +124,7 @@ def find_roots(parent: NDArray[np.int32]) -> NDArray[np.int32]:
 
 @njit(nogil=True, cache=True)
 def sum_pixels(starts, labels, values, count, percent, threshold, known):
+    """Return the fields of `Stats` for the regions of a block; `percent` is empty unless `known`."""
     value, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
     total, doubtful = np.zeros(count, np.int64), np.zeros(count, np.int64)
     minimum = np.full(count, 100 if known else 0, np.int64)
@@ -138,7 +144,7 @@ def sum_pixels(starts, labels, values, count, percent, threshold, known):
 
 @njit(nogil=True, cache=True)
 def place_classes(classes, values, top, left, none):
-    """Return `values` with classes in it."""
+    """Write classes into `values` with its first pixel at (top, left), `none` for nodata; return `values`."""
     rows, cols = classes.shape
     for y in range(rows):
         line = values[top + y, left : left + cols]

@@ -1,4 +1,4 @@
-"""Arcs: complete boundaries between two regions, as polygons are assembled from."""
+"""Arcs: complete boundaries between two regions, from which polygons are assembled."""
 
 from dataclasses import dataclass, replace
 
@@ -13,10 +13,10 @@ Vertices = NDArray[np.int32] | NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Arcs:
-    """Arcs with what their pixel edges said before anything was simplified.
+    """Arcs, with the corners, headings and areas of their pixel edges before simplification.
 
-    Which arc follows which around a region, and which ring is its shell, is decided by pixel edges, in whole
-    numbers; moving vertices cannot change it.
+    These whole numbers decide which arc follows which around a region, and which ring is its shell; moving
+    vertices cannot change it.
     """
 
     vertices: Vertices
@@ -24,27 +24,27 @@ class Arcs:
     offsets: NDArray[np.int64]
     """Arc i has vertices[offsets[i]:offsets[i + 1]], shape (A + 1,)."""
     sides: NDArray[np.int32]
-    """Region left and right when y points down, 0 for none, shape (A, 2)."""
+    """Region left and right of it, with y pointing down; 0 for none; shape (A, 2)."""
     corners: NDArray[np.int64]
-    """First and last corner as y << 32 | x; those of a loop are its first, shape (A, 2)."""
+    """First and last corner as y << 32 | x, the same for a loop; shape (A, 2)."""
     headings: NDArray[np.int8]
     """Direction (E, S, W, N as 0 to 3) of the first and the last pixel edge, shape (A, 2)."""
     area2: NDArray[np.int64]
-    """Twice the area that the arc sweeps, seen from the map's corner, left side positive, shape (A,)."""
+    """Twice the area between the arc and the map's corner, left side positive, shape (A,)."""
 
     def __len__(self) -> int:
         return len(self.sides)
 
-    def moved(self, vertices: Vertices, offsets: NDArray[np.int64]) -> "Arcs":
-        """Return the same arcs with other vertices."""
+    def with_vertices(self, vertices: Vertices, offsets: NDArray[np.int64]) -> "Arcs":
+        """Return the arcs with other vertices."""
         return replace(self, vertices=vertices, offsets=offsets)
 
     def renumbered(self, number: NDArray[np.int32]) -> "Arcs":
-        """Return the same arcs, region i called number[i]; negative ones count from the end."""
+        """Return the arcs with region i renamed to number[i]; negative regions count from the end."""
         return replace(self, sides=number[self.sides])
 
-    def bounding(self) -> "Arcs":
-        """Return those that have a region on a side."""
+    def bounding_regions(self) -> "Arcs":
+        """Return the arcs with a region on at least one side."""
         chosen = self.sides.any(axis=1)
         vertices, offsets = _arc_kernels.take_parts(self.vertices, self.offsets, np.flatnonzero(chosen))
         return Arcs(
@@ -56,20 +56,20 @@ class Arcs:
             self.area2[chosen],
         )
 
+    @classmethod
+    def concatenate(cls, many: "list[Arcs]") -> "Arcs":
+        """Return the arcs of all parts, one after another."""
+        return cls(
+            np.concatenate([a.vertices for a in many]),
+            offsets_of(np.concatenate([np.diff(a.offsets) for a in many])),
+            np.concatenate([a.sides for a in many]),
+            np.concatenate([a.corners for a in many]),
+            np.concatenate([a.headings for a in many]),
+            np.concatenate([a.area2 for a in many]),
+        )
+
 
 def arcs_of(chains: Chains) -> Arcs:
     """Return complete chains as arcs."""
     corners, headings, area2 = _arc_kernels.describe_arcs(chains.vertices, chains.offsets)
     return Arcs(chains.vertices, chains.offsets, chains.sides, corners, headings, area2)
-
-
-def concatenate(many: list[Arcs]) -> Arcs:
-    """Return all arcs of many."""
-    return Arcs(
-        np.concatenate([a.vertices for a in many]),
-        offsets_of(np.concatenate([np.diff(a.offsets) for a in many])),
-        np.concatenate([a.sides for a in many]),
-        np.concatenate([a.corners for a in many]),
-        np.concatenate([a.headings for a in many]),
-        np.concatenate([a.area2 for a in many]),
-    )

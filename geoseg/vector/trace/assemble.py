@@ -24,27 +24,27 @@ class Rings:
     """Region of each polygon, ascending, shape (P,)."""
 
 
-def assemble(arcs: Arcs, wanted: NDArray[np.int32]) -> Rings:
-    """Put together the rings of regions that are complete.
+def assemble(arcs: Arcs, sides: NDArray[np.int32]) -> Rings:
+    """Assemble the rings of regions.
 
-    A 4-connected region has one shell. Where it meets itself in a corner its rings part there: with the
-    region on the left, turn right.
+    A 4-connected region has one shell. Where it touches itself in a corner, its rings are separated: with the
+    region on its left, a ring turns right there.
 
     Parameters
     ----------
     arcs
-        All that bound the wanted regions, and maybe others.
-    wanted
-        Region left and right of each arc that rings are wanted of, 0 for others, shape (A, 2).
+        All arcs that bound the regions, and maybe others.
+    sides
+        Region left and right of each arc, 0 where no ring of that region is made, shape (A, 2).
     """
-    which = np.flatnonzero(wanted.any(axis=1))
+    which = np.flatnonzero(sides.any(axis=1))
     first, last = arcs.offsets[which], arcs.offsets[which + 1] - 1
-    # Each arc has two ways along it: first all forwards, with their left side; then all backwards.
-    region = wanted[which].T.reshape(-1)
+    # Ways along arcs, with the region on their left: all forwards, then all backwards.
+    region = sides[which].T.reshape(-1)
     shift = np.uint64(64 - max(1, len(region).bit_length()))
     follow = _arc_kernels.find_followers(region, arcs.corners[which], arcs.headings[which], shift)
     starts, regions, areas, lengths = _arc_kernels.find_rings(follow, region, arcs.area2[which], last - first)
-    # By region, its shell before its holes, those by their appearance.
+    # By region, the shell before the holes, the holes in the order in which they were found.
     order = np.lexsort((areas < 0, regions))
     found, polygons = np.unique(regions[order], return_index=True)
     offsets = offsets_of(lengths[order])

@@ -1,4 +1,4 @@
-"""What one block of a map tells about regions and their boundaries: the work of one task."""
+"""The regions of one block of a map and their boundaries: the work of one task."""
 
 import threading
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ from geoseg.vector.trace.components import NONE, OUTSIDE
 from geoseg.vector.trace.stats import Stats
 
 BLOCK = 1024
-"""Rows and columns of a block. Where blocks lie makes no difference to a polygon; it decides in which order
-they come and at which vertex a ring begins. So it is fixed, and files are the same byte by byte."""
+"""Rows and columns of a block. The size of blocks does not change a polygon, but the order of polygons and
+the first vertex of a ring. So it is fixed, and files are the same byte by byte."""
 
 
-class _Opened(threading.local):
-    """The rasters that a thread has open, so that GDAL need not decode again what neighbouring blocks share.
+class _OpenRasters(threading.local):
+    """The rasters that each thread has open: GDAL keeps the decoded tiles that neighbouring blocks share.
 
-    They are closed with it, and stay behind when it goes to another process.
+    They are closed when this object is deleted, and are not pickled with it.
     """
 
     def __init__(self) -> None:
@@ -43,25 +43,24 @@ class _Opened(threading.local):
         return self._rasters[path]
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        return _Opened, ()
+        return _OpenRasters, ()
 
 
 @dataclass(frozen=True)
 class MapFiles:
-    """A class map on disk and what is known beside it, on the same grid."""
+    """A class map on disk, and the rasters beside it on the same grid."""
 
     classes: Path
     """Class ids, uint8, nodata 255."""
     confidence: Path | None = None
-    """Probability of the class, 0 to 1."""
+    """Probability of the class, 0 to 1, float32."""
     objects: Path | None = None
-    """Numbers of objects, uint32, 0 for none: a region ends where the number changes."""
+    """Numbers of objects, uint32, 0 for no object: a region ends where the number changes."""
     object_classes: NDArray[np.uint8] | None = None
-    """Class of each object: a boundary between objects goes to them; shape (objects + 1,)."""
+    """Class of each object, shape (objects + 1,): pixels of a boundary between objects take it."""
     obstacles: Path | None = None
-    """Corners that no boundary may move over besides those of boundaries, as `guard.write_obstacles` writes
-    them."""
-    _opened: _Opened = field(init=False, repr=False, compare=False, default_factory=_Opened)
+    """Further corners that no boundary may move over, a file of `guard.write_obstacles`."""
+    _opened: _OpenRasters = field(init=False, repr=False, compare=False, default_factory=_OpenRasters)
 
     def shape(self) -> tuple[int, int]:
         """Return rows and columns."""
@@ -74,14 +73,18 @@ class MapFiles:
         return GeoBox(src.shape, src.transform, src.crs)
 
     def values(self, window: Window, halo: int = 0) -> NDArray[np.signedinteger]:
-        """Return what tells regions apart: class + 256 * number of the object, `NONE` for nodata.
+        """Return the values that tell regions apart: class + 256 * number of the object, `NONE` for nodata.
 
         Parameters
         ----------
         window
             A part of the map.
         halo
-            Pixels more on each side, `OUTSIDE` beyond the map.
+            Pixels added on each side, `OUTSIDE` beyond the map.
+
+        Returns
+        -------
+        Shape (rows + 2 halo, cols + 2 halo) of the window.
         """
         rows, cols = window.rows, window.cols
         wider = Window(Span(rows.start - halo, rows.stop + halo), Span(cols.start - halo, cols.stop + halo))
@@ -104,7 +107,7 @@ class MapFiles:
         return values
 
     def percent(self, window: Window) -> NDArray[np.uint8] | None:
-        """Return the confidence in whole per cent, so that sums do not depend on their order."""
+        """Return the confidence of a window in whole per cent, so that sums do not depend on their order."""
         if self.confidence is None:
             return None
         share = self._opened(self.confidence).read(1, window=to_rasterio(window))
@@ -113,23 +116,24 @@ class MapFiles:
 
 @dataclass(frozen=True)
 class BlockRegions:
-    """A block, without its pixels."""
+    """The regions and boundaries of a block."""
 
     window: Window
     arcs: Arcs
-    """What is complete within the block; `sides` as in `Traced.chains`."""
+    """The boundaries that are complete within the block; `sides` as in `TracedBlock.chains`."""
     chains: Chains
-    """What goes on in other blocks."""
+    """The boundaries that continue in other blocks."""
     stats: Stats
-    """Of the labels of the block, without a nobody."""
+    """Sums over its regions; index 0 is the region with label 1."""
     borders: Borders
     corners: Corners
+    """Corners of boundaries and obstacles; empty when nothing is generalised."""
 
 
 def trace_block(
     files: MapFiles, window: Window, shape: tuple[int, int], how: Generalize, threshold: int
 ) -> BlockRegions:
-    """Read a block and find its regions and boundaries.
+    """Read a block, find its regions and trace their boundaries.
 
     Parameters
     ----------
@@ -151,10 +155,10 @@ def trace_block(
     is_open = (chains.ends == JOINT).any(axis=1)
     corners = NO_CORNERS
     if how.needs_corners:
-        found = traced.corners()
+        occupied = traced.corners()
         if files.obstacles is not None:
-            found |= read_obstacles(files.obstacles, shape, window)
-        corners = Corners.pack(found, origin)
+            occupied |= read_obstacles(files.obstacles, shape, window)
+        corners = Corners.pack(occupied, origin)
     return BlockRegions(
         window=window,
         arcs=generalize(chains.take(~is_open), corners, how, shape),

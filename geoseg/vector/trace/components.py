@@ -11,8 +11,8 @@ from geoseg.vector.trace import _run_kernels
 T = TypeVar("T", bound=np.generic)
 
 NONE, OUTSIDE = -1, -2
-"""Values of nodata and of what lies beyond the map. They differ, so that the map's frame is a boundary of
-its own where nodata reaches it. Negative, so that they never meet a class."""
+"""Values of nodata pixels and of pixels beyond the map. They differ, so that the map's frame is a boundary
+where nodata reaches it, too. They are negative, so that no class has them."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Runs:
 
     @classmethod
     def of(cls, values: NDArray[np.signedinteger], margin: int = 0) -> "Runs":
-        """Find them.
+        """Find the regions of a block.
 
-        Union-find over runs (Rosenfeld and Pfaltz 1966; He, Chao and Suzuki 2008).
+        By union-find over runs (Rosenfeld and Pfaltz 1966; He, Chao and Suzuki 2008).
 
         Parameters
         ----------
         values
-            Shape (rows, cols); negative ones belong to no region.
+            Shape (rows, cols); pixels with a negative value belong to no region.
         margin
-            Pixels on each side that do not belong to the block.
+            Pixels on each side of the array that do not belong to the block.
         """
         rows, cols = values.shape
         return cls((rows - 2 * margin, cols - 2 * margin), *_run_kernels.find_runs(values, margin))
@@ -62,6 +62,6 @@ class Runs:
         before = np.append(0, np.maximum.accumulate(self.labels)[:-1])
         return np.flatnonzero(self.labels > before)
 
-    def painted(self, numbers: NDArray[T]) -> NDArray[T]:
-        """Return an image of the block, shape (rows, cols), from what each run has, shape of it (R,)."""
+    def to_pixels(self, numbers: NDArray[T]) -> NDArray[T]:
+        """Return an image of the block, shape (rows, cols), from a number for each run, shape (R,)."""
         return np.repeat(numbers, self.lengths).reshape(self.shape)

@@ -1,8 +1,8 @@
 """Polygons of a map of any size, row of blocks by row of blocks.
 
-Blocks are traced side by side. What is complete in a row leaves it as polygons; from row to row only what
-is still open is carried: the regions that touch the row's last line of pixels, and the boundaries that go
-on below it or that bound such a region.
+The blocks of a row are traced in parallel. Regions that are complete leave the row as polygons; only open
+ones are carried to the next row: the regions that touch the last line of pixels, and the boundaries that
+continue below it or bound such a region.
 """
 
 import math
@@ -20,42 +20,40 @@ from geoseg.vector.recipe import Generalize
 from geoseg.vector.shape.guard import Corners, open_corners
 from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.shape.simplify import generalize
-from geoseg.vector.trace import arcs as arcs_
-from geoseg.vector.trace import chains as chains_
 from geoseg.vector.trace.arcs import Arcs, arcs_of
 from geoseg.vector.trace.assemble import Rings, assemble
 from geoseg.vector.trace.block import BLOCK, BlockRegions, MapFiles, trace_block
-from geoseg.vector.trace.borders import Line, Seams
+from geoseg.vector.trace.borders import BorderLine, Seams
 from geoseg.vector.trace.chains import JOINT, NO_CHAINS, Chains
 from geoseg.vector.trace.join import join
-from geoseg.vector.trace.stats import NOBODY, Stats
+from geoseg.vector.trace.stats import NO_REGION, Stats
 
 _REGIONS = 200_000
-"""Regions that are assembled at once: in a map of noise a row of blocks completes millions."""
+"""Regions that are assembled at once: in a map of noise, one row of blocks completes millions."""
 
 
 @dataclass(frozen=True)
-class Polygons:
-    """Polygons of regions that are complete."""
+class RegionPolygons:
+    """The polygons of some complete regions."""
 
     rings: Rings
     stats: Stats
-    """Of each polygon."""
+    """The sums over each polygon's pixels."""
 
     def __len__(self) -> int:
         return len(self.rings.regions)
 
 
 @dataclass(frozen=True)
-class _Open:
-    """What one row of blocks leaves to the next."""
+class _OpenRegions:
+    """The regions and boundaries that one row of blocks hands to the next."""
 
     arcs: Arcs
     chains: Chains
     stats: Stats
-    """Of the open regions, which are numbered from 1."""
-    line: Line
-    """The row's last pixels."""
+    """Sums over the open regions, which are numbered from 1."""
+    line: BorderLine
+    """The bottom pixels of the row."""
 
 
 def polygons(
@@ -67,41 +65,41 @@ def polygons(
     folder: Path,
     outlines: Outlines = NO_OUTLINES,
     block: int = BLOCK,
-) -> Iterator[Polygons]:
+) -> Iterator[RegionPolygons]:
     """Yield the polygons of a map: its 4-connected regions of equal value.
 
-    They are what `rasterio.features.shapes` gives for the whole map. Every corner where three regions meet
-    is a vertex of all three, also where one of them goes straight on.
+    Without generalisation they are equal to those of `rasterio.features.shapes` for the whole map. Every
+    corner where three regions meet is a vertex of all three, even where one of them has no turn.
 
     Parameters
     ----------
     files
-        The map. Workers read it, so its paths must hold for them.
+        The map; its paths must be valid on the workers.
     workers
-        Where blocks are traced.
+        The threads or processes that trace blocks.
     how
         How boundaries are generalised.
     threshold
-        Confidence in per cent below which a pixel is counted as doubtful.
+        Confidence in per cent below which a pixel is doubtful.
     outlines
-        What takes the place of the boundaries of some objects, see `regular`.
+        New boundaries of some objects, see `shape.orthogonal`.
     block
         Rows and columns of a block.
     folder
-        Of a temporary file, one bit for each pixel, when boundaries are generalised.
+        Folder of a temporary file, one bit for each pixel, when boundaries are generalised.
 
     Raises
     ------
     OutputError
-        When there is no room for it.
+        When there is no room for the temporary file.
     """
     shape = files.shape()
-    state = _Open(arcs_of(NO_CHAINS), NO_CHAINS, NOBODY, Line.empty(shape[1]))
+    state = _OpenRegions(arcs_of(NO_CHAINS), NO_CHAINS, NO_REGION, BorderLine.empty(shape[1]))
     across = math.ceil(shape[1] / block)
     with open_corners(shape if how.needs_corners else (0, 0), folder) as corners:
         tasks = (_Task(files, window, shape, how, threshold) for window in windows_of(shape, block))
-        found = workers.in_order(tasks)
-        while row_of_blocks := list(islice(found, across)):
+        blocks = workers.in_order(tasks)
+        while row_of_blocks := list(islice(blocks, across)):
             for one in row_of_blocks if how.needs_corners else ():
                 corners.add(one.corners, one.window.shape[1] + 1)
             state, complete = _advance(state, row_of_blocks, corners, how, shape, outlines)
@@ -121,71 +119,70 @@ class _Task:
 
 
 def _advance(
-    state: _Open,
+    state: _OpenRegions,
     row: list[BlockRegions],
     corners: Corners,
     how: Generalize,
     shape: tuple[int, int],
     outlines: Outlines,
-) -> tuple[_Open, Iterator[Polygons]]:
-    """Take a row of blocks in; return what stays open and the polygons that are complete."""
+) -> tuple[_OpenRegions, Iterator[RegionPolygons]]:
+    """Add a row of blocks; return the regions that stay open and the polygons of those that are complete."""
     arcs, chains, root, line = _joined(state, row, outlines)
     is_open = (chains.ends == JOINT).any(axis=1)
-    finished = outlines.put_in(generalize(chains.take(~is_open), corners, how, shape))
-    all_arcs, open_chains = arcs_.concatenate([*arcs, finished]).renumbered(root), chains.take(is_open)
+    finished = outlines.replace_in(generalize(chains.take(~is_open), corners, how, shape))
+    all_arcs, open_chains = Arcs.concatenate([*arcs, finished]).renumbered(root), chains.take(is_open)
     stats = Stats.concatenate([state.stats, *(one.stats for one in row)]).merged(root)
-    # Of arcs of rows above a side is also 0 where a region is complete; what met nodata there is known.
+    # In arcs of earlier rows a side is also 0 where its region is complete; their edges are known already.
     for sides in (all_arcs.sides[len(state.arcs) :], chains.sides):
-        stats.edge[_among(sides[(sides == 0).any(axis=1)], len(root))] = True
-    # A region goes on below where it touches the last line.
+        stats.edge[_mask(sides[(sides == 0).any(axis=1)], len(root))] = True
+    # A region continues below where it touches the last line, unless the map ends there.
     ends = row[0].window.rows.stop == shape[0]
-    stays = _among(root[line.regions[:0] if ends else line.regions], len(root))
+    stays = _mask(root[line.regions[:0] if ends else line.regions], len(root))
     number = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
-    left_open = _Open(
-        arcs=all_arcs.renumbered(number).bounding(),
+    left_open = _OpenRegions(
+        arcs=all_arcs.renumbered(number).bounding_regions(),
         chains=open_chains.renumbered(number),
         stats=stats.take(np.append(0, np.flatnonzero(stays))),
         line=line.renumbered(number[root]),
     )
-    complete = _among(all_arcs.sides, len(root)) & ~stays
+    complete = _mask(all_arcs.sides, len(root)) & ~stays
     return left_open, _assembled(all_arcs, stats, np.flatnonzero(complete))
 
 
 def _joined(
-    state: _Open, row: list[BlockRegions], outlines: Outlines
-) -> tuple[list[Arcs], Chains, NDArray[np.int32], Line]:
-    """Join a row of blocks to what is open above it, whose regions keep their numbers.
+    state: _OpenRegions, row: list[BlockRegions], outlines: Outlines
+) -> tuple[list[Arcs], Chains, NDArray[np.int32], BorderLine]:
+    """Join a row of blocks to the open regions above it, which keep their numbers.
 
     Returns
     -------
     tuple
-        All complete arcs, the chains joined, the first number of the region of each number, and the last
-        pixels of the row.
+        All complete arcs, the joined chains, the root of each number, and the bottom pixels of the row.
     """
     seams = Seams(state.line, len(state.stats.value))
     arcs, chains = [state.arcs], [state.chains]
     for one in row:
-        place = seams.add(one.window.cols.start, one.borders, len(one.stats.value))
-        # Sides that lie beyond the block are negative, and so count from the end.
-        sides = np.concatenate([place.number, place.west.regions[::-1], place.above.regions[::-1]])
-        arcs.append(outlines.put_in(one.arcs.renumbered(sides.astype(np.int32))))
+        placed = seams.add(one.window.cols.start, one.borders, len(one.stats.value))
+        # Sides beyond the block are negative and index this array from its end.
+        sides = np.concatenate([placed.number, placed.west.regions[::-1], placed.above.regions[::-1]])
+        arcs.append(outlines.replace_in(one.arcs.renumbered(sides.astype(np.int32))))
         chains.append(one.chains.renumbered(sides.astype(np.int32)))
     root = seams.roots()
-    return arcs, join(chains_.concatenate(chains).renumbered(root)), root, seams.line
+    return arcs, join(Chains.concatenate(chains).renumbered(root)), root, seams.line
 
 
-def _among(regions: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
-    """Return which of so many regions are among some; nobody is not, shape (count,)."""
-    found = np.zeros(count, np.bool_)
-    found[regions] = True
-    found[0] = False
-    return found
+def _mask(regions: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
+    """Return a mask of `count` regions, True for those that occur in `regions` except 0, shape (count,)."""
+    mask = np.zeros(count, np.bool_)
+    mask[regions] = True
+    mask[0] = False
+    return mask
 
 
-def _assembled(arcs: Arcs, stats: Stats, regions: NDArray[np.int64]) -> Iterator[Polygons]:
-    """Yield the polygons of complete regions, not too many at once."""
+def _assembled(arcs: Arcs, stats: Stats, regions: NDArray[np.int64]) -> Iterator[RegionPolygons]:
+    """Yield the polygons of complete regions, at most `_REGIONS` at once."""
     for start in range(0, len(regions), _REGIONS):
         some = np.zeros(len(stats.value), np.bool_)
         some[regions[start : start + _REGIONS]] = True
         rings = assemble(arcs, np.where(some[arcs.sides], arcs.sides, 0))
-        yield Polygons(rings, stats.take(rings.regions))
+        yield RegionPolygons(rings, stats.take(rings.regions))

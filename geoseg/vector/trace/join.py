@@ -9,14 +9,14 @@ from geoseg.vector.trace.chains import JOINT, Chains
 def join(chains: Chains) -> Chains:
     """Join chains where two of them meet in a joint.
 
-    Arcs come out the same whatever the blocks were: from the smaller corner in scan order to the larger one;
-    loops begin at their first corner in scan order and go east from it, and what leaves a node and comes back
-    to it goes first to the smaller of its two neighbours.
+    The direction of a complete arc does not depend on the blocks. It runs from the smaller of its two corners
+    in scan order to the larger one; a loop begins at its first corner in scan order and leaves it eastwards;
+    an arc that returns to its own node goes first to the smaller of the two corners next to the node.
 
     Parameters
     ----------
     chains
-        Whose `sides` are regions of the map, the same number for the same region.
+        Their `sides` are regions of the map: the same number for the same region.
     """
     starts, ends = chains.vertices[chains.offsets[:-1]], chains.vertices[chains.offsets[1:] - 1]
     corners = np.stack([starts, ends], axis=1).reshape(-1, 2).astype(np.int64)

@@ -1,8 +1,8 @@
 """The 4-connected regions of a map, found block by block.
 
 Each block is labelled by itself; where two blocks meet, labels of equal values are one region. Regions are
-numbered in the scan order of their first pixel, so no block size shows. In memory are one block, one line of
-the map and some numbers for each region.
+numbered in the scan order of their first pixel, so the result does not depend on the block size. Memory holds
+one block, one line of the map and some numbers for each region.
 """
 
 from collections.abc import Callable
@@ -12,25 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.geometry import Span, Window, windows_of
-from geoseg.vector.trace.borders import Borders, Line, Seams
+from geoseg.vector.trace.borders import BorderLine, Borders, Seams
 from geoseg.vector.trace.components import Runs
 
 Read = Callable[[Window], NDArray[np.int16]]
-"""Gives the values of a window; negative ones belong to no region."""
+"""Returns the values of a window; pixels with a negative value belong to no region."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """All regions of a map. Region 0 stands for the pixels of none."""
+    """All regions of a map. Region 0 stands for the pixels that belong to no region."""
 
     values: NDArray[np.int64]
     """Value of each region, shape (N + 1,)."""
     boxes: NDArray[np.int64]
     """Rectangle around each region: top, left, bottom, right, half-open; shape (N + 1, 4)."""
     _number: NDArray[np.int64]
-    """Region of each label, the labels of all blocks in a row, 0 first."""
+    """Region of each label, the labels of all blocks one after another; 0 first."""
     _offsets: NDArray[np.int64]
-    """Where the labels of each block begin, and where the last ones end."""
+    """Where the labels of each block begin, and where those of the last block end."""
 
     def __len__(self) -> int:
         return len(self.values) - 1
@@ -41,7 +41,7 @@ class Regions:
         return self.boxes[:, 2:] - self.boxes[:, :2]
 
     def window(self, number: int, margin: int = 0) -> Window:
-        """Return the rectangle around a region, and so many pixels more on each side."""
+        """Return the rectangle around a region, widened by a margin in pixels on each side."""
         top, left, bottom, right = self.boxes[number].tolist()
         return Window(Span(top - margin, bottom + margin), Span(left - margin, right + margin))
 
@@ -51,14 +51,14 @@ class Regions:
         Parameters
         ----------
         index
-            Number of the block.
+            Number of the block in scan order.
         values
-            What it holds, as `find_regions` read it.
+            Its values, as `find_regions` read them.
         """
         start, stop = self._offsets[index : index + 2]
         table = np.append(0, self._number[start:stop]).astype(np.uint32)
         runs = Runs.of(values)
-        return runs.painted(table[runs.labels])
+        return runs.to_pixels(table[runs.labels])
 
 
 def find_regions(read: Read, shape: tuple[int, int], block: int) -> Regions:
@@ -67,19 +67,19 @@ def find_regions(read: Read, shape: tuple[int, int], block: int) -> Regions:
     Parameters
     ----------
     read
-        Gives the values of a block.
+        Returns the values of a block.
     shape
         Height and width of the map.
     block
         Side of a block in pixels; does not change the result.
     """
-    facts = [np.array([[-1, 0, 0, 0, 0, -1]], np.int64)]  # what `_facts` would say of region 0
-    seams, offsets = Seams(Line.empty(shape[1]), taken=1), [1]
+    facts = [np.array([[-1, 0, 0, 0, 0, -1]], np.int64)]  # of region 0
+    seams, offsets = Seams(BorderLine.empty(shape[1]), count=1), [1]
     for window in windows_of(shape, block):
         runs = Runs.of(read(window))
         facts.append(_facts(runs, window.rows.start, window.cols.start, shape[1]))
         seams.add(window.cols.start, Borders.of(runs), runs.count)
-        offsets.append(seams.taken)
+        offsets.append(seams.count)
     _, region = np.unique(seams.roots(), return_inverse=True)
     merged = _merged(np.concatenate(facts), region)
     order = np.argsort(merged[:, 0])
@@ -88,7 +88,7 @@ def find_regions(read: Read, shape: tuple[int, int], block: int) -> Regions:
 
 
 def _facts(runs: Runs, top: int, left: int, width: int) -> NDArray[np.int64]:
-    """Return first pixel in the map's scan order, top, left, bottom, right, value of labels: (count, 6)."""
+    """Return for each label its first pixel in scan order, top, left, bottom, right and value: (count, 6)."""
     start, stop = runs.starts[:-1].astype(np.int64), runs.starts[1:].astype(np.int64)
     row = start // runs.shape[1]
     y, west, east = top + row, left + start - row * runs.shape[1], left + stop - row * runs.shape[1]
@@ -97,7 +97,7 @@ def _facts(runs: Runs, top: int, left: int, width: int) -> NDArray[np.int64]:
 
 
 def _merged(facts: NDArray[np.int64], region: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the facts about regions from those about their parts, shape (regions, 6)."""
+    """Return the facts of regions from those of their parts, shape (regions, 6)."""
     merged = np.full((region.max() + 1, 6), np.iinfo(np.int64).max)
     merged[:, 3:] = -1
     for column, ufunc in enumerate((np.minimum,) * 3 + (np.maximum,) * 3):

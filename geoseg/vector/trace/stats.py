@@ -1,4 +1,4 @@
-"""What the pixels of regions have in common, and sums over them."""
+"""The value of each region, and sums over its pixels."""
 
 from dataclasses import dataclass, fields
 
@@ -11,26 +11,29 @@ from geoseg.vector.trace.components import Runs
 
 @dataclass(frozen=True)
 class Stats:
-    """Sums over the pixels of regions, all of shape (N,); index 0 is nobody."""
+    """The value of each region and sums over its pixels, all of shape (N,).
+
+    Where regions of the map are counted, index 0 stands for no region.
+    """
 
     value: NDArray[np.int64]
-    """What their pixels have in common, see `MapFiles.values`."""
+    """Value of all its pixels, see `MapFiles.values`."""
     pixels: NDArray[np.int64]
     confidence: NDArray[np.int64]
-    """Sum of per cent."""
+    """Sum of the confidence of its pixels in per cent."""
     minimum: NDArray[np.int64]
-    """Smallest per cent."""
+    """Smallest confidence of a pixel in per cent."""
     doubtful: NDArray[np.int64]
-    """Pixels below the threshold."""
+    """Number of pixels with a confidence below the threshold."""
     edge: NDArray[np.bool_]
-    """Whether the region meets nodata or the map's frame, and may go on beyond it."""
+    """Whether it touches nodata or the map's frame, so that the land cover may go on beyond it."""
 
     def take(self, chosen: NDArray[np.integer]) -> "Stats":
-        """Return some regions."""
+        """Return the chosen regions, by index."""
         return Stats(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     def merged(self, root: NDArray[np.integer]) -> "Stats":
-        """Return the sums over regions that are one; each is found at its root, shape of `root` (N,)."""
+        """Return the sums over regions with the same root, at the index of the root; shape of `root` (N,)."""
         value, minimum = self.value[root], np.full_like(self.minimum, 100)
         np.minimum.at(minimum, root, self.minimum)
         edge = np.zeros_like(self.edge)
@@ -44,14 +47,14 @@ class Stats:
 
     @classmethod
     def of(cls, runs: Runs, percent: NDArray[np.uint8] | None, threshold: int) -> "Stats":
-        """Sum over the regions of a block, without a nobody.
+        """Sum over the regions of a block: index 0 is the region with label 1.
 
         Parameters
         ----------
         runs
             The regions.
         percent
-            Confidence of the block's pixels in whole per cent, None when it is not known.
+            Confidence of the block's pixels in whole per cent, shape (rows, cols), or None.
         threshold
             Per cent below which a pixel is doubtful.
         """
@@ -65,8 +68,8 @@ class Stats:
 
     @classmethod
     def concatenate(cls, many: "list[Stats]") -> "Stats":
-        """Return the regions of many, one after another."""
+        """Return the regions of all parts, one after another."""
         return cls(*(np.concatenate([getattr(s, f.name) for s in many]) for f in fields(cls)))
 
 
-NOBODY = Stats(*(np.zeros(1, np.bool_ if f.name == "edge" else np.int64) for f in fields(Stats)))
+NO_REGION = Stats(*(np.zeros(1, np.bool_ if f.name == "edge" else np.int64) for f in fields(Stats)))

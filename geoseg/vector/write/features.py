@@ -1,7 +1,7 @@
 """From polygons in pixels to features with attributes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,15 @@ from pyproj import Transformer
 
 from geoseg.vector.recipe import Rules
 from geoseg.vector.trace.assemble import Rings
-from geoseg.vector.trace.coverage import Polygons
+from geoseg.vector.trace.coverage import RegionPolygons
 from geoseg.vector.write.geodesy import GroundMeasure, transformed
 
 _FEATURES = 20_000
-"""Features of a batch at most, about: outlines as objects take much more memory than as arrays."""
+"""Most features of a batch: geometries as objects take much more memory than as arrays."""
 
 
 def schema(rules: Rules) -> pa.Schema:
-    """Return the columns of features; `geom` is WKB."""
+    """Return the columns of the features; `geom` is WKB."""
     columns = [
         ("class_id", pa.int32()),
         ("class_name", pa.string()),
@@ -39,28 +39,28 @@ def schema(rules: Rules) -> pa.Schema:
     return pa.schema([*columns, wkb])
 
 
-def features(found: Iterator[Polygons], geobox: GeoBox, rules: Rules) -> Iterator[pa.RecordBatch]:
+def features(polygons: Iterator[RegionPolygons], geobox: GeoBox, rules: Rules) -> Iterator[pa.RecordBatch]:
     """Yield features, in batches of `schema(rules)`.
 
-    Areas and lengths are those of the geometry, in square metres and metres; see `GroundMeasure`. A feature's
-    confidence is that of the pixels of its region.
+    Areas and lengths are those of the geometry, in square metres and metres, see `GroundMeasure`; confidences
+    are those of the pixels of the feature's region.
 
     Parameters
     ----------
-    found
+    polygons
         Polygons in pixels.
     geobox
         The grid of the map.
     rules
-        Which polygons become features.
+        Which polygons become features, and their CRS.
     """
-    maker = _Maker(geobox, rules)
-    parts: Iterator[_Table] = (maker.kept(p, part) for p in found for part in _slices(len(p)))
+    builder = _FeatureBuilder(geobox, rules)
+    tables: Iterator[_FeatureTable] = (builder.select(p, part) for p in polygons for part in _slices(len(p)))
     if rules.dissolve:
-        parts = maker.dissolved(parts)
-    for table in parts:
+        tables = _dissolved(tables)
+    for table in tables:
         if len(table.geometry):
-            yield maker.batch(table)
+            yield builder.batch(table)
 
 
 def _slices(count: int) -> Iterator[slice]:
@@ -69,8 +69,8 @@ def _slices(count: int) -> Iterator[slice]:
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Features before they are written: one entry for each in every array."""
+class _FeatureTable:
+    """Features before they are written: each array has one entry for each feature."""
 
     geometry: NDArray[np.object_]
     value: NDArray[np.int64]
@@ -83,8 +83,8 @@ class _Table:
     edge: NDArray[np.bool_]
 
 
-class _Maker:
-    """Makes features of one map."""
+class _FeatureBuilder:
+    """Builds the features of one map."""
 
     def __init__(self, geobox: GeoBox, rules: Rules) -> None:
         self._transform, self._rules = geobox.transform, rules
@@ -97,46 +97,24 @@ class _Maker:
             else None
         )
 
-    def kept(self, found: Polygons, part: slice) -> _Table:
-        """Return what the rules keep of some polygons, in the map's CRS."""
-        stats = found.stats
+    def select(self, polygons: RegionPolygons, part: slice) -> _FeatureTable:
+        """Return the polygons of a part that the rules keep, in the map's CRS."""
+        stats = polygons.stats
         chosen = np.arange(part.start, part.stop)
         drop = np.isin(stats.value[chosen] % 256, list(self._rules.leave_out))
-        # In whole numbers, as the sums are.
+        # Compared as integers, so that rounding decides nothing.
         least = round(self._rules.minimum_confidence * 100)
         drop |= stats.confidence[chosen] < least * stats.pixels[chosen]
         chosen = chosen[~drop]
         taken = stats.take(chosen)
-        geometry = _geometries(found.rings, chosen, self._transform)
-        return _Table(
+        geometry = _geometries(polygons.rings, chosen, self._transform)
+        return _FeatureTable(
             geometry, taken.value, self._measure.areas(geometry), self._measure.lengths(geometry),
             taken.pixels, taken.confidence, taken.minimum, taken.doubtful, taken.edge,
         )  # fmt: skip
 
-    def dissolved(self, parts: Iterator[_Table]) -> Iterator[_Table]:
-        """Yield one table with a multipolygon for each class; all polygons are held until then."""
-        tables = list(parts)
-        if not tables:
-            return
-        every = _Table(*(np.concatenate(column) for column in zip(*map(_columns, tables), strict=True)))
-        values, place = np.unique(every.value, return_inverse=True)
-        first = np.argsort(place, kind="stable")
-        starts = np.searchsorted(place[first], np.arange(len(values)))
-        geometry = np.array(
-            [shapely.multipolygons(every.geometry[g]) for g in np.split(first, starts[1:])], dtype=object
-        )
-
-        def total(column: NDArray[Any]) -> NDArray[Any]:
-            return np.add.reduceat(column[first], starts)
-
-        yield _Table(
-            geometry, values, total(every.area), total(every.perimeter), total(every.pixels),
-            total(every.confidence), np.minimum.reduceat(every.minimum[first], starts), total(every.doubtful),
-            np.logical_or.reduceat(every.edge[first], starts),
-        )  # fmt: skip
-
-    def batch(self, table: _Table) -> pa.RecordBatch:
-        """Return features in the CRS of the layer."""
+    def batch(self, table: _FeatureTable) -> pa.RecordBatch:
+        """Return the features of a table in the CRS of the layer."""
         geometry = table.geometry
         if self._project is not None:
             geometry = transformed(geometry, self._project)
@@ -157,12 +135,35 @@ class _Maker:
         return pa.record_batch(arrays, schema=self._schema)
 
 
-def _columns(table: _Table) -> tuple[Any, ...]:
-    return tuple(getattr(table, name) for name in _Table.__dataclass_fields__)
+def _dissolved(tables: Iterator[_FeatureTable]) -> Iterator[_FeatureTable]:
+    """Yield one table with a multipolygon for each class; memory holds all polygons until then."""
+    parts = [_columns(table) for table in tables]
+    if not parts:
+        return
+    every = _FeatureTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    values, place = np.unique(every.value, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(len(values)))
+    geometry = np.array(
+        [shapely.multipolygons(every.geometry[g]) for g in np.split(order, starts[1:])], dtype=object
+    )
+
+    def total(column: NDArray[Any]) -> NDArray[Any]:
+        return np.add.reduceat(column[order], starts)
+
+    yield _FeatureTable(
+        geometry, values, total(every.area), total(every.perimeter), total(every.pixels),
+        total(every.confidence), np.minimum.reduceat(every.minimum[order], starts), total(every.doubtful),
+        np.logical_or.reduceat(every.edge[order], starts),
+    )  # fmt: skip
+
+
+def _columns(table: _FeatureTable) -> tuple[NDArray[Any], ...]:
+    return tuple(getattr(table, f.name) for f in fields(table))
 
 
 def _geometries(rings: Rings, chosen: NDArray[np.int64], transform: Affine) -> NDArray[np.object_]:
-    """Return some polygons in coordinates."""
+    """Return the chosen polygons in coordinates of the map's CRS."""
     ring = _ranges(rings.polygons[chosen], rings.polygons[chosen + 1])
     vertex = _ranges(rings.offsets[ring], rings.offsets[ring + 1])
     y, x = rings.vertices[vertex].astype(np.float64).T
@@ -178,7 +179,7 @@ def _geometries(rings: Rings, chosen: NDArray[np.int64], transform: Affine) -> N
 
 
 def _ranges(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return start to stop of each pair, one after another."""
+    """Return the integers from each start to its stop, one range after another."""
     lengths = stops - starts
     shift = np.repeat(starts - np.r_[0, np.cumsum(lengths)[:-1]][: len(starts)], lengths)
     return np.asarray(np.arange(lengths.sum()) + shift)

@@ -1,4 +1,4 @@
-"""Write features to a GeoPackage (OGC 12-128) and to what GDAL makes of it."""
+"""Write features to a GeoPackage (OGC 12-128), and from it to the other formats of GDAL."""
 
 import contextlib
 import math
@@ -18,7 +18,7 @@ from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import as_output_error
 
 GEOMETRY = "geom"
-"""The column of geometries."""
+"""Name of the geometry column."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "GPKG": {
@@ -31,8 +31,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     # Vector tiles in Web Mercator; GDAL cuts and thins the polygons for each zoom level.
     "PMTiles": {},
 }
-_NOWHERE: dict[str, Any] = {"layer_options": {"WRITE_BBOX": "YES"}}
-"""GeoJSON without a CRS: nothing can be turned into longitude and latitude."""
+_GEOJSON_WITHOUT_CRS: dict[str, Any] = {"layer_options": {"WRITE_BBOX": "YES"}}
+"""Options of GeoJSON when the features have no CRS, and so no longitude and latitude."""
 
 _MERCATOR_PIXEL = 2 * math.pi * 6378137 / 256
 """Metres of Web Mercator in a pixel of zoom level 0."""
@@ -68,15 +68,15 @@ def write_features(
     schema, batches
         The features; the column `geom` holds WKB.
     crs
-        Of the coordinates.
+        CRS of the coordinates.
     layer
         Name of the layer.
     driver
-        GDAL's name of the format: `GPKG`, `FlatGeobuf`, `GeoJSON` or `PMTiles`.
+        GDAL driver: `GPKG`, `FlatGeobuf`, `GeoJSON` or `PMTiles`.
     geometry_type
         `Polygon` or `MultiPolygon`.
     zoom
-        Largest zoom level of tiles.
+        Finest zoom level of vector tiles.
 
     Raises
     ------
@@ -85,14 +85,14 @@ def write_features(
     """
     with as_output_error(path):
         path.unlink(missing_ok=True)
-    options = _OPTIONS[driver] if crs is not None or driver != "GeoJSON" else _NOWHERE
+    options = _OPTIONS[driver] if crs is not None or driver != "GeoJSON" else _GEOJSON_WITHOUT_CRS
     raised: list[BaseException] = []
     if zoom is not None:
         options = {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
-    reader = pa.RecordBatchReader.from_batches(schema, _remembering(batches, raised))
+    reader = pa.RecordBatchReader.from_batches(schema, _keeping_errors(batches, raised))
     try:
         with warnings.catch_warnings():
-            # A map may have none.
+            # A map without a CRS is allowed.
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             pyogrio.write_arrow(
                 reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
@@ -101,7 +101,7 @@ def write_features(
     except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
         path.unlink(missing_ok=True)
         if raised:
-            # GDAL only knows that the stream broke.
+            # GDAL only reports that the stream broke.
             raise raised[0] from None
         raise OutputError(
             f"{path}: cannot be written: {one_line(error)}; make room and run the same command again, "
@@ -109,7 +109,10 @@ def write_features(
         ) from error
 
 
-def _remembering(batches: Iterator[pa.RecordBatch], raised: list[BaseException]) -> Iterator[pa.RecordBatch]:
+def _keeping_errors(
+    batches: Iterator[pa.RecordBatch], raised: list[BaseException]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches; append the error that ends them to `raised`."""
     try:
         yield from batches
     except BaseException as error:
@@ -137,6 +140,6 @@ def copy_features(
 
 @contextlib.contextmanager
 def read_features(path: Path) -> Iterator[pa.RecordBatchReader]:
-    """Open the features of a GeoPackage as a stream of batches: its columns, `id`, and WKB as `geom`."""
+    """Open the features of a GeoPackage as a stream of batches: its columns, `id`, and `geom` as WKB."""
     with pyogrio.open_arrow(path, use_pyarrow=True, batch_size=20_000, return_fids=True) as (_, reader):
         yield reader

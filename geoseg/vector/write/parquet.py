@@ -18,15 +18,15 @@ from geoseg.core.errors import OutputError, one_line
 from geoseg.vector.write.geopackage import read_features
 
 _GROUP = 50_000
-"""Features of a row group, about: what a reader fetches at once, and what is sorted in memory."""
+"""Features of a row group, about: the unit that readers fetch, and that is sorted in memory."""
 _KEY = "hilbert"
 
 
 def write_parquet(source: Path, path: Path, crs: CRS | None, geometry_type: str) -> None:
     """Write the features of a GeoPackage as GeoParquet, zstd-compressed, with a column of bounding boxes.
 
-    Neighbours lie in the same row group, so that a reader fetches few of them for a window. Sorted in parts,
-    through a temporary folder beside the file.
+    Neighbouring features lie in the same row group, so a reader fetches few groups for a window. They are
+    sorted in parts, in a temporary folder beside the file.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def write_parquet(source: Path, path: Path, crs: CRS | None, geometry_type: str)
     path
         The file to make.
     crs
-        Of the coordinates.
+        CRS of the coordinates.
     geometry_type
         `Polygon` or `MultiPolygon`.
 
@@ -47,8 +47,8 @@ def write_parquet(source: Path, path: Path, crs: CRS | None, geometry_type: str)
     try:
         bounds = _bounds(source)
         with TemporaryDirectory(dir=path.parent) as folder:
-            parts = _spread(source, Path(folder), bounds)
-            _gather(parts, path, _geo_metadata(crs, geometry_type, bounds))
+            parts = _partition(source, Path(folder), bounds)
+            _merge(parts, path, _geo_metadata(crs, geometry_type, bounds))
     except (OSError, pa.ArrowException) as error:
         path.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written: {one_line(error)}; make room and run again") from error
@@ -70,13 +70,13 @@ def _geometry(batch: pa.RecordBatch) -> NDArray[np.object_]:
 
 
 def _keys(batch: pa.RecordBatch, bounds: tuple[float, ...]) -> NDArray[np.uint32]:
-    """Return how far along the Hilbert curve features lie, by the middle of their boxes."""
+    """Return the position of features along the Hilbert curve, by the middle of their boxes."""
     series = gpd.GeoSeries(_geometry(batch))
     return np.asarray(series.hilbert_distance(total_bounds=bounds, level=16).to_numpy(np.uint32))
 
 
-def _spread(source: Path, folder: Path, bounds: tuple[float, ...]) -> list[Path]:
-    """Divide the features into files that follow each other along the curve, small enough to be sorted."""
+def _partition(source: Path, folder: Path, bounds: tuple[float, ...]) -> list[Path]:
+    """Divide the features into files along the curve, each small enough to be sorted in memory."""
     keys = np.sort(np.concatenate([_keys(b, bounds) for b in _batches(source)] or [np.empty(0, np.uint32)]))
     limits = np.unique(keys[_GROUP::_GROUP])
     paths = [folder / f"{i}.arrow" for i in range(len(limits) + 1)]
@@ -98,8 +98,8 @@ def _spread(source: Path, folder: Path, bounds: tuple[float, ...]) -> list[Path]
     return [paths[i] for i in sorted(writers)]
 
 
-def _gather(parts: list[Path], path: Path, geo: dict[str, Any]) -> None:
-    """Sort the parts and write them one after another."""
+def _merge(parts: list[Path], path: Path, geo: dict[str, Any]) -> None:
+    """Sort each part and append it to the file."""
     writer = None
     for part in parts:
         with pa.ipc.open_file(part) as file:
@@ -110,7 +110,7 @@ def _gather(parts: list[Path], path: Path, geo: dict[str, Any]) -> None:
         box = pa.StructArray.from_arrays([pa.array(column) for column in boxes.T], names)
         table = table.rename_columns(["geometry" if n == "geom" else n for n in table.column_names])
         table = table.append_column("bbox", box)
-        # GDAL's stream describes its columns in ways that only GDAL reads.
+        # The metadata of columns in GDAL's stream is read by GDAL alone.
         plain = pa.schema([pa.field(f.name, f.type) for f in table.schema])
         table = table.cast(plain.with_metadata({b"geo": json.dumps(geo).encode()}))
         writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")

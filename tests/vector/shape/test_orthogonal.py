@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rasterio import features
 
 from geoseg.vector.recipe import Generalize
-from geoseg.vector.shape.orthogonal import outlines, regular
+from geoseg.vector.shape.orthogonal import orthogonal_outline, orthogonal_outlines
 from geoseg.vector.shape.outlines import Outlines
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
@@ -56,7 +56,7 @@ def test_a_rectangle_comes_back_from_its_pixels(tmp_path, turn):
 def test_an_l_keeps_its_six_right_angles():
     wanted = building(40, 40, 18, 14, 25, notch=1.0)
     ring = next(g for g, v in features.shapes(town((80, 80), [wanted])) if v == 1)["coordinates"][0]
-    got = regular(np.array(ring, dtype=float), 2.5)
+    got = orthogonal_outline(np.array(ring, dtype=float), 2.5)
     assert len(got.exterior.coords) == 7
     assert got.intersection(wanted).area > 0.9 * wanted.area
     edges = np.diff(shapely.get_coordinates(got), axis=0)
@@ -66,7 +66,7 @@ def test_an_l_keeps_its_six_right_angles():
 def test_a_disc_stays_as_it_is():
     disc = shapely.Point(40, 40).buffer(20)
     ring = next(g for g, v in features.shapes(town((80, 80), [disc])) if v == 1)["coordinates"][0]
-    assert regular(np.array(ring, dtype=float), 2.0) is None
+    assert orthogonal_outline(np.array(ring, dtype=float), 2.0) is None
 
 
 def test_what_touches_a_third_region_the_frame_or_has_a_hole_stays(tmp_path):
@@ -77,7 +77,7 @@ def test_what_touches_a_third_region_the_frame_or_has_a_hole_stays(tmp_path):
     classes[45, 45] = 0
     files = MapFiles(write_raster(tmp_path / "map.tif", classes, nodata=255))
     found = polygons(files, HERE, how=Generalize(), folder=tmp_path)
-    assert outlines(found, files, BUILDING, 2.0) == []
+    assert orthogonal_outlines(found, files, BUILDING, 2.0) == []
 
 
 PLACES, SIDES = st.floats(0, 90), st.floats(3, 12)

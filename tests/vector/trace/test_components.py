@@ -27,8 +27,8 @@ def check(values):
     runs = Runs.of(values)
     labels, count = plain(values)
     assert runs.count == count
-    assert (runs.painted(runs.labels) == labels).all()
-    assert (runs.painted(runs.values) == values).all()
+    assert (runs.to_pixels(runs.labels) == labels).all()
+    assert (runs.to_pixels(runs.values) == values).all()
     assert (runs.starts[runs.rows] == np.arange(len(values) + 1) * values.shape[1]).all()
     _, first = np.unique(labels, return_index=True)
     assert (runs.starts[runs.firsts] == first[len(first) - count :]).all()

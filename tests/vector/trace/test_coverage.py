@@ -1,4 +1,4 @@
-"""Polygons are those of the whole map, whatever the blocks are and wherever they are worked on."""
+"""RegionPolygons are those of the whole map, whatever the blocks are and wherever they are worked on."""
 
 from concurrent.futures import ThreadPoolExecutor
 
