@@ -1,1 +1,1 @@
-"""Rasters out: staged blocks, cloud-optimised GeoTIFFs and what is counted in them."""
+"""Rasters out: staged blocks, cloud-optimised GeoTIFFs and the areas of their classes."""

@@ -1,4 +1,4 @@
-"""The loop that reduces a class map, compiled."""
+"""The loop that reduces a class map to an overview, compiled."""
 
 import numpy as np
 from numba import njit
@@ -6,7 +6,10 @@ from numba import njit
 
 @njit(nogil=True, cache=True)
 def most_frequent(pixels, rows, cols, nodata):
-    """Return the class (rows, cols) that is first to be counted most often below each pixel."""
+    """Return the class below each pixel (rows, cols) that is first to reach the highest count.
+
+    `rows` and `cols` are ranges of `overviews.source_ranges`.
+    """
     out = np.empty((len(rows), len(cols)), np.uint8)
     counts = np.zeros(256, np.int64)
     for i in range(len(rows)):

@@ -20,8 +20,8 @@ _ROWS = 512
 def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
     """Return the area of one pixel in each row in square metres, shape (rows,); None without a CRS.
 
-    On the ellipsoid (Karney 2013, through PROJ) in a geographic CRS; planar in a projected one, unless its
-    scale is more than 1 % off, as in Web Mercator: then that is taken out.
+    Geodesic (Karney 2013, through PROJ) in a geographic CRS; planar in a projected one, with its areal scale
+    taken out where that is more than 1 % off, as in Web Mercator.
     """
     crs, rows = geobox.crs, geobox.shape.y
     if crs is None:
@@ -30,9 +30,9 @@ def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
     if not crs.geographic:
         factor = float(crs.proj.axis_info[0].unit_conversion_factor)
         x, top = (geobox.boundingbox.left + geobox.boundingbox.right) / 2, geobox.boundingbox.top
-        # One look for each 256 rows: the scale of a projection changes slowly.
-        looks = [areal_scale(crs, x, top - (r + 128) * height) for r in range(0, rows, 256)]
-        return np.asarray(width * height * factor**2 / np.repeat(looks, 256)[:rows])
+        # One scale for each 256 rows: that of a projection changes slowly.
+        scales = [areal_scale(crs, x, top - (r + 128) * height) for r in range(0, rows, 256)]
+        return np.asarray(width * height * factor**2 / np.repeat(scales, 256)[:rows])
     geod: Geod = crs.proj.get_geod()
     top = geobox.transform.f
     areas = np.empty(rows)
@@ -49,7 +49,7 @@ def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str,
     Parameters
     ----------
     class_map
-        A class raster on the grid `geobox`.
+        The class raster.
     geobox
         Its grid.
     legend

@@ -1,7 +1,7 @@
 """Cloud-optimised GeoTIFFs from finished blocks.
 
-A VRT lays the blocks side by side and GDAL's COG driver copies from it, internal tile by internal tile:
-memory does not grow with the map.
+A VRT mosaics the blocks, and GDAL's COG driver copies from it, internal tile by internal tile: memory does
+not grow with the map.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from geoseg.raster.staging import Staging
 from geoseg.tiling.blocks import Block
 
 TILE = 512
-"""Side of the internal tiles of a map, in pixels; no overview is made of one tile."""
+"""Side of the internal tiles of a map in pixels; a map of one tile has no overview."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class MapBand:
     """Band of the blocks, from 1."""
     description: str
     legend: Legend | None = None
-    """Class names and colours of a class band (uint8). Without them the staged percent become a share from 0
-    to 1 (float32), which GIS and scripts read without knowing a scale."""
+    """Class names and colours of a class band (uint8). Without a legend, the staged per cent become a share
+    from 0 to 1 (float32), which GIS and scripts read without knowing a scale."""
 
 
 def write_cog(
@@ -57,11 +57,11 @@ def write_cog(
     path
         The file to make.
     staging, blocks
-        The finished blocks; together they cover the map.
+        The finished blocks, which cover the map.
     shape
         Height and width of the map.
     bands
-        What the map holds.
+        Bands of the map.
     overviews
         Resampling of the overviews: mode for classes, average for numbers.
     tags
@@ -76,7 +76,7 @@ def write_cog(
     write_vrt(vrt, staging, blocks, shape, bands, tags)
     try:
         if overviews == "MODE":
-            with _telling(path):
+            with _gdal_as_output_error(path):
                 made = write_overviews(vrt, TILE)
             _add_overviews(vrt, made)
         copy_cog(vrt, path, overviews)
@@ -93,7 +93,7 @@ def write_vrt(
     bands: list[MapBand],
     tags: dict[str, str],
 ) -> None:
-    """Lay finished blocks side by side as a GDAL VRT in the staging folder; parameters as in `write_cog`.
+    """Write a GDAL VRT in the staging folder that mosaics finished blocks; parameters as in `write_cog`.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
     """
     temporary = source.with_name(f".{path.name}.tmp.tif")
     try:
-        with _telling(path):
+        with _gdal_as_output_error(path):
             rasterio.shutil.copy(
                 str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=TILE,
                 bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
@@ -133,20 +133,20 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
             os.fsync(written.fileno())
             temporary.replace(path)
     finally:
-        # GDAL leaves its own temporary files beside ours when it fails.
+        # GDAL leaves temporary files beside this one when it fails.
         for leftover in source.parent.glob(f"{temporary.name}*"):
             leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Say in a line why GDAL could not write a file."""
-    said: list[str] = []
+def _gdal_as_output_error(path: Path) -> Iterator[None]:
+    """Turn errors of GDAL into an `OutputError` that says in one line why a file cannot be written."""
+    messages: list[str] = []
     try:
-        with _libtiff_messages(said), rasterio.Env(GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
+        with _libtiff_messages(messages), rasterio.Env(GDAL_NUM_THREADS=str(os.cpu_count() or 1)):
             yield
     except (RasterioError, CPLE_BaseError) as error:
-        reason = said[0] if said else one_line(error.__cause__ or error)
+        reason = messages[0] if messages else one_line(error.__cause__ or error)
         raise OutputError(
             f"{path}: cannot be written: {reason}; make room and run the same command again, "
             "finished blocks are kept"
@@ -154,8 +154,8 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _libtiff_messages(said: list[str]) -> Iterator[None]:
-    """Collect what libtiff writes to the standard error when a write fails: only there it says why."""
+def _libtiff_messages(messages: list[str]) -> Iterator[None]:
+    """Collect the messages that libtiff prints to standard error when a write fails: only they say why."""
     keep = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
@@ -168,7 +168,7 @@ def _libtiff_messages(said: list[str]) -> Iterator[None]:
             for line in caught.read().decode(errors="replace").splitlines():
                 function, _, message = line.partition(":")
                 if function == "_tiffWriteProc":
-                    said.append(message.strip(" ."))
+                    messages.append(message.strip(" ."))
                 else:
                     os.write(2, f"{line}\n".encode())
 
@@ -197,7 +197,7 @@ def _vrt(
 
 
 def _add_overviews(vrt: Path, overviews: Iterable[Path]) -> None:
-    """Name the overviews of the only band of a VRT; GDAL takes them instead of making its own."""
+    """Add overviews to the only band of a VRT; GDAL takes them instead of making its own."""
     root = ET.fromstring(vrt.read_bytes())  # noqa: S314 (written above)
     (band,) = root.iter("VRTRasterBand")
     for path in overviews:

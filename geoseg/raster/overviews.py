@@ -1,7 +1,7 @@
 """Overviews of class maps: the most frequent class of the pixels below.
 
-The same pixels as GDAL's MODE (`GDALResampleChunk_Mode` of gcore/overview.cpp), which takes several times as
-long. Each overview is made of the one before, some rows at a time.
+The pixels are those of GDAL's MODE (`GDALResampleChunk_Mode` of gcore/overview.cpp), which takes several
+times as long. Each overview is made from the one before, some rows at a time.
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ from geoseg.raster import _kernels
 from geoseg.scenes.windows import to_rasterio
 
 _ROWS = 256
-"""Rows of an overview that are made at once, and side of its internal tiles."""
+"""Rows of an overview that are made at once, and the side of its internal tiles."""
 
 
 def overview_shapes(shape: tuple[int, int], longest: int) -> list[tuple[int, int]]:
-    """Return the shapes of overviews as GDAL's COG driver chooses them: halves until no side is longer."""
+    """Return the shapes of overviews as GDAL's COG driver: halved until no side is longer than `longest`."""
     shapes = []
     while max(shape) > longest:
         shape = max(1, shape[0] // 2), max(1, shape[1] // 2)
@@ -33,9 +33,9 @@ def write_overviews(source: Path, longest: int) -> list[Path]:
     Parameters
     ----------
     source
-        The raster, with nodata, which counts only where there is nothing else.
+        The raster. Its nodata counts only where a pixel has no class below it.
     longest
-        Rows and columns of the last one at most.
+        Most rows and columns of the last overview.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _write_overview(source: Path, path: Path, shape: tuple[int, int], nodata: in
             tiled=True, blockxsize=_ROWS, blockysize=_ROWS, compress="LZW", bigtiff="IF_SAFER",
         ) as dst,
     ):  # fmt: skip
-        rows, cols = (below(n, m) for n, m in zip(src.shape, shape, strict=True))
+        rows, cols = (source_ranges(n, m) for n, m in zip(src.shape, shape, strict=True))
         for first in range(0, height, _ROWS):
             part = rows[first : first + _ROWS]
             start, stop = int(part[0, 0]), int(part[-1, 1])
@@ -70,10 +70,10 @@ def _write_overview(source: Path, path: Path, shape: tuple[int, int], nodata: in
             dst.write(reduced, 1, window=to_rasterio(Window.of(first, 0, len(part), width)))
 
 
-def below(length: int, reduced: int) -> NDArray[np.int64]:
-    """Return the first and the last plus one of the pixels below each of an overview, shape (reduced, 2).
+def source_ranges(length: int, reduced: int) -> NDArray[np.int64]:
+    """Return the half-open range of pixels below each pixel of an overview, shape (reduced, 2).
 
-    Where the overview does not divide the length, neighbours share a pixel.
+    Where `reduced` does not divide `length`, neighbouring ranges share a pixel.
     """
     edges = np.arange(reduced + 1) * (length / reduced)
     first = (edges[:-1] + 1e-8).astype(np.int64)

@@ -1,8 +1,8 @@
 """Finished blocks: one GeoTIFF for each block and a marker beside it that says it is complete.
 
-Any GDAL reads the blocks; the marker holds the file's checksum and the run's fingerprint. A block without a
-marker, or whose bytes do not match it, does not exist. Files appear whole, so a killed process leaves nothing
-that could be taken for finished.
+GDAL reads the blocks as they are; the marker holds the file's checksum and the run's fingerprint. A block
+without a marker, or with other bytes than its marker says, counts as missing. Files appear whole, so a killed
+process leaves no file that could be taken for a finished one.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from rasterio.io import MemoryFile
 
 from geoseg.core.errors import OutputError
@@ -26,8 +27,8 @@ from geoseg.core.files import as_output_error
 from geoseg.storage.store import FolderStore, Store
 from geoseg.tiling.blocks import Block
 
-_AT_ONCE = 16
-"""Blocks that are looked at together: a store far away answers many as fast as one."""
+_CONCURRENT = 16
+"""Blocks that are read at the same time: a remote store answers many requests as fast as one."""
 
 T = TypeVar("T")
 
@@ -37,8 +38,9 @@ class Staging:
     """The finished blocks of a run."""
 
     store: Store
-    """Where they are: a folder, or an object store."""
+    """Place of the blocks: a folder, or an object store."""
     fingerprint: str
+    """Fingerprint of the run; blocks of another one count as missing."""
     crs: str | None
     """CRS of the scene as WKT."""
     transform: tuple[float, float, float, float, float, float]
@@ -48,31 +50,31 @@ class Staging:
 
     @property
     def folder(self) -> Path:
-        """The folder of the blocks; maps are made of blocks in a folder, see `beside`."""
+        """Folder of the blocks: maps are made from blocks in a folder, see `copy_to`."""
         if self.store.local is None:
             raise ValueError(f"{self.store.at()}: is no folder")
         return self.store.local
 
     def path(self, block: Block) -> str:
-        """Return where a block's raster is or will be, as GDAL opens it."""
+        """Return the path or URI of a block's raster, as GDAL opens it."""
         return self.store.at(_raster(block))
 
     def write(self, block: Block, planes: NDArray[np.uint8], counts: dict[str, Any]) -> None:
-        """Write a settled block, complete or not at all.
+        """Write a settled block; it appears complete or not at all.
 
         Parameters
         ----------
         block
-            The block; its core is what is written.
+            The block.
         planes
-            Shape (bands, core rows, core cols).
+            The bands of its core, shape (bands, core rows, core cols).
         counts
-            What the run wants to know of this block later; must be JSON.
+            Sums over the block for the record of the run, plain JSON values.
 
         Raises
         ------
         OutputError
-            When the disk is full, or the place is not writable.
+            When the disk is full, or the store is not writable.
         """
         data = self._encode(block, planes)
         marker = {
@@ -84,51 +86,51 @@ class Staging:
         self.store.write(_marker(block), json.dumps(marker).encode())
 
     def counts(self, block: Block) -> dict[str, Any] | None:
-        """Return what `write` was told of a block, or None when the block is not there or is damaged."""
-        return None if (found := self._whole(block)) is None else found[1]
+        """Return the counts that `write` stored with a block, None when the block is missing or damaged."""
+        return None if (intact := self._read_intact(block)) is None else intact[1]
 
     def finished(self, blocks: Iterable[Block]) -> dict[tuple[int, int], dict[str, Any]]:
-        """Return `counts` of all blocks that are there and whole, by row and column of the block.
+        """Return the counts of all intact blocks, by row and column of the block.
 
         Raises
         ------
         OutputError
-            When the place cannot be read.
+            When the store cannot be read.
         """
         with as_output_error(self.store.at(), "read"):
-            there = set(self.store.names())
-            begun = (b for b in blocks if _marker(b) in there)
-            found = _at_once(lambda b: (b.row, b.col, self.counts(b)), begun)
-            return {(row, col): counts for row, col, counts in found if counts is not None}
+            names = set(self.store.names())
+            marked = (b for b in blocks if _marker(b) in names)
+            finished = _concurrently(lambda b: (b.row, b.col, self.counts(b)), marked)
+            return {(row, col): counts for row, col, counts in finished if counts is not None}
 
-    def beside(self, folder: Path, blocks: Iterable[Block]) -> None:
-        """Have the rasters of finished blocks in a folder, where maps are made of them.
+    def copy_to(self, folder: Path, blocks: Iterable[Block]) -> None:
+        """Copy the rasters of finished blocks to a folder, where maps are made from them.
 
-        Nothing happens when they are there anyway. Else each is read once and held to its checksum.
+        Each is read once and its checksum verified. Blocks that are staged in this folder are not copied.
 
         Raises
         ------
         OutputError
-            When a block cannot be read, was damaged meanwhile, or the disk is full.
+            When a block cannot be read or is damaged, or the disk is full.
         """
         if self.store.local == folder.resolve():
             return
         target = FolderStore(folder)
 
-        def bring(block: Block) -> None:
+        def copy(block: Block) -> None:
             with as_output_error(self.path(block), "read"):
-                found = self._whole(block)
-            if found is None:
+                intact = self._read_intact(block)
+            if intact is None:
                 raise OutputError(
                     f"{self.path(block)}: was damaged or removed since it was written; run the same command "
                     "again, the other finished blocks are kept"
                 )
-            target.write(_raster(block), found[0])
+            target.write(_raster(block), intact[0])
 
-        deque(_at_once(bring, blocks), maxlen=0)
+        deque(_concurrently(copy, blocks), maxlen=0)
 
-    def _whole(self, block: Block) -> tuple[bytes, dict[str, Any]] | None:
-        """Return the bytes of a block and its counts, None when it is not there or is damaged."""
+    def _read_intact(self, block: Block) -> tuple[bytes, dict[str, Any]] | None:
+        """Return the bytes of a block and its counts, None when it is missing or damaged."""
         try:
             marker = json.loads(self.store.read(_marker(block)) or b"")
             data = self.store.read(_raster(block))
@@ -153,7 +155,7 @@ class Staging:
 
 
 def count_finished(names: Iterable[str]) -> int:
-    """Count the finished blocks among the names in a staging place, damaged ones included."""
+    """Count the finished blocks among the names of a store, damaged ones included."""
     return sum(name.startswith("block_") and name.endswith(".done") for name in names)
 
 
@@ -165,14 +167,14 @@ def _marker(block: Block) -> str:
     return f"{block.name}.done"
 
 
-def _at_once(task: Callable[[Block], T], blocks: Iterable[Block]) -> Iterator[T]:
-    """Yield what a task returns for each block, in order; a bounded number is under way or waits."""
+def _concurrently(task: Callable[[Block], T], blocks: Iterable[Block]) -> Iterator[T]:
+    """Yield the result of a task for each block, in order; a bounded number of results is in memory."""
     rest = iter(blocks)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while batch := list(islice(rest, 8 * _AT_ONCE)):
+    with ThreadPoolExecutor(_CONCURRENT) as pool:
+        while batch := list(islice(rest, 8 * _CONCURRENT)):
             yield from pool.map(task, batch)
 
 
-def crs_wkt(crs: Any) -> str | None:
-    """Return a CRS of any library as WKT, None when there is none."""
+def crs_wkt(crs: CRS | None) -> str | None:
+    """Return a CRS as the WKT that GDAL writes; None without a CRS."""
     return None if crs is None else rasterio.crs.CRS.from_user_input(crs).to_wkt()

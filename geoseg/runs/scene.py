@@ -143,7 +143,7 @@ class SceneRun:
             raise SceneError(
                 f"{plan.scene.name}: every pixel is nodata, NaN or masked; check nodata and mask of the scene"
             )
-        self._staging().beside(workspace, plan.blocks)
+        self._staging().copy_to(workspace, plan.blocks)
         steps = _Steps(self.log, plan.name, self.on_event)
         reading = _in_background(lambda: outputs.read_picture(plan))
         with collect_warnings() as notices, _tracers(self.folder, client) as workers:

@@ -1,1 +1,1 @@
-"""One legend in the formats of desktop GIS."""
+"""One legend in the style formats of desktop GIS."""

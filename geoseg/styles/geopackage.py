@@ -1,4 +1,4 @@
-"""What makes a GeoPackage explain itself: a default style for QGIS, and where the layer comes from."""
+"""The default style of a GeoPackage layer for QGIS, and its provenance."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from geoseg.styles.qml import categorised
 from geoseg.styles.sld import polygon_sld
 
 CLASS_ID = "class_id"
-"""Column of the polygons that the style looks at."""
+"""Column of the polygons with the class id, by which they are styled."""
 
 PROVENANCE = "urn:geoseg:provenance"
 """`md_standard_uri` of the provenance in `gpkg_metadata`."""
@@ -52,22 +52,22 @@ def add_style_and_provenance(
 ) -> None:
     """Write a layer's default style and its provenance into a GeoPackage, in one transaction.
 
-    The style goes into `layer_styles`, which QGIS looks through when a layer is opened; the provenance goes
-    as JSON into `gpkg_metadata` (OGC 12-128, extension Metadata). Both get the time of the layer's last
-    change: equal layers make equal files. What an earlier call wrote for the layer is replaced.
+    The style goes into `layer_styles`, which QGIS reads when it opens a layer; the provenance goes as JSON
+    into `gpkg_metadata` (OGC 12-128, extension Metadata). Both are stamped with the time of the layer's last
+    change, so equal layers make equal files. The style and provenance of an earlier call are replaced.
 
     Parameters
     ----------
     path
-        A GeoPackage that holds the layer and that nobody else is writing.
+        A GeoPackage with the layer; no other process may write it meanwhile.
     layer
         Name of a polygon layer with the column `class_id`.
     legend
         The classes.
     provenance
-        Plain JSON values: what made the layer.
+        Where the layer comes from, plain JSON values.
     geometry_column
-        Its geometry column; QGIS takes a style only when this is right.
+        Geometry column of the layer; QGIS ignores a style with another one.
 
     Raises
     ------
@@ -88,14 +88,14 @@ def add_style_and_provenance(
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open a database that exists; transactions begin and end only where it is said."""
+    """Open an existing database; transactions begin and end with explicit statements only."""
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
 
 
 def _add_style(db: sqlite3.Connection, place: tuple[str, str], legend: Legend, time: str) -> None:
     layer, _ = place
     _create(db, _LAYER_STYLES)
-    # QGIS and GDAL see the table only where the contents list it.
+    # QGIS and GDAL find the table only when the contents list it.
     db.execute(
         "INSERT OR IGNORE INTO gpkg_contents"
         " (table_name, data_type, identifier, description, last_change, srs_id)"

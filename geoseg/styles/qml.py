@@ -5,8 +5,8 @@ from xml.etree import ElementTree as ET
 
 from geoseg.core.legend import Legend
 
-# Red, green, blue and opacity of the line around polygons: dark, but one sees the classes of single pixels
-# through it when the whole map is on the screen.
+# Red, green, blue and opacity of the line around polygons: dark, but so transparent that the classes of
+# single pixels stay visible when the whole map is on the screen.
 _OUTLINE = "35,35,35,90"
 _OUTLINE_MM = "0.06"
 
@@ -82,7 +82,7 @@ def categorised(legend: Legend, attribute: str) -> ET.Element:
 
 
 def _options(element: ET.Element, values: Mapping[str, str]) -> None:
-    """Write properties as QGIS does since 3.20, and as older ones read them."""
+    """Write properties as QGIS writes them since 3.20, and as older versions read them."""
     options = ET.SubElement(element, "Option", type="Map")
     for name, value in values.items():
         ET.SubElement(options, "Option", name=name, type="QString", value=value)

@@ -1,4 +1,4 @@
-"""One legend, in the formats that desktop GIS read beside a class raster."""
+"""The style files that desktop GIS reads beside a class raster or a confidence raster."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,12 @@ from geoseg.core.legend import Legend
 from geoseg.styles.qml import paletted, ramp
 from geoseg.styles.sld import raster_sld
 
-# Viridis: even steps to the eye, also to one that does not tell red from green, and in grey.
+# Viridis: perceptually uniform, also for colour-blind readers and in grey.
 _CONFIDENCE = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21918c"), (0.75, "#5ec962"), (1.0, "#fde725"))
 
 
 def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
-    """Write what GDAL, QGIS and GeoServer read beside a class raster; return the paths.
+    """Write the files that GDAL, QGIS and GeoServer read beside a class raster; return the paths.
 
     `classes.tif.aux.xml` holds names and attribute table for GDAL, `classes.qml` and `classes.sld` the style
     for QGIS and GeoServer. QGIS shows a bare TIFF colour table as 256 nameless rows; with the QML it lists
@@ -37,7 +37,7 @@ def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
 def write_confidence_style(raster: Path) -> list[Path]:
     """Write `confidence.qml` beside a raster of shares from 0 to 1; return the path.
 
-    Without it QGIS shows grey, stretched to the values of each map: two maps cannot be compared.
+    Without it QGIS stretches grey to the values of each map, so that two maps cannot be compared.
 
     Raises
     ------

@@ -6,10 +6,10 @@ from geoseg.core.legend import Legend
 
 
 def raster_sld(legend: Legend, name: str) -> ET.Element:
-    """Describe a class raster; values that are no class stay transparent."""
+    """Describe a class raster; values without a class stay transparent."""
     root, style = _style(name)
     rule = ET.SubElement(ET.SubElement(style, "FeatureTypeStyle"), "Rule")
-    # `values` is GeoServer's: colours for single values, without steps in between.
+    # `values` is an extension of GeoServer: colours of single values, without interpolation.
     colors = ET.SubElement(ET.SubElement(rule, "RasterSymbolizer"), "ColorMap", type="values")
     for value, c in legend.by_id().items():
         ET.SubElement(colors, "ColorMapEntry", color=c.color, quantity=str(value), label=c.title)

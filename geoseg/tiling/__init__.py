@@ -1,1 +1,1 @@
-"""Where tiles lie, who owns which pixel, how tiles blend: integers and numpy, no I/O."""
+"""Where tiles lie, which block owns which pixel, how tiles blend: integers and numpy, no I/O."""

@@ -12,17 +12,17 @@ TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
 
 
 def load() -> None:
-    """Start numba's machine, which the first call of whatever loop waits for."""
+    """Load numba's compiler, which the first call of any loop waits for."""
     count(np.zeros((1, 1), np.uint8))
 
 
-# Parts of arrays are given as whole arrays and where the part begins: of rows of a view numba does not know
-# that they have no gaps, and its loops over them handle one number after the other.
+# Parts of arrays are passed as the whole array and the first pixel of the part: numba does not know that the
+# rows of a view are contiguous, and does not vectorise loops over them.
 
 
 @njit(nogil=True, cache=True)
 def add(sums, row, col, probabilities, row_weights, col_weights, top, left, rows, cols):
-    """Round a part of a tile (C, rows, cols) that begins at (top, left), weigh it, add it at (row, col)."""
+    """Round and weigh a part of a tile (C, rows, cols) from (top, left) on; add it to sums at (row, col)."""
     weights = col_weights[left : left + cols]
     for c in range(sums.shape[0]):
         for i in range(rows):
@@ -33,7 +33,7 @@ def add(sums, row, col, probabilities, row_weights, col_weights, top, left, rows
 
 @njit(nogil=True, cache=True)
 def weigh(probabilities, row_weights, col_weights, top, left, out):
-    """Write to `out` (C, rows, cols) what `add` adds to sums."""
+    """Write to `out` (C, rows, cols) the values that `add` adds to sums."""
     channels, rows, cols = out.shape
     weights = col_weights[left : left + cols]
     for c in range(channels):
@@ -50,7 +50,7 @@ def _weighed(probability, row_weight, col_weight):
 
 @njit(nogil=True, cache=True)
 def decide(sums, top, left, ids, planes):
-    """Write what a part of sums says to `planes` (2 or 2 + C, rows, cols), see `Arrays.decide`."""
+    """Write the classes and per cent of a part of sums to `planes`, see `Arrays.decide`."""
     _, rows, cols = planes.shape
     values = np.empty((sums.shape[0], cols), np.int32)
     best, number = np.empty(cols, np.int32), np.empty(cols, np.int32)
@@ -62,7 +62,7 @@ def decide(sums, top, left, ids, planes):
 
 @njit(nogil=True, cache=True)
 def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, planes):
-    """Write what `decide` makes of what `weigh` writes, row by row: it never leaves the processor's cache."""
+    """Write the result of `decide` for the sums of `weigh`, row by row, so that sums stay in the cache."""
     _, rows, cols = planes.shape
     weights = col_weights[left : left + cols]
     values = np.empty((probabilities.shape[0], cols), np.int32)
@@ -77,7 +77,7 @@ def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, plan
 
 @njit(nogil=True, cache=True)
 def _decide_row(values, ids, best, number, planes):
-    """Write what sums of one row (C, cols) say; `best` and `number` (cols,) are room to work in."""
+    """Write the classes and per cent of a row of sums (C, cols); `best` and `number` (cols,) are buffers."""
     channels, cols = values.shape
     best[:], number[:] = values[0], ids[0]
     for c in range(1, channels):
@@ -97,7 +97,7 @@ def _decide_row(values, ids, best, number, planes):
 
 @njit(nogil=True, cache=True)
 def count(classes):
-    """Return how often each id from 0 to 255 is there, shape (256,), of uint8 (rows, cols)."""
+    """Return the number of pixels of each id from 0 to 255, shape (256,), in uint8 (rows, cols)."""
     # Four counters for neighbours: the next addition need not wait for the last one to the same counter.
     numbers = np.zeros((4, 256), np.int64)
     for i in range(classes.shape[0]):
@@ -108,5 +108,5 @@ def count(classes):
 
 @njit(nogil=True, cache=True)
 def _percent(value):
-    # 23 bits are left, times 100 fits 31.
+    # The shift leaves 23 bits; times 100 they fit into 31.
     return ((value >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)

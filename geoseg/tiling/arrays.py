@@ -1,4 +1,4 @@
-"""Arrays where the network's probabilities are, and the loops over them: in this memory, or on a device."""
+"""Arrays of the network's probabilities and the loops over them, in this process's memory or on a device."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from geoseg.core import buffers
 from geoseg.tiling import _kernels
 
-Place: TypeAlias = tuple[slice, slice]
-"""Rows and columns, both ends given."""
+Slices: TypeAlias = tuple[slice, slice]
+"""Rows and columns of an array, with both ends given."""
 
 Weights: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int32]]
-"""Of the rows and the columns of a tile."""
+"""Weights of the rows and of the columns of a tile."""
 
 
-def all_of(sums: Any) -> Place:
-    """Return the place of all sums (C, rows, cols)."""
+def all_of(sums: Any) -> Slices:
+    """Return the slices of all sums (C, rows, cols)."""
     _, rows, cols = sums.shape
     return slice(0, rows), slice(0, cols)
 
 
 class Arrays(Protocol):
-    """One kind of arrays. Whatever the kind, the same probabilities give the same bytes."""
+    """One kind of arrays. The same probabilities give the same bytes for every kind."""
 
     def put(self, array: NDArray[Any]) -> Any:
-        """Bring an array here from this process's memory."""
+        """Return an array of this process's memory as one of this kind."""
         ...
 
     def get(self, array: Any) -> NDArray[Any]:
@@ -34,40 +34,40 @@ class Arrays(Protocol):
         ...
 
     def stack(self, parts: Sequence[Any], count: int) -> Any:
-        """Return arrays of one shape as one array of `count`, filled up with zeros."""
+        """Stack arrays of one shape into one array of `count`, padded with zeros."""
         ...
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         """Return new sums (int32)."""
         ...
 
-    def add(self, sums: Any, here: Place, probabilities: Any, weights: Weights, part: Place) -> None:
-        """Round a part of a tile's probabilities (C, rows, cols), weigh it and add it to `sums` `here`."""
+    def add(self, sums: Any, here: Slices, probabilities: Any, weights: Weights, part: Slices) -> None:
+        """Add a part of a tile's probabilities (C, rows, cols), rounded and weighted, to the sums `here`."""
         ...
 
-    def decide(self, sums: Any, here: Place, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
-        """Turn a part of finished sums into what is staged, in this process's memory.
+    def decide(self, sums: Any, here: Slices, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+        """Turn a part of finished sums into the planes of a staged block, in this process's memory.
 
         Parameters
         ----------
         sums, here
-            Weighted sums of probabilities, shape (C, rows, cols), and which of them.
+            Weighted sums of probabilities, shape (C, rows, cols), and the part to take.
         ids
             Class id of each channel, shape (C,).
         every
-            Whether the percent of every class is wanted, too.
+            Whether to return the per cent of every class, too.
 
         Returns
         -------
         planes
-            Class id of the largest sum (the first of equals), that sum in whole percent, rounded half up, and
-            on request the percent of each class; shape (2 or 2 + C, rows, cols).
+            Class id of the largest sum (of equal ones the first), that sum in whole per cent, rounded half
+            up, and, with `every`, the per cent of each class; shape (2 or 2 + C, rows, cols).
         """
         ...
 
 
 class HostArrays:
-    """numpy's, in this process's memory; the loops are compiled."""
+    """Arrays of numpy in this process's memory, with compiled loops."""
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the array as it is, see `Arrays.put`."""
@@ -90,7 +90,7 @@ class HostArrays:
 
     def zeros(self, shape: tuple[int, ...]) -> NDArray[np.int32]:
         """See `Arrays.zeros`."""
-        # Not np.zeros, whose memory the kernel hands out in small pages while it is added to.
+        # Not np.zeros: the system would hand out its memory in small pages during the first additions.
         sums = buffers.empty(shape, np.int32)
         sums.fill(0)
         return sums
@@ -98,22 +98,24 @@ class HostArrays:
     def add(
         self,
         sums: NDArray[np.int32],
-        here: Place,
+        here: Slices,
         probabilities: NDArray[np.float32],
         weights: Weights,
-        part: Place,
+        part: Slices,
     ) -> None:
         """See `Arrays.add`."""
         _kernels.add(sums, *_start(here), probabilities, *weights, *_start(part), *_shape(part))
 
-    def weighed(self, probabilities: NDArray[np.float32], weights: Weights, part: Place) -> NDArray[np.int32]:
-        """Return what `add` makes of zeros."""
+    def weighed(
+        self, probabilities: NDArray[np.float32], weights: Weights, part: Slices
+    ) -> NDArray[np.int32]:
+        """Return the sums that `add` would make of zeros."""
         sums = buffers.lasting((len(probabilities), *_shape(part)), np.int32)
         _kernels.weigh(probabilities, *weights, *_start(part), sums)
         return sums
 
     def decide(
-        self, sums: NDArray[np.int32], here: Place, ids: NDArray[np.uint8], *, every: bool
+        self, sums: NDArray[np.int32], here: Slices, ids: NDArray[np.uint8], *, every: bool
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
         planes = np.empty((2 + every * len(sums), *_shape(here)), dtype=np.uint8)
@@ -124,24 +126,24 @@ class HostArrays:
         self,
         probabilities: NDArray[np.float32],
         weights: Weights,
-        part: Place,
+        part: Slices,
         ids: NDArray[np.uint8],
         *,
         every: bool,
     ) -> NDArray[np.uint8]:
-        """Return what `decide` says of `weighed`, which is not kept."""
+        """Return the result of `decide` for the sums of `weighed`, without storing them."""
         planes = np.empty((2 + every * len(probabilities), *_shape(part)), dtype=np.uint8)
         _kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes)
         return planes
 
 
-def _start(place: Place) -> tuple[int, int]:
-    rows, cols = place
+def _start(part: Slices) -> tuple[int, int]:
+    rows, cols = part
     return rows.start, cols.start
 
 
-def _shape(place: Place) -> tuple[int, int]:
-    rows, cols = place
+def _shape(part: Slices) -> tuple[int, int]:
+    rows, cols = part
     return rows.stop - rows.start, cols.stop - cols.start
 
 

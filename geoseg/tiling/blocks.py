@@ -1,4 +1,4 @@
-"""Who owns which pixel.
+"""Which block owns which pixel.
 
 A block is a group of neighbouring tiles that one task predicts. Along one axis::
 
@@ -47,7 +47,7 @@ class BlockAxis:
         return range(i * self.size, min((i + 1) * self.size, self.tiles.count))
 
     def reach(self, i: int) -> Span:
-        """Pixels that the tiles of block i see, also beyond the scene."""
+        """Pixels under the tiles of block i, also beyond the scene."""
         members = self.members(i)
         return Span(self.tiles.span(members[0]).start, self.tiles.span(members[-1]).stop)
 
@@ -76,7 +76,7 @@ class Block:
     tiles: tuple[Window, ...]
     """Its tiles, row by row; may reach beyond the scene."""
     reach: Window
-    """What its tiles see, also beyond the scene."""
+    """The pixels under its tiles, also beyond the scene."""
     core: Window
     """The pixels it owns."""
     canvas: Window
@@ -131,8 +131,8 @@ class BlockGrid:
         """Yield strips of blocks, so that each block comes after its north, west and north-west neighbours.
 
         A strip runs along the axis with fewer blocks: fringes wait for one line of them. It is `STRIP` lines
-        wide and goes across itself first, so that neighbours come soon after each other, both ways: they
-        share internal tiles of the scene, which GDAL keeps for a while.
+        wide, and its blocks come across the strip first: so neighbours on both axes follow each other soon,
+        and share the internal tiles of the scene that GDAL keeps for a while.
         """
         down = self.cols.count <= self.rows.count
         lines, along = (self.rows.count, self.cols.count) if down else (self.cols.count, self.rows.count)

@@ -10,7 +10,7 @@ Along one axis, with tile size t, overlap v, stride s = t - v and context margin
          |<--- s ---->|<--- s ---->|                                (overhang)
 
 Tile i starts at i * s - m. The last tile overhangs instead of being shifted back, so every pixel lies under
-one tile, or under two where neighbours overlap, and what a block of tiles spills goes only east and south.
+one tile, or under two where neighbours overlap, and a block of tiles adds to its east and south only.
 """
 
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ class TileAxis:
 
     @property
     def seams(self) -> tuple[int, ...]:
-        """Lines inside the scene where tiles begin, end, or meet half way: pixel i - 1 | pixel i."""
+        """Lines inside the scene where tiles begin, end, or have equal weight: pixel i - 1 | pixel i."""
         spans = [self.span(i) for i in range(self.count)]
         ends = {s.start for s in spans} | {s.stop for s in spans}
         meet = {s.start + self.margin for s in spans[1:]}
@@ -69,8 +69,8 @@ class TileAxis:
     def shrink(self, divisor: int, minimum: int) -> "TileAxis":
         """Return the axis with the smallest tile that needs no more tiles than this one.
 
-        Saves the network pixels of the last tile's overhang: 1947 pixels under 1024 px tiles with an overlap
-        of 128 take three tiles, and three tiles of 800 px do as well.
+        The network then computes fewer pixels of the last tile's overhang: 1947 pixels under 1024 px tiles
+        with an overlap of 128 take three tiles, and three tiles of 800 px do as well.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """Exact sums of overlapping predictions.
 
 Probabilities are rounded to 2^-14 and weighted with integers (8 bits an axis), so the sum over all tiles of a
-pixel is at most 2^30 and integer addition has no order: whatever the blocks, workers and retries, the
-same tiles give the same bytes.
+pixel is at most 2^30. Integer addition does not depend on the order, so the same tiles give the same bytes,
+whatever the blocks, workers and retries.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ Sums: TypeAlias = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Fringe:
-    """What a block adds to the open strips of its east, south and south-east neighbours."""
+    """The sums that a block adds to the open strips of its east, south and south-east neighbours."""
 
     east: Sums | None
-    """Shape (C, core rows, overlap); None when there is no neighbour or nothing to add."""
+    """Shape (C, core rows, overlap); None without a neighbour, or when there is nothing to add."""
     south: Sums | None
     """Shape (C, overlap, core cols)."""
     southeast: Sums | None
@@ -44,7 +44,7 @@ class Strips:
     """Shape (C, core rows - open rows, open cols)."""
 
     def settle(self, from_north: Sums | None, from_west: Sums | None, from_northwest: Sums | None) -> Self:
-        """Return the strips with what the three neighbours add; None where one adds nothing.
+        """Return the strips with the fringes of the three neighbours added; None where one adds nothing.
 
         Parameters
         ----------
@@ -69,10 +69,10 @@ class Strips:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a block's own tiles say."""
+    """The result of a block's own tiles: its final pixels, and the sums shared with its neighbours."""
 
     planes: NDArray[np.uint8]
-    """See `Arrays.decide`, shape (planes, core rows, core cols); zeros in the open strips, which wait."""
+    """See `Arrays.decide`, shape (planes, core rows, core cols); zeros in the open strips."""
     strips: Strips
     fringe: Fringe
 
@@ -89,9 +89,9 @@ class Mosaic:
     ids
         Class id of each network channel, shape (C,).
     every
-        Whether the percent of every class is wanted, too.
+        Whether to return the per cent of every class, too.
     arrays
-        Where the probabilities are, and so the sums.
+        The kind of arrays of the probabilities, and so of the sums.
     """
 
     def __init__(
@@ -109,9 +109,9 @@ class Mosaic:
         self.every = every
         self.arrays = arrays
         self._sums: Any = None
-        """Of the whole canvas, of a block of several tiles; None before the first one."""
+        """Sums of the whole canvas of a block of several tiles; None before the first tile."""
         self._parts: Parts | None = None
-        """Of a block of one tile in this process's memory: most of it is final, and no sums need be kept."""
+        """Parts of a block of one tile in this process's memory: most pixels are final, no sums are kept."""
 
     def add(self, tile: Window, probabilities: Any) -> None:
         """Add one tile's prediction.
@@ -121,15 +121,15 @@ class Mosaic:
         tile
             One of the block's tiles, each once.
         probabilities
-            Shape (C, tile rows, tile cols), 0 to 1, float32; not needed any more afterwards.
+            Shape (C, tile rows, tile cols), 0 to 1, float32; the array may be reused afterwards.
         """
         weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
         if len(self.block.tiles) == 1 and self.arrays is HOST:
             self._parts = self._single(tile, probabilities, weights)
             return
         canvas = self.block.canvas
-        seen = tile.intersect(canvas)
-        self.arrays.add(self.sums, seen.relative_to(canvas), probabilities, weights, seen.relative_to(tile))
+        part = tile.intersect(canvas)
+        self.arrays.add(self.sums, part.relative_to(canvas), probabilities, weights, part.relative_to(tile))
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
@@ -148,28 +148,30 @@ class Mosaic:
         return self._sums
 
     def parts(self) -> Parts:
-        """Return what the tiles say that were added by now; nothing of it is shared with the sums."""
+        """Return the result of the tiles added so far; it shares no memory with the sums."""
         if self._parts is not None:
             return self._parts
         canvas = self.block.canvas
-        return self._made(
+        return self._assembled(
             lambda w: self.arrays.get(self.sums[:, *w.relative_to(canvas)]),
             lambda w: self.arrays.decide(self.sums, w.relative_to(canvas), self.ids, every=self.every),
         )
 
     def _single(self, tile: Window, probabilities: Any, weights: Weights) -> Parts:
-        """Return what the only tile says."""
-        return self._made(
+        """Return the result of the only tile."""
+        return self._assembled(
             lambda w: HOST.weighed(probabilities, weights, w.relative_to(tile)),
             lambda w: HOST.decide_weighed(
                 probabilities, weights, w.relative_to(tile), self.ids, every=self.every
             ),
         )
 
-    def _made(self, sums: Callable[[Window], Sums], decided: Callable[[Window], NDArray[np.uint8]]) -> Parts:
-        """Put together what is said of windows on the canvas."""
+    def _assembled(
+        self, sums: Callable[[Window], Sums], decided: Callable[[Window], NDArray[np.uint8]]
+    ) -> Parts:
+        """Assemble the parts from functions that return sums and planes of windows on the canvas."""
         block, core, canvas = self.block, self.block.core, self.block.canvas
-        # Where the closed part of the core begins.
+        # The first pixel of the closed part of the core.
         row, col = core.rows.start + block.open_rows, core.cols.start + block.open_cols
         closed = Window(Span(row, core.rows.stop), Span(col, core.cols.stop))
         south, east = Span(core.rows.stop, canvas.rows.stop), Span(core.cols.stop, canvas.cols.stop)

@@ -1,7 +1,7 @@
 """Blend weights along one axis, as integers.
 
 Within an overlap the weights of the two tiles add up to `UNIT` on every pixel, and the outer flanks of the
-first and last tile are flat, so weights sum to the same constant everywhere: no normaliser is needed.
+first and last tile are flat, so weights sum to the same constant on every pixel: no normaliser is needed.
 """
 
 import numpy as np
@@ -26,7 +26,8 @@ def taper(tile: int, overlap: int, *, first: bool, last: bool) -> NDArray[np.int
     tile, overlap
         Sizes in pixels, with overlap at most half a tile.
     first, last
-        Whether the tile is the first or last of its axis: that flank has no neighbour and stays flat.
+        Whether the tile is the first or the last of its axis, where the flank has no neighbour and stays
+        flat.
     """
     weights = np.full(tile, UNIT, dtype=np.int32)
     if not first:

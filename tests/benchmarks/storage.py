@@ -47,7 +47,7 @@ def main() -> None:
         shape, bands = (_SIDE, _SIDE), [MapBand(1, "class", _LEGEND)]
 
         since, start = len(server.log.read_text()), perf_counter()
-        staging.beside(folder, blocks)
+        staging.copy_to(folder, blocks)
         local = Staging(FolderStore(folder), "f", staging.crs, transform, staging.bands)
         write_cog(folder / "brought.tif", local, blocks, shape, bands, "MODE", {})
         _say(server, "brought", blocks, start, since)

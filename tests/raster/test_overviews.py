@@ -5,7 +5,7 @@ import rasterio.shutil
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geoseg.raster.overviews import below, overview_shapes, write_overviews
+from geoseg.raster.overviews import overview_shapes, source_ranges, write_overviews
 from tests.conftest import write_raster
 
 
@@ -52,4 +52,4 @@ def test_pixels_are_those_of_gdal(tmp_path, shape, grain, classes, seed):
     [(4, 2, [(0, 2), (2, 4)]), (5, 2, [(0, 3), (2, 5)]), (1, 1, [(0, 1)]), (3, 1, [(0, 3)])],
 )
 def test_neighbours_share_a_pixel_where_the_length_is_odd(length, reduced, spans):
-    assert below(length, reduced).tolist() == [list(s) for s in spans]
+    assert source_ranges(length, reduced).tolist() == [list(s) for s in spans]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.models.backends.segmenter import out_of_memory
 from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
-from geoseg.tiling.arrays import Place, Weights
+from geoseg.tiling.arrays import Slices, Weights
 
 
 class TorchArrays:
@@ -61,7 +61,7 @@ class TorchArrays:
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
 
     def add(
-        self, sums: torch.Tensor, here: Place, probabilities: torch.Tensor, weights: Weights, part: Place
+        self, sums: torch.Tensor, here: Slices, probabilities: torch.Tensor, weights: Weights, part: Slices
     ) -> None:
         """See `Arrays.add`."""
         with _room(probabilities.shape):
@@ -70,7 +70,7 @@ class TorchArrays:
             sums[:, *here] += rounded.mul_(rows[:, None] * cols)
 
     def decide(
-        self, sums: torch.Tensor, here: Place, ids: NDArray[np.uint8], *, every: bool
+        self, sums: torch.Tensor, here: Slices, ids: NDArray[np.uint8], *, every: bool
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
         sums = sums[:, *here]
