@@ -18,6 +18,7 @@ from geoseg.models.backends.segmenter import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.raster.area import pixel_area_m2
+from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
@@ -266,11 +267,19 @@ def make_plan(
 def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
     areas = pixel_area_m2(scene.geobox)
     gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
-    placed = {"geojson", "pmtiles"}.intersection(pipeline.outputs.polygons)
-    if areas is None and placed:
+    crs, placed = scene.geobox.crs, {"geojson", "pmtiles"}.intersection(pipeline.outputs.polygons)
+    # The engineering CRS of a survey has no way to longitude and latitude.
+    local = crs is not None and crs.proj.geodetic_crs is None
+    if placed and (crs is None or local):
+        lacking = f"the CRS of the scene ({crs_name(crs)}) has none" if local else "the scene has no CRS"
         raise ConfigError(
-            f"outputs.polygons: {' and '.join(sorted(placed))} need a place on the earth, but the scene has "
-            "no CRS; write gpkg"
+            f"outputs.polygons: {' and '.join(sorted(placed))} need a place on the earth, but {lacking}; "
+            "write gpkg"
+        )
+    if local and pipeline.vectorize.crs is not None:
+        raise ConfigError(
+            f"vectorize.crs: the CRS of the scene ({crs_name(crs)}) has no place on the earth to come from; "
+            "leave it out"
         )
     return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
 

@@ -173,3 +173,22 @@ def test_an_engineering_crs_gives_polygons_with_planar_measures(tmp_path, bundle
     areas = read_manifest(folder)["area_m2"]
     assert sum(areas.values()) == pytest.approx(64 * 64 * 100)
     is_content(folder)
+
+
+LOCAL = "the CRS of the scene (site plan) has"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("outputs.polygons=[geojson]", f"geojson need a place on the earth, but {LOCAL} none; write gpkg"),
+        ("vectorize.crs=EPSG:4326", f"{LOCAL} no place on the earth to come from; leave it out"),
+    ],
+)
+def test_an_engineering_crs_is_refused_where_polygons_need_the_earth(tmp_path, bundle, change, message):
+    local = 'LOCAL_CS["site plan",UNIT["metre",1]]'
+    scene = write_raster(tmp_path / "s.tif", reflectance(64, 64), crs=local, names=BAND_NAMES, scale=1e-4)
+    pipeline = write_pipeline(tmp_path, scene, bundle.folder)
+    with pytest.raises(ConfigError) as caught:
+        prepare(pipeline, [change, "checks.statistics=off"])
+    assert str(caught.value) == f"{change.partition('=')[0]}: {message}"
