@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import DeviceMemoryError
-from geoseg.models.backends.segmenter import Segmenter, SegmenterSpec
+from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.tiling.arrays import HOST
 
 Tiles: TypeAlias = Sequence[tuple[Any, Any]]

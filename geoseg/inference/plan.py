@@ -14,7 +14,7 @@ from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import ConfigError, PlanError
 from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
-from geoseg.models.backends.segmenter import LIBRARIES, SegmenterSpec
+from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.raster.area import pixel_area_m2

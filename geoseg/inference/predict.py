@@ -18,7 +18,8 @@ from geoseg.core.legend import NODATA, Legend
 from geoseg.inference.backoff import predict_with_backoff
 from geoseg.inference.events import Stopwatch, report
 from geoseg.inference.retry import ONCE, RetryPolicy, nodata_pixels, read_with_retry
-from geoseg.models.backends.segmenter import Segmenter, SegmenterSpec, device_pool, is_loaded, load_segmenter
+from geoseg.models.backends.load import device_pool, is_loaded, load_segmenter
+from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.raster.staging import Staging
 from geoseg.scenes.scene import Pixels, Scene
 from geoseg.tiling import _kernels

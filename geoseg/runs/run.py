@@ -197,7 +197,7 @@ class _Loop:
         from geoseg.inference.clusters.check import check_workers, needs_of  # noqa: PLC0415
         from geoseg.inference.driver import predict_scenes  # noqa: PLC0415
         from geoseg.inference.workers import dashboard  # noqa: PLC0415
-        from geoseg.models.backends.segmenter import unload  # noqa: PLC0415
+        from geoseg.models.backends.load import unload_segmenter  # noqa: PLC0415
 
         # No cluster is started for scenes that are finished, or that cannot run.
         first = self._first()
@@ -216,7 +216,7 @@ class _Loop:
                 with closing(predict_scenes(self.client, works, self.options.interruption)) as events:
                     for event in events:
                         self._note(event)
-                unload()  # maps are made without the network, whose memory they can use
+                unload_segmenter()  # maps are made without the network, whose memory they can use
                 self._make_the_rest()
 
     def _tell(self, line: str) -> None:

@@ -23,7 +23,7 @@ import torch
 from geoseg.core.geometry import Window
 from geoseg.models.backends.openvino_model import has_bfloat16
 from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter
-from geoseg.models.backends.segmenter import Segmenter, SegmenterSpec
+from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.models.backends.torch_segmenter import TorchSegmenter
 from geoseg.models.bundle import Bundle, open_bundle, save_bundle
 from geoseg.models.card import Card

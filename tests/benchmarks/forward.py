@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 
 from geoseg.inference.plan import Plan
-from geoseg.models.backends.segmenter import device_pool, load_segmenter
+from geoseg.models.backends.load import device_pool, load_segmenter
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
 from tests.benchmarks.peers.compare import CACHE

@@ -25,7 +25,7 @@ import torch
 import yaml
 
 from geoseg.inference.plan import Plan
-from geoseg.models.backends.segmenter import load_segmenter
+from geoseg.models.backends.load import load_segmenter
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import Options, run
 from tests.benchmarks.backends import bundles

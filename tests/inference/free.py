@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 
 from geoseg.inference import predict
-from geoseg.models.backends.segmenter import load_segmenter
+from geoseg.models.backends.load import load_segmenter
 from geoseg.tiling.arrays import HOST
 
 

@@ -6,7 +6,7 @@ import pytest
 from geoseg.core.errors import DeviceMemoryError
 from geoseg.inference import backoff, predict
 from geoseg.inference.backoff import predict_with_backoff
-from geoseg.models.backends.segmenter import SegmenterSpec
+from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
 from tests.inference.free import FreeSegmenter, install, uninstall
@@ -68,7 +68,7 @@ def test_a_run_says_that_batches_were_cut_and_gives_the_same_bytes(pipeline_file
             outputs[most] = manifest["outputs"]["classes.tif"]["sha256"]
     finally:
         uninstall()
-    assert predict.load_segmenter.__module__ == "geoseg.models.backends.segmenter"
+    assert predict.load_segmenter.__module__ == "geoseg.models.backends.load"
     assert outputs[2] == outputs[99]
     cut = manifest["trouble"]["smaller_batches"]
     assert cut

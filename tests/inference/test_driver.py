@@ -22,7 +22,7 @@ from geoseg.inference.clusters import connect, results
 from geoseg.inference.events import Stopwatch
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, predict_block, settle_block
-from geoseg.models.backends.segmenter import SegmenterSpec
+from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.runs.outputs import staging_of
 from geoseg.runs.prepare import prepare
 from geoseg.scenes.scene import Scene
@@ -316,12 +316,12 @@ def test_a_cluster_without_the_resource_is_refused(pipeline_file, tmp_path, free
 
 
 def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatch):
-    from geoseg.models.backends import segmenter
+    from geoseg.models.backends import load
 
     loads = []
-    real = segmenter._make
-    monkeypatch.setattr(segmenter, "_loaded", {})
-    monkeypatch.setattr(segmenter, "_make", lambda b, s: loads.append(s) or real(b, s))
+    real = load._make
+    monkeypatch.setattr(load, "_loaded", {})
+    monkeypatch.setattr(load, "_make", lambda b, s: loads.append(s) or real(b, s))
     plan = prepare(pipeline_file, ["tiling.block=1"])
     run_free(plan, tmp_path / "staging")
     assert len(loads) == 1

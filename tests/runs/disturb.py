@@ -12,7 +12,7 @@ from geoseg.inference.clusters import connect
 from geoseg.inference.driver import BlockDone, Work, WorkFailed, predict_scenes
 from geoseg.inference.predict import Job
 from geoseg.inference.retry import ONCE
-from geoseg.models.backends.segmenter import SegmenterSpec
+from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.runs.outputs import staging_of
 from geoseg.runs.prepare import prepare
 from geoseg.storage.store import FolderStore

@@ -34,7 +34,7 @@ def test_every_chip_is_predicted_once_with_probabilities():
 
 def test_augmented_predictions_are_those_of_a_run(bundle):
     """The same symmetries as `geoseg run` uses."""
-    from geoseg.models.backends.segmenter import SegmenterSpec
+    from geoseg.models.backends.spec import SegmenterSpec
     from geoseg.models.backends.torch_segmenter import TorchSegmenter
 
     chips = FakeChips(2)

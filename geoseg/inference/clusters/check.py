@@ -22,7 +22,7 @@ from geoseg.core.errors import ClusterError, GeosegError, one_line
 from geoseg.inference.clusters.shape import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.backends.openvino_model import has_bfloat16
-from geoseg.models.backends.segmenter import LIBRARIES
+from geoseg.models.backends.spec import LIBRARIES
 from geoseg.models.bundle import open_bundle
 from geoseg.scenes.sources import inspect
 from geoseg.storage.store import Store

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from geoseg.core.allocator import release_free_memory
 from geoseg.core.errors import PlanError
-from geoseg.models.backends.openvino_model import BF16, FP32, converted, has_bfloat16, of_shape, openvino
-from geoseg.models.backends.segmenter import (
-    SegmenterSpec,
-    cannot_take,
-    not_finite,
-    out_of_memory,
-    wrong_output,
+from geoseg.models.backends.failures import (
+    not_finite_error,
+    out_of_memory_error,
+    unsupported_input_error,
+    wrong_output_error,
 )
+from geoseg.models.backends.openvino_model import BF16, FP32, converted, has_bfloat16, of_shape, openvino
+from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling.arrays import HOST
@@ -93,10 +93,10 @@ class OpenVinoSegmenter:
             request.infer(dict(enumerate((values, *others))), share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             if "alloc" in str(error) or "memory" in str(error):
-                raise out_of_memory(shape) from error
-            raise cannot_take(shape, error) from error
+                raise out_of_memory_error(shape) from error
+            raise unsupported_input_error(shape, error) from error
         if not np.isfinite(request.get_output_tensor(1).data):
-            raise not_finite()
+            raise not_finite_error()
         # The request's own memory, which its next pass writes over: a copy would cost as much as adding it.
         probabilities: NDArray[np.float32] = request.get_output_tensor(0).data
         return probabilities
@@ -130,7 +130,7 @@ class OpenVinoSegmenter:
         network = of_shape(self.network, shape)
         made = network.output(0).get_partial_shape()
         if made != ov.PartialShape([batch, self.classes, *size]):
-            raise wrong_output(shape, made, self.classes)
+            raise wrong_output_error(shape, made, self.classes)
         values = op.parameter(shape, ov.Type(np.dtype(dtype)))
         valid = op.parameter([batch, 1, *size], ov.Type.boolean)
         factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geoseg.core.errors import BundleError, ConfigError
 from geoseg.models.backends.openvino_model import converted, has_bfloat16, installed
-from geoseg.models.backends.segmenter import LIBRARIES
+from geoseg.models.backends.spec import LIBRARIES
 from geoseg.models.bundle import Bundle
 
 _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))

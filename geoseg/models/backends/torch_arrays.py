@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.models.backends.segmenter import out_of_memory
+from geoseg.models.backends.failures import out_of_memory_error
 from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
 from geoseg.tiling.arrays import Slices, Weights
 
@@ -95,7 +95,7 @@ def _room(shape: tuple[int, ...]) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise out_of_memory(tuple(shape), "for pixels or sums of") from error
+        raise out_of_memory_error(tuple(shape), "for pixels or sums of") from error
 
 
 def _percent(sums: torch.Tensor) -> torch.Tensor:

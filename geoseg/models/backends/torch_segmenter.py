@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.models.backends.failures import (
+    not_finite_error,
+    out_of_memory_error,
+    unsupported_input_error,
+    wrong_output_error,
+)
 from geoseg.models.backends.folding import folded
 from geoseg.models.backends.inductor import Compiled
-from geoseg.models.backends.segmenter import (
-    SegmenterSpec,
-    cannot_take,
-    not_finite,
-    out_of_memory,
-    wrong_output,
-)
+from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.backends.torch_arrays import TorchArrays
 from geoseg.models.bundle import Bundle
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
@@ -62,7 +62,7 @@ class TorchSegmenter:
                 return self._predict(values, valid, gain, bias)
             return self._predict(torch.from_numpy(values), torch.from_numpy(valid), gain, bias).numpy()
         except torch.OutOfMemoryError as error:
-            raise out_of_memory(tuple(values.shape)) from error
+            raise out_of_memory_error(tuple(values.shape)) from error
 
     def _predict(
         self,
@@ -83,7 +83,7 @@ class TorchSegmenter:
         assert total is not None  # noqa: S101 (there is always the identity)
         mean = total if len(self.symmetries) == 1 else total.div_(len(self.symmetries))
         if not torch.isfinite(mean.sum()):
-            raise not_finite()
+            raise not_finite_error()
         return mean
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -94,8 +94,8 @@ class TorchSegmenter:
         except (RuntimeError, AssertionError, ValueError) as error:
             # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
             if "memory" in str(error):
-                raise out_of_memory(shape) from error
-            raise cannot_take(shape, error) from error
+                raise out_of_memory_error(shape) from error
+            raise unsupported_input_error(shape, error) from error
         if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
-            raise wrong_output(shape, tuple(logits.shape), self.classes)
+            raise wrong_output_error(shape, tuple(logits.shape), self.classes)
         return torch.softmax(logits.float().contiguous().div_(self.temperature), dim=1)

@@ -80,7 +80,8 @@ import sys
 from pathlib import Path
 from geoseg.models.bundle import open_bundle
 from geoseg.models.backends.resolve import resolve_backend, resolve_device
-from geoseg.models.backends.segmenter import SegmenterSpec, load_segmenter
+from geoseg.models.backends.load import load_segmenter
+from geoseg.models.backends.spec import SegmenterSpec
 bundle = open_bundle(Path(sys.argv[1]))
 backend = resolve_backend("auto", bundle, "cpu", "fp32")
 load_segmenter(SegmenterSpec(bundle.folder, bundle.sha256, "cpu", backend, "fp32", "none", 1))

@@ -10,11 +10,11 @@ import torch
 from torch._dynamo.utils import counters
 
 from geoseg.core.errors import BundleError, DeviceMemoryError, PlanError
-from geoseg.models.backends import openvino_segmenter
-from geoseg.models.backends import segmenter as module
+from geoseg.models.backends import load, openvino_segmenter
+from geoseg.models.backends.load import device_pool, load_segmenter
 from geoseg.models.backends.openvino_model import has_bfloat16
 from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter
-from geoseg.models.backends.segmenter import SegmenterSpec, device_pool, load_segmenter
+from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.backends.torch_segmenter import TorchSegmenter
 from geoseg.models.bundle import open_bundle
 from tests.conftest import make_bundle
@@ -227,9 +227,9 @@ def test_more_threads_than_passes_get_a_request_each(bundle):
 
 def test_a_network_that_was_given_back_is_loaded_again(bundle):
     first = load_segmenter(spec_of(bundle))
-    assert module.is_loaded(spec_of(bundle))
-    module.unload()
-    assert not module.is_loaded(spec_of(bundle))
+    assert load.is_loaded(spec_of(bundle))
+    load.unload_segmenter()
+    assert not load.is_loaded(spec_of(bundle))
     assert load_segmenter(spec_of(bundle)) is not first
 
 
@@ -266,7 +266,7 @@ def test_a_segmenter_is_loaded_once(bundle):
     assert load_segmenter(spec_of(bundle)) is first
     other = load_segmenter(spec_of(bundle, augment="flips"))
     assert other is not first
-    assert len(module._loaded) == 1
+    assert len(load._loaded) == 1
 
 
 def test_a_bundle_that_changed_since_the_plan_is_refused(bundle, tmp_path):

@@ -103,7 +103,7 @@ def test_a_run_gives_the_same_bytes_with_sums_on_the_device(
         if name == "device":
             monkeypatch.setattr(torch_segmenter, "arrays_of", Counted)
         prepared = prepare(pipeline_file, ["inference.backend=torch", *settings], tmp_path / name)
-        monkeypatch.setattr("geoseg.models.backends.segmenter._loaded", {})
+        monkeypatch.setattr("geoseg.models.backends.load._loaded", {})
         monkeypatch.setattr("geoseg.inference.backoff._fitting", {})
         run(prepared)
         assert bool(added) == (name == "device")

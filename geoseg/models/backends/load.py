@@ -1,0 +1,76 @@
+"""The segmenter that this process has loaded, and its threads for forward passes."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from geoseg.core import buffers
+from geoseg.core.allocator import release_free_memory
+from geoseg.core.errors import BundleError
+from geoseg.models.backends.spec import LIBRARIES, Segmenter, SegmenterSpec
+from geoseg.models.bundle import Bundle, open_bundle
+
+_loaded: dict[SegmenterSpec, Segmenter] = {}
+_pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
+_loading = threading.Lock()
+
+
+def device_pool(spec: SegmenterSpec) -> ThreadPoolExecutor:
+    """Return this process's threads for forward passes; all blocks under way share them.
+
+    On a CPU each pass runs on a single thread and several tiles run at once, because oneDNN splits the sums
+    of some convolutions over its threads: with more than one, the last bits depend on the machine's cores.
+    """
+    with _loading:
+        key = spec.backend, spec.passes
+        if key not in _pools:
+            _pools[key] = ThreadPoolExecutor(spec.passes, "forward", _prepare_thread, (spec.backend,))
+        return _pools[key]
+
+
+def _prepare_thread(backend: str) -> None:
+    if LIBRARIES[backend] == "torch":
+        import torch  # noqa: PLC0415
+
+        torch.set_num_threads(1)
+
+
+def load_segmenter(spec: SegmenterSpec) -> Segmenter:
+    """Return this process's segmenter, loading it once.
+
+    Raises
+    ------
+    BundleError
+        When the bundle is damaged or is not the one that the run was planned with.
+    """
+    with _loading:
+        if spec not in _loaded:
+            bundle = open_bundle(spec.folder)
+            if bundle.sha256 != spec.sha256:
+                raise BundleError(f"{spec.folder}: changed since the run was planned; start the run again")
+            _loaded.clear()  # another run's network in the same process is not needed any more
+            _loaded[spec] = _make(bundle, spec)
+        return _loaded[spec]
+
+
+def is_loaded(spec: SegmenterSpec) -> bool:
+    """Return whether this process has that segmenter."""
+    return spec in _loaded
+
+
+def unload_segmenter() -> None:
+    """Free the memory of the network and of spare buffers; the next block loads the network again."""
+    with _loading:
+        _loaded.clear()
+    buffers.clear()
+    release_free_memory()
+
+
+def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
+    # Either library takes seconds to import, and a run needs one of them only.
+    if spec.backend == "openvino":
+        from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415
+
+        return OpenVinoSegmenter(bundle, spec)
+    from geoseg.models.backends.torch_segmenter import TorchSegmenter  # noqa: PLC0415
+
+    return TorchSegmenter(bundle, spec)
