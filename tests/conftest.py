@@ -16,12 +16,14 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoseg.core.process import configure_process
+
 ROOT = Path(__file__).parent.parent
 UTM = "EPSG:32633"
 
 # Two threads for every process: results must not depend on the machine that tests them.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+configure_process()
 # Networks that are converted once need not be converted again by the next run of the tests.
 os.environ.setdefault("GEOSEG_CACHE", str(ROOT / ".pytest_cache" / "geoseg"))
 

@@ -11,7 +11,7 @@ import typer
 
 import geoseg
 from geoseg.cli import listing, runs, training
-from geoseg.core.allocator import limit_arenas
+from geoseg.core.process import configure_process
 
 app = typer.Typer(
     name="geoseg",
@@ -37,7 +37,7 @@ models_app.command("show")(listing.models_show)
 
 def main() -> None:
     """Run the command line."""
-    limit_arenas()
+    configure_process()
     # Imported modules are many objects that stay: the collector need not visit them often.
     gc.set_threshold(50_000)
     app()

@@ -5,6 +5,7 @@ keeps it in pieces that nothing fits into. The blocks of a run need arrays of th
 and leave some behind that live long.
 """
 
+import ctypes
 import math
 import mmap
 from collections import deque
@@ -50,6 +51,13 @@ def lasting(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def clear() -> None:
     """Give up the memory that waits for the next array."""
     _spare.clear()
+
+
+def release_free_memory() -> None:
+    """Return free pages of malloc's arenas to the system: many, after a library has compiled something."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _taken(size: int) -> NDArray[np.uint8]:

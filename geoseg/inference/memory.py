@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from geoseg.config.pipeline import Pipeline
-from geoseg.scenes import GDAL_CACHE_MB
+from geoseg.core.process import GDAL_CACHE_MB
 from geoseg.tiling.blocks import BlockGrid
 
 # Measured (tests/benchmarks/memory.py; torch.compile on the sample scene): what Python, GDAL, Dask and the

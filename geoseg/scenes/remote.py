@@ -1,4 +1,4 @@
-"""Scenes that are read over a network: which version they are, and how GDAL reaches them."""
+"""Scenes that are read over a network: their URIs and versions."""
 
 import base64
 import re
@@ -10,17 +10,14 @@ from functools import lru_cache
 from http.client import HTTPException
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
-
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
-from geoseg.storage import aws
 from geoseg.storage.objects import SCHEMES, ObjectStore
 
 _TIMEOUT = 30
 _STALE = 30
 """Seconds for which the version of a remote file is believed: one check of a scene asks many times."""
 
-_STORES = {"/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
+STORES = {"/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
 
 
 def is_remote(path: str) -> bool:
@@ -30,7 +27,7 @@ def is_remote(path: str) -> bool:
 
 def uri_of(path: str) -> str:
     """Return GDAL's name for a place over a network as the URI that people write."""
-    for prefix, scheme in _STORES.items():
+    for prefix, scheme in STORES.items():
         if path.startswith(prefix):
             return scheme + path.removeprefix(prefix)
     return path.removeprefix("/vsicurl/") if path.startswith("/vsicurl/http") else path
@@ -39,18 +36,6 @@ def uri_of(path: str) -> str:
 def has_version(path: str) -> bool:
     """Return whether `version` can be asked for a place."""
     return uri_of(path).partition("://")[0] in {"http", "https", *SCHEMES}
-
-
-def prepare_gdal(path: str) -> None:
-    """Let GDAL in this thread read a place over a network as it is now, and S3 where the stores find it."""
-    if not has_version(path):
-        return
-    # GDAL would mix a new file with what it keeps of the old one, also where that is closed.
-    options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *_STORES))}
-    if uri_of(path).startswith("s3://"):
-        options.update(aws.access().gdal_options())
-    for key, value in options.items():
-        set_gdal_config(key, value)
 
 
 def version(path: str) -> tuple[int, str]:

@@ -23,7 +23,8 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.secrets import redact
-from geoseg.scenes.remote import has_version, is_remote, prepare_gdal, uri_of, version
+from geoseg.scenes.gdal import prepare_gdal
+from geoseg.scenes.remote import has_version, is_remote, uri_of, version
 from geoseg.scenes.windows import to_rasterio
 
 _AT_ONCE = 16

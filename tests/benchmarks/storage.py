@@ -13,7 +13,7 @@ import numpy as np
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
-from geoseg.scenes.remote import prepare_gdal
+from geoseg.scenes.gdal import prepare_gdal
 from geoseg.storage.store import FolderStore, open_store
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid

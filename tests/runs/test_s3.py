@@ -14,7 +14,7 @@ from geoseg.core.errors import BundleError, ConfigError, GeosegWarning, OutputEr
 from geoseg.models.bundle import WEIGHTS, open_bundle
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
-from geoseg.scenes import remote, sources
+from geoseg.scenes import gdal, remote, sources
 from geoseg.scenes.opening import open_scene, reopen_scene
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 from tests.s3 import BUCKET, KEY, SECRET
@@ -213,7 +213,7 @@ def test_a_vrt_knows_the_versions_of_its_remote_parts(s3, scene, tmp_path):
 
     s3.upload("parts", scene)
     part = f"/vsis3/{BUCKET}/parts/scene.tif"
-    remote.prepare_gdal(part)
+    gdal.prepare_gdal(part)
     rasterio.shutil.copy(part, tmp_path / "mosaic.vrt", driver="VRT")
     fresh()
     tag = s3.client.head_object(Bucket=BUCKET, Key="parts/scene.tif")["ETag"]

@@ -19,6 +19,7 @@ from distributed import Client, Worker, WorkerPlugin
 
 import geoseg
 from geoseg.core.errors import ClusterError, GeosegError, one_line
+from geoseg.core.process import configure_process
 from geoseg.inference.clusters.shape import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.backends.openvino_model import has_bfloat16
@@ -122,7 +123,8 @@ class Answer:
 
 
 async def answer(needs: Needs) -> Answer:
-    """Look around on a worker."""
+    """Configure and check the worker that this runs in."""
+    configure_process()
     problem = await asyncio.to_thread(problem_of, needs)
     return Answer(problem, platform.node(), free_memory())
 
@@ -175,7 +177,8 @@ class Gate(WorkerPlugin):  # type: ignore[misc]
         self.needs = needs
 
     async def setup(self, worker: Worker) -> None:
-        """Check the worker that this is in."""
+        """Configure and check the worker that this is in."""
+        configure_process()
         problem = await asyncio.to_thread(problem_of, self.needs)
         if problem is not None:
             worker.log_event(TOPIC, f"worker {worker.address} ({platform.node()}): {problem}")

@@ -22,6 +22,7 @@ from geoseg.inference.clusters.watchdog import Watchdog
 from geoseg.inference.clusters.worker import CALM
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.workers import RESOURCE
+from geoseg.scenes.gdal import limited_gdal
 
 DASHBOARD = "127.0.0.1:0"
 """Scheduler's web pages: on this machine only, on any free port."""
@@ -66,7 +67,7 @@ def connect(cluster: Cluster, tell: Tell = lambda _: None, dashboard: str = DASH
     """
     security = None if isinstance(cluster, Local) else cluster.security
     settings = {**_SETTINGS, **_patience(cluster), **tls_settings(security)}
-    with _same_environment(), dask.config.set(settings):
+    with _same_environment(), limited_gdal(), dask.config.set(settings):
         if isinstance(cluster, Address):
             with _client(cluster) as client:
                 _wait(client, cluster, None, tell)

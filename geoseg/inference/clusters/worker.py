@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import dask
 
 from geoseg.config.cluster import Address, Cluster
-from geoseg.core.allocator import ARENAS
 from geoseg.core.errors import ConfigError
+from geoseg.core.process import ARENAS
 from geoseg.inference.clusters.security import tls_settings
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.workers import RESOURCE

@@ -4,7 +4,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from geoseg.core import buffers
-from geoseg.core.allocator import release_free_memory
 from geoseg.core.errors import BundleError
 from geoseg.models.backends.spec import LIBRARIES, Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle, open_bundle
@@ -62,7 +61,7 @@ def unload_segmenter() -> None:
     with _loading:
         _loaded.clear()
     buffers.clear()
-    release_free_memory()
+    buffers.release_free_memory()
 
 
 def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:

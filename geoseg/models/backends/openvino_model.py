@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, one_line
+from geoseg.core.process import configure_process
 from geoseg.models.backends.openvino_upsampling import join_upsampling
 from geoseg.models.bundle import Bundle, open_bundle
 
@@ -97,6 +98,7 @@ def _refused(bundle: Bundle, reason: str) -> BundleError:
 
 def convert(bundle: str, folder: str) -> None:
     """Convert the network of a bundle into a folder, or write there why that cannot be."""
+    configure_process()
     ov = openvino()
     try:
         model = _convert(ov, open_bundle(bundle))

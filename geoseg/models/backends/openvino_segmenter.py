@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.allocator import release_free_memory
+from geoseg.core.buffers import release_free_memory
 from geoseg.core.errors import PlanError
 from geoseg.models.backends.failures import (
     not_finite_error,

@@ -3,11 +3,15 @@ import sys
 from dataclasses import replace
 
 import pytest
+import rasterio
+from rasterio._env import get_gdal_config
 
 from geoseg.config.cluster import KINDS, ClusterFile, Local
 from geoseg.config.loader import load
+from geoseg.core import extras
 from geoseg.core.errors import ConfigError
-from geoseg.inference.clusters import check, connect, extras, preload_gpu, resolve_cluster, shape, worker
+from geoseg.core.process import VARIABLES
+from geoseg.inference.clusters import check, connect, preload_gpu, resolve_cluster, shape, worker
 from geoseg.inference.clusters.jobs import job_options, listing, seconds
 from geoseg.inference.clusters.local import one_gpu_each, visible_gpus
 from geoseg.inference.clusters.security import tls_settings
@@ -46,6 +50,49 @@ def test_more_workers_listen_on_the_loopback_interface_only_and_leave_the_enviro
         variables = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
         assert sorted(variables.values()) == ["3", "5"]
     assert dict(os.environ) == before
+
+
+@pytest.fixture
+def unset(monkeypatch):
+    """The environment of a process that is not geoseg's own."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_workers_have_the_variables_of_a_process_of_geoseg(unset, monkeypatch, pipeline_file, tmp_path):
+    monkeypatch.setenv("GDAL_CACHEMAX", "50")
+    needs = check.needs_of(prepare(pipeline_file, output=tmp_path / "run"), FolderStore(tmp_path))
+    with connect(Local(workers=2)) as client, check.check_workers(client, needs, None):
+        names = list(VARIABLES)
+        (address, found), (_, other) = client.run(lambda: {n: os.environ.get(n) for n in names}).items()
+        assert found == other == {**VARIABLES, "GDAL_CACHEMAX": "50"}
+        # A worker that joins later, as the one that replaces a lost one.
+        client.restart_workers([address])
+        later = client.run(lambda: {n: os.environ.get(n) for n in names})
+        assert list(later.values()) == [found, found]
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+def test_gdal_in_the_process_of_a_notebook_keeps_to_the_plan_while_a_run_lasts(unset):
+    before, pool = get_gdal_config("GDAL_CACHEMAX"), get_gdal_config("GDAL_MAX_DATASET_POOL_SIZE")
+
+    def settings():
+        return get_gdal_config("GDAL_CACHEMAX"), get_gdal_config("GDAL_MAX_DATASET_POOL_SIZE")
+
+    environment = dict(os.environ)
+    with connect(Local()) as client:
+        assert client.submit(settings, pure=False).result() == (96_000_000, 32)
+        assert dict(os.environ) == environment
+    assert settings() == (before, pool)
+
+
+def test_gdal_keeps_what_the_user_has_set(unset, monkeypatch):
+    with rasterio.Env(GDAL_CACHEMAX=50_000_000), connect(Local()):
+        assert get_gdal_config("GDAL_CACHEMAX") == 50_000_000
+    before = get_gdal_config("GDAL_CACHEMAX")
+    monkeypatch.setenv("GDAL_CACHEMAX", "70")
+    with connect(Local()):
+        assert get_gdal_config("GDAL_CACHEMAX") == before
 
 
 def test_gpus_are_shared_out(monkeypatch):

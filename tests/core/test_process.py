@@ -4,12 +4,13 @@ import sys
 
 import pytest
 
+from geoseg.core.process import VARIABLES, configure_process
 from tests.conftest import ROOT
 
 CODE = """
 import ctypes, os, sys, threading, time
-from geoseg.core.allocator import limit_arenas
-limit_arenas()
+from geoseg.core.process import configure_process
+configure_process()
 def work():
     ctypes.CDLL(None).malloc(100)
     time.sleep(0.2)
@@ -36,3 +37,31 @@ def test_threads_share_two_arenas_or_as_many_as_the_user_says(asked, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout == f"{asked or 2}\n"
     assert path.read_text().count("<heap nr=") == int(asked or 2)
+
+
+EVERY_MODULE = """
+import importlib, os, pkgutil
+import geoseg
+before = dict(os.environ)
+for module in pkgutil.walk_packages(geoseg.__path__, "geoseg."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+# torch and Lightning set variables of their own.
+others = ("TORCH", "PYTORCH")
+print({k: v for k, v in os.environ.items() if before.get(k) != v and not k.startswith(others)})
+"""
+
+
+def test_importing_geoseg_leaves_the_environment_alone():
+    environment = {k: v for k, v in os.environ.items() if k not in VARIABLES}
+    command = [sys.executable, "-W", "ignore", "-c", EVERY_MODULE]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == "{}\n"
+
+
+def test_values_of_the_user_stay(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GDAL_CACHEMAX", "512")
+    configure_process()
+    assert {name: os.environ[name] for name in VARIABLES} == {**VARIABLES, "GDAL_CACHEMAX": "512"}

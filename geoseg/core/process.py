@@ -1,0 +1,49 @@
+"""Settings of a process that belongs to geoseg: the command line, and each worker.
+
+They are variables of the environment, which libraries read when they start. Importing geoseg sets none of
+them: in a notebook or a program of somebody else the process is theirs.
+"""
+
+import ctypes
+import os
+
+GDAL_CACHE_MB = 96
+"""Decoded internal tiles that GDAL keeps; its default is 5 % of the machine's memory."""
+
+GDAL_OPEN_FILES = 32
+"""Files of a VRT that GDAL keeps open; its default is 100, and each takes memory."""
+
+ARENAS = 2
+"""Arenas of glibc's malloc. By default each thread has its own, which keeps what the thread frees. The arrays
+of a run are large and few: its threads do not wait for one another here."""
+
+GDAL_VARIABLES = {
+    "GDAL_CACHEMAX": str(GDAL_CACHE_MB),
+    "GDAL_MAX_DATASET_POOL_SIZE": str(GDAL_OPEN_FILES),
+}
+
+VARIABLES = {
+    **GDAL_VARIABLES,
+    # Waiting threads of OpenMP sleep instead of spinning: where other processes shared the cores, spinning
+    # made small tiles about twenty times slower.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_ARENA_MAX": str(ARENAS),
+}
+"""What `configure_process` sets."""
+
+_M_ARENA_MAX = -8
+"""Of glibc's malloc.h, see mallopt(3)."""
+
+
+def configure_process() -> None:
+    """Set `VARIABLES` in this process and for its children; what the user has set stays.
+
+    To be called before torch is imported, whose OpenMP reads its variable once, and before GDAL opens a file.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ and os.name == "posix":
+        # The C library has read the variable already. Libraries other than glibc have no arenas.
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(_M_ARENA_MAX, ARENAS)
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,42 @@
+"""Settings of GDAL: how it reaches places over a network, and how much memory it may keep."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import rasterio
+from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
+from rasterio.env import getenv, hasenv
+
+from geoseg.core.process import GDAL_CACHE_MB, GDAL_VARIABLES
+from geoseg.scenes.remote import STORES, has_version, uri_of
+from geoseg.storage import aws
+
+
+def prepare_gdal(path: str) -> None:
+    """Let GDAL in this thread read a place over a network as it is now, and S3 where the stores find it."""
+    if not has_version(path):
+        return
+    # GDAL would mix a new file with what it keeps of the old one, also where that is closed.
+    options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *STORES))}
+    if uri_of(path).startswith("s3://"):
+        options.update(aws.access().gdal_options())
+    for key, value in options.items():
+        set_gdal_config(key, value)
+
+
+@contextmanager
+def limited_gdal() -> Iterator[None]:
+    """Keep GDAL in this process to the memory that a plan announces, until the block ends.
+
+    In a process of geoseg's own the environment says so from the start, see `geoseg.core.process`, and
+    nothing changes here. In a notebook GDAL may be in use already, with a cache of 5 % of the machine: GDAL
+    reads the variable only once, but rasterio can shrink the cache, and restores it afterwards. What the user
+    has set, in the environment or in a `rasterio.Env`, stays.
+    """
+    theirs = {*os.environ, *(getenv() if hasenv() else ())}
+    # Bytes as a number: a text would be read as megabytes, and only where GDAL has not begun yet.
+    announced = {**GDAL_VARIABLES, "GDAL_CACHEMAX": GDAL_CACHE_MB * 1_000_000}
+    options = {name: value for name, value in announced.items() if name not in theirs}
+    with rasterio.Env.from_defaults(**options) if options else nullcontext():
+        yield
