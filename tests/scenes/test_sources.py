@@ -164,10 +164,10 @@ def test_a_handle_is_lent_to_one_thread_and_then_to_the_next(tmp_path):
     lent = []
 
     def borrow():
-        with sources._handles.lent(source) as handle:
+        with sources._handles.borrow(source) as handle:
             lent.append(handle)
 
-    with sources._handles.lent(source) as mine:
+    with sources._handles.borrow(source) as mine:
         thread = threading.Thread(target=borrow)
         thread.start()
         thread.join()
@@ -224,7 +224,7 @@ def values_of_strips():
 def test_forked_processes_do_not_read_where_the_others_are(tmp_path):
     path = write_raster(tmp_path / "a.tif", values_of_strips(), blockysize=8)
     # A process of its own: what hundreds of tests leave behind in this one is not made for being forked.
-    code = "import sys; from tests.raster import test_sources as t; t.read_in_forked_processes(sys.argv[1])"
+    code = "import sys; from tests.scenes import test_sources as t; t.read_in_forked_processes(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, check=True, timeout=120)
 
 

@@ -1,0 +1,113 @@
+"""The device, backend and precision that `auto` means on this machine."""
+
+import os
+import sys
+from pathlib import Path
+
+from geoseg.core.errors import BundleError, ConfigError
+from geoseg.models.backends.openvino_model import has_bfloat16, is_installed, load_model
+from geoseg.models.backends.spec import LIBRARIES
+from geoseg.models.bundle import Bundle
+
+_GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
+"""Device files of drivers that torch can use under Linux: NVIDIA's, that of WSL, AMD's."""
+
+
+def resolve_device(device: str) -> str:
+    """Return the device that `auto` means here.
+
+    Raises
+    ------
+    ConfigError
+        When this machine does not have the device.
+    """
+    if device == "cpu":
+        return device
+    count = count_gpus()
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    if int(device.partition(":")[2] or 0) >= count:
+        raise ConfigError(f"inference.device: {device} is not available here ({count} GPUs); use device: cpu")
+    return device
+
+
+def count_gpus() -> int:
+    """Return the number of GPUs that torch can use on this machine."""
+    # Importing torch takes seconds, which is not needed where there is no driver.
+    if sys.platform == "linux" and not any(f.exists() for f in _GPU_FILES):
+        return 0
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.device_count()
+
+
+def free_device_memory(device: str) -> int | None:
+    """Return the free memory of a GPU in bytes; None for a CPU, or where the driver does not tell it."""
+    if device == "cpu":
+        return None
+    import torch  # noqa: PLC0415
+
+    try:
+        free: int = torch.cuda.mem_get_info(torch.device(device))[0]
+    except RuntimeError:
+        return None  # full, or used by one other process exclusively: the run will fail with that error
+    # Memory that torch keeps from tensors of an earlier scene is free, too.
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return the precision that `auto` means: fp32, the only one that keeps the classes as trained.
+
+    bfloat16 changes about one class in a hundred of the shipped model (docs/benchmarks.md).
+
+    Raises
+    ------
+    ConfigError
+        For fp16 on a CPU, which has no fast half-precision convolutions.
+    """
+    if precision == "fp16" and device == "cpu":
+        raise ConfigError("inference.precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
+    return "fp32" if precision == "auto" else precision
+
+
+def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -> str:
+    """Return the backend that `auto` means: OpenVINO on a CPU where it can run the network, else torch.
+
+    In bf16, OpenVINO runs on processors that have it.
+
+    Raises
+    ------
+    ConfigError
+        When the pipeline asks for OpenVINO on a device or in a precision that it does not run with.
+    BundleError
+        When the pipeline asks for OpenVINO, which cannot run the network.
+    """
+    if LIBRARIES.get(backend) == "torch":
+        return backend
+    fits = device == "cpu" and precision in {"fp32", "bf16"}
+    if backend == "openvino":
+        if not fits:
+            raise ConfigError(
+                f"inference.backend: openvino runs on cpu in fp32 or bf16, not on {device} in {precision}; "
+                "use torch"
+            )
+        if not is_installed():
+            raise ConfigError(
+                "inference.backend: openvino is not installed; pip install openvino, or use torch"
+            )
+        if precision == "bf16" and not has_bfloat16():
+            raise ConfigError("inference.precision: this processor has no bfloat16; use fp32")
+        load_model(bundle)
+        return backend
+    if not fits or not is_installed() or (precision == "bf16" and not has_bfloat16()):
+        return "torch"
+    try:
+        load_model(bundle)
+    except BundleError:
+        return "torch"
+    return "openvino"
+
+
+def forward_passes(device: str, workers: int) -> int:
+    """Return the number of forward passes that each of several workers on this machine runs at once."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) if device == "cpu" else 1
