@@ -198,14 +198,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def s3(s3_server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The endpoint, with the environment of this process and its children set to reach it."""
-    from geoseg.storage import aws, objects
+    from geoseg.storage import aws, object_store
 
     for name in [n for n in os.environ if n.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
-    caches = aws.access, aws._session, objects._client
+    caches = aws.access, aws._session, object_store._client
     for cached in caches:
         cached.cache_clear()
     yield s3_server

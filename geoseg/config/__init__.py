@@ -1,1 +1,1 @@
-"""The YAML documents: closed pydantic models and a loader whose errors name file, line and column."""
+"""The YAML documents: closed pydantic models, and a loader whose errors name file, line and column."""

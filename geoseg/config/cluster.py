@@ -1,4 +1,4 @@
-"""`configs/clusters/*.yaml`: where the blocks of a run are computed."""
+"""`configs/clusters/*.yaml`: the cluster that computes the blocks of a run."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,23 +13,23 @@ from pydantic import (
     model_validator,
 )
 
+from geoseg.config.fields import Auto, Count
 from geoseg.config.loader import Document
 
-Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[int, Field(ge=0)]
 
 
-def _some(size: ByteSize) -> ByteSize:
+def _positive(size: ByteSize) -> ByteSize:
     if size <= 0:
         raise ValueError("write a size like 16GB or 16GiB")
     return size
 
 
-Memory = Annotated[ByteSize, AfterValidator(_some)]
+ByteCount = Annotated[ByteSize, AfterValidator(_positive)]
 
 
 def _sexagesimal(value: object) -> object:
-    """Give back what YAML 1.1 takes for a number to the base of 60: `12:00:00`."""
+    """Return as text what YAML 1.1 reads as a number to the base of 60: `12:00:00`."""
     if not isinstance(value, int) or value < 60:
         return value
     parts = []
@@ -40,11 +40,11 @@ def _sexagesimal(value: object) -> object:
 
 
 Walltime = Annotated[str, BeforeValidator(_sexagesimal), Field(pattern=r"^(\d+-)?(\d+:)?\d+:\d\d$")]
-"""As batch systems write it: [days-][hours:]minutes:seconds; LSF reads hours:minutes."""
+"""[days-][hours:]minutes:seconds, as batch systems write it; LSF reads hours:minutes."""
 
 
 class Security(Document):
-    """TLS: who has a certificate of the authority may join; all others are turned away."""
+    """TLS: only processes with a certificate of the authority may join."""
 
     ca: str
     """Certificate of the authority (PEM file)."""
@@ -55,32 +55,32 @@ class Security(Document):
 
 
 class Local(Document):
-    """The machine of the run."""
+    """Workers on the machine of the run."""
 
     kind: Literal["local"] = "local"
-    workers: Literal["auto"] | Count = 1
-    """One worker lives in this process; more are processes of their own. auto: one for each GPU."""
+    workers: Auto | Count = 1
+    """One worker runs in this process; several are processes of their own. auto: one for each GPU."""
 
 
 class _Remote(Document):
-    """What all clusters of other machines have in common."""
+    """The keys of all clusters on other machines."""
 
     cores: Count = 1
-    """Cores of a worker: on CPUs so many tiles run at once."""
-    memory: Memory | None = None
-    """Memory of a worker, which the plan must keep to; none: asked for on its machine before the run."""
+    """Cores of a worker: on a CPU, as many tiles run at once."""
+    memory: ByteCount | None = None
+    """Memory of a worker, which the plan must fit; none: the worker is asked for it before the run."""
     security: Security | None = None
 
 
 class Address(_Remote):
-    """A Dask scheduler that somebody else has started."""
+    """A Dask scheduler that is already running."""
 
     kind: Literal["address"] = "address"
     address: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/]+:\d+$")]
     workers: Count = 1
-    """The run begins when so many are there; more may join."""
+    """The run begins with this many workers; more may join."""
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
-    """GPUs that each worker sees."""
+    """GPUs of each worker."""
     wait: Seconds = 60
     """Seconds to wait for the scheduler and its workers."""
 
@@ -92,24 +92,24 @@ class Address(_Remote):
 
 
 class _Launched(_Remote):
-    """Workers that geoseg starts elsewhere; the scheduler lives in the process of the run."""
+    """Workers that geoseg starts on other machines; the scheduler runs in the process of the run."""
 
     interface: str
-    """Network interface of scheduler and workers, like ib0: nothing listens anywhere else."""
+    """Network interface of scheduler and workers, like ib0; they listen on no other."""
     scheduler_interface: str | None = None
-    """The scheduler's, where this machine names its interface in another way."""
+    """Interface of the scheduler, where this machine has another name for it."""
     python: str | None = None
-    """Python of the workers; none: the path of the one that runs here."""
+    """Python interpreter of the workers; none: the path of the one that runs here."""
     env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = Field(default_factory=dict)
     """Environment variables of the workers."""
     local_directory: str | None = None
     """Folder for scratch files of Dask on the worker's machine, like /tmp."""
     gpus: Annotated[int, Field(ge=0)] = 0
-    """GPUs of each host or job; each gets a worker of its own."""
+    """GPUs of each host or job; there is a worker for each."""
 
 
 class Ssh(_Launched):
-    """Machines that this user reaches with ssh and a key."""
+    """Machines that the user reaches with ssh and a key."""
 
     kind: Literal["ssh"] = "ssh"
     hosts: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -119,7 +119,7 @@ class Ssh(_Launched):
     private_key: str | None = None
     """File; none: the agent's keys and those in ~/.ssh, as ssh does it."""
     known_hosts: str | None = None
-    """File; none: ~/.ssh/known_hosts. A host that does not stand there is refused."""
+    """File; none: ~/.ssh/known_hosts. A host that is not listed there is refused."""
     wait: Seconds = 60
     """Seconds to wait for the workers."""
 
@@ -130,21 +130,21 @@ class _Jobs(_Launched):
     jobs: Count = 1
     cores: Count
     """Cores of each job."""
-    memory: Memory
+    memory: ByteCount
     """Memory of each job."""
     walltime: Walltime
     queue: str | None = None
     """Queue or partition."""
     account: str | None = None
-    """Account or project that pays."""
+    """Account or project to charge."""
     job_extra: tuple[str, ...] = ()
     """Further directives, like `--constraint=a100`."""
     prologue: tuple[str, ...] = ()
     """Lines of shell before the worker starts, like `module load cuda`."""
     log_directory: str = "jobs"
-    """What the jobs say goes here; a folder that the nodes share."""
+    """Folder for the output of the jobs, which the nodes share."""
     margin: Seconds = 300
-    """Workers hand over what they hold so many seconds before the wall time, at most a quarter of it."""
+    """Seconds before the wall time at which workers hand over their results; at most a quarter of it."""
 
 
 class Slurm(_Jobs):
@@ -170,17 +170,17 @@ class Kubernetes(_Remote):
 
     kind: Literal["kubernetes"] = "kubernetes"
     image: str
-    """Container image with the same geoseg as here."""
+    """Container image with the same version of geoseg as here."""
     workers: Count = 1
     cores: Count
-    memory: Memory
+    memory: ByteCount
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
     """GPUs of each pod (nvidia.com/gpu)."""
     name: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40)] = "geoseg"
     namespace: str = "default"
     env: dict[str, str] = Field(default_factory=dict)
     volumes: tuple[dict[str, Any], ...] = ()
-    """`volumes` of the pods, as Kubernetes writes them: where scene, bundle and run folder lie."""
+    """`volumes` of the pods, as Kubernetes writes them, with the scene, the bundle and the run folder."""
     mounts: tuple[dict[str, Any], ...] = ()
     """`volumeMounts` of the workers."""
     wait: Seconds = 600
@@ -192,7 +192,7 @@ KINDS = ("local", "address", "ssh", "slurm", "pbs", "lsf", "kubernetes")
 
 def _kind(value: object) -> str | None:
     kind = value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", None)
-    # Not the bare name: `address` is a key as well, and messages are led by the keys in a location.
+    # Not the name alone: `address` is also a key, and the loader looks for the keys in a location.
     return f"kind={kind}" if kind in KINDS else None
 
 

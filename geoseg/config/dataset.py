@@ -1,24 +1,25 @@
-"""Labelled data in `data_catalog.yaml`: chips, labelled scenes, Cityscapes folders."""
+"""`data_catalog.yaml`: scenes and labelled data (chips, labelled scenes, Cityscapes folders) by name."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from geoseg.config.fields import Positive
 from geoseg.config.loader import Document
-from geoseg.config.scene import PositiveFloat, SceneEntry
+from geoseg.config.scene import SceneEntry
 
 Part = Literal["train", "val", "test"]
 
 
 class _Dataset(Document):
-    """What every kind of labelled data has."""
+    """The keys of every kind of labelled data."""
 
     title: str = ""
     description: str = ""
     license: str = ""
     source: str = ""
     folder: str | None = None
-    """Put before every relative path of this entry; a training's `data` replaces it."""
+    """Folder of every relative path of this entry; `data` of a training replaces it."""
 
 
 class ChipsEntry(_Dataset):
@@ -33,13 +34,13 @@ class ChipsEntry(_Dataset):
     """JSON file of image stem -> group. Chips of one group overlap or touch and stay in one part."""
     bands: tuple[str, ...] = ()
     """Band names in the order of the files; default: the names in the files."""
-    scale: PositiveFloat | None = None
+    scale: Positive | None = None
     """Physical value = number * scale + offset."""
     offset: float | None = None
     nodata: float | None = None
     valid_range: tuple[float, float] | None = None
     """Physical values outside are nodata."""
-    gsd: PositiveFloat | None = None
+    gsd: Positive | None = None
     """Ground sample distance in metres, for chips without a CRS."""
 
 
@@ -56,7 +57,7 @@ class LabelledScene(Document):
     group: str | None = None
     """Scenes of one group stay in one part; default: a group of its own."""
     part: Part | None = None
-    """The part it belongs to, when `split.by` is `given`."""
+    """The part of the scene, when `split.by` is `given`."""
 
 
 class ScenesEntry(_Dataset):
@@ -73,3 +74,10 @@ class CityscapesEntry(_Dataset):
 
 
 DatasetEntry = Annotated[ChipsEntry | ScenesEntry | CityscapesEntry, Field(discriminator="kind")]
+
+
+class CatalogDocument(Document):
+    """`data_catalog.yaml`."""
+
+    scenes: dict[str, SceneEntry] = Field(default_factory=dict)
+    datasets: dict[str, DatasetEntry] = Field(default_factory=dict)

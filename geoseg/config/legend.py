@@ -1,4 +1,4 @@
-"""`configs/legends/*.yaml`: the classes of a map, and which label codes mean them."""
+"""`configs/legends/*.yaml`: the classes of a map and their codes in label data."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -29,7 +29,7 @@ class LegendDocument(Document):
 
     classes: Annotated[tuple[ClassEntry, ...], Field(min_length=2)]
     ignore: tuple[int, ...] = ()
-    """Label values that neither train nor count."""
+    """Label values that neither train nor count in figures."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "LegendDocument":

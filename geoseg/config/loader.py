@@ -1,4 +1,4 @@
-"""Read a YAML document into a closed model; every error says `file:line:column: key: what is wrong`."""
+"""Read a YAML document into a closed model; an error reads `file:line:column: key: what is wrong`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -144,13 +144,13 @@ def _explain(
         else:
             text = problem["msg"].removeprefix("Value error, ")
             message = f"{text[:1].lower()}{text[1:]} (got {_shorten(problem['input'])})"
-        # The members of a union complain one by one about the same key.
+        # Each member of a union reports its own error for the same key.
         other = messages.get(keys)
         messages[keys] = message if other is None else f"{other.rsplit(' (got', 1)[0]}, or {message}"
     lines = []
     for keys, message in messages.items():
         if any(k[: len(keys)] == keys and len(k) > len(keys) for k in messages):
-            continue  # a union member of another shape; the lines about the keys inside say what is wrong
+            continue  # from a union member of another shape; the errors of the keys inside are more exact
         source = next(("--set " + ".".join(a) for a in assigned if a == keys[: len(a)]), None)
         where = source or _at(path, _node(root, keys))
         lines.append(f"{where}: {'.'.join(keys) or 'document'}: {message}")
@@ -163,7 +163,7 @@ def _shorten(value: object) -> str:
 
 
 def _keys(data: object, loc: tuple[int | str, ...], *, missing: bool) -> tuple[str, ...]:
-    """Return the keys in `loc`, leaving out the names of union members that pydantic puts between them."""
+    """Return the keys in `loc`, without the names of union members that pydantic puts between them."""
     keys: list[str] = []
     for depth, part in enumerate(loc):
         if isinstance(data, dict) and (part in data or (missing and depth == len(loc) - 1)):
@@ -196,7 +196,7 @@ def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]
     nodes = _options(schema, definitions)
     for part in loc[:-1]:
         found = [n for node in nodes for n in _children(node, part, definitions)]
-        # The name of a union's member is no key; where `kind` tells members apart, it leaves one.
+        # The name of a union member is no key; where members differ by `kind`, it selects one of them.
         nodes = found or [n for n in nodes if part == f"kind={_constant(n, 'kind')}"] or nodes
     return sorted({key for node in nodes for key in node.get("properties", {})})
 
@@ -207,7 +207,7 @@ def _children(node: dict[str, Any], part: int | str, definitions: dict[str, Any]
 
 
 def _options(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the schemas that a value may follow: the members of a union, or the one."""
+    """Return the schemas that a value may follow: the members of a union, or the schema itself."""
     if "$ref" in node:
         node = definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
     members = [*node.get("anyOf", []), *node.get("oneOf", [])]

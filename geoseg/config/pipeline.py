@@ -1,20 +1,18 @@
-"""`pipelines/*.yaml`: what to do with which scene and model."""
+"""`pipelines/*.yaml`: a scene, a model, and how to make the map."""
 
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from geoseg.config.cluster import Cluster
+from geoseg.config.fields import Auto, Count, NonNegative, Share
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
-Auto = Literal["auto"]
-Count = Annotated[int, Field(ge=1)]
 # YAML 1.1 reads a bare `off` as false.
 Level = Annotated[
     Literal["error", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
 ]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Tiling(Document):
@@ -35,7 +33,7 @@ class Inference(Document):
     backend: Literal["auto", "torch", "inductor", "openvino"] = "auto"
     """What runs the network; auto: OpenVINO on a CPU where it can, else torch. inductor: torch.compile."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: fp32; bf16 is faster on processors that have it, and changes some classes; fp16 needs a GPU."""
+    """auto: fp32. bf16 is faster on processors that have it and changes some classes; fp16 needs a GPU."""
     batch: Auto | Count = "auto"
     """Tiles in one forward pass."""
     augment: Literal["none", "flips", "d4"] = "none"
@@ -54,35 +52,34 @@ class Checks(Document):
 
 
 class Reading(Document):
-    """What to do when a scene cannot be read: networks and shared disks fail for a while."""
+    """What to do when a scene cannot be read: networks and shared disks may fail for a while."""
 
     tries: Count = 4
-    """Times that a block is read before it counts as unreadable."""
+    """Attempts to read a block before it counts as unreadable."""
     wait: NonNegative = 0.5
-    """Seconds until the second try, about; each further wait is three times longer, up to a minute."""
+    """Seconds before the second attempt, about; each further wait is three times longer, up to a minute."""
     failed: Literal["error", "nodata"] = "error"
-    """A block that stays unreadable stops the run, or becomes nodata together with what it shares with its
+    """An unreadable block stops the run, or becomes nodata together with the pixels that it shares with its
     neighbours."""
 
 
 Length = NonNegative | Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?px$")]
 """Metres (for areas square metres), or pixels when written like `1.5 px`."""
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Instances(Document):
-    """How classes are parted into objects, each with its own id."""
+    """How classes are divided into objects, each with its own id."""
 
     method: Literal["components", "watershed"]
     """`components`: each connected region is an object; `watershed`: regions are also cut at their necks."""
     classes: tuple[str, ...] = ()
-    """Slugs of the classes that have objects; none: all but `boundary`."""
+    """Slugs of the classes that are divided; none: all but `boundary`."""
     minimum_distance: NonNegative = 0
-    """Metres between the centres of two objects of a watershed, at least."""
+    """Smallest distance in metres between the centres of two objects of a watershed."""
     depth: Auto | NonNegative = "auto"
-    """Metres that the edge is nearer at a neck than at the centres of both parts; auto: one pixel."""
+    """Metres by which the edge is nearer at a neck than at the centres of both parts; auto: one pixel."""
     boundary: str | None = None
-    """Slug of a class that parts objects and then goes to the nearest of them."""
+    """Slug of a class that separates objects; its pixels then join the nearest of them."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Instances":
@@ -101,26 +98,26 @@ class Vectorize(Document):
     simplify: Length = 0.0
     """Tolerance; neighbours keep their common edges. 0 keeps the edges of the pixels."""
     method: Literal["visvalingam", "douglas-peucker"] = "visvalingam"
-    """How to simplify: by the area or by the distance that a vertex stands for."""
+    """Criterion of simplification: the area or the distance that a vertex contributes."""
     smooth: Length = 0.0
-    """Corners are rounded from this far on both sides."""
+    """Corners are rounded over this length of both sides."""
     rectangles: tuple[str, ...] = ()
-    """Slugs of classes, like buildings, whose objects get outlines with right angles where they lie alone."""
+    """Slugs of classes, like buildings, whose free-standing objects get outlines with right angles."""
     dissolve: bool = False
     """One multipolygon for each class."""
     leave_out: tuple[str, ...] = ()
-    """Slugs of classes that give no polygons."""
+    """Slugs of classes without polygons."""
     minimum_confidence: Share = 0
-    """Polygons whose mean confidence is lower are left out."""
+    """Polygons with a lower mean confidence are left out."""
     low_confidence: Share = 0.5
     """Pixels below it are counted in `low_confidence_share`."""
     crs: str | None = None
-    """CRS of the polygons, as PROJ reads it (`EPSG:4326`), when it is another than the scene's."""
+    """CRS of the polygons, as PROJ reads it (`EPSG:4326`); default: that of the scene."""
     instances: Annotated[
         Instances | None,
         BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
     ] = None
-    """Objects; a method alone means all classes."""
+    """Objects; the name of a method means all classes."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Vectorize":
@@ -130,7 +127,7 @@ class Vectorize(Document):
 
 
 class Outputs(Document):
-    """What is written, and where."""
+    """The outputs and their folder."""
 
     folder: str
     """The run folder: a path, or a URI in an object store like `s3://bucket/prefix`."""
@@ -138,7 +135,7 @@ class Outputs(Document):
     probabilities: bool = False
     polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
     instances: bool = False
-    """Ids of the objects that `vectorize.instances` asks for, as a raster."""
+    """Write the ids of the objects of `vectorize.instances` as a raster."""
 
 
 class Pipeline(Document):
@@ -161,7 +158,8 @@ class Pipeline(Document):
     vectorize: Vectorize = Vectorize()
     outputs: Outputs
     cluster: str | Cluster = "local"
-    """`local`, the name of a file in configs/clusters, a scheduler's address, or what such a file holds."""
+    """`local`, the name of a file in configs/clusters, the address of a scheduler, or the content of such a
+    file."""
 
     @model_validator(mode="after")
     def _has_a_scene(self) -> "Pipeline":

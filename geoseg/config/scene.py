@@ -1,13 +1,13 @@
-"""`data_catalog.yaml` and the scenes in it."""
+"""A scene, as `data_catalog.yaml` and pipelines describe it."""
 
 import datetime as dt
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from geoseg.config.fields import Positive
 from geoseg.config.loader import Document
 
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bit = Annotated[int, Field(ge=0, le=31)]
 BitGroup = Bit | Annotated[tuple[Bit, ...], Field(min_length=1)]
 
@@ -19,21 +19,21 @@ def _utc(time: dt.datetime | None) -> dt.datetime | None:
 
 
 class BandEntry(Document):
-    """Where one band lies, and how its numbers become physical units."""
+    """The file of one band, and how its numbers become physical units."""
 
     uri: str | None = None
     """File of the band; default: the scene's `uri`."""
     band: Annotated[int, Field(ge=1)] = 1
     """Number of the band in its file, from 1."""
-    scale: PositiveFloat | None = None
+    scale: Positive | None = None
     """Reflectance = number * scale + offset; default: the scene's, then the file's."""
     offset: float | None = None
     nodata: float | None = None
-    wavelength_um: PositiveFloat | None = None
+    wavelength_um: Positive | None = None
 
 
 class MaskEntry(Document):
-    """A quality band that says which pixels are not to be classified."""
+    """A quality band that marks pixels which are not classified."""
 
     uri: str
     band: Annotated[int, Field(ge=1)] = 1
@@ -77,19 +77,19 @@ class SceneEntry(Document):
     uri: str | None = None
     """A raster file, or a folder with one file for each band."""
     folder: str | None = None
-    """Put before every relative `uri` of this entry."""
+    """Folder of every relative `uri` of this entry."""
     sensor: Literal["sentinel-2", "landsat-8"] | None = None
     """Translates band designations (`B5`) to common names."""
     bands: dict[str, BandEntry] = Field(default_factory=dict)
-    """Band name to its place; default: the names in the files. A text is a file, a number a band number."""
-    scale: PositiveFloat | None = None
+    """Bands by name; default: the names in the files. A text is a file, a number a band number."""
+    scale: Positive | None = None
     offset: float | None = None
     nodata: float | None = None
     """A pixel is nodata when any of its bands has this value."""
-    gsd: PositiveFloat | None = None
-    """Ground sample distance of the scene's grid in metres; default: that of the finest band asked for."""
+    gsd: Positive | None = None
+    """Ground sample distance of the grid in metres; default: that of the finest band in use."""
     datetime: Annotated[dt.datetime | None, AfterValidator(_utc)] = None
-    """When the scene was taken, in UTC unless it says another zone; goes into the STAC item."""
+    """Time of acquisition, in UTC unless it has another zone; part of the STAC item."""
     mask: MaskEntry | None = None
     radiometry: Radiometry = Radiometry()
 

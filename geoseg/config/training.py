@@ -1,16 +1,14 @@
-"""`configs/training/*.yaml`: how a network is trained, on which labelled data, into which bundle."""
+"""`configs/training/*.yaml`: the labelled data, the network, how it is trained and measured."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from geoseg.config.dataset import DatasetEntry
+from geoseg.config.fields import Auto, Count, NonNegative, Positive, Share
 from geoseg.config.legend import LegendDocument
 from geoseg.config.loader import Document
-from geoseg.config.pipeline import Auto, Count, NonNegative
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Range = tuple[float, float]
 
 
@@ -23,7 +21,7 @@ class Network(Document):
 
 
 class Transfer(Document):
-    """Where the weights start, and how fast the old ones move."""
+    """The initial weights, and how fast they may change."""
 
     encoder_weights: str | None = None
     """A local file, `imagenet` or another name of smp or timm, or `torchgeo:NAME`; none: random."""
@@ -32,11 +30,11 @@ class Transfer(Document):
     stem: Literal["repeat", "bands"] = "repeat"
     """Kernels of the first layer: their mean repeated, or mapped by band name."""
     freeze_epochs: Annotated[int, Field(ge=0)] = 0
-    """The encoder is frozen this long, batch-norm statistics included."""
+    """Epochs in which the encoder is frozen, batch-norm statistics included."""
     encoder_rate: Positive = 1.0
     """Learning rate of the encoder as a multiple of the decoder's."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each encoder stage learns this much slower than the one behind it."""
+    """Factor between the learning rates of an encoder stage and of the stage after it."""
 
 
 class Split(Document):
@@ -51,9 +49,9 @@ class Split(Document):
     block: Count = 1024
     """Side of a block in pixels."""
     buffer: Annotated[int, Field(ge=0)] = 64
-    """Pixels between blocks that no part uses."""
+    """Pixels between blocks that belong to no part."""
     tries: Count = 2000
-    """Of so many random divisions the one whose parts have the most alike class shares is taken."""
+    """Random divisions to try; the one whose parts have the most similar class shares is used."""
     seed: int = 0
 
     @model_validator(mode="after")
@@ -64,45 +62,45 @@ class Split(Document):
 
 
 class Chips(Document):
-    """What is cut from the labelled data as training samples."""
+    """The training samples that are cut from the labelled data."""
 
     size: Annotated[int, Field(ge=16)] = 256
     """Side in pixels."""
     sampler: Literal["random", "grid"] = "random"
-    """Anywhere, or side by side."""
+    """Chips at random positions, or side by side."""
     per_epoch: Auto | Count = "auto"
     """Chips in an epoch; auto: as many as cover the training data once."""
     balance: Share = 0.0
     """0: every labelled pixel counts alike; 1: every class counts alike."""
     ignore: tuple[Literal["snow", "dry", "flooded"], ...] = ()
-    """Labels that the day of the image contradicts and that train nothing: those under snow; those of the
-    class `water` where the bed has fallen dry; and, in enlarged chips, which are too near to show what
-    surrounds a flooded field, those of land under water. Val and test keep theirs."""
+    """Labels that the image contradicts on its day, and that are not trained on: those under snow; those of
+    class `water` where the bed is dry; and, in enlarged chips, which show too little of the surroundings of a
+    flooded field, those of land under water. Val and test keep all labels."""
     cache: Auto | bool = "auto"
     """Keep all data in memory; auto: when they are smaller than 1 GB."""
 
 
 class Augmentation(Document):
-    """Random changes to training chips; each value 0 or off means: not done."""
+    """Random changes to training chips; 0 or off turns a change off."""
 
     flips: bool = True
     turns: bool = True
     """By right angles."""
     scale: Range = (1.0, 1.0)
-    """Zoom between these factors, 2: objects twice as large."""
+    """Smallest and largest zoom; 2 makes objects twice as large."""
     scale_probability: Share = 0.75
     brightness: Share = 0.0
-    """One factor for all bands, up to this much off 1."""
+    """Largest deviation from 1 of a factor for all bands."""
     low_sun: Share = 0.0
-    """With probability 1/4 all bands are darkened, down to 1 - low_sun of their value."""
+    """With probability 1/4 all bands are multiplied by a factor from 1 - low_sun to 1."""
     band_gain: Share = 0.0
-    """One factor for each band, up to this much off 1."""
+    """Largest deviation from 1 of a factor for each band."""
     haze: Range = (0.0, 0.0)
     """Added path radiance in the first band, in physical units, falling off with the wavelength."""
     noise: NonNegative = 0.0
-    """Standard deviation of pixel noise, in physical units, at most."""
+    """Largest standard deviation of pixel noise, in physical units."""
     texture: dict[str, NonNegative] = Field(default_factory=dict)
-    """Grain in enlarged chips, as a share of the value: what a finer sensor would see, by class slug."""
+    """Grain in enlarged chips by class slug, as a share of the value: detail of a finer sensor."""
     blur: Share = 0.0
     """Probability of a slight Gaussian blur."""
     band_dropout: Share = 0.0
@@ -130,7 +128,7 @@ class LossTerm(Document):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of cross-entropy."""
     gamma: NonNegative = 2.0
-    """Of focal: how much easy pixels are played down."""
+    """Of focal: how strongly easy pixels are weighted down."""
     alpha: NonNegative = 0.5
     """Of tversky: weight of false positives."""
     beta: NonNegative = 0.5
@@ -138,13 +136,13 @@ class LossTerm(Document):
 
 
 class Optimizer(Document):
-    """How weights move."""
+    """The optimiser and its learning rate."""
 
     kind: Literal["adamw", "adam", "sgd"] = "adamw"
     rate: Positive = 1e-3
-    """Learning rate of decoder and head at its peak."""
+    """Peak learning rate of decoder and head."""
     weight_decay: NonNegative = 0.01
-    """Of convolutions and linear layers; norms and biases have none."""
+    """Weight decay of convolutions and linear layers; norms and biases have none."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of sgd."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
@@ -155,31 +153,31 @@ class Optimizer(Document):
 
 
 class Fit(Document):
-    """How long, how large, on what."""
+    """Epochs, batches, precision and devices."""
 
     epochs: Count = 50
     batch: Count = 16
     """Chips whose gradients make one step."""
     accumulate: Count = 1
-    """Passes that a batch is cut into; their gradients are added."""
+    """Forward passes into which a batch is cut; their gradients are added."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 on GPUs that have it, else fp32; weights stay fp32."""
+    """auto: bf16 on GPUs that support it, else fp32; weights stay fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Auto | Count = "auto"
     """GPUs, or processes on a CPU; auto: all GPUs, one process on a CPU."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that read and augment chips; 0: the training process does."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of an exponential moving average of the weights, which is then what is kept; 0: none."""
+    """Decay of an exponential moving average of the weights, which replaces them in the bundle; 0: none."""
     patience: Count | None = None
-    """Stop when mIoU on val has not risen for so many epochs."""
+    """Stop after this many epochs without a higher mIoU on val."""
 
 
-class Measure(Document):
+class Measurement(Document):
     """How the trained network is measured."""
 
     augment: Literal["none", "flips", "d4"] = "none"
-    """Test-time augmentation of the figures on test."""
+    """Test-time augmentation for the figures on test."""
     calibrate: bool = True
     """Fit the temperature on val."""
 
@@ -230,18 +228,18 @@ class Training(Document):
     loss: Annotated[tuple[LossTerm, ...], Field(min_length=1)] = (LossTerm(kind="cross-entropy"),)
     optimizer: Optimizer = Optimizer()
     fit: Fit = Fit()
-    measure: Measure = Measure()
+    measure: Measurement = Measurement()
     output: str
     """Folder of the training."""
 
     @property
     def keeps_network(self) -> bool:
-        """Whether the network is that of the bundle it starts from."""
+        """Whether the network is that of the bundle that the training starts from."""
         return self.transfer.bundle is not None and "network" not in self.model_fields_set
 
     @property
     def network_in_words(self) -> str:
-        """What is trained."""
+        """The network, for messages."""
         if self.keeps_network:
             return f"that of {self.transfer.bundle}"
         return f"{self.network.architecture} {self.network.arguments}"

@@ -1,1 +1,1 @@
-"""The words of the house: errors, bands, legend, geometry. Plain Python and numpy."""
+"""What every room uses: errors, bands, legend, geometry, files. Plain Python and numpy."""

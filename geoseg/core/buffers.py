@@ -1,8 +1,8 @@
 """Memory of large arrays, past malloc.
 
-What malloc gets back it returns to the kernel, which clears every page before it hands it out again, or it
-keeps it in pieces that nothing fits into. The blocks of a run need arrays of the same few sizes all the time,
-and leave some behind that live long.
+malloc returns freed memory to the kernel, which clears every page before it hands it out again, or keeps it
+in pieces that are too small for the next array. The blocks of a run need arrays of the same few sizes again
+and again, and some of their arrays live long.
 """
 
 import ctypes
@@ -15,31 +15,32 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 LEAST, MOST = 1 << 22, 1 << 28
-"""Bytes; smaller and larger arrays are left to numpy."""
+"""Bytes of an array whose memory is used again; numpy allocates smaller and larger ones."""
 
 SPARE = 2
-"""Buffers that are kept for later."""
+"""Free buffers that are kept for the next array."""
 
-# Each of its methods is one step for all threads. A lock would not do: arrays die wherever the garbage
-# collector runs, also in a thread that holds it.
+# Methods of a deque are atomic. A lock could deadlock: the garbage collector may free an array, which returns
+# its buffer, in a thread that holds the lock.
 _spare: deque[NDArray[np.uint8]] = deque(maxlen=SPARE)
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return what `numpy.empty` does, in used memory where there is some.
+    """Return an uninitialised array, as `numpy.empty` does, in the memory of an earlier one where possible.
 
-    The memory is free for the next array as soon as this one and all its views are gone.
+    The next array can use the memory once this array and all its views are deleted.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if not LEAST <= size <= MOST:
         return np.empty(shape, dtype)
-    return np.asarray(_Lease(_taken(size)))[:size].view(dtype).reshape(shape)
+    return np.asarray(_Lease(_take(size)))[:size].view(dtype).reshape(shape)
 
 
 def lasting(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return what `numpy.empty` does, in memory that goes back to the kernel when the array dies.
+    """Return an uninitialised array in memory that returns to the kernel when the array is deleted.
 
-    For arrays that live much longer than those beside them: malloc's heap would be full of holes.
+    For arrays that live much longer than those allocated around them, which would leave holes in the heap of
+    malloc.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < mmap.PAGESIZE:
@@ -49,7 +50,7 @@ def lasting(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def clear() -> None:
-    """Give up the memory that waits for the next array."""
+    """Free the buffers that are kept for the next array."""
     _spare.clear()
 
 
@@ -60,7 +61,7 @@ def release_free_memory() -> None:
         libc.malloc_trim(0)
 
 
-def _taken(size: int) -> NDArray[np.uint8]:
+def _take(size: int) -> NDArray[np.uint8]:
     """Return a spare buffer that is large enough and not far too large, else a new one."""
     for _ in range(SPARE):
         try:
@@ -74,7 +75,7 @@ def _taken(size: int) -> NDArray[np.uint8]:
 
 
 class _Lease:
-    """Owns a buffer as long as an array lies in it."""
+    """Owns a buffer while an array uses it; returns it to the spare ones when the array is deleted."""
 
     def __init__(self, buffer: NDArray[np.uint8]) -> None:
         self.buffer = buffer

@@ -1,4 +1,4 @@
-"""Where things are kept that can be made again."""
+"""The folder for files that geoseg can make or download again."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 def cache_folder() -> Path:
     """Return the user's cache folder of geoseg, which may not exist yet.
 
-    `$GEOSEG_CACHE`, else as the XDG Base Directory Specification says.
+    It is `$GEOSEG_CACHE`, else `geoseg` in the cache folder of the XDG Base Directory Specification.
     """
     if chosen := os.environ.get("GEOSEG_CACHE"):
         return Path(chosen)

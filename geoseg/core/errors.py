@@ -6,6 +6,7 @@ exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from geoseg.core.secrets import redact
 
@@ -38,11 +39,11 @@ class PlanError(GeosegError):
 
 
 class DeviceMemoryError(PlanError):
-    """A forward pass, or a block's pixels and sums, that do not fit into the memory of their device."""
+    """A forward pass, or the pixels and sums of a block, too large for the memory of the device."""
 
 
 class ClusterError(GeosegError):
-    """Workers or a scheduler that are not there, or are there no more."""
+    """A scheduler or workers that cannot be started or reached, or that were lost."""
 
 
 class TrainingError(GeosegError):
@@ -50,11 +51,11 @@ class TrainingError(GeosegError):
 
 
 class OutputError(GeosegError):
-    """A run folder that cannot be used or written."""
+    """A run folder or another place that cannot be written, or is in use."""
 
 
 class GeosegWarning(UserWarning):
-    """Something worth saying that does not stop the work; URLs lose their credentials."""
+    """A warning to the user that does not stop the work; URLs in it lose their credentials."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(redact(str(message)))
@@ -69,3 +70,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` when `word` resembles a known word, else an empty string."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def difference(old: Any, new: Any, path: str = "") -> str:
+    """Return which value of two plans differs, and how: `"its tile is 512, now 1024"`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            if old.get(key) != new.get(key):
+                return difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    short = [str(v) if len(str(v)) <= 60 else f"{str(v)[:57]}..." for v in (old, new)]
+    return f"its {path or 'plan'} is {short[0]}, now {short[1]}"

@@ -1,4 +1,4 @@
-"""Libraries that only some users need: each comes with an extra of the package."""
+"""Optional libraries, each of which is installed with an extra of the package."""
 
 from importlib.util import find_spec
 

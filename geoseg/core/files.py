@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and errors of the disk in words."""
+"""Files: atomic writes, hashes, JSON objects, and errors of the operating system as messages."""
 
 import contextlib
 import errno
@@ -20,12 +20,12 @@ def sha256(path: Path) -> str:
 
 
 def output_entry(path: Path) -> dict[str, Any]:
-    """Return what `run.json` says of an output: its size and the sha256 of its bytes."""
+    """Return the entry of an output in `run.json`: its size and the sha256 of its bytes."""
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str, Any]:
-    """Return the object in a JSON file; `expected` says in an error what it should hold."""
+    """Return the object in a JSON file; an error says what was `expected` in it."""
     try:
         data = path.read_bytes()
     except OSError as cause:
@@ -33,8 +33,17 @@ def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str
     return as_object(data, path, error, expected)
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, None when the file is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def as_object(data: bytes, place: Path | str, error: type[GeosegError], expected: str) -> dict[str, Any]:
-    """Return the object in JSON bytes; errors name the place, and what it should hold."""
+    """Return the object in JSON bytes; an error names the `place` and what was `expected` there."""
     try:
         content = json.loads(data.decode())
     except ValueError as cause:
@@ -66,9 +75,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def as_output_error(place: Path | str, what: Literal["written", "read"] = "written") -> Iterator[None]:
-    """Turn errors of the operating system into one line that says what to do.
+    """Turn an OSError within the block into an OutputError: one line that says what to do.
 
-    The place is a path or, where an object store stands for a folder, a URI.
+    The place is a path, or a URI in an object store.
     """
     try:
         yield

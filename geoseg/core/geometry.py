@@ -38,7 +38,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of pixels: rows and columns of a scene."""
+    """A rectangle of pixels: spans of rows and columns of a scene."""
 
     rows: Span
     cols: Span
@@ -82,12 +82,12 @@ def windows_of(shape: tuple[int, int], side: int) -> Iterator[Window]:
 def reflect(span: Span, length: int) -> NDArray[np.intp]:
     """Return the index in [0, length) of each position of a span that may lie beyond it.
 
-    Positions beyond an end are mirrored at the end's pixel, as `numpy.pad(mode="reflect")` does it, as often
+    Positions beyond an end are mirrored at the outermost pixel, as `numpy.pad(mode="reflect")` does, as often
     as needed: for a length of 4 the positions -2..5 give 2 1 0 1 2 3 2 1. A length of 1 repeats its pixel.
     """
     positions = np.arange(span.start, span.stop)
     if length == 1:
         return np.zeros(len(positions), dtype=np.intp)
     period = 2 * (length - 1)
-    folded = positions % period
-    return np.minimum(folded, period - folded).astype(np.intp)
+    phase = positions % period
+    return np.minimum(phase, period - phase).astype(np.intp)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 NODATA = 255
 """Value of pixels without a class in every class and confidence raster."""
 
-# Control characters, and what XML 1.0 cannot hold: no style file could say such a title.
+# Control characters, and characters that XML 1.0 excludes: style files cannot contain them.
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -74,20 +74,20 @@ class Legend:
 
 
 UNLABELLED = -1
-"""Code of pixels that a label source says nothing about."""
+"""Label code of pixels without a label."""
 
 IGNORE = 255
-"""Channel number of pixels that neither train nor count."""
+"""Channel number of pixels that neither train nor count in figures."""
 
 
 @dataclass(frozen=True)
 class Remap:
-    """Codes of a label source to channel numbers: many codes may mean one class."""
+    """Maps the codes of a label source to channel numbers; several codes may mean one class."""
 
     codes: tuple[tuple[int, ...], ...]
     """Codes of each channel."""
     ignored: tuple[int, ...] = ()
-    """Codes that mean no class of the legend, on purpose."""
+    """Codes that are known and mean no class of the legend."""
 
     def __post_init__(self) -> None:
         every = [c for group in (*self.codes, self.ignored) for c in group]

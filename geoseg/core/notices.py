@@ -1,4 +1,4 @@
-"""Collect geoseg's warnings, also while several threads do so at the same time."""
+"""Collect the warnings of geoseg, in several threads at the same time."""
 
 import threading
 import warnings
@@ -15,10 +15,10 @@ _state: dict[str, Any] = {"users": 0}
 
 @contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Collect the GeosegWarnings that this thread gives; those of others are not shown.
+    """Collect the GeosegWarnings of this thread until the block ends; other warnings are dropped.
 
     `warnings.catch_warnings` changes the whole process: two threads that overlap would restore each other's
-    filters. Here the first to come sets the filters and the last to go restores them.
+    filters. Here the first thread to enter sets the filters, and the last to leave restores them.
     """
     _enter()
     outer: list[str] | None = getattr(_here, "notices", None)

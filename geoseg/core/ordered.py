@@ -1,4 +1,4 @@
-"""Work that several workers share and that comes back in its order."""
+"""Tasks that several workers share, and whose results are returned in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """Where blocks are worked on."""
+    """An executor and how far it may work ahead."""
 
     executor: Executor
-    """Threads (the work releases the interpreter's lock), or Dask's `Client.get_executor()`."""
+    """Threads (the tasks release the interpreter's lock), or `Client.get_executor()` of Dask."""
     ahead: int
-    """Blocks that are begun before they are needed."""
+    """Tasks that may start before their result is needed."""
 
     def in_order(self, tasks: Iterable[Callable[[], T]]) -> Iterator[T]:
-        """Yield what the tasks return, in their order; only a bounded number is under way or waits."""
+        """Yield the results of tasks in their order; at most `ahead` tasks run or wait at a time."""
         waiting: deque[Future[T]] = deque()
         try:
             for task in chain(tasks, [None]):

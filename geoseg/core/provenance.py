@@ -1,4 +1,4 @@
-"""Where a file comes from: the command, the machine and the versions that every record tells."""
+"""The provenance that every record states: the command, the machine and versions."""
 
 import platform
 import shlex

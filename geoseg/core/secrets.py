@@ -1,4 +1,4 @@
-"""Texts without credentials: what a URL may carry must never be written down."""
+"""Remove credentials from texts: URLs may carry them, and they must never be written to a file."""
 
 import re
 from typing import Any
@@ -12,21 +12,21 @@ _SECRET = re.compile(
     r"^key$|key.?pair|access.?(key|id)|^x-(amz|goog|oss)-",
     re.IGNORECASE,
 )
-"""Parameters of a URL that hold a credential, or are part of one."""
+"""Parameters of a URL that are a credential or a part of one."""
 _SIGNING = re.compile(r"^(expires|s[etprv]|spr|sk\w+|sdd|sip)$", re.IGNORECASE)
-"""Parameters that say until when, and for what, the signature beside them is good."""
+"""Parameters that state for how long, and for what, the signature in the same URL is valid."""
 
 
 def redact(text: str) -> str:
     """Return a text without user names, passwords, tokens and signatures in its URLs.
 
-    What is left of a signed URL is the same when it is signed again.
+    A URL that is signed twice becomes the same text.
     """
     return _PLACE.sub(_redact_place, text) if "://" in text or "/vsi" in text else text
 
 
 def redacted(value: Any) -> Any:
-    """Return a JSON value with `redact` done to all texts in it."""
+    """Return a JSON value in which all texts are redacted."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""Networks: the registry, bundles on disk, and segmenters that run them."""
+"""Networks: the registry, bundles on disk, and the backends that run them."""

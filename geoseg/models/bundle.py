@@ -14,7 +14,7 @@ from geoseg.config.lookup import Shelf
 from geoseg.core.errors import BundleError, one_line
 from geoseg.core.files import read_object, sha256
 from geoseg.models.card import Card, read_card
-from geoseg.models.fetching import fetched
+from geoseg.models.fetching import fetch_bundle
 from geoseg.models.readme import readme
 from geoseg.storage.store import is_uri
 
@@ -35,7 +35,7 @@ class Bundle:
     sha256: str
     """Hash over the three files."""
     uri: str | None = None
-    """Where it was fetched from, None when `folder` is its own."""
+    """URI that it was fetched from; None when it was opened as a folder."""
 
     def __repr__(self) -> str:
         card = self.card
@@ -46,12 +46,12 @@ class Bundle:
 
     @property
     def place(self) -> str:
-        """What other processes and machines open: the URI or the absolute path."""
+        """The place that other processes and machines open: the URI or the absolute path."""
         return self.uri or str(self.folder.resolve())
 
     @property
     def architecture(self) -> str:
-        """Architecture and encoder, for people."""
+        """Architecture and encoder, for messages."""
         return f"{self.config.get('_model_class')} / {self.config.get('encoder_name', 'own encoder')}"
 
     @property
@@ -67,7 +67,7 @@ class Bundle:
         BundleError
             When the weights do not fit the architecture.
         """
-        # A run checks its input before it waits for torch.
+        # Importing torch takes seconds, and a run checks its inputs before.
         from safetensors import SafetensorError  # noqa: PLC0415
         from safetensors.torch import load_file  # noqa: PLC0415
 
@@ -103,7 +103,7 @@ def open_bundle(place: Path | str) -> Bundle:
     """
     if is_uri(place):
         uri = str(place).rstrip("/")
-        return replace(open_bundle(fetched(uri, (CARD, CONFIG), WEIGHTS)), uri=uri)
+        return replace(open_bundle(fetch_bundle(uri, (CARD, CONFIG), WEIGHTS)), uri=uri)
     folder = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
     if folder is None:
         raise BundleError(f"model {lookup.not_found(Shelf.MODELS, place)}")
@@ -145,13 +145,13 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     card
         Its card; `weights_sha256`, and `memory_bytes_per_pixel` when it is missing, are filled in.
     folder
-        The folder to make.
+        The folder to create.
     """
     network.save_pretrained(str(folder))  # type: ignore[operator]
-    # safetensors writes files that only their owner may read; a bundle is made to be shared.
+    # safetensors makes files that only their owner can read; a bundle is to be shared.
     (folder / WEIGHTS).chmod(0o644)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    # With a name here, loading elsewhere would download the encoder's weights again.
+    # With a name here, other programs would download the weights of the encoder before they load these.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
     update: dict[str, Any] = {"weights_sha256": sha256(folder / WEIGHTS)}
     if card.memory_bytes_per_pixel is None:

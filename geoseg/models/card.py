@@ -1,4 +1,4 @@
-"""The card of a bundle, `geoseg.json`: what a run must know of a network before it loads it."""
+"""The card of a bundle, `geoseg.json`: the facts about a network that a run needs before it loads it."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 
+from geoseg.config.fields import Count, Positive
 from geoseg.config.loader import Document
 from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
 from geoseg.core.legend import Legend, LegendClass
 
 FORMAT = "geoseg-bundle/1"
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Size = Annotated[int, Field(ge=1)]
 
 
 class CardBand(Document):
@@ -23,7 +22,7 @@ class CardBand(Document):
     common_name: str
     wavelength_um: Positive | None = None
     scale: Positive = 1.0
-    """How the training data were stored, for information: a scene's own scale is what counts."""
+    """Scale of the training data, for information: a run uses the scale of its scene."""
     offset: float = 0.0
     nodata: float | None = None
     mean: FiniteFloat
@@ -48,11 +47,11 @@ class GsdRange(Document):
 class CardTile(Document):
     """Tile sizes, in pixels. A network that sees the whole tile (PSPNet) has `min` = `size` = `max`."""
 
-    size: Size
-    min: Size
-    max: Size
+    size: Count
+    min: Count
+    max: Count
     overlap: Annotated[int, Field(ge=0, multiple_of=2)]
-    divisor: Size
+    divisor: Count
     """The network takes tiles whose sides are multiples of this."""
 
     @model_validator(mode="after")
@@ -74,7 +73,7 @@ class CardClass(Document):
 
 
 class Card(Document):
-    """The card."""
+    """The card of a bundle."""
 
     format: Literal["geoseg-bundle/1"] = "geoseg-bundle/1"
     name: str
@@ -87,7 +86,7 @@ class Card(Document):
     classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
     ignore_index: int = 255
     temperature: Positive = 1.0
-    """Logits are divided by this before the softmax, so that probabilities mean something."""
+    """Logits are divided by it before the softmax, which calibrates the probabilities."""
     memory_bytes_per_pixel: Positive | None = None
     """Measured working memory of a forward pass for each pixel of a batch, fp32."""
     training: dict[str, Any] = Field(default_factory=dict)

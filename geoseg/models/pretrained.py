@@ -1,4 +1,4 @@
-"""Pretrained weights: from a file or a name to tensors. Nothing here runs pickled code."""
+"""Find and read pretrained weights, from a file or by name, without running pickled code."""
 
 import pickle
 import re
@@ -26,7 +26,7 @@ from geoseg.core.errors import BundleError, ConfigError, did_you_mean, one_line
 from geoseg.core.files import sha256
 
 RGB = ("red", "green", "blue")
-"""Inputs of networks trained on ImageNet, in their order."""
+"""Input bands of networks trained on ImageNet, in order."""
 
 _FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _LETTERS = {"R": "red", "G": "green", "B": "blue"}
@@ -35,18 +35,18 @@ _LANDSAT_5_7 = {"B1": "blue", "B2": "green", "B3": "red", "B4": "nir", "B5": "sw
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights that were found."""
+    """Tensors of pretrained weights."""
 
     tensors: Mapping[str, torch.Tensor]
-    """Tensors by the names that they have in their file."""
+    """Tensors by their names in the file."""
     bands: tuple[str, ...]
     """Common names of the inputs, in order; empty where they are not known."""
     sha256: str
-    """Of the file."""
+    """Hash of the file; empty where it is not known."""
 
 
 class _Weights(Protocol):
-    """What torchvision's `WeightsEnum` offers."""
+    """The attributes of torchvision's `WeightsEnum` that are used here."""
 
     url: str
     meta: dict[str, Any]
@@ -69,9 +69,9 @@ def find(source: str, encoder: str) -> Pretrained:
     Raises
     ------
     ConfigError
-        When the source is not there, is not known or cannot be downloaded.
+        When the source is missing or not known, or cannot be downloaded.
     BundleError
-        When the file is damaged, or holds anything but tensors.
+        When the file is damaged, or contains more than tensors.
     """
     if source.startswith("torchgeo:"):
         return _torchgeo(source)
@@ -83,14 +83,14 @@ def find(source: str, encoder: str) -> Pretrained:
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a file; `state_dict` and the like inside it are opened.
+    """Read the tensors of a file; those in a nested `state_dict` or the like are returned.
 
     Raises
     ------
     ConfigError
         When there is no such file.
     BundleError
-        When it is damaged or would need pickled code to run.
+        When the file is damaged, or pickled code would have to run.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file of weights")
@@ -98,16 +98,15 @@ def read(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # about the age of a pickle, or why it is refused; it is told below
+            # Of old pickles, and of refused ones, whose error is raised below.
+            warnings.simplefilter("ignore")
             return _unwrap(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         raise BundleError(
             f"{path}: holds more than tensors, and geoseg runs no pickled code; save its state dict "
             "as .safetensors"
         ) from error
-    # A damaged pickle can break its reader in any of these ways.
+    # A damaged pickle can raise any of these.
     except (
         SafetensorError, RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError,
         struct.error,
@@ -115,11 +114,11 @@ def read(path: Path) -> dict[str, torch.Tensor]:
         raise BundleError(f"{path}: cannot be read: {one_line(error)[:200]}; get the file again") from error
 
 
-def bare(name: str) -> str:
-    """Return the name of a tensor without what wrappers put before and into it.
+def strip_prefixes(name: str) -> str:
+    """Return the name of a tensor without the prefixes of wrappers.
 
-    Checkpoints of Lightning, of DataParallel and of whole segmentation networks differ by prefixes, and timm
-    writes `stages_0` for `stages.0` where it returns features.
+    Checkpoints of Lightning, of DataParallel and of whole segmentation networks add prefixes, and timm writes
+    `stages_0` for `stages.0` in networks that return features.
     """
     core = re.sub(r"^((_orig_mod|module|model|network|backbone|encoder|state_dict)\.)+", "", name)
     return re.sub(r"^([a-z_]*[a-z])_(\d+)\.", r"\1.\2.", core)
@@ -156,14 +155,14 @@ def _smp(source: str, encoder: str) -> Path:
 def _timm(source: str, encoder: str) -> Path:
     architecture, _, tag = encoder.removeprefix("tu-").partition(".")
     tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{architecture}.*")]
-    wanted = tag if source == "imagenet" else source
-    if not tags or wanted not in ("", *tags):
+    chosen = tag if source == "imagenet" else source
+    if not tags or chosen not in ("", *tags):
         raise ConfigError(
             f"weights {source!r} are not known for {encoder}{did_you_mean(source, tags)}; known: "
             f"{', '.join(['imagenet', *tags]) if tags else 'none'}; or give a local file "
             f"({', '.join(_FILES)})"
         )
-    place = timm.get_pretrained_cfg(f"{architecture}.{wanted}" if wanted else architecture)
+    place = timm.get_pretrained_cfg(f"{architecture}.{chosen}" if chosen else architecture)
     return Path(hf_hub_download(place.hf_hub_id, place.hf_hub_filename or "model.safetensors"))
 
 

@@ -1,4 +1,4 @@
-"""The card of a bundle for people: README.md."""
+"""The README.md of a bundle, made from its card."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ from geoseg.models.card import Card
 
 
 def readme(card: Card) -> str:
-    """Return a bundle's README as Markdown: what it is for, its classes and figures, its limits, its licence.
+    """Return the README of a bundle as Markdown: its use, classes, figures, limits and licence.
 
-    Sections of which the card says nothing are left out.
+    Sections without an entry in the card are left out.
     """
     gsd = card.gsd_m
     span = f"{gsd.min:g} m" if gsd.min == gsd.max else f"{gsd.min:g} to {gsd.max:g} m"
@@ -37,7 +37,7 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def _figures(card: Card) -> list[str]:
-    """Return the classes, with their scores where they were measured."""
+    """Return the section of the classes, with their scores where the card has some."""
     scores = {row["slug"]: row for row in card.metrics.get("classes", ())}
     if not scores:
         names = (f"{c.id}: {c.title} (`{c.slug}`)" for c in card.classes)
@@ -68,7 +68,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _facts(training: Mapping[str, Any]) -> list[str]:
-    """Return what is told of a training in plain words or numbers, and how much data its parts had."""
+    """Return the facts of a training that are words or numbers, and the chips of its parts."""
     lines = [f"{key}: {value}" for key, value in training.items() if isinstance(value, str | int | float)]
     parts = training.get("data")
     if isinstance(parts, Mapping):

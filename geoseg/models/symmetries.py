@@ -1,4 +1,4 @@
-"""The symmetries of a tile, for augmentation at test time; the same for arrays and tensors."""
+"""The symmetries of a tile for test-time augmentation, of numpy arrays and tensors alike."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SYMMETRIES = {
 
 
 def turn(x: Any, quarter_turns: int, flip: bool) -> Any:  # noqa: FBT001
-    """Turn a batch of tiles (numpy or torch, rows and columns last), then mirror its columns."""
+    """Rotate a batch of tiles (numpy or torch, rows and columns last), then mirror its columns."""
     turned = _rotate(x, quarter_turns)
     return _mirror(turned) if flip else turned
 

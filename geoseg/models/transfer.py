@@ -1,4 +1,4 @@
-"""Start from weights that exist: encoders, whole bundles, and how fast each part may move away from them."""
+"""Start a training from existing weights: encoders, whole bundles, and learning rates by depth."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,29 +17,29 @@ from geoseg.models.bundle import WEIGHTS, Bundle
 from geoseg.models.networks.stages import depths
 from geoseg.models.networks.stem import Stem, adapt_stem, fit_stem, stem_key_of
 
-__all__ = ["Loaded", "adapt_stem", "load_encoder_weights", "parameter_groups", "start_from_bundle"]
+__all__ = ["LoadedWeights", "adapt_stem", "load_encoder_weights", "parameter_groups", "start_from_bundle"]
 
 _ENOUGH = 0.8
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What became of weights that were loaded."""
+class LoadedWeights:
+    """Account of weights that were loaded into a network."""
 
     source: str
-    """File, name or bundle that they came from."""
+    """File, name or bundle of the weights."""
     matched: int
     """Tensors of the network that were filled."""
     missing: tuple[str, ...]
-    """Tensors of the network that stay as they were: random in a new one."""
+    """Tensors of the network that were not filled; in a new network they are random."""
     unexpected: tuple[str, ...]
-    """Tensors of the source that found no place."""
+    """Tensors of the source that the network does not have."""
     sha256: str
-    """Of the file; empty where there is none."""
+    """Hash of the file; empty where there is none."""
     stem: str
-    """What was done to the first layer, in words."""
+    """How the first layer was fitted, in words."""
     head: str = ""
-    """What was done to the last layer, in words."""
+    """How the last layer was fitted, in words."""
 
     def __str__(self) -> str:
         total = self.matched + len(self.missing)
@@ -52,7 +52,7 @@ class Loaded:
 
 def load_encoder_weights(
     network: nn.Module, source: str, band_names: Sequence[str], *, stem: Stem = "repeat"
-) -> Loaded:
+) -> LoadedWeights:
     """Load pretrained weights into a network's encoder.
 
     Parameters
@@ -66,25 +66,26 @@ def load_encoder_weights(
     band_names
         Names of the network's bands, in order.
     stem
-        How the first layer is made to fit other bands, see `adapt_stem`. Where the bands are the same, or
-        are as many as those of a source that does not tell its own, its kernels are taken as they are.
+        How the first layer is fitted to other bands, see `adapt_stem`. Where the bands are the same, or the
+        source does not name its bands and has as many, its kernels are loaded unchanged.
 
     Raises
     ------
     ConfigError
-        When the source is not there, is not known or cannot be downloaded, or `stem` cannot work.
+        When the source is missing or not known, cannot be downloaded, or `stem` needs band names that it
+        does not have.
     BundleError
         When less than 80 % of the encoder's tensors are in the source, by name and shape.
     """
     config: dict[str, Any] = network.config  # type: ignore[assignment]
     name = str(config["encoder_name"])
     encoder: nn.Module = network.encoder  # type: ignore[assignment]
-    # SegNet's encoders are the VGGs with batch norm, which smp calls so.
+    # The encoders of SegNet are VGGs with batch norm, which smp calls `vgg16_bn`.
     found = pretrained.find(source, f"{name}_bn" if type(network).__name__ == "SegNet" else name)
     target = encoder.state_dict()
     stem_key = stem_key_of(encoder, len(band_names))
-    offered = {pretrained.bare(k): v for k, v in found.tensors.items()}
-    wanted = {pretrained.bare(k): k for k in target}
+    offered = {pretrained.strip_prefixes(k): v for k, v in found.tensors.items()}
+    wanted = {pretrained.strip_prefixes(k): k for k in target}
     taken = {wanted[k]: v for k, v in offered.items() if k in wanted}
     words = "first layer not in the source"
     if stem_key in taken and taken[stem_key].ndim == 4:
@@ -93,26 +94,26 @@ def load_encoder_weights(
         taken[stem_key], words = fit_stem(taken[stem_key], bands, band_names, stem, source)
     taken = _same_shape(taken, target)
     _check_share(taken, target, found.tensors, source, name)
-    unexpected = tuple(k for k in found.tensors if wanted.get(pretrained.bare(k)) not in taken)
-    # Cards are shared: they name the file, not where it lay on somebody's disk.
-    said = Path(source).name if Path(source).is_file() else source
-    return _copy(target, taken, Loaded(said, len(taken), (), unexpected, found.sha256, words))
+    unexpected = tuple(k for k in found.tensors if wanted.get(pretrained.strip_prefixes(k)) not in taken)
+    # Cards are shared: they name the file without its folder.
+    label = Path(source).name if Path(source).is_file() else source
+    return _copy(target, taken, LoadedWeights(label, len(taken), (), unexpected, found.sha256, words))
 
 
 def start_from_bundle(
     network: nn.Module, bundle: Bundle, class_slugs: Sequence[str], band_names: Sequence[str]
-) -> Loaded:
+) -> LoadedWeights:
     """Load all weights of a bundle that fit.
 
-    The first layer is mapped by band name where the bands differ. In the last one, channels of classes with
-    the same slug are kept, wherever they stand; those of new classes stay as they are.
+    The first layer is mapped by band name where the bands differ. In the last layer, channels of classes with
+    the same slug are loaded, whatever their order; channels of new classes stay as they are.
 
     Parameters
     ----------
     network
         The network to start with; it is changed.
     bundle
-        Where its weights come from.
+        The bundle with the weights.
     class_slugs
         Slugs of the network's classes, in channel order.
     band_names
@@ -143,12 +144,12 @@ def start_from_bundle(
     inside = {k: v for k, v in target.items() if k.startswith("encoder.")}
     _check_share(taken, inside, offered, source, str(bundle.architecture))
     unexpected = tuple(k for k in offered if k not in taken)
-    said = f"{bundle.card.name} {bundle.card.version}"
+    label = f"{bundle.card.name} {bundle.card.version}"
     head = f"channels of {len(kept)} of {len(class_slugs)} classes kept"
     return _copy(
         target,
         taken,
-        Loaded(said, len(taken), (), unexpected, sha256(bundle.folder / WEIGHTS), words, head),
+        LoadedWeights(label, len(taken), (), unexpected, sha256(bundle.folder / WEIGHTS), words, head),
     )
 
 
@@ -171,7 +172,7 @@ def _check_share(
     architecture: str,
 ) -> None:
     """Refuse weights of another architecture."""
-    # Older files do not count batches.
+    # Older files have no count of batches.
     counted = [k for k in target if not k.endswith("num_batches_tracked")]
     fits = sum(k in taken for k in counted)
     if fits < _ENOUGH * len(counted):
@@ -184,8 +185,8 @@ def _check_share(
         )
 
 
-def _copy(target: Mapping[str, Tensor], taken: Mapping[str, Tensor], loaded: Loaded) -> Loaded:
-    """Write the tensors into the network and return the account, with what stays as it was."""
+def _copy(target: Mapping[str, Tensor], taken: Mapping[str, Tensor], loaded: LoadedWeights) -> LoadedWeights:
+    """Copy tensors into the network; return the account with the tensors that were not filled."""
     with torch.no_grad():
         for key, value in taken.items():
             target[key].copy_(value)
@@ -197,7 +198,7 @@ def _copy(target: Mapping[str, Tensor], taken: Mapping[str, Tensor], loaded: Loa
             GeosegWarning,
             stacklevel=3,
         )
-    return Loaded(**{**vars(loaded), "missing": missing})
+    return LoadedWeights(**{**vars(loaded), "missing": missing})
 
 
 def parameter_groups(
@@ -219,9 +220,9 @@ def parameter_groups(
     rate
         Learning rate of decoder and head.
     encoder_rate
-        That of the encoder's last stage, as a multiple of `rate`.
+        Learning rate of the last encoder stage, as a multiple of `rate`.
     layer_decay
-        Each encoder stage learns this much slower than the one behind it, down to the stem; see
+        Factor between the rates of an encoder stage and of the stage after it, down to the stem; see
         `geoseg.models.networks.stages`.
     weight_decay
         Weight decay of weights; norms and biases, which are vectors, have none.

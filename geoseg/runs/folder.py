@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config.run_record import RunRecord
-from geoseg.core.errors import OutputError
+from geoseg.core.errors import OutputError, difference
 from geoseg.core.files import as_output_error
-from geoseg.core.folder import difference
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import write_record
-from geoseg.storage.cache import workspace
 from geoseg.storage.store import Store, open_store
+from geoseg.storage.workspace import workspace
 
 STAGING = "staging"
 _PLAN = "plan.json"

@@ -13,8 +13,8 @@ from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.runs.log import parse_events
 from geoseg.runs.record import read_record, with_output, write_record
 from geoseg.scenes.opening import reopen_scene
-from geoseg.storage.cache import local_copy
 from geoseg.storage.store import Store, open_store
+from geoseg.storage.workspace import local_copy
 
 
 def remake_page(place: Path | str, *, profile: bool = False) -> str:

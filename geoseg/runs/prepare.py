@@ -171,10 +171,10 @@ def plan_scene(
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
             checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
-        from geoseg.inference.clusters.shape import shape_of  # noqa: PLC0415
-        from geoseg.models.backends.resolve import resolve_backend, resolve_precision  # noqa: PLC0415
+        from geoseg.inference.clusters.capacity import capacity_of  # noqa: PLC0415
+        from geoseg.models.backends.auto import resolve_backend, resolve_precision  # noqa: PLC0415
 
-        shape = shape_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
+        shape = capacity_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
         precision = resolve_precision(pipeline.inference.precision, shape.device)
         execution = Execution(
             cluster=shape.cluster,

@@ -1,1 +1,1 @@
-"""Scenes in: files, catalogs and labels, read in windows on one grid."""
+"""Input: scenes and labels from files and catalogs, read in windows on one grid."""

@@ -1,4 +1,4 @@
-"""Polygons as label codes: the features of a window are read, reprojected and burned into its pixels."""
+"""Label codes from polygons: the features of a window are read, reprojected and burned into its pixels."""
 
 import math
 import threading
@@ -25,24 +25,24 @@ from geoseg.core.legend import UNLABELLED
 
 VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet"})
 
-# rasterio silences a warning while it burns by swapping the filters of the whole process: two threads at once
-# let it through.
-_one_at_a_time = threading.Lock()
+# To silence a warning, rasterio changes the warning filters of the whole process while it burns: with two
+# threads at once, the warning would appear.
+_burning = threading.Lock()
 
 _COLUMNS = ("class_id", "class_name")
 _POLYGON, _MULTIPOLYGON = 3, 6
 
 
 @dataclass(frozen=True)
-class Polygons:
-    """A layer of polygons with a class each."""
+class PolygonCodes:
+    """A layer of polygons with a class each, read as codes."""
 
     path: str
     layer: str
     attribute: str
     """The column with the class."""
     names: tuple[tuple[str, int], ...]
-    """Codes of the texts in it, in folded case."""
+    """Code of each class name in that column; names are case-folded."""
     crs: CRS
     extent: BoundingBox
     """Extent in the layer's CRS."""
@@ -57,19 +57,20 @@ class Polygons:
         }  # fmt: skip
 
     def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
-        """Return the codes of a window: a polygon owns the pixels whose centre it covers, later ones on top.
+        """Return the codes of a window, shape (rows, cols); a polygon owns the pixels whose centre it covers.
 
-        Later means a higher feature id: the order of the file (FlatGeobuf sorts features as it is written).
-        Only features that touch the window are read. Features without class are left out.
+        Of several polygons on a pixel, the one with the highest feature id owns it, which is the last in the
+        file (FlatGeobuf sorts features when it is written). Only features that touch the window are read;
+        those without a class are ignored.
         """
         part = geobox[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
-        # A pixel more on each side: the border of a window is no straight line in another CRS.
+        # One pixel more on each side: in another CRS the border of a window is not straight.
         bbox = bounds_in(self.crs, part.pad(1))
-        with _saying_why(self.path):
+        with _as_scene_errors(self.path):
             frame = pyogrio.read_dataframe(
                 self.path, layer=self.layer, columns=[self.attribute], bbox=bbox, fid_as_index=True
             )
-        # An index of places may hand features out in any order.
+        # A spatial index may return features in any order.
         frame = frame[frame[self.attribute].notna() & frame.geometry.notna()].sort_index()
         frame = frame[np.isin(shapely.get_type_id(frame.geometry.values), (_POLYGON, _MULTIPOLYGON))]
         empty = np.full(window.shape, UNLABELLED, dtype=np.int32)
@@ -81,14 +82,14 @@ class Polygons:
 
         def in_pixels(xy: NDArray[np.float64]) -> NDArray[np.float64]:
             col, row = to_pixel * (xy[:, 0], xy[:, 1])
-            # Rounded to a millionth of a pixel: whether a line runs through a centre must not depend on the
-            # window that is looked at.
+            # Rounded to a millionth of a pixel: whether a line passes through the centre of a pixel must not
+            # depend on the window.
             return np.column_stack(
                 [np.round(col, 6) - window.cols.start, window.rows.start - np.round(row, 6)]
             )
 
         shapes = shapely.transform(placed.values, in_pixels)
-        with _one_at_a_time:
+        with _burning:
             burned = rasterize(
                 zip(shapes, codes, strict=True), out_shape=window.shape, fill=UNLABELLED, dtype="int32",
                 transform=Affine(1, 0, 0, 0, -1, 0),
@@ -101,7 +102,7 @@ class Polygons:
 
     def _code(self, value: Any, known: Mapping[str, int]) -> int:
         if not isinstance(value, str):
-            # A column of the wrong kind may hold dates or lists.
+            # A column of the wrong type may contain dates or lists.
             if isinstance(value, int | float) and math.isfinite(value) and value == int(value):
                 return int(value)
             raise SceneError(f"{self.path}: {self.attribute} is {value}; classes are whole numbers or names")
@@ -119,14 +120,14 @@ class Polygons:
 
 def open_polygons(
     path: str, geobox: GeoBox, attribute: str | None, names: Mapping[str, int], layer: str | None
-) -> Polygons:
+) -> PolygonCodes:
     """Open a layer of polygons; parameters and errors as `geoseg.scenes.labels.open_labels`."""
     if geobox.crs is None:
         raise SceneError(f"{path}: polygons need a scene with a CRS; burn them into a raster of its shape")
     size, modified = _version(path)
     if Path(path).suffix.lower() in (".parquet", ".geoparquet"):
         raise SceneError(f"{path}: GeoParquet is not read; convert it: ogr2ogr labels.gpkg {path}")
-    with _saying_why(path):
+    with _as_scene_errors(path):
         chosen = layer or _only_layer(path)
         info = pyogrio.read_info(path, layer=chosen, force_total_bounds=True)
     kind = str(info["geometry_type"])
@@ -139,10 +140,10 @@ def open_polygons(
     if info["total_bounds"] is None or not np.isfinite(info["total_bounds"]).all():
         raise SceneError(f"{path}: layer {chosen} holds no polygon")
     crs = CRS(info["crs"])
-    folded = tuple(sorted({n.strip().casefold(): c for n, c in names.items()}.items()))
+    codes = tuple(sorted({n.strip().casefold(): c for n, c in names.items()}.items()))
     column = _column(path, attribute, [str(f) for f in info["fields"]])
     extent = BoundingBox(*map(float, info["total_bounds"]), crs=crs)
-    return Polygons(path, chosen, column, folded, crs, extent, size, modified)
+    return PolygonCodes(path, chosen, column, codes, crs, extent, size, modified)
 
 
 def bounds_in(crs: CRS, geobox: GeoBox) -> tuple[float, float, float, float]:
@@ -183,7 +184,7 @@ def _version(path: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _saying_why(path: str) -> Iterator[None]:
+def _as_scene_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (DataSourceError, DataLayerError, FeatureError) as error:

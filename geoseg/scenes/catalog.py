@@ -1,4 +1,4 @@
-"""Names in `data_catalog.yaml`, paths and URIs to scenes and labelled data."""
+"""Find scenes and labelled data by their name in `data_catalog.yaml`, by path or by URI."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from geoseg.config import lookup
-from geoseg.config.catalog import CatalogDocument
-from geoseg.config.dataset import DatasetEntry
+from geoseg.config.dataset import CatalogDocument, DatasetEntry
 from geoseg.config.loader import load
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, SceneError, did_you_mean
@@ -62,7 +61,7 @@ class Catalog:
 
 
 def find_dataset(dataset: str | DatasetEntry, catalog: Path | str | None = None) -> tuple[DatasetEntry, Path]:
-    """Return the labelled data that a training asks for, and the folder for their relative paths.
+    """Return the entry of labelled data, and the folder of its relative paths.
 
     Raises
     ------
@@ -83,14 +82,14 @@ def find_dataset(dataset: str | DatasetEntry, catalog: Path | str | None = None)
 
 
 def find_entry(scene: str, catalog: Path | str | None = None) -> tuple[SceneEntry, Path]:
-    """Return the entry that a name, path or URI means, and the folder for its relative paths.
+    """Return the entry of a scene given by name, path or URI, and the folder of its relative paths.
 
     Raises
     ------
     ConfigError
-        When it is neither in the catalog nor looks like a path.
+        When it is not in the catalog and does not look like a path.
     SceneError
-        When it looks like a path and nothing is there.
+        When it looks like a path that does not exist.
     """
     opened = Catalog.open(catalog)
     if scene in opened.scenes:
@@ -113,14 +112,14 @@ def resolve_scene(
     gsd: float | None = None,
     catalog: Path | str | None = None,
 ) -> Scene:
-    """Open the scene that a pipeline asks for.
+    """Open a scene by name, path, URI or entry.
 
     Parameters
     ----------
     scene
         A name in the catalog, a path, a URI, or an entry written into the pipeline.
     name
-        What to call a scene that has no name of its own.
+        Name of a scene that is given as an entry.
     bands
         Common names of the bands; None takes all.
     gsd

@@ -1,4 +1,4 @@
-"""Labelled data of the catalog to labelled scenes."""
+"""Open labelled data of the catalog as labelled scenes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ def resolve_dataset(
     dataset
         A name in the catalog, or an entry.
     legend
-        Which label codes mean which class.
+        The classes and their label codes.
     bands
         Common names of the bands; empty takes all.
     data
@@ -104,7 +104,7 @@ def _scenes(
     folder: Path,
     catalog: Path | str | None,
 ) -> tuple[Labelled, ...]:
-    # A vector file may hold a class's code, slug or title.
+    # A vector file may contain the code, slug or title of a class.
     names = {
         key: code
         for c, codes in zip(legend.classes, legend.remap.codes, strict=True)
@@ -119,7 +119,7 @@ def _scenes(
             place = str(folder / place)
         elif isinstance(place, SceneEntry) and place.folder is None:
             place = place.model_copy(update={"folder": str(folder.absolute())})
-        # Called as the document calls it, wherever the folder lies.
+        # The name is that in the document, not the path in its folder.
         scene = replace(resolve_scene(place, name, bands, None, catalog), name=name)
         labels = open_labels(
             str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer

@@ -1,4 +1,4 @@
-"""Settings of GDAL: how it reaches places over a network, and how much memory it may keep."""
+"""Settings of GDAL: its access to remote files, and the memory that it may keep."""
 
 import os
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from geoseg.storage import aws
 
 
 def prepare_gdal(path: str) -> None:
-    """Let GDAL in this thread read a place over a network as it is now, and S3 where the stores find it."""
+    """Let GDAL read the present version of a remote file, and find S3 where the object stores find it."""
     if not has_version(path):
         return
-    # GDAL would mix a new file with what it keeps of the old one, also where that is closed.
+    # GDAL would mix the bytes of a new version with cached ones of the old version, even after closing it.
     options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *STORES))}
     if uri_of(path).startswith("s3://"):
         options.update(aws.access().gdal_options())

@@ -5,7 +5,6 @@ Every CRS is an `odc.geo.crs.CRS`, as `GeoBox.crs` gives it; the lines that need
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -42,10 +41,10 @@ def gsd_m(geobox: GeoBox) -> float | None:
 
 
 def areal_scale(crs: CRS, x: float, y: float) -> float:
-    """Return by how much a projected CRS enlarges areas at a place.
+    """Return the factor by which a projected CRS enlarges areas at a place.
 
-    1 within the distortion that users of such a CRS accept (1 %, as everywhere in a UTM zone), or where the
-    projection cannot tell.
+    It is 1 within the distortion that users of such a CRS accept (1 %, as everywhere in a UTM zone), and
+    where the projection has no factor.
     """
     try:
         projection = Proj(crs.proj)
@@ -57,10 +56,10 @@ def areal_scale(crs: CRS, x: float, y: float) -> float:
 
 
 def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
-    """Return the grid on which bands of one scene meet.
+    """Return the common grid of the bands of a scene.
 
-    The grid of the finest file, or a grid with the requested GSD over the same extent, anchored at the same
-    upper-left corner.
+    It is the grid of the finest file, or one with the requested GSD, the same extent and the same upper-left
+    corner.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
     Raises
     ------
     SceneError
-        When CRS differ, or extents differ by more than a pixel of the coarser file.
+        When the CRS differ, or the extents differ by more than a pixel of the coarser file.
     """
     finest = min(sources, key=lambda s: (abs(s.geobox.resolution.x), s.path))
     for other in sources:
@@ -81,7 +80,7 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
     if gsd is None or (native is not None and math.isclose(gsd, native, rel_tol=1e-3)):
         return grid
     if native is None:
-        return grid  # without a CRS pixels have no size on the ground; a declared GSD describes them
+        return grid  # without a CRS pixels have no known size; the declared GSD is that of the grid
     ratio = gsd / native
     shape = max(1, round(grid.shape.y / ratio)), max(1, round(grid.shape.x / ratio))
     return GeoBox(shape, grid.transform @ Affine.scale(ratio), grid.crs)
@@ -106,7 +105,7 @@ def _check_same_ground(one: SourceFile, other: SourceFile) -> None:
             )
 
 
-def crs_name(crs: Any) -> str:
+def crs_name(crs: CRS | None) -> str:
     """Return a short name of a CRS: its EPSG code where it has one."""
     if crs is None:
         return "none"
@@ -114,7 +113,7 @@ def crs_name(crs: Any) -> str:
 
 
 def edges_in(source: GeoBox, target: GeoBox, span: Span, axis: int) -> NDArray[np.float64]:
-    """Return where a span of target pixels begins and ends in source pixels, shape (len(span) + 1,).
+    """Return the edges of a span of target pixels in source pixels, shape (len(span) + 1,).
 
     Parameters
     ----------
@@ -127,6 +126,6 @@ def edges_in(source: GeoBox, target: GeoBox, span: Span, axis: int) -> NDArray[n
     """
     to_source = ~source.transform @ target.transform
     scale, shift = (to_source.e, to_source.f) if axis == 0 else (to_source.a, to_source.c)
-    # Rounded to a millionth of a pixel: float noise of the transforms must not move a pixel's edge.
+    # Rounded to a millionth of a pixel: rounding errors of the transforms must not move an edge.
     edges: NDArray[np.float64] = np.round(np.arange(span.start, span.stop + 1) * scale + shift, 6)
     return edges

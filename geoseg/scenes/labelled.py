@@ -1,4 +1,4 @@
-"""Scenes with labels: what a network is trained and measured on."""
+"""Scenes with labels, on which networks are trained and measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from geoseg.scenes.scene import Scene
 
 @dataclass(frozen=True)
 class LabelledPixels:
-    """What was read from a window."""
+    """Values and labels of a window."""
 
     values: NDArray[np.float32]
     """Physical values, NaN where invalid, shape (bands, rows, cols)."""
     channels: NDArray[np.uint8]
-    """Channel of the class, 255 where there is none, shape (rows, cols)."""
+    """Channel number of the class, 255 where there is none, shape (rows, cols)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Labelled:
     group: str
     """Scenes of one group overlap or touch."""
     part: str | None = None
-    """`train`, `val` or `test` when the data say so."""
+    """`train`, `val` or `test`, where the data state it."""
     valid_range: tuple[float, float] | None = None
     """Physical values outside are invalid."""
 
@@ -51,16 +51,16 @@ class Labelled:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole scene once read."""
+        """Bytes of the whole scene in memory."""
         return self.shape[0] * self.shape[1] * (4 * len(self.scene.bands) + 1)
 
     def read(self, window: Window) -> LabelledPixels:
-        """Read a window that may lie beyond the scene: values are reflected there, and nothing is labelled.
+        """Read a window that may extend beyond the scene, where values are reflected and pixels unlabelled.
 
         Raises
         ------
         SceneError
-            When a file cannot be read, or holds a code that the legend does not know.
+            When a file cannot be read, or contains a code that is not in the legend.
         """
         values = self.scene.physical(self.scene.read(window))
         if self.valid_range is not None:
@@ -85,7 +85,7 @@ def _unknown(codes: Mapping[int, int]) -> str:
 
 @dataclass(frozen=True)
 class InMemory:
-    """A labelled scene that was read once and is kept."""
+    """A labelled scene that is kept in memory from the first read."""
 
     source: Labelled
 

@@ -16,22 +16,22 @@ from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import UNLABELLED
 from geoseg.scenes import sources
-from geoseg.scenes.burning import VECTOR_SUFFIXES, Polygons, bounds_in, open_polygons
+from geoseg.scenes.burning import VECTOR_SUFFIXES, PolygonCodes, bounds_in, open_polygons
 from geoseg.scenes.grid import crs_name, edges_in, gsd_m
 from geoseg.scenes.sources import SourceFile
 
 _MOST_PIXELS = 1 << 24
-"""Source pixels that one look may read: finer sources are read in parts."""
+"""Source pixels that are read at once; finer sources are read in parts."""
 
 
 class Codes(Protocol):
-    """What `Labels` reads from."""
+    """A source of label codes: a raster or polygons."""
 
     def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
         """Return the codes of a window that lies inside the grid."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what changes when the codes may have changed."""
+        """Return the facts by which a change of the codes is noticed."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,25 @@ class Labels:
     """Label codes on a grid. Can be pickled, and read by several threads and processes at once."""
 
     path: str
-    """The file they come from."""
+    """The file with the labels."""
     geobox: GeoBox
-    """The grid that they are read on."""
+    """The grid on which they are read."""
     codes: Codes
     """The raster or the polygons."""
 
     def read(self, window: Window) -> NDArray[np.int32]:
-        """Read a window, which may lie beyond the grid.
+        """Read a window, which may extend beyond the grid.
 
         Returns
         -------
         numpy.ndarray
-            Codes, shape (rows, cols); `UNLABELLED` where the source says nothing: nodata, NaN, masked, no
-            polygon, beyond the source or the grid. The same for any cut of the grid into windows.
+            Codes, shape (rows, cols); `UNLABELLED` where the source has no label: nodata, NaN, masked, no
+            polygon, beyond the source or the grid. They do not depend on how the grid is cut into windows.
 
         Raises
         ------
         SceneError
-            When the file cannot be read or holds values that are no codes.
+            When the file cannot be read, or contains values that are no codes.
         """
         shape = self.geobox.shape.y, self.geobox.shape.x
         inside = window.clip(shape)
@@ -102,7 +102,7 @@ class RasterCodes:
         return np.where(known, codes[rows - needed.rows.start, cols - needed.cols.start], found)
 
     def _places(self, geobox: GeoBox, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the source's row and column under each pixel centre, -1 where there is none."""
+        """Return row and column of the source under each pixel centre, -1 where there is none."""
         source = self.source.geobox
         if geobox.crs is None:
             rows, cols = np.arange(window.rows.start, window.rows.stop), np.arange(
@@ -117,7 +117,7 @@ class RasterCodes:
             np.arange(window.cols.start, window.cols.stop) + 0.5,
             np.arange(window.rows.start, window.rows.stop) + 0.5,
         )
-        # Each centre by itself, no interpolation between a few: that would depend on the window.
+        # Every centre is transformed: an interpolation between some of them would depend on the window.
         to_source = geobox.crs.transformer_to_crs(source.crs)
         x, y = (~source.transform) * to_source(*(geobox.transform * (col, row)))
         finite = np.isfinite(x) & np.isfinite(y)
@@ -127,23 +127,23 @@ class RasterCodes:
     def _whole_numbers(
         self, values: NDArray[Any], valid: NDArray[np.bool_] | None, window: Window
     ) -> NDArray[np.int32]:
-        """Return values as codes, unlabelled where they are nodata."""
+        """Return values as codes; nodata is unlabelled."""
         nodata = self.source.nodata[0]
-        says = np.ones(values.shape, dtype=np.bool_) if valid is None else valid
+        labelled = np.ones(values.shape, dtype=np.bool_) if valid is None else valid
         if nodata is not None:
-            says = says & (values != nodata)
+            labelled = labelled & (values != nodata)
         if values.dtype.kind == "f":
-            says = says & ~np.isnan(values)
+            labelled = labelled & ~np.isnan(values)
         limits = np.iinfo(np.int32)
         if not np.can_cast(values.dtype, np.int32):
-            strange = says & ((values < limits.min) | (values > limits.max) | (values % 1 != 0))
+            strange = labelled & ((values < limits.min) | (values > limits.max) | (values % 1 != 0))
             if strange.any():
                 raise SceneError(
                     f"{self.source.path}: holds {values[strange][0]:g} at {window}; labels are whole-number "
                     "codes of classes, not measurements"
                 )
-        # Codes first, as -1 does not fit an unsigned type: numpy would silently write 255.
-        return np.where(says, np.where(says, values, 0).astype(np.int32), np.int32(UNLABELLED))
+        # Converted first: -1 does not fit an unsigned type, in which numpy would silently write 255.
+        return np.where(labelled, np.where(labelled, values, 0).astype(np.int32), np.int32(UNLABELLED))
 
 
 def _crossed(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -167,7 +167,7 @@ def open_labels(
     names: Mapping[str, int] | None = None,
     layer: str | None = None,
 ) -> Labels:
-    """Open a label source to be read on a grid; other grids and CRS are brought there, with a notice.
+    """Open a label source to be read on a grid; labels on another grid are resampled, with a warning.
 
     Parameters
     ----------
@@ -175,10 +175,10 @@ def open_labels(
         A raster whose first band holds codes (whole numbers of any type; -1 means unlabelled), or polygons:
         GeoPackage, GeoJSON, Shapefile, FlatGeobuf.
     geobox
-        The grid to read on. One without CRS (photographs, chips) takes a raster of its shape without CRS.
+        The grid to read on. A grid without CRS (photographs, chips) needs a raster of its shape without CRS.
     attribute
-        Column of the polygons with the class: whole numbers are codes, texts are looked up in `names`.
-        Default: `class_id` or `class_name`.
+        Column of the polygons with the class: whole numbers are codes, texts are names in `names`. Default:
+        `class_id` or `class_name`.
     names
         Code of each name, regardless of case.
     layer
@@ -187,10 +187,10 @@ def open_labels(
     Raises
     ------
     SceneError
-        When the file is missing or holds no labels, the column or a name in it is unknown, or the labels do
-        not overlap the grid.
+        When the file is missing or has no labels, the column or a name in it is unknown, or the labels do not
+        overlap the grid.
     """
-    codes: RasterCodes | Polygons
+    codes: RasterCodes | PolygonCodes
     if Path(path).suffix.lower() in VECTOR_SUFFIXES:
         codes = open_polygons(path, geobox, attribute, names or {}, layer)
         crs, extent, notice = codes.crs, codes.extent, ""
@@ -253,7 +253,7 @@ def _check_shapes(source: SourceFile, geobox: GeoBox) -> None:
 
 
 def _resampled(source: SourceFile, geobox: GeoBox) -> str:
-    """Say from what to what labels are brought; nothing when their pixels are pixels of the grid."""
+    """Return a warning about resampled labels; an empty text when their pixels are pixels of the grid."""
     theirs, ours = source.geobox, geobox
     if ours.crs is None:
         return ""

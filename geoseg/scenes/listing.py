@@ -1,4 +1,4 @@
-"""Many scenes at once: a glob, a list or a table of them."""
+"""List many scenes, from a glob, a list or a table."""
 
 import csv
 import glob
@@ -16,12 +16,12 @@ from geoseg.core.errors import ConfigError, one_line
 from geoseg.scenes.catalog import Catalog
 
 PATHS = ("path", "uri", "location", "href", "file", "filename")
-"""Columns that say where a scene is; `location` is what gdaltindex writes."""
+"""Columns with the path of a scene; gdaltindex writes `location`."""
 
 NAMES = ("name", "id", "title")
 
 FACTS = ("datetime", "scale", "offset", "nodata", "gsd", "sensor")
-"""Columns that mean what the same keys of a scene mean."""
+"""Columns with the meaning of the same key in a scene entry."""
 
 _TABLES = (".csv", ".parquet", ".gpkg", ".geojson", ".fgb", ".shp", ".dbf")
 _LISTS = (".txt", ".lst", ".list")
@@ -30,10 +30,10 @@ _SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".jgw", ".prj")
 
 @dataclass(frozen=True)
 class ListedScene:
-    """One scene of many."""
+    """One scene of a list."""
 
     name: str
-    """Unique among them; names its run and its run folder."""
+    """Name of its run and run folder, unique in the list."""
     scene: str | SceneEntry
 
 
@@ -44,22 +44,22 @@ def list_scenes(
 
     A text is a glob (`scenes/*.tif`, `**` for any folder), a list (`.txt`: one scene a line, # for comments),
     a table (CSV, Parquet, or a tile index as gdaltindex or QGIS write it), or a single scene. A scene is a
-    name in the catalog, a file, a folder or a URI. Paths in files that do not lie in the current folder are
-    looked for beside that file.
+    name in the catalog, a file, a folder or a URI. A path in a list or table that does not exist in the
+    current folder is looked up beside that file.
 
     Parameters
     ----------
     source
-        What to list.
+        The text or texts.
     template
-        What holds for every scene that is given by its place: bands, scale, nodata, mask.
+        Keys for every scene that is not a name in the catalog: bands, scale, nodata, mask.
     catalog
         The data catalog.
 
     Raises
     ------
     ConfigError
-        When nothing is found, a table lacks a column, or two scenes have one name.
+        When there is no scene, a table lacks a column, or two scenes have the same name.
     """
     texts = [source] if isinstance(source, str) else list(source)
     rows = [row for text in texts for row in _rows(text)]
@@ -74,14 +74,14 @@ def list_scenes(
 
 
 def _rows(text: str) -> Iterable[dict[str, Any]]:
-    """Return what a text lists, as rows with `path` and perhaps more."""
+    """Return the scenes of a text, as rows with `path` and perhaps a name and facts."""
     suffix = Path(text).suffix.lower()
     if glob.has_magic(text) and "://" not in text:
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (any path, any folder)
         return [{"path": p} for p in found if not p.endswith(_SIDECARS)]
     if suffix in _LISTS:
         lines = (line.partition("#")[0].strip() for line in _text_of(text).splitlines())
-        return [{"path": _placed(line, text)} for line in lines if line]
+        return [{"path": _beside(line, text)} for line in lines if line]
     if suffix in _TABLES:
         return [_row(row, text) for row in _table(text)]
     return [{"path": text}]
@@ -113,33 +113,37 @@ def _table(path: str) -> list[dict[str, Any]]:
 
 
 def _row(row: Mapping[str, Any], table: str) -> dict[str, Any]:
-    """Return the columns of a row that mean something, under one name each."""
-    given = {str(k).strip().lower(): v for k, v in row.items() if k is not None and _filled(v)}
+    """Return path, name and facts of a row of a table."""
+    given = {str(k).strip().lower(): v for k, v in row.items() if k is not None and _has_value(v)}
     path = next((given[c] for c in PATHS if c in given), None)
     if path is None:
         raise ConfigError(f"scenes: {table}: a row has no path; one column of {', '.join(PATHS)} is needed")
     name = next((given[c] for c in NAMES if c in given), None)
     facts = {k: given[k] for k in FACTS if k in given}
-    return {"path": _placed(str(path), table), **({"name": str(name)} if name is not None else {}), **facts}
+    return {
+        "path": _beside(str(path), table),
+        **({"name": str(name)} if name is not None else {}),
+        **facts,
+    }
 
 
-def _filled(value: Any) -> bool:
-    # NaN and NaT, as tables have them in empty cells, differ from themselves.
+def _has_value(value: Any) -> bool:
+    # NaN and NaT, which tables have in empty cells, differ from themselves.
     return value is not None and str(value).strip() != "" and not value != value  # noqa: PLR0124, SIM202
 
 
-def _placed(path: str, listing: str) -> str:
+def _beside(path: str, listing: str) -> str:
     beside = Path(listing).parent / path
     absolute = "://" in path or path.startswith("/")
     return str(beside) if not absolute and not Path(path).exists() and beside.exists() else path
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a name for each row: its own, else its file's, with the folder's where two files share one."""
+    """Return a name for each row: its own, else that of its file, after its folder where two share it."""
     stems = [_clean(r.get("name") or Path(r["path"]).stem) for r in rows]
-    often = Counter(stems)
+    counts = Counter(stems)
     names = [
-        _clean(f"{Path(r['path']).parent.name}-{stem}") if often[stem] > 1 and "name" not in r else stem
+        _clean(f"{Path(r['path']).parent.name}-{stem}") if counts[stem] > 1 and "name" not in r else stem
         for r, stem in zip(rows, stems, strict=True)
     ]
     twice = [n for n, count in Counter(names).items() if count > 1]
@@ -157,7 +161,7 @@ def _clean(name: str) -> str:
 
 
 def _entry(row: Mapping[str, Any], template: SceneEntry | None) -> SceneEntry:
-    """Return the entry of a scene: the template at another place."""
+    """Return the entry of a scene: the template with its path and facts."""
     base = {} if template is None else template.model_dump(exclude_unset=True)
     folders = template is not None and template.uri is None
     place = {"folder": row["path"]} if folders else {"uri": row["path"], "folder": None}

@@ -1,4 +1,4 @@
-"""From a catalog entry to a scene: find the files, name the bands, agree on a grid."""
+"""Open a scene from its catalog entry: find the files, name the bands, choose the grid."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A band that an entry offers, before its file is opened."""
+    """A band of an entry whose file is not open yet."""
 
     name: str
     common_name: str
@@ -39,20 +39,20 @@ def open_scene(
     Parameters
     ----------
     entry
-        Where its files are and what their numbers mean.
+        Its files, and how their numbers become physical units.
     name
         Its name, for messages.
     base
-        Folder for relative paths.
+        Folder of relative paths.
     bands
-        Common names of the bands, in the order asked for; None takes all.
+        Common names of the bands, in the order wanted; None takes all.
     gsd
         Ground sample distance of the grid in metres; default: the entry's, else the finest file's.
 
     Raises
     ------
     SceneError
-        When a file or a band is missing, or the bands do not lie on one ground.
+        When a file or a band is missing, or the bands do not cover the same ground.
     """
     offered = _offered(entry, base)
     chosen = offered if bands is None else [_find(offered, b, name) for b in bands]
@@ -69,14 +69,14 @@ def open_scene(
 
 
 def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
-    """Open a scene again from what `Scene.identity` said of it.
+    """Open a scene again from its `Scene.identity`.
 
     Returns
     -------
     scene
-        The scene on the same grid; its bands bear their common names and no wavelength.
+        The scene on the same grid; its bands have their common names and no wavelength.
     changed
-        Whether a file of it was written since.
+        Whether one of its files has changed since.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
 
 
 def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
-    """Open a band's file; what the entry says wins over what the file says."""
+    """Open the file of a band; values of the entry win over values in the file."""
     source, here = sources.inspect(candidate.path), candidate.entry
     _check_band(source, here.band)
 
@@ -179,7 +179,7 @@ def _check_band(source: SourceFile, number: int) -> None:
 
 
 def _place(uri: str, entry: SceneEntry, base: Path) -> str:
-    """Return the place of a file of an entry, inside the entry's folder if it has one."""
+    """Return the path or URI of a file of an entry, inside the folder of the entry if it has one."""
     absolute = "://" in uri or uri.startswith("/")
     return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
 

@@ -1,10 +1,10 @@
-"""Dark-object subtraction: take the haze of the atmosphere off top-of-atmosphere reflectance.
+"""Dark-object subtraction: remove the haze of the atmosphere from top-of-atmosphere reflectance.
 
 Source: P. S. Chavez, "An improved dark-object subtraction technique for atmospheric scattering correction
-of multispectral data", Remote Sensing of Environment 24 (1988), 459-479. The darkest pixels of a scene would
-reflect about one percent on the ground; what the shortest band shows beyond that is haze, and haze falls off
-with a power of the wavelength that depends on how clear the atmosphere is. A band's own dark object bounds
-its haze, so no band is over-corrected, and in the infrared little is subtracted.
+of multispectral data", Remote Sensing of Environment 24 (1988), 459-479. The darkest pixels of a scene
+reflect about one percent on the ground; further reflectance in the band of the shortest wavelength is haze,
+which falls off with a power of the wavelength that depends on how clear the atmosphere is. The dark object of
+a band bounds its haze, so no band is over-corrected, and in the infrared little is subtracted.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ DARK_REFLECTANCE = 0.01
 """Reflectance of the dark object on the ground."""
 
 DARK_PERCENTILE = 0.01
-"""Percentile of the scene's pixels that is taken as the dark object."""
+"""Percentile of the pixels of a scene that is the dark object."""
 
 
 def haze(

@@ -11,22 +11,22 @@ from http.client import HTTPException
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
-from geoseg.storage.objects import SCHEMES, ObjectStore
+from geoseg.storage.object_store import SCHEMES, ObjectStore
 
 _TIMEOUT = 30
 _STALE = 30
-"""Seconds for which the version of a remote file is believed: one check of a scene asks many times."""
+"""Seconds for which the version of a remote file is cached: a check of a scene asks for it many times."""
 
 STORES = {"/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
 
 
 def is_remote(path: str) -> bool:
-    """Return whether GDAL reads a place by other means than the file system."""
+    """Return whether GDAL reads a path otherwise than from the file system."""
     return "://" in path or path.startswith("/vsi")
 
 
 def uri_of(path: str) -> str:
-    """Return GDAL's name for a place over a network as the URI that people write."""
+    """Return GDAL's path of a remote file (`/vsis3/...`) as a URI (`s3://...`)."""
     for prefix, scheme in STORES.items():
         if path.startswith(prefix):
             return scheme + path.removeprefix(prefix)
@@ -34,17 +34,17 @@ def uri_of(path: str) -> str:
 
 
 def has_version(path: str) -> bool:
-    """Return whether `version` can be asked for a place."""
+    """Return whether `version` works for a path or URI."""
     return uri_of(path).partition("://")[0] in {"http", "https", *SCHEMES}
 
 
 def version(path: str) -> tuple[int, str]:
-    """Return the size in bytes and the ETag of a remote file; 0 and nothing where they cannot be known.
+    """Return the size in bytes and the ETag of a remote file; 0 and an empty text where they are unknown.
 
     Raises
     ------
     SceneError
-        When it does not exist, or may not be read.
+        When the file does not exist, or may not be read.
     """
     return _version(uri_of(path), int(time.monotonic() // _STALE))
 
@@ -71,18 +71,18 @@ def _of_object(folder: str, name: str) -> tuple[int, str]:
 
 
 def _of_url(url: str) -> tuple[int, str]:
-    """Ask for the first byte: URLs that are signed for GET refuse HEAD."""
+    """Request the first byte: URLs that are signed for GET refuse HEAD."""
     parts = urlsplit(url)
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     headers = {"Range": "bytes=0-0", "User-Agent": "geoseg"}
-    request = urllib.request.Request(bare, headers=headers)  # noqa: S310 - http and https only
+    request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http and https only
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        # Not for a host that this one may redirect to.
+        # Not to be sent to a host that this one redirects to.
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            said = answer.headers
+            received = answer.headers
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in {404, 410}:
@@ -91,14 +91,14 @@ def _of_url(url: str) -> tuple[int, str]:
     except (OSError, ValueError, HTTPException) as error:
         why = getattr(error, "reason", None) or error
         raise SceneError(f"{url}: cannot be reached: {why}") from None
-    total = re.search(r"/(\d+)$", said.get("Content-Range", ""))
-    size = int(total[1] if total else said.get("Content-Length") or 0)
-    tag = said.get("ETag") or said.get("Last-Modified") or ""
+    total = re.search(r"/(\d+)$", received.get("Content-Range", ""))
+    size = int(total[1] if total else received.get("Content-Length") or 0)
+    tag = received.get("ETag") or received.get("Last-Modified") or ""
     return (size, tag) if tag or size else _unknown(url, "it tells neither size nor ETag")
 
 
 def _unknown(url: str, why: str) -> tuple[int, str]:
-    """Leave it to GDAL, which may know how to log in where this module does not."""
+    """Warn and return no version: GDAL may have credentials that this module has not."""
     warnings.warn(
         GeosegWarning(f"{url}: its version could not be asked for ({why}); a change of it will go unnoticed"),
         stacklevel=2,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 SAMPLE_WINDOWS = 8
 SAMPLE_SIZE = 256
-"""Statistics look at up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
+"""Statistics use up to 8 x 8 windows of 256 x 256 pixels, spread evenly."""
 
 _SAMPLES_AT_ONCE = 4
-"""Windows of a sample that are read together: each is decoded on one core, or comes from far away."""
+"""Windows of a sample that are read at the same time: each is decoded on one core, or downloaded."""
 
 _OVERVIEW_ROWS = 256
 """Rows of the scene that an overview reads at once."""
@@ -62,10 +62,10 @@ class SceneMask:
     index: int
     invalid_values: tuple[int, ...]
     invalid_bits: tuple[int, ...]
-    """Bit patterns: a pixel is nodata when it has all bits of one of them."""
+    """Bit patterns: a pixel is nodata when all bits of one of them are set."""
 
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return where the values of the quality band allow a class."""
+        """Return where the values of the quality band are valid, same shape."""
         bad = np.isin(values, self.invalid_values)
         wide = values.astype(np.int64) if self.invalid_bits else values
         for pattern in self.invalid_bits:
@@ -75,7 +75,7 @@ class SceneMask:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What was read from a window."""
+    """Numbers of a window and their validity."""
 
     values: NDArray[Any]
     """Shape (bands, rows, cols), in the scene's data type, before scale and offset."""
@@ -93,11 +93,11 @@ class Scene:
     bands: tuple[SceneBand, ...]
     mask: SceneMask | None = None
     haze: tuple[float, ...] = ()
-    """What dark-object subtraction takes off each band, in physical units; empty when it is not asked for."""
+    """Haze that dark-object subtraction removes from each band, in physical units; empty without it."""
     declared_gsd_m: float | None = None
     """GSD from the catalog, for scenes without a CRS."""
     acquired: datetime | None = None
-    """When it was taken, None when the catalog does not say."""
+    """Time of acquisition, None when the catalog does not state it."""
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -113,7 +113,7 @@ class Scene:
 
     @property
     def gsd_m(self) -> float | None:
-        """Ground sample distance in metres, None when nobody knows."""
+        """Ground sample distance in metres, None when unknown."""
         measured = grid.gsd_m(self.geobox)
         return self.declared_gsd_m if measured is None else measured
 
@@ -129,24 +129,24 @@ class Scene:
 
     @property
     def bias(self) -> NDArray[np.float32]:
-        """What is added after the factor, haze included, shape (bands,)."""
+        """Summand from numbers to physical units after the factor, minus the haze, shape (bands,)."""
         haze = self.haze or (0.0,) * len(self.bands)
         return np.array([b.offset - h for b, h in zip(self.bands, haze, strict=True)], dtype=np.float32)
 
     @property
     def remote(self) -> bool:
-        """Whether one of its files, or of those that they consist of, is on a server."""
+        """Whether one of its files, or of the files of a VRT, is on a server."""
         files = {b.source for b in self.bands} | ({self.mask.source} if self.mask else set())
         return any(is_remote(path) for f in files for path in (f.path, *(part for part, *_ in f.parts)))
 
     def with_absolute_paths(self) -> "Scene":
-        """Return the scene with absolute paths, for processes that began in another folder."""
+        """Return the scene with absolute paths, for processes with another current folder."""
         bands = tuple(replace(b, source=sources.with_absolute_path(b.source)) for b in self.bands)
         mask = self.mask and replace(self.mask, source=sources.with_absolute_path(self.mask.source))
         return replace(self, bands=bands, mask=mask)
 
     def read(self, window: Window) -> Pixels:
-        """Read a window; what lies beyond the scene is reflected at its border.
+        """Read a window; pixels beyond the scene are reflected at its border.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Scene:
         )
         middle = window.clip(self.shape)
         if inside != middle:
-            # It reaches further beyond the scene than into it, and shows more of the scene than it holds.
+            # The window reaches further beyond the scene than into it: reflections need pixels outside of it.
             whole = self.read(inside)
             places = (rows - inside.rows.start)[:, None], cols - inside.cols.start
             return Pixels(whole.values[:, *places], whole.valid[places])
@@ -236,13 +236,13 @@ class Scene:
         return Pixels(values, valid)
 
     def preview(self, longest: int) -> Pixels:
-        """Read the whole scene to look at, reduced to at most `longest` pixels a side.
+        """Read the whole scene for a picture, reduced to at most `longest` pixels a side.
 
-        From the overviews of its files where they have some, which may be up to twice as coarse as asked for;
-        `overview` needs none, and gives the same pixels with or without them.
+        Overviews of the files are used where they exist; they may be up to twice as coarse as `longest`
+        allows. `overview` does not use them, and returns the same pixels with or without them.
         """
         step = max(1, -(-max(self.shape) // longest))
-        # An overview as it is takes a fraction of what the next finer one and resampling it take.
+        # To read an overview takes a fraction of the time for the next finer one and its resampling.
         bands = self._coarser(1 << (step - 1).bit_length())
         whole = bands[0].source.geobox
         if max(whole.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
@@ -257,7 +257,7 @@ class Scene:
         height, width = small.shape
         values = np.empty((len(bands), height, width), dtype=self.dtype)
         valid = np.empty((height, width), dtype=np.bool_)
-        # In windows: a file without overviews is read in full beneath them.
+        # In windows, since a file without overviews is read at its full resolution.
         side = max(16, _PREVIEW_WINDOW // step)
         for row in range(0, height, side):
             for col in range(0, width, side):
@@ -268,7 +268,7 @@ class Scene:
         return Pixels(values, valid)
 
     def _coarser(self, step: int) -> tuple[SceneBand, ...]:
-        """Return the bands with the overviews that suit pixels `step` times as wide as the scene's."""
+        """Return the bands with the overviews for pixels `step` times as wide as those of the scene."""
 
         def reduced(source: SourceFile) -> SourceFile:
             finer = abs(self.geobox.resolution.x) / abs(source.geobox.resolution.x)
@@ -279,10 +279,10 @@ class Scene:
     def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":
         """Return the scene as a lazy DataArray of physical values with dims (band, y, x).
 
-        Nothing is read until it is asked for; invalid pixels are NaN; coordinates are pixel centres, and the
-        CRS is found by `.odc` and `.rio`.
+        Pixels are read when they are computed; invalid ones are NaN. Coordinates are pixel centres; `.odc`
+        and `.rio` find the CRS.
         """
-        # Only this method needs them, and workers start faster without.
+        # Only this method needs these, and workers start faster without them.
         import dask.array  # noqa: PLC0415
         import xarray  # noqa: PLC0415
         from odc.geo.xr import xr_coords  # noqa: PLC0415
@@ -299,7 +299,7 @@ class Scene:
         return xarray.DataArray(lazy, dims=("band", y, x), coords=coords, name=self.name)
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes this scene's pixels what they are, for the fingerprint."""
+        """Return all facts that determine the pixels of the scene, for the fingerprint."""
         files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))
         return {
             "name": self.name,
@@ -318,7 +318,7 @@ class Scene:
 
 
 class _Lazy:
-    """The array protocol that dask slices: reads a window when it is indexed."""
+    """An array for Dask that reads a window when it is indexed."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -327,7 +327,7 @@ class _Lazy:
         self.ndim = 3
 
     def __getitem__(self, key: tuple[slice | int, slice | int, slice | int]) -> NDArray[np.float32]:
-        # Dask hands later slices down to here: numbers, steps and empty spans as well as chunks.
+        # Dask passes later slices down to here: numbers, steps and empty spans as well as chunks.
         bands, rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
         if rows.size == 0 or cols.size == 0:
             return np.empty((*bands.shape, *rows.shape, *cols.shape), dtype=self.dtype)
@@ -341,7 +341,7 @@ class _Lazy:
 def _reflect(
     array: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp], middle: tuple[slice, slice]
 ) -> None:
-    """Fill (..., rows, cols) around its middle, which is there, with what lies at these rows and columns."""
+    """Fill an array (..., rows, cols) around its middle with its own pixels at these rows and columns."""
     beyond_rows, beyond_cols = (
         np.delete(np.arange(len(places)), here) for places, here in zip((rows, cols), middle, strict=True)
     )
@@ -355,9 +355,9 @@ def window_of(rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Window:
 
 
 def _spread(length: int) -> list[Span]:
-    """Return spans of `SAMPLE_SIZE` spread evenly over an axis; all of it when it is short.
+    """Return spans of `SAMPLE_SIZE` spread evenly over an axis, or that cover a short one.
 
-    All but the last begin at multiples of it: they lie in one internal tile of most files, not across four.
+    All but the last begin at multiples of `SAMPLE_SIZE`: in most files they lie in one internal tile.
     """
     if length <= SAMPLE_WINDOWS * SAMPLE_SIZE:
         return [Span(s, min(s + SAMPLE_SIZE, length)) for s in range(0, length, SAMPLE_SIZE)]
@@ -369,12 +369,12 @@ def _spread(length: int) -> list[Span]:
 def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
     """Return where one of the bands is nodata, NaN or infinite, shape (rows, cols); None when none can be."""
     bad: NDArray[np.bool_] | None = None
-    for band, empty in zip(values, nodata, strict=True):
+    for band, number in zip(values, nodata, strict=True):
         checks = []
-        if empty is not None and not np.isnan(empty):
-            # Whole numbers are compared as such, which needs no copy of the band in float64.
-            whole = values.dtype.kind in "iu" and float(empty).is_integer()
-            checks.append(band == (int(empty) if whole else empty))
+        if number is not None and not np.isnan(number):
+            # Whole numbers are compared as integers, which needs no copy of the band in float64.
+            whole = values.dtype.kind in "iu" and float(number).is_integer()
+            checks.append(band == (int(number) if whole else number))
         if values.dtype.kind == "f":
             checks.append(~np.isfinite(band))
         for check in checks:
@@ -393,7 +393,7 @@ def _read_on(
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Read bands of one file onto a window of the target grid, with their validity (None: all valid).
 
-    Without a `method`, coarser files are interpolated and finer ones averaged. Numbers that need neither are
+    Without a `method`, coarser files are interpolated and finer ones averaged. Files on the target grid are
     read into `out`, if it is given.
     """
     nodata = nodata or (None,) * len(indexes)

@@ -1,4 +1,4 @@
-"""Raster files: where they are, what they say of themselves, and the handles that are open."""
+"""Raster files: their paths, headers, open handles and pixels."""
 
 import errno
 import importlib.util
@@ -32,7 +32,7 @@ _IDLE_HANDLES = 64
 
 
 def resolve(uri: str, base: Path) -> str:
-    """Return the place that a URI of a document means.
+    """Return the path or URI that GDAL opens for a URI of a document.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def resolve(uri: str, base: Path) -> str:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """What a raster file says of itself."""
+    """The header of a raster file."""
 
     path: str
     """Path or URL, without credentials."""
@@ -72,22 +72,22 @@ class SourceFile:
     """Its grid."""
     dtype: str
     names: tuple[str, ...]
-    """A name for each band from its description or colour interpretation, else an empty text."""
+    """Name of each band from its description or colour interpretation; else an empty text."""
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     nodata: tuple[float | None, ...]
     masked: bool
     """Whether it has a mask band or an alpha band."""
     size: int
-    """Bytes, 0 when nobody knows."""
+    """Bytes, 0 when unknown."""
     modified: int | str
     """Time of the last change in nanoseconds; of a remote file the ETag."""
     parts: tuple[tuple[str, int, int | str], ...] = ()
-    """The same of every other file that it consists of, as a VRT does."""
+    """Path, size and time or ETag of every other file that it consists of, like those of a VRT."""
     level: int | None = None
-    """Which of its overviews is meant, from 0; None is the file in full."""
+    """Number of the overview that is read, from 0; None for full resolution."""
     opened_as: str | None = field(default=None, repr=False)
-    """What GDAL opens where `path` does not say it all: a signed URL, for example. Never written down."""
+    """What GDAL opens where it differs from `path`: a signed URL, for example. Never written to a file."""
 
     def open(self, **options: Any) -> Any:
         """Open the file with rasterio."""
@@ -102,12 +102,12 @@ def inspect(path: str) -> SourceFile:
     Raises
     ------
     SceneError
-        When the file is missing, is no raster, or its grid is rotated or stands on its head.
+        When the file is missing or no raster, or its grid is rotated or not north-up.
     """
     found = _inspect(path, *_version(path))
-    near = [p for p in found.parts if not has_version(p[0])]
-    if near != list(_parts([f for f, *_ in near])):
-        # A part of a VRT changed behind its back.
+    local = [p for p in found.parts if not has_version(p[0])]
+    if local != list(_parts([f for f, *_ in local])):
+        # A part of a VRT changed, which the version of the VRT does not show.
         _inspect.cache_clear()
         found = _inspect(path, *_version(path))
     return found
@@ -119,7 +119,7 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
     Raises
     ------
     SceneError
-        When the file cannot be opened any more.
+        When the file cannot be opened.
     """
     try:
         with source.open() as src:
@@ -134,14 +134,14 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
 
 
 def with_absolute_path(source: SourceFile) -> SourceFile:
-    """Return the file with an absolute path, for processes that began in another folder."""
+    """Return the file with an absolute path, for processes with another current folder."""
     if "://" in source.path or source.path.startswith("/vsi"):
         return source
     return replace(source, path=str(Path(source.path).absolute()))
 
 
 def _version(path: str) -> tuple[int, int | str]:
-    """Return size and time of the last change, of a remote file size and ETag, zeros when nobody knows.
+    """Return size and time of the last change, of a remote file size and ETag; zeros when unknown.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _version(path: str) -> tuple[int, int | str]:
 
 
 def _parts(files: Sequence[str]) -> tuple[tuple[str, int, int | str], ...]:
-    """Return name, size and time or ETag of files; many that are far away are asked for together."""
+    """Return name, size and time or ETag of files; those of remote files are requested in parallel."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return tuple((redact(f), *v) for f, v in zip(files, pool.map(_version, files), strict=True))
 
@@ -220,10 +220,10 @@ def _band_name(src: Any, index: int) -> str:
 
 
 class _Handles:
-    """The open files of this process, each lent to one thread at a time, as GDAL demands.
+    """The open files of this process, each used by one thread at a time, as GDAL requires.
 
-    The last one given back is lent first: GDAL keeps decoded internal tiles by handle, and the next window
-    shares some with the last one, whatever thread reads it.
+    The handle that was used last is used next: GDAL caches decoded internal tiles by handle, and neighbouring
+    windows share some, whatever thread reads them.
     """
 
     def __init__(self) -> None:
@@ -231,8 +231,8 @@ class _Handles:
         self.lock = threading.Lock()
 
     @contextmanager
-    def lent(self, source: SourceFile) -> Iterator[Any]:
-        """Lend a handle; one that failed is closed, since it may hold broken state."""
+    def borrow(self, source: SourceFile) -> Iterator[Any]:
+        """Yield a handle; after an error it is closed, since its state may be broken."""
         with self.lock:
             kept = self.idle.pop(source, [])
             handle = kept.pop() if kept else None
@@ -241,7 +241,7 @@ class _Handles:
         if handle is None:
             handle = source.open(**({} if source.level is None else {"overview_level": source.level}))
         else:
-            # Settings of GDAL hold for one thread, and another one opened the file.
+            # Options of GDAL may be those of one thread, and another thread opened the file.
             prepare_gdal(source.opened_as or source.path)
         try:
             yield handle
@@ -268,10 +268,10 @@ _inherited: list[_Handles] = []
 
 
 def _forget_handles() -> None:
-    """Let a forked process, such as a worker that loads training data, open its files anew.
+    """Let a forked process, such as a worker that loads training data, open its own handles.
 
-    Parent and child share the offset in an open file: each would read where the other one left it. The
-    parent's handles stay open here, unused: closing takes locks of GDAL that may be held for ever.
+    Parent and child share the offset in an open file: each would read at the position of the other. The
+    handles of the parent stay open and unused: closing them takes locks of GDAL that may never be released.
     """
     global _handles  # noqa: PLW0603
     _inherited.append(_handles)
@@ -294,11 +294,11 @@ def read(
     Parameters
     ----------
     source, indexes, window
-        The file, its bands from 1, and the place.
+        The file, its bands from 1, and the window.
     mask
-        Whether its mask is read, too.
+        Whether the mask is read, too.
     out
-        Shape (bands, rows, cols), where numbers of its type go; it may be a part of a larger array.
+        Array of shape (bands, rows, cols) for numbers of its data type; it may be a view of a larger one.
 
     Returns
     -------
@@ -312,13 +312,13 @@ def read(
     SceneError
         When the data cannot be read, for example from a truncated file.
     """
-    place = to_rasterio(window)
+    part = to_rasterio(window)
     try:
-        with _handles.lent(source) as src:
-            # GDAL would clamp numbers of another type, and nodata among them.
-            alike = out is not None and {src.dtypes[i - 1] for i in indexes} == {out.dtype.name}
-            values = src.read(list(indexes), window=place, out=out if alike else None)
-            valid = src.read_masks(indexes[0], window=place) > 0 if mask else None
+        with _handles.borrow(source) as src:
+            # GDAL would clamp numbers of another data type, including nodata.
+            same_type = out is not None and {src.dtypes[i - 1] for i in indexes} == {out.dtype.name}
+            values = src.read(list(indexes), window=part, out=out if same_type else None)
+            valid = src.read_masks(indexes[0], window=part) > 0 if mask else None
     except RasterioError as error:
         raise SceneError(
             f"{source.path}: cannot be read at {window}: the file is truncated or damaged; "

@@ -1,1 +1,1 @@
-"""Where bundles, staging and outputs live: folders and object stores behind one small interface."""
+"""Places of bundles, staging and outputs: folders and object stores behind one small interface."""

@@ -1,7 +1,7 @@
-"""How S3 is reached: one answer for the object-store library and for GDAL, from the environment and profiles.
+"""Access to S3 from the environment and profiles, the same for the object-store library and for GDAL.
 
 boto3 finds the credentials (AWS_ACCESS_KEY_ID..., AWS_PROFILE, ~/.aws, roles, SSO), the region and the
-endpoint for both: obstore is handed boto3's credentials here, and rasterio asks boto3 by itself.
+endpoint. obstore gets them here; rasterio asks boto3 itself.
 """
 
 import os
@@ -15,29 +15,29 @@ from urllib.parse import urlsplit
 
 from geoseg.core.errors import ConfigError, one_line
 
-PATIENCE = timedelta(seconds=60)
-"""How long a request is tried again while the store does not answer."""
+RETRY_TIMEOUT = timedelta(seconds=60)
+"""How long a request is retried while the store does not answer."""
 
 CHECK = "check AWS_PROFILE or AWS_ACCESS_KEY_ID and what they may do"
 
 
 @dataclass(frozen=True)
-class Access:
-    """Where S3 is and who asks; no credentials."""
+class S3Access:
+    """Endpoint and region of S3, and whether requests are signed; no credentials."""
 
     endpoint: str | None
-    """URL of a store other than Amazon's; None is Amazon's."""
+    """URL of a store other than Amazon's; None for Amazon's."""
     region: str
     anonymous: bool
     """Requests are not signed (AWS_NO_SIGN_REQUEST), as public buckets allow."""
 
     @property
     def plain_http(self) -> bool:
-        """Whether the endpoint does without TLS."""
+        """Whether the endpoint has no TLS."""
         return self.endpoint is not None and self.endpoint.startswith("http://")
 
     def credentials(self) -> Callable[[], Any] | None:
-        """Return what obstore asks for credentials, again whenever they expire."""
+        """Return the provider that obstore asks for credentials whenever they expire; None if anonymous."""
         if self.anonymous:
             return None
         from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415
@@ -51,7 +51,7 @@ class Access:
             ) from None
 
     def gdal_options(self) -> dict[str, str]:
-        """Return the same for GDAL; what the environment says to GDAL itself stays."""
+        """Return the same as options of GDAL, without those that the environment sets."""
         if self.endpoint is None:
             return {}
         parts = urlsplit(self.endpoint)
@@ -64,7 +64,7 @@ class Access:
 
 
 @lru_cache(maxsize=1)
-def access() -> Access:
+def access() -> S3Access:
     """Return how this process reaches S3.
 
     Raises
@@ -84,17 +84,17 @@ def access() -> Access:
         secure = os.environ.get("AWS_HTTPS", "YES").upper() not in {"NO", "FALSE", "OFF"}
         endpoint = f"{'https' if secure else 'http'}://{for_gdal}" if for_gdal else None
     unsigned = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in {"YES", "TRUE", "ON", "1"}
-    return Access(endpoint, region, unsigned)
+    return S3Access(endpoint, region, unsigned)
 
 
-def missing(error: ImportError) -> ConfigError:
-    """Return what to say where the extra was not installed."""
+def missing_library_error(error: ImportError) -> ConfigError:
+    """Return the error for a library of the extra `s3` that is not installed."""
     library = (error.name or "obstore").partition(".")[0]
     return ConfigError(f"object stores need {library}; get it with: python -m pip install 'geoseg[s3]'")
 
 
 def code_in(message: str) -> str:
-    """Return the error code in an answer of S3, or the beginning of a message that has none."""
+    """Return the error code in a response of S3, or the beginning of a message without one."""
     code = re.search(r"<Code>(\w+)</Code>", message)
     status = re.search(r"status code: (\d+ [A-Z][A-Za-z ]+)", message)
     return (code or status or [message, message[:200]])[1].strip()
@@ -107,7 +107,7 @@ def _session() -> Any:
 
         return boto3.Session()
     except ImportError as error:
-        raise missing(error) from error
+        raise missing_library_error(error) from error
     except Exception as error:
         raise _unusable(error) from error
 

@@ -1,8 +1,9 @@
-"""The lock of a place that knows no locks: an object that its owner renews.
+"""A lock in an object store, which has none of its own: a lease, an object that its owner renews.
 
-It is made by a PUT that fails where there is one already. An owner that died on this machine is found dead;
-one that died elsewhere is silent, and after a while its lock is taken over by a PUT that fails when it spoke
-after all. Clocks of two machines are compared only to decide whether watching is worthwhile.
+The lease is created by a PUT that fails where one exists. An owner that died on this machine is found by its
+process number. An owner that died elsewhere no longer renews, and after a while its lease is taken over by a
+PUT that fails if the owner renews it after all. The clocks of two machines are compared only to decide
+whether it is worth watching the lease.
 """
 
 import contextlib
@@ -25,23 +26,23 @@ from geoseg.core.files import as_output_error
 NAME = ".geoseg.lock"
 
 RENEW = timedelta(seconds=20)
-"""How often the owner says that it lives."""
+"""Time between two renewals of a lease."""
 SILENCE = timedelta(seconds=120)
-"""How long it may say nothing."""
+"""Time without a renewal after which a lease may be taken over."""
 
 
 @dataclass(frozen=True)
-class Version:
-    """What is known of an object without reading it."""
+class ObjectVersion:
+    """ETag, size and time of an object, known without reading it."""
 
     tag: str
-    """ETag: another one means other bytes."""
+    """ETag: it changes with the bytes."""
     bytes: int
     modified: datetime
 
 
-class Conditional(Protocol):
-    """What a lease needs of a store."""
+class ConditionalStore(Protocol):
+    """The methods of a store that a lease needs."""
 
     def at(self, name: str = "") -> str:
         """Return the place of an object."""
@@ -49,28 +50,28 @@ class Conditional(Protocol):
     def read(self, name: str) -> bytes | None:
         """Return its bytes."""
 
-    def version(self, name: str) -> Version | None:
+    def version(self, name: str) -> ObjectVersion | None:
         """Return its version."""
 
     def write_if(self, name: str, data: bytes, tag: str | None) -> str | None:
-        """Write over this version, or where there is none."""
+        """Write over the version with this ETag, or a new object; None when another process was first."""
 
     def delete(self, names: list[str]) -> None:
         """Delete objects."""
 
 
 @contextlib.contextmanager
-def lease(store: Conditional) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a store; yields what raises OutputError once it was lost.
+def lease(store: ConditionalStore) -> Iterator[Callable[[], None]]:
+    """Hold the lease of a store; yields a check that raises OutputError once the lease is lost.
 
     Raises
     ------
     OutputError
-        When another run holds it, or the store cannot be written.
+        When another run holds the lease, or the store cannot be written.
     """
-    owner = _myself()
+    owner = _this_process()
     with as_output_error(store.at(NAME)):
-        tag = store.write_if(NAME, _card(owner), None) or _take_over(store, owner)
+        tag = store.write_if(NAME, _content(owner), None) or _take_over(store, owner)
     keeper = _Keeper(store, owner, tag)
     keeper.start()
     try:
@@ -82,7 +83,7 @@ def lease(store: Conditional) -> Iterator[Callable[[], None]]:
 class _Keeper(threading.Thread):
     """Renews a lease until it is ended or lost."""
 
-    def __init__(self, store: Conditional, owner: dict[str, Any], tag: str) -> None:
+    def __init__(self, store: ConditionalStore, owner: dict[str, Any], tag: str) -> None:
         super().__init__(name="geoseg-lease", daemon=True)
         self.store, self.owner, self.tag = store, owner, tag
         self.ended, self.turn = threading.Event(), threading.Lock()
@@ -90,7 +91,7 @@ class _Keeper(threading.Thread):
 
     def run(self) -> None:
         while not self.ended.wait(RENEW.total_seconds()):
-            # A store that does not answer now may answer the next time.
+            # A store that does not answer now may answer at the next renewal.
             with contextlib.suppress(OSError):
                 self.renew()
 
@@ -98,9 +99,9 @@ class _Keeper(threading.Thread):
         with self.turn:
             if self.lost or self.ended.is_set():
                 return
-            tag = self.store.write_if(NAME, _card(self.owner), self.tag)
-            # A renewal whose answer got lost was one all the same.
-            tag = tag or self._mine()
+            tag = self.store.write_if(NAME, _content(self.owner), self.tag)
+            # The renewal may have succeeded although its response was lost.
+            tag = tag or self._own_tag()
             self.lost = tag is None
             self.tag = tag or self.tag
 
@@ -116,23 +117,29 @@ class _Keeper(threading.Thread):
     def end(self) -> None:
         self.ended.set()
         with contextlib.suppress(OSError, OutputError):
-            if not self.lost and self._mine() is not None:
+            if not self.lost and self._own_tag() is not None:
                 self.store.delete([NAME])
 
-    def _mine(self) -> str | None:
-        """Return the lock's ETag if it is this owner's."""
+    def _own_tag(self) -> str | None:
+        """Return the ETag of the lease if it is still this owner's, else None."""
         found = self.store.version(NAME)
         card = _read(self.store)
         return found.tag if found and card.get("id") == self.owner["id"] else None
 
 
-def _take_over(store: Conditional, owner: dict[str, Any]) -> str:
-    """Take the lock of an owner that is dead or silent."""
+def _take_over(store: ConditionalStore, owner: dict[str, Any]) -> str:
+    """Take over the lease of an owner that is dead or silent; return the new ETag.
+
+    Raises
+    ------
+    OutputError
+        When the owner is alive.
+    """
     found, other = store.version(NAME), _read(store)
     if found is None:
-        tag = store.write_if(NAME, _card(owner), None)
+        tag = store.write_if(NAME, _content(owner), None)
     elif _dead_here(other) or (not _alive_here(other) and _silent(store, found)):
-        tag = store.write_if(NAME, _card(owner), found.tag)
+        tag = store.write_if(NAME, _content(owner), found.tag)
     else:
         tag = None
     if tag is not None:
@@ -145,8 +152,8 @@ def _take_over(store: Conditional, owner: dict[str, Any]) -> str:
     )
 
 
-def _silent(store: Conditional, found: Version) -> bool:
-    """Return whether the owner has not renewed its lock for long, and does not while it is watched."""
+def _silent(store: ConditionalStore, found: ObjectVersion) -> bool:
+    """Return whether the owner has not renewed its lease for long, and does not while it is watched."""
     if datetime.now(UTC) - found.modified < SILENCE:
         return False
     time.sleep(2 * RENEW.total_seconds())
@@ -154,7 +161,7 @@ def _silent(store: Conditional, found: Version) -> bool:
     return now is not None and now.tag == found.tag
 
 
-def _myself() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
     return {
         "id": os.urandom(8).hex(),
         "host": socket.gethostname(),
@@ -166,7 +173,7 @@ def _myself() -> dict[str, Any]:
 
 
 def _space() -> str | None:
-    """Return what tells whose process numbers these are: this boot of this machine, and the container."""
+    """Return the space in which a process number is unique: this boot of this machine, and the container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -195,12 +202,12 @@ def _runs(owner: dict[str, Any]) -> bool:
         return False
 
 
-def _card(owner: dict[str, Any]) -> bytes:
-    # Other bytes each time, and so another ETag.
+def _content(owner: dict[str, Any]) -> bytes:
+    # The time makes the bytes, and so the ETag, differ from those of the last renewal.
     return json.dumps({**owner, "renewed": datetime.now(UTC).isoformat()}).encode()
 
 
-def _read(store: Conditional) -> dict[str, Any]:
+def _read(store: ConditionalStore) -> dict[str, Any]:
     try:
         card = json.loads(store.read(NAME) or b"{}")
     except ValueError:

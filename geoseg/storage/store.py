@@ -1,4 +1,4 @@
-"""A folder, or what stands for one in an object store."""
+"""A store: a folder, or a prefix in an object store."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -9,16 +9,16 @@ from typing import Protocol
 
 from geoseg.core.errors import ConfigError
 from geoseg.core.files import as_output_error, write_atomic
-from geoseg.core.folder import lock
-from geoseg.storage.objects import SCHEMES, ObjectStore
+from geoseg.core.locks import lock_folder
+from geoseg.storage.object_store import SCHEMES, ObjectStore
 
 
 class Store(Protocol):
-    """Named files in one place. Small enough to travel to workers; holds no credentials."""
+    """Named files in one place. Small enough to send to workers; has no credentials."""
 
     @property
     def local(self) -> Path | None:
-        """The folder, when its files have paths."""
+        """The folder; None when the files have no paths."""
 
     def at(self, name: str = "") -> str:
         """Return the place of a file (or of the store): a path or a URI."""
@@ -30,7 +30,7 @@ class Store(Protocol):
         """Return the same store for processes whose current folder is another."""
 
     def create(self) -> None:
-        """Make the place when it does not exist; OutputError when that cannot be done."""
+        """Create the place if it does not exist; OutputError when that fails."""
 
     def names(self) -> list[str]:
         """Return the names directly in this place, sorted; none when it does not exist."""
@@ -42,19 +42,19 @@ class Store(Protocol):
         """Copy a file to a local path, in pieces; OSError when it is missing or cannot be read."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file, complete or not at all; OutputError when that cannot be done."""
+        """Write a file, complete or not at all; OutputError when that fails."""
 
     def adopt(self, path: Path) -> None:
-        """Take over a finished local file under its own name, complete or not at all."""
+        """Move a finished local file into the store under its own name, complete or not at all."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files; those that do not exist are none."""
+        """Delete files; missing ones are no error."""
 
     def clear(self) -> None:
-        """Delete everything in this place, as far as that can be done."""
+        """Delete everything in this place; files that cannot be deleted stay."""
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
-        """Keep other runs out; yields what raises OutputError once the lock was lost."""
+        """Keep other runs out; yields a check that raises OutputError once the lock is lost."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class FolderStore:
         return FolderStore(self.folder.resolve())
 
     def create(self) -> None:
-        """Make the folder."""
+        """Create the folder."""
         with as_output_error(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -123,11 +123,11 @@ class FolderStore:
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Lock the folder; the lock ends with the process, however it ends."""
-        return lock(self.folder)
+        return lock_folder(self.folder)
 
 
 def open_store(place: str | Path) -> Store:
-    """Return the store at a path or URI; nothing is read or made.
+    """Return the store at a path or URI; nothing is read or created.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def open_store(place: str | Path) -> Store:
 
 
 def is_uri(place: str | Path) -> bool:
-    """Return whether a place is a URI; everything else is a path."""
+    """Return whether a place is a URI; otherwise it is a path."""
     return isinstance(place, str) and "://" in place
 
 

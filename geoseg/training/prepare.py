@@ -15,7 +15,7 @@ from geoseg.config.lookup import Shelf
 from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_mean
 from geoseg.core.extras import require
-from geoseg.core.folder import read_json
+from geoseg.core.files import read_json
 from geoseg.core.notices import collect_warnings
 from geoseg.scenes.datasets import resolve_dataset
 from geoseg.scenes.labelled import InMemory, Labelled

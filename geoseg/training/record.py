@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import geoseg
-from geoseg.config.training import Measure, Training
+from geoseg.config.training import Measurement, Training
 from geoseg.core import provenance
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
@@ -61,7 +61,7 @@ class Findings:
 
 
 def look(
-    network: nn.Module, parts: Mapping[str, GridChips], legend: Legend, measure: Measure, batch: int
+    network: nn.Module, parts: Mapping[str, GridChips], legend: Legend, measure: Measurement, batch: int
 ) -> Findings:
     """Calibrate a network and measure it on all parts but train.
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.config.training import Training
-from geoseg.core.errors import ConfigError, OutputError
-from geoseg.core.files import as_output_error, write_atomic
-from geoseg.core.folder import difference, lock, read_json
+from geoseg.core.errors import ConfigError, OutputError, difference
+from geoseg.core.files import as_output_error, read_json, write_atomic
+from geoseg.core.locks import lock_folder
 from geoseg.core.notices import collect_warnings
 from geoseg.training.census import Statistics, class_counts
 from geoseg.training.prepare import Prepared, prepare
@@ -76,7 +76,7 @@ def train(
     folder = prepared.folder
     with as_output_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder):
+    with lock_folder(folder):
         _open_folder(prepared, overwrite=overwrite)
         started = perf_counter()
         with collect_warnings() as notices:

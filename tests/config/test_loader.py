@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from geoseg.config.catalog import CatalogDocument
+from geoseg.config.dataset import CatalogDocument
 from geoseg.config.loader import load
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.errors import ConfigError

@@ -165,16 +165,16 @@ def test_too_little_memory_stops_the_run_and_can_be_overruled(pipeline_file, mon
 
 
 def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
-    for module in ("clusters.shape", "clusters.local"):
+    for module in ("clusters.capacity", "clusters.local"):
         monkeypatch.setattr(f"geoseg.inference.{module}.count_gpus", lambda: 1)
-    monkeypatch.setattr("geoseg.models.backends.resolve.count_gpus", lambda: 1)
+    monkeypatch.setattr("geoseg.models.backends.auto.count_gpus", lambda: 1)
     asked = []
 
     def free(device):
         asked.append(device)
         return room
 
-    monkeypatch.setattr("geoseg.inference.clusters.shape.free_device_memory", free)
+    monkeypatch.setattr("geoseg.inference.clusters.capacity.free_device_memory", free)
     room = 10**12
     prepared = prepare(pipeline_file, ["inference.batch=8"])
     assert (prepared.device, prepared.backend, asked) == ("cuda", "torch", ["cuda"])

@@ -8,7 +8,7 @@ from torchvision.models._api import Weights, WeightsEnum
 
 from geoseg.core.errors import BundleError, ConfigError
 from geoseg.models import pretrained
-from geoseg.models.pretrained import RGB, bare, find, read
+from geoseg.models.pretrained import RGB, find, read, strip_prefixes
 
 STATE = {"conv1.weight": torch.arange(24.0).view(2, 3, 2, 2), "layer1.0.bn1.bias": torch.ones(2)}
 
@@ -42,12 +42,12 @@ def test_safetensors_are_read_with_their_hash(tmp_path):
     ["", "model.", "module.", "encoder.", "model.encoder.", "backbone.", "module.model.encoder.model."],
 )
 def test_what_wrappers_add_to_names_is_taken_off(prefix):
-    assert bare(f"{prefix}layer1.0.conv1.weight") == "layer1.0.conv1.weight"
+    assert strip_prefixes(f"{prefix}layer1.0.conv1.weight") == "layer1.0.conv1.weight"
 
 
 def test_timms_two_ways_to_write_a_stage_are_one():
-    assert bare("model.stages_0.blocks.1.gamma") == bare("stages.0.blocks.1.gamma")
-    assert bare("patch_embed.proj.weight") == "patch_embed.proj.weight"
+    assert strip_prefixes("model.stages_0.blocks.1.gamma") == strip_prefixes("stages.0.blocks.1.gamma")
+    assert strip_prefixes("patch_embed.proj.weight") == "patch_embed.proj.weight"
 
 
 def test_pickled_code_does_not_run(tmp_path, capsys):

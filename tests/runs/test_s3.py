@@ -278,9 +278,9 @@ def test_a_profile_is_enough(s3, scene, bundle, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="no credentials were found"):
         prepare(write_pipeline(tmp_path, f"{uri}/scene.tif", model))
     monkeypatch.setenv("AWS_PROFILE", "lab")
-    from geoseg.storage import aws, objects
+    from geoseg.storage import aws, object_store
 
-    for cached in (aws.access, aws._session, objects._client):
+    for cached in (aws.access, aws._session, object_store._client):
         cached.cache_clear()
     assert prepare(write_pipeline(tmp_path, f"{uri}/scene.tif", model)).scene.shape == (500, 500)
     monkeypatch.setenv("AWS_PROFILE", "nobody")

@@ -9,7 +9,7 @@ import pytest
 from geoseg.core.errors import ConfigError, OutputError
 from geoseg.runs.folder import open_run_folder
 from geoseg.storage import lease
-from geoseg.storage.objects import ObjectStore
+from geoseg.storage.object_store import ObjectStore
 from geoseg.storage.store import open_store
 from tests.run_folders import NAMES, PLAN, interrupt, publish
 from tests.s3 import BUCKET, KEY, SECRET
@@ -144,7 +144,7 @@ def test_a_second_run_is_kept_out(place):
 
 
 def card(**changes):
-    return json.dumps({**lease._myself(), **changes}).encode()
+    return json.dumps({**lease._this_process(), **changes}).encode()
 
 
 def test_the_lock_of_a_process_that_died_here_is_taken_over(on_s3):

@@ -1,4 +1,4 @@
-"""Where the tasks run: a Dask cluster for each kind of `configs/clusters/*.yaml`."""
+"""Dask clusters on which the tasks run, one kind for each in `configs/clusters/*.yaml`."""
 
 from geoseg.inference.clusters.connect import connect, workers_of
 from geoseg.inference.clusters.resolve import resolve_cluster

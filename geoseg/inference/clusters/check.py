@@ -1,4 +1,4 @@
-"""Whether every worker computes with the same code on the same files, asked before the work starts."""
+"""Check every worker before it takes a task: the same code, the same files, enough memory."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from distributed import Client, Worker, WorkerPlugin
 import geoseg
 from geoseg.core.errors import ClusterError, GeosegError, one_line
 from geoseg.core.process import configure_process
-from geoseg.inference.clusters.shape import free_memory
+from geoseg.inference.clusters.capacity import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.backends.openvino_model import has_bfloat16
 from geoseg.models.backends.spec import LIBRARIES
@@ -29,10 +29,11 @@ from geoseg.scenes.sources import inspect
 from geoseg.storage.store import Store
 
 PACKAGES = ("numpy", "rasterio", "distributed")
-"""With the backend: their versions decide the bytes, or whether the processes understand one another."""
+"""Packages that, with the backend, must have one version everywhere: they decide the bytes of the map, or
+whether the processes understand one another."""
 
 TIMEOUT = 120.0
-"""Seconds that a worker has to answer; a shared folder may have to be mounted first."""
+"""Seconds that a worker has for its report; a shared folder may have to be mounted first."""
 
 TOPIC = "geoseg-turned-away"
 
@@ -42,16 +43,16 @@ class Needs:
     """What a worker must have and see."""
 
     code: dict[str, str]
-    """Versions and the hash of geoseg's source here."""
+    """Versions of packages, and the hash of geoseg's source, in the process of the run."""
     backend: str
     bundle: str
-    """Where the bundle lies: a path or a URI."""
+    """Path or URI of the bundle."""
     bundle_sha256: str
     files: tuple[tuple[str, int], ...]
     """Path or URL of each raster of the scene, and its size in bytes, 0 when it is not a local file."""
     staging: Store
     token: str
-    """Name of a file in staging, which shows that the worker sees the same folder."""
+    """Name of a file in staging; a worker that finds it sees the same folder."""
     device: str
     precision: str
 
@@ -77,91 +78,93 @@ def needs_of(plan: Plan, staging: Store) -> Needs:
 def check_workers(
     client: Client, needs: Needs, memory: int | None, tell: Callable[[str], None] = lambda _: None
 ) -> Iterator[None]:
-    """Check the workers that are there, and while the block runs those that join.
+    """Check the workers of a cluster now, and until the block ends each worker that joins.
 
     Parameters
     ----------
     client
-        Connected to the cluster. In one process there is nothing to check.
+        Connected to the cluster. A cluster within this process is not checked.
     needs
         What each worker must have and see.
     memory
-        Bytes that each worker takes; None: checked before, or not to be checked.
+        Bytes that each worker needs; None: memory is not checked here.
     tell
         Called with a line for each late worker that is turned away.
 
     Raises
     ------
     ClusterError
-        When a worker is not fit: says which, what differs and what to do.
+        When a worker is not fit; the message names it, says what differs and what to do.
     """
     if client.scheduler.address.startswith("inproc://"):
         yield
         return
     needs.staging.write(needs.token, b"")
     try:
-        answers = _ask(client, needs)
-        for address, answer in answers.items():
-            if answer.problem is not None:
-                raise ClusterError(f"worker {address} ({answer.host}): {answer.problem}")
+        reports = _ask(client, needs)
+        for address, report in reports.items():
+            if report.problem is not None:
+                raise ClusterError(f"worker {address} ({report.host}): {report.problem}")
         if memory is not None:
-            _check_memory(list(answers.values()), memory)
-        with _gate(client, needs, tell):
+            _check_memory(list(reports.values()), memory)
+        with _check_late_workers(client, needs, tell):
             yield
     finally:
         needs.staging.delete([needs.token])
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a worker says of itself."""
+class WorkerReport:
+    """What a worker reports of itself."""
 
     problem: str | None
+    """Why it cannot work on the run; None when it can."""
     host: str
     memory: int
     """Free bytes on its machine."""
 
 
-async def answer(needs: Needs) -> Answer:
-    """Configure and check the worker that this runs in."""
+async def report_of_worker(needs: Needs) -> WorkerReport:
+    """Configure this process, which is a worker, and check it."""
     configure_process()
     problem = await asyncio.to_thread(problem_of, needs)
-    return Answer(problem, platform.node(), free_memory())
+    return WorkerReport(problem, platform.node(), free_memory())
 
 
-def _ask(client: Client, needs: Needs) -> dict[str, Answer]:
+def _ask(client: Client, needs: Needs) -> dict[str, WorkerReport]:
     addresses = list(client.scheduler_info(n_workers=-1)["workers"])
     pool = ThreadPoolExecutor(min(64, len(addresses) or 1), thread_name_prefix="check")
 
     def ask(address: str) -> Any:
-        return client.run(answer, needs, workers=[address], on_error="return")[address]
+        return client.run(report_of_worker, needs, workers=[address], on_error="return")[address]
 
     waiting: dict[str, Future[Any]] = {a: pool.submit(ask, a) for a in addresses}
-    answers = {}
+    reports = {}
     for address, future in waiting.items():
         try:
-            said = future.result(TIMEOUT)
+            answer = future.result(TIMEOUT)
         except TooLate:
-            said = ClusterError(f"no answer within {TIMEOUT:.0f} s; does a shared folder hang there?")
+            answer = ClusterError(f"no answer within {TIMEOUT:.0f} s; does a shared folder hang there?")
         except (OSError, KeyError) as error:
-            said = ClusterError(f"went away while it was checked: {one_line(error)}")
-        answers[address] = said if isinstance(said, Answer) else Answer(_unusable(said), "unknown host", 0)
+            answer = ClusterError(f"went away while it was checked: {one_line(error)}")
+        failed = not isinstance(answer, WorkerReport)
+        reports[address] = WorkerReport(_why_silent(answer), "unknown host", 0) if failed else answer
     pool.shutdown(wait=False, cancel_futures=True)
-    return answers
+    return reports
 
 
-def _unusable(error: BaseException) -> str:
-    """Say why a worker could not even answer."""
+def _why_silent(error: BaseException) -> str:
+    """Return why a worker sent no report."""
     if isinstance(error, ImportError | AttributeError):
         return f"has no geoseg {geoseg.__version__} ({one_line(error)}); install the same version there"
     return one_line(error)
 
 
-def _check_memory(answers: list[Answer], memory: int) -> None:
+def _check_memory(reports: list[WorkerReport], memory: int) -> None:
     """Check that the workers of each machine fit into its free memory."""
-    for host in {a.host for a in answers}:
-        there = [a for a in answers if a.host == host]
-        free = max(a.memory for a in there)
+    for host in {r.host for r in reports}:
+        there = [r for r in reports if r.host == host]
+        free = max(r.memory for r in there)
         if len(there) * memory > free:
             raise ClusterError(
                 f"{host}: {len(there)} workers need {len(there) * memory / 1e9:.2f} GB of memory, but "
@@ -170,14 +173,14 @@ def _check_memory(answers: list[Answer], memory: int) -> None:
             )
 
 
-class Gate(WorkerPlugin):  # type: ignore[misc]
-    """Checks a worker that joins, and sends it away before it takes a task."""
+class CheckPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Checks a worker when it joins, and closes one that is not fit before it takes a task."""
 
     def __init__(self, needs: Needs) -> None:
         self.needs = needs
 
     async def setup(self, worker: Worker) -> None:
-        """Configure and check the worker that this is in."""
+        """Configure and check the worker that this plugin is in."""
         configure_process()
         problem = await asyncio.to_thread(problem_of, self.needs)
         if problem is not None:
@@ -186,19 +189,19 @@ class Gate(WorkerPlugin):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _gate(client: Client, needs: Needs, tell: Callable[[str], None]) -> Iterator[None]:
+def _check_late_workers(client: Client, needs: Needs, tell: Callable[[str], None]) -> Iterator[None]:
     client.subscribe_topic(TOPIC, lambda event: tell(f"cluster: {event[1]}; turned away"))
-    client.register_plugin(Gate(needs), name=TOPIC)
+    client.register_plugin(CheckPlugin(needs), name=TOPIC)
     try:
         yield
     finally:
-        # A scheduler that outlives this run must not hold later workers to it.
+        # The scheduler may outlive this run: workers that join later need not fit it.
         with contextlib.suppress(Exception):
             client.unregister_worker_plugin(TOPIC)
 
 
 def problem_of(needs: Needs) -> str | None:
-    """Return why this process cannot work on a run: what differs and what to do."""
+    """Return why this process cannot work on a run: what differs and what to do; None when it can."""
     for name, value in needs.code.items():
         if (mine := code_here(needs.backend).get(name)) != value:
             return f"{name} is {mine}, but {value} where the run was started; install the same there"
@@ -248,7 +251,7 @@ def _problem_of_precision(needs: Needs) -> str | None:
 
 @cache
 def code_here(backend: str) -> dict[str, str]:
-    """Return versions, and the hash of geoseg's source, of this process."""
+    """Return the versions of packages, and the hash of geoseg's source, in this process."""
     python = ".".join(platform.python_version_tuple()[:2])
     versions = {name: _version(name) for name in (LIBRARIES[backend], *PACKAGES)}
     return {"Python": python, "geoseg": f"{geoseg.__version__} ({source_hash()[:12]})", **versions}

@@ -1,4 +1,4 @@
-"""Start or find a cluster and yield a client."""
+"""Start a cluster, or connect to a running one, and yield a client."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from geoseg.core.ordered import Workers
 from geoseg.inference.clusters.jobs import listing, start_jobs
 from geoseg.inference.clusters.kubernetes import start_kubernetes
 from geoseg.inference.clusters.local import start_local
-from geoseg.inference.clusters.security import tls_settings
+from geoseg.inference.clusters.network import tls_settings
 from geoseg.inference.clusters.ssh import start_ssh
 from geoseg.inference.clusters.watchdog import Watchdog
 from geoseg.inference.clusters.worker import CALM
@@ -25,15 +25,15 @@ from geoseg.inference.workers import RESOURCE
 from geoseg.scenes.gdal import limited_gdal
 
 DASHBOARD = "127.0.0.1:0"
-"""Scheduler's web pages: on this machine only, on any free port."""
+"""Address of the scheduler's web pages: on this machine only, on any free port."""
 
 _SETTINGS = {
     **CALM,
     "distributed.scheduler.allowed-failures": 10,
     "distributed.admin.large-graph-warning-threshold": "100MB",
-    # How soon a lost worker is replaced.
+    # Time until a lost worker is replaced.
     "distributed.deploy.lost-worker-timeout": "5s",
-    # Memory is announced by the plan; Dask's own limits would pause a worker that keeps to it.
+    # The plan announces the memory of a worker; Dask's own limits would pause one that keeps to the plan.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -44,29 +44,29 @@ Tell = Callable[[str], None]
 
 @contextlib.contextmanager
 def connect(cluster: Cluster, tell: Tell = lambda _: None, dashboard: str = DASHBOARD) -> Iterator[Client]:
-    """Start the cluster and yield a client; what was started ends with the block.
+    """Start the cluster and yield a client; scheduler and workers that were started end with the block.
 
-    One local worker lives in this process: no sockets, no copies. More are processes on the loopback
-    interface. Everything else listens where its file says, see docs/clusters.md.
+    A single local worker is threads of this process: no sockets, no copies. Several are processes that listen
+    on the loopback interface. All other kinds listen where the cluster file says, see docs/clusters.md.
 
     Parameters
     ----------
     cluster
-        The cluster; `auto` has been resolved.
+        The cluster, without `auto`.
     tell
-        Called with lines about workers that are waited for or replaced.
+        Called with a line when workers are waited for or replaced.
     dashboard
         Address of the scheduler's web pages.
 
     Raises
     ------
     ClusterError
-        When scheduler or workers do not come.
+        When the scheduler does not answer, or too few workers come in time.
     ConfigError
-        When the cluster cannot be as it is described.
+        When the cluster file asks for something that cannot be.
     """
     security = None if isinstance(cluster, Local) else cluster.security
-    settings = {**_SETTINGS, **_patience(cluster), **tls_settings(security)}
+    settings = {**_SETTINGS, **_timeouts(cluster), **tls_settings(security)}
     with _same_environment(), limited_gdal(), dask.config.set(settings):
         if isinstance(cluster, Address):
             with _client(cluster) as client:
@@ -83,16 +83,16 @@ def connect(cluster: Cluster, tell: Tell = lambda _: None, dashboard: str = DASH
 
 
 def workers_of(client: Client) -> Workers:
-    """Return the cluster as those who trace polygons: two blocks ahead for each thread."""
+    """Return the cluster as workers that trace polygons, two blocks ahead for each thread."""
     threads = sum(client.nthreads().values())
     return Workers(client.get_executor(pure=False), 2 * threads)
 
 
-def _patience(cluster: Cluster) -> dict[str, Any]:
-    """Return how long Dask waits for workers that are silent, or for any worker at all."""
-    # In one process a worker cannot be lost, only busy.
+def _timeouts(cluster: Cluster) -> dict[str, Any]:
+    """Return the settings for how long Dask waits for a silent worker, and for a first one."""
+    # A worker in this process may be busy, but is never lost.
     alone = isinstance(cluster, Local) and cluster.workers in (1, "auto")
-    # A job may wait in its queue for as long as it takes.
+    # A job may wait in its queue for days.
     queued = isinstance(cluster, Jobs)
     return {
         "distributed.scheduler.worker-ttl": None if alone else "60s",
@@ -102,9 +102,10 @@ def _patience(cluster: Cluster) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _same_environment() -> Iterator[None]:
-    """Undo what Dask writes into this process's environment when it starts worker processes.
+    """Restore this process's environment, into which Dask writes when it starts worker processes.
 
-    `OMP_NUM_THREADS=1` among it: programs started later would compute with one thread, and so to other bits.
+    It writes `OMP_NUM_THREADS=1`, for example: programs started later would compute with one thread, and sums
+    would differ in their last bits.
     """
     before = dict(os.environ)
     try:
@@ -136,7 +137,7 @@ def _started(cluster: Cluster, dashboard: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _watched(started: SpecCluster, cluster: Cluster, tell: Tell) -> Iterator[Watchdog | None]:
-    """Start the workers of hosts and jobs, and replace those that are lost."""
+    """Start the workers on hosts or as jobs, and replace lost ones until the block ends."""
     if isinstance(cluster, Ssh):
         watchdog = Watchdog(started, len(started.worker_spec), None, Path(), tell)
     elif isinstance(cluster, Jobs):
@@ -171,12 +172,12 @@ def _client(cluster: Address) -> Iterator[Client]:
 
 
 def _wait(client: Client, cluster: Cluster, watchdog: Watchdog | None, tell: Tell) -> None:
-    """Wait until work can begin: with the first job, the first pod, or all workers of other kinds.
+    """Wait until work can begin: for the first job, host or pod, or for all workers of a running scheduler.
 
     Raises
     ------
     ClusterError
-        When too few workers come in time, or none of them can take blocks.
+        When too few workers come in time, or none offers the resource that blocks need.
     """
     if isinstance(cluster, Local):
         return

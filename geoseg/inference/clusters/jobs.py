@@ -9,17 +9,17 @@ from distributed import Security, SpecCluster
 
 from geoseg.config.cluster import Jobs, Lsf, Pbs, Slurm
 from geoseg.core.extras import require
-from geoseg.inference.clusters.scheduler import protocol, scheduler_options
+from geoseg.inference.clusters.network import protocol, scheduler_options
 from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
 
 def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
-    """Start the scheduler here; jobs are submitted and replaced by `Watchdog`.
+    """Start the scheduler in this process; `Watchdog` submits the jobs and replaces lost ones.
 
     Raises
     ------
     ConfigError
-        When dask-jobqueue is not installed, or there is no such interface here.
+        When dask-jobqueue is not installed, or this machine has no such network interface.
     """
     require("dask_jobqueue", "cluster", "cluster")
     import dask_jobqueue  # noqa: PLC0415
@@ -36,7 +36,7 @@ def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
 
 
 def job_options(cluster: Jobs) -> dict[str, Any]:
-    """Return the arguments of dask-jobqueue's jobs, without those of the network's security."""
+    """Return the arguments of a cluster of dask-jobqueue, without those of TLS."""
     gpus, extra = cluster.gpus, list(cluster.job_extra)
     environment = {**ENVIRONMENT, **cluster.env}
     prologue = [f"export {key}={shlex.quote(value)}" for key, value in environment.items()]
@@ -44,7 +44,7 @@ def job_options(cluster: Jobs) -> dict[str, Any]:
     if gpus > 1:
         arguments += ["--preload", "geoseg.inference.clusters.preload_gpu"]
     margin = min(cluster.margin, seconds(cluster) // 4)
-    # Not all at the same moment: each hands what it holds to those that stay.
+    # Workers retire before the wall time and hand their results to the others, so not all at one moment.
     arguments += ["--lifetime", f"{seconds(cluster) - margin}s", "--lifetime-stagger", f"{margin // 3}s"]
     options: dict[str, Any] = {
         "job_name": "geoseg",

@@ -9,7 +9,7 @@ from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
 
 def start_kubernetes(cluster: Kubernetes) -> Any:
-    """Ask the operator for the cluster.
+    """Ask the Dask operator to start the cluster.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def cluster_spec(cluster: Kubernetes) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        When TLS is asked for, which the operator does not set up.
+        When the cluster file asks for TLS, which the operator does not set up.
     """
     if cluster.security is not None:
         raise ConfigError(

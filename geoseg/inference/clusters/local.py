@@ -8,7 +8,7 @@ from distributed import LocalCluster, Nanny, Scheduler, SpecCluster
 from geoseg.config.cluster import Local
 from geoseg.inference.clusters.results import Results
 from geoseg.inference.clusters.worker import RESOURCES, THREADS
-from geoseg.models.backends.resolve import count_gpus
+from geoseg.models.backends.auto import count_gpus
 
 LOOPBACK = "127.0.0.1"
 
@@ -21,11 +21,11 @@ def start_local(cluster: Local, dashboard: str) -> SpecCluster:
     Parameters
     ----------
     cluster
-        The number of workers; `auto` has been resolved.
+        The cluster, without `auto`.
     dashboard
         Address of the scheduler's web pages.
     """
-    # None would still open port 8787 to the world, and warn where another run has it.
+    # A dashboard address of None would still open port 8787 on all interfaces, and warn when it is taken.
     if cluster.workers == "auto" or cluster.workers < 2:
         return LocalCluster(
             n_workers=1,
@@ -61,5 +61,5 @@ def visible_gpus() -> list[str]:
 
 
 def one_gpu_each(workers: int, gpus: list[str]) -> list[dict[str, str]]:
-    """Return the environment of each worker; with fewer GPUs than workers some share one."""
+    """Return the variables that give each worker its GPU; of few GPUs, some serve several workers."""
     return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {} for i in range(workers)]

@@ -1,7 +1,7 @@
-"""Preload of workers that a run starts on its own machine: signals are for the process that leads it.
+"""Preload of worker processes on the machine of the run: signals reach the process of the run only.
 
-Ctrl-C in a terminal, `timeout` and `kill -- -GROUP` reach every process of a group. A worker that dies of
-them cannot finish the blocks in hand. This one ends when its leader ends, however that happens.
+Ctrl-C in a terminal, `timeout` and `kill -- -GROUP` reach every process of a group. A worker that they kill
+cannot finish its blocks. In a session of its own it goes on, and ends when the process of the run ends.
 """
 
 import os
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def dask_setup(_: Any) -> None:
-    """Leave the leader's process group and terminal."""
+    """Leave the process group and the terminal of the run."""
     os.setsid()

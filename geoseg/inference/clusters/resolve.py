@@ -15,8 +15,8 @@ def resolve_cluster(cluster: str | Cluster) -> Cluster:
     Parameters
     ----------
     cluster
-        A name in configs/clusters, a file, the address of a scheduler (`tcp://...`, `tls://...`), or what a
-        file holds.
+        A name in configs/clusters, a file, the address of a scheduler (`tcp://...`, `tls://...`), or the
+        content of such a file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The results that a local worker keeps: fringes that wait long go to its disk."""
+"""The results of tasks on a local worker: fringes beyond a limit go to its disk."""
 
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
@@ -9,19 +9,20 @@ from distributed.spill import SpillBuffer
 from geoseg.inference.driver import PARTS
 
 KEPT_BYTES = 64_000_000
-"""Fringes that stay in memory."""
+"""Bytes of fringes that stay in memory."""
 
 
 class Results(MutableMapping[Any, Any]):
-    """Results by the key of their task.
+    """The results of a worker by the key of their task.
 
-    A line of fringes waits for the next line of blocks, as long as the scene is wide: those used least
-    recently go to disk, or stay where there is no room. Everything else is small or soon done with.
+    The fringes of a line of blocks wait for the next line, so their number grows with the width of the scene:
+    the least recently used go to disk, or stay in memory where the disk is full. All other results are small
+    or soon used.
 
     Parameters
     ----------
     worker_local_directory
-        The worker's own folder.
+        The worker's scratch folder.
     """
 
     def __init__(self, worker_local_directory: str) -> None:

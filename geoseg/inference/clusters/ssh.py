@@ -1,4 +1,4 @@
-"""Workers on machines that are reached with ssh."""
+"""Workers on other machines, started with ssh."""
 
 import asyncio
 import logging
@@ -14,15 +14,15 @@ from geoseg.config.cluster import Ssh
 from geoseg.core.errors import ClusterError, one_line
 from geoseg.core.extras import require
 from geoseg.inference.clusters.local import one_gpu_each
-from geoseg.inference.clusters.scheduler import scheduler_options
+from geoseg.inference.clusters.network import scheduler_options
 from geoseg.inference.clusters.worker import ENVIRONMENT, command
 
 JOINED = "Registered to"
-"""What a worker says when the scheduler has it."""
+"""Part of the line that a worker logs once it has joined its scheduler."""
 
 
 class SshWorker(ProcessInterface):  # type: ignore[misc]
-    """One `dask worker` on another machine; it ends with the connection to its scheduler."""
+    """One `dask worker` on another machine; it ends when it loses the connection to its scheduler."""
 
     def __init__(
         self, scheduler: str, name: int, host: str, cluster: Ssh, environment: dict[str, str]
@@ -47,7 +47,7 @@ class SshWorker(ProcessInterface):  # type: ignore[misc]
         Raises
         ------
         ClusterError
-            When the machine is not reached or the worker ends at once.
+            When the machine cannot be reached, or the worker ends at once.
         """
         import asyncssh  # noqa: PLC0415
 
@@ -59,19 +59,19 @@ class SshWorker(ProcessInterface):  # type: ignore[misc]
                 f"{self.host}: no worker can be started with ssh: {one_line(error)}; try: ssh {self.host} "
                 "true"
             ) from error
-        said = ""
+        last = ""
         async for line in process.stdout:
             if JOINED in line:
                 break
-            said = line.strip() or said
+            last = line.strip() or last
         else:
-            raise ClusterError(f"{self.host}: the worker ended at once: {said}")
-        # What it says later is read away: a full pipe would stop it.
+            raise ClusterError(f"{self.host}: the worker ended at once: {last}")
+        # Its later output is read and dropped: a full pipe would stop the worker.
         self.reading = asyncio.create_task(process.stdout.read())
         await super().start()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection, which ends the worker."""
         if self.connection is not None:
             self.connection.close()
         if self.reading is not None:
@@ -80,12 +80,12 @@ class SshWorker(ProcessInterface):  # type: ignore[misc]
 
 
 def start_ssh(cluster: Ssh, dashboard: str) -> SpecCluster:
-    """Start the scheduler here and the workers on the hosts.
+    """Start the scheduler in this process and the workers on the hosts.
 
     Raises
     ------
     ConfigError
-        When asyncssh is not installed, or there is no such interface here.
+        When asyncssh is not installed, or this machine has no such network interface.
     """
     require("asyncssh", "cluster", "cluster")
     gpus = [str(i) for i in range(cluster.gpus)]
@@ -103,14 +103,14 @@ def start_ssh(cluster: Ssh, dashboard: str) -> SpecCluster:
 
 
 def _access(cluster: Ssh) -> dict[str, Any]:
-    """Return the arguments of `asyncssh.connect`; what is not set is as for ssh."""
-    wanted = {
+    """Return the arguments of `asyncssh.connect`; those that the file does not set are as for ssh."""
+    arguments = {
         "username": cluster.username,
         "port": cluster.port,
         "client_keys": _file(cluster.private_key),
         "known_hosts": _file(cluster.known_hosts),
     }
-    return {key: value for key, value in wanted.items() if value is not None}
+    return {key: value for key, value in arguments.items() if value is not None}
 
 
 def _file(path: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Brings back lost workers: jobs that were killed or met their wall time, machines that went down."""
+"""Replace lost workers: jobs that were killed or reached their wall time, machines that went down."""
 
 import asyncio
 import re
@@ -13,20 +13,20 @@ from distributed.core import Status
 from geoseg.core.errors import ClusterError, one_line
 
 PERIOD = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks of the workers."""
 
 EARLY = 60.0
-"""A worker that ends within so many seconds has failed rather than finished."""
+"""Seconds; a worker that ends sooner has failed."""
 
 FAILURES = 3
-"""Jobs that end before any worker has come: then something is wrong with all of them."""
+"""Jobs that may end before the first worker has joined; then something is wrong with all of them."""
 
 
 class Watchdog:
-    """Starts the workers that a cluster wants and does not have.
+    """Starts the workers that a cluster lacks.
 
-    Dask itself forgets a worker some seconds after its connection broke, but starts no other in its place,
-    and never learns of a job that ended before its worker came.
+    Dask forgets a worker some seconds after its connection broke, but does not replace it, and it does not
+    notice a job that ended before its worker joined.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Watchdog:
         cluster
             The cluster, its scheduler running.
         wanted
-            Jobs, or workers where there are no jobs.
+            Number of jobs, or of workers where there are no jobs.
         listing
             Command that lists the ids of jobs that have not ended; None where there are no jobs.
         logs
-            Folder with what the jobs say.
+            Folder with the output of the jobs.
         tell
             Called with a line whenever workers are replaced.
         """
@@ -58,7 +58,7 @@ class Watchdog:
         self.logs = logs
         self.tell = tell
         self.problem: ClusterError | None = None
-        """Why no worker comes, once that is clear."""
+        """Why no worker joins, once that is clear."""
         self._opened: dict[Any, float] = {}
         self._failures = 0
         self._rest_until = 0.0
@@ -77,11 +77,11 @@ class Watchdog:
         self.cluster.sync(self._start)
 
     def stop(self) -> None:
-        """Watch no more; a look under way is brought to its end, so that no job is left alone."""
+        """Stop watching, after a check under way: no job is submitted that nobody would cancel."""
         self.cluster.sync(self._stop)
 
     async def _start(self) -> None:
-        await self._look()
+        await self._check()
         self._stopping = asyncio.Event()
         self._watching = asyncio.create_task(self._watch(self._stopping))
 
@@ -96,17 +96,17 @@ class Watchdog:
                 await asyncio.wait_for(stopping.wait(), PERIOD)
             except TimeoutError:
                 try:
-                    await self._look()
+                    await self._check()
                 except ClusterError as error:
-                    # A batch system or a machine may be away for a while.
+                    # A batch system or a machine may not answer for a while.
                     self._fail(1)
                     self.tell(f"cluster: {error}; trying again")
 
-    async def _look(self) -> None:
-        """Give up workers whose job has ended, and start what is missing."""
+    async def _check(self) -> None:
+        """Forget workers whose job has ended, and start the missing ones."""
         cluster = self.cluster
         if self.listing is not None:
-            await self._give_up_ended()
+            await self._forget_ended()
         missing = [n for n in cluster.worker_spec if n not in cluster.workers]
         again = [n for n in missing if n in self._opened]
         if again:
@@ -127,15 +127,15 @@ class Watchdog:
         for name in cluster.workers:
             self._opened.setdefault(name, monotonic())
 
-    async def _give_up_ended(self) -> None:
-        """Forget jobs that are not in the batch system's list any more and have no worker here."""
+    async def _forget_ended(self) -> None:
+        """Forget jobs that the batch system lists no more and that have no worker in the cluster."""
         before = dict(self.cluster.workers)
         process = await asyncio.create_subprocess_exec(
             *(self.listing or ()), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
         out, _ = await process.communicate()
         if process.returncode:
-            return  # the batch system does not answer; ask again later
+            return  # the batch system does not answer; the next check asks again
         alive = set(re.findall(r"^\s*(\d+)", out.decode(), re.MULTILINE))
         here = {str(w["name"]) for w in self.cluster.scheduler_info["workers"].values()}
         ended = [
@@ -148,7 +148,7 @@ class Watchdog:
         if ended and not here and not self._came:
             self._fail(len(ended))
             if self._failures >= min(FAILURES, 2 * self.wanted):
-                self.problem = ClusterError(self._what_jobs_said(before[ended[-1]].job_id))
+                self.problem = ClusterError(self._last_output(before[ended[-1]].job_id))
         await self._forget(ended)
 
     async def _forget(self, names: list[Any]) -> None:
@@ -159,21 +159,22 @@ class Watchdog:
                 worker.status = Status.closed
 
     def _fail(self, times: int) -> None:
-        """Count failures; after more than one, rest for longer and longer."""
+        """Count failures; after more than one, wait twice as long each time, up to five minutes."""
         self._failures += times
         if self._failures > 1:
             self._rest_until = monotonic() + min(300.0, 2.0**self._failures)
 
-    def _what_jobs_said(self, job: str) -> str:
-        said = [p for p in self.logs.glob(f"*{job}*") if p.stat().st_size]
-        lines = [n for p in said for n in p.read_text(errors="replace").splitlines() if n.strip()]
-        last = f"; the last line of {said[-1]}: {lines[-1].strip()}" if lines else f"; look into {self.logs}"
+    def _last_output(self, job: str) -> str:
+        """Return how many jobs ended early, with the last line that one of them wrote."""
+        files = [p for p in self.logs.glob(f"*{job}*") if p.stat().st_size]
+        lines = [n for p in files for n in p.read_text(errors="replace").splitlines() if n.strip()]
+        last = f"; the last line of {files[-1]}: {lines[-1].strip()}" if lines else f"; look into {self.logs}"
         return f"{self._failures} jobs ended before their worker came{last}"
 
 
 def _why(error: Exception) -> str:
-    """Return what a command of the batch system complained about."""
-    command, said = (re.search(rf"{part}:\n(.*)\n", str(error)) for part in ("Command", "stderr"))
-    if command is None or said is None:
+    """Return the error output of a command of the batch system."""
+    command, output = (re.search(rf"{part}:\n(.*)\n", str(error)) for part in ("Command", "stderr"))
+    if command is None or output is None:
         return one_line(error)
-    return f"{command[1].split()[0]}: {said[1].strip()}"
+    return f"{command[1].split()[0]}: {output[1].strip()}"

@@ -1,4 +1,4 @@
-"""The shape of a worker, the same wherever it runs, as arguments of `dask worker`."""
+"""Threads, resources and settings of a worker, the same wherever it runs, and the command that starts one."""
 
 import os
 import sys
@@ -10,20 +10,20 @@ import dask
 from geoseg.config.cluster import Address, Cluster
 from geoseg.core.errors import ConfigError
 from geoseg.core.process import ARENAS
-from geoseg.inference.clusters.security import tls_settings
+from geoseg.inference.clusters.network import tls_settings
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.workers import RESOURCE
 
 THREADS = SLOTS + 1
-"""Two slots to read and compute, one more thread to settle."""
+"""Threads of a worker: one for each slot, which reads and computes, and one that settles blocks."""
 
 RESOURCES = {RESOURCE: SLOTS}
 
 ARGUMENTS = (
     "--nthreads", str(THREADS), "--resources", f"{RESOURCE}={SLOTS}",
-    # Memory is announced by the plan; Dask's own limit would pause or kill a worker that keeps to it.
+    # The plan announces the memory of a worker; Dask's own limit would pause or kill one that keeps to it.
     "--memory-limit", "0",
-    # Without a dashboard there still is a page for metrics, which listened to the world.
+    # Without a dashboard a worker still serves metrics, on all interfaces unless it is told otherwise.
     "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
 )  # fmt: skip
 """Arguments of every `dask worker`."""
@@ -31,17 +31,17 @@ ARGUMENTS = (
 MODULE = "distributed.cli.dask_worker"
 
 CALM: dict[str, Any] = {
-    # A look at every thread each 10 ms, and a tick each 20 ms take time from a core that computes.
+    # Dask would sample every thread each 10 ms and wake up each 20 ms, on cores that compute.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
 }
-"""Settings of Dask in a worker, so that its time goes to the network."""
+"""Settings of Dask in a worker that leave its cores to the network."""
 
 ENVIRONMENT = {
     **{f"DASK_{key.replace('.', '__').upper()}": str(value) for key, value in CALM.items()},
     "MALLOC_ARENA_MAX": str(ARENAS),
 }
-"""The same as variables, for processes on other machines, and how they share memory."""
+"""Variables for workers on other machines: `CALM`, and the arenas of malloc."""
 
 
 def command(python: str, address: str, listen: Sequence[str], more: Sequence[str] = ()) -> list[str]:
@@ -52,7 +52,7 @@ def command(python: str, address: str, listen: Sequence[str], more: Sequence[str
     python
         The interpreter.
     address
-        The scheduler's.
+        Address of the scheduler.
     listen
         `--interface NAME` or `--host ADDRESS`.
     more
@@ -80,7 +80,7 @@ def become_worker(cluster: Cluster, interface: str | None) -> NoReturn:
     Raises
     ------
     ConfigError
-        When the cluster has no address, or nobody said where to listen.
+        When the cluster has no address, or `interface` is needed and None.
     """
     if not isinstance(cluster, Address):
         raise ConfigError(f"a worker joins a cluster of kind address, not {cluster.kind}; name its address")

@@ -1,1 +1,1 @@
-"""What runs a network on batches of tiles: torch, torch.compile, OpenVINO."""
+"""Backends that run a network on batches of tiles: torch, torch.compile, OpenVINO."""

@@ -1,6 +1,6 @@
 """Fold batch norms into the convolutions before them: fewer passes over the same numbers.
 
-In evaluation a batch norm is a factor and a shift for each channel, which a convolution can do by the way
+In evaluation mode a batch norm is a factor and a shift for each channel, which a convolution can include
 (Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2).
 """
 
@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 TOLERANCE = 1e-3
-"""How far a probability may be from that of the network as it was trained."""
+"""Largest difference of a probability from that of the network as it was trained."""
 
 
-def folded(network: nn.Module, bands: int, tile: int) -> nn.Module:
-    """Return a copy whose batch norms are part of the convolutions, or the network itself.
+def fold_batch_norms(network: nn.Module, bands: int, tile: int) -> nn.Module:
+    """Return a copy of a network with its batch norms folded, or the network itself where they cannot be.
 
-    Which convolution feeds which norm is seen in a forward pass, so that any architecture will do. A second
-    pass compares probabilities; a network that would give others stays as it is.
+    A forward pass finds the convolution before each norm, so that it works with any architecture. A second
+    pass compares probabilities; a network whose probabilities would change is returned as it is.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def folded(network: nn.Module, bands: int, tile: int) -> nn.Module:
             conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
         )
         parent, _, name = names[norm].rpartition(".")
-        setattr(result.get_submodule(parent), name, _after(norm))
+        setattr(result.get_submodule(parent), name, _remainder(norm))
     with torch.inference_mode():
         same = (torch.softmax(result(x), dim=1) - expected).abs().max() < TOLERANCE
     return result if same else network
 
 
 def _pairs(network: nn.Module, x: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Return convolutions and the norms that take what they give, each called once."""
+    """Return the pairs of a convolution and the norm of its output in which both are called once."""
     outputs: list[tuple[torch.Tensor, nn.Conv2d]] = []
     fed: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     calls: Counter[nn.Module] = Counter()
@@ -76,7 +76,7 @@ def _pairs(network: nn.Module, x: torch.Tensor) -> list[tuple[nn.Conv2d, nn.Batc
     return [(conv, norm) for conv, norm in fed if calls[conv] == calls[norm] == 1]
 
 
-def _after(norm: nn.BatchNorm2d) -> nn.Module:
-    """Return what is left of a norm: timm's carry their activation."""
+def _remainder(norm: nn.BatchNorm2d) -> nn.Module:
+    """Return the modules that a folded norm leaves: norms of timm include their activation."""
     parts = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
     return nn.Sequential(*parts) if parts else nn.Identity()

@@ -1,4 +1,4 @@
-"""How much working memory a forward pass needs: counted, not guessed."""
+"""Count the working memory of a forward pass."""
 
 import weakref
 from typing import Any
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Count the bytes of all tensors that live at once while it is active."""
+    """Counts the bytes of the tensors that exist at the same time, while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -31,9 +31,9 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known.add(key)
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, key, size)
+        weakref.finalize(storage, self._forget, key, size)
 
-    def _gone(self, key: int, size: int) -> None:
+    def _forget(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
 

@@ -11,54 +11,54 @@ from torch import nn
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import PlanError, one_line
 
-SHAPES = 64
-"""Shapes of batches that a process may compile for; torch's own limit is 8, after which it would no longer
-compile, and say so in a log."""
+SHAPE_LIMIT = 64
+"""Shapes of batches that a process may compile a network for. The limit of torch is 8; beyond it torch stops
+compiling and writes that to a log."""
 
 
-class Compiled:
-    """A network whose first batch of each shape compiles it, which takes long.
+class CompiledNetwork:
+    """A network that the first batch of each shape compiles, which takes long.
 
-    The kernels are kept in the user's cache: later runs on the same machine find them.
+    The kernels are kept in the user's cache folder, for later runs on the same machine.
     """
 
     def __init__(self, network: nn.Module) -> None:
         from torch._dynamo import config  # noqa: PLC0415 (slow to import)
 
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor"))
-        # Without a GPU it says so, whether one is asked for or not.
+        # It warns where there is no GPU, although none is asked for.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-        # Rather an error than bits that depend on what was compiled before.
-        config.recompile_limit, config.fail_on_recompile_limit_hit = SHAPES, True
+        # Beyond the limit, bits would depend on the shapes that were compiled before: raise an error instead.
+        config.recompile_limit, config.fail_on_recompile_limit_hit = SHAPE_LIMIT, True
         self.network = torch.compile(network, backend="inductor", dynamic=False)
         self._known: set[tuple[tuple[int, ...], ...]] = set()
         self._compiling = threading.Lock()
 
     def __call__(self, x: torch.Tensor) -> Any:
-        """Return what the network makes of a batch.
+        """Return the output of the network for a batch.
 
         Raises
         ------
         PlanError
-            When it cannot be compiled.
+            When the network cannot be compiled.
         """
         layout = tuple(x.shape), x.stride()
         if layout in self._known:
             return self.network(x)
-        # One at a time: threads that meet while torch compiles would go on without what it compiles.
+        # One thread at a time: a second one, while torch compiles, would run without compiled kernels.
         with self._compiling:
             try:
-                made = self.network(x)
+                output = self.network(x)
             except Exception as error:
-                if (said := _refusal(error)) is None:
+                if (refusal := _refusal(error)) is None:
                     raise
-                raise said from error
+                raise refusal from error
             self._known.add(layout)
-            return made
+            return output
 
 
 def _refusal(error: Exception) -> PlanError | None:
-    """Return what to say when a network could not be compiled; None for errors of the network itself."""
+    """Return the error for a network that cannot be compiled; None if the error is of the network itself."""
     from torch._dynamo import exc  # noqa: PLC0415 (see above)
 
     inner = getattr(error, "inner_exception", None)

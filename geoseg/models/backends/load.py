@@ -46,13 +46,13 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
             bundle = open_bundle(spec.folder)
             if bundle.sha256 != spec.sha256:
                 raise BundleError(f"{spec.folder}: changed since the run was planned; start the run again")
-            _loaded.clear()  # another run's network in the same process is not needed any more
+            _loaded.clear()  # the network of an earlier run in this process is not needed any more
             _loaded[spec] = _make(bundle, spec)
         return _loaded[spec]
 
 
 def is_loaded(spec: SegmenterSpec) -> bool:
-    """Return whether this process has that segmenter."""
+    """Return whether this process has loaded that segmenter."""
     return spec in _loaded
 
 
@@ -65,7 +65,7 @@ def unload_segmenter() -> None:
 
 
 def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
-    # Either library takes seconds to import, and a run needs one of them only.
+    # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Convert a bundle's network to OpenVINO, once for each machine: models are kept in the user's cache."""
+"""Convert the network of a bundle to OpenVINO, once on each machine; the cache folder keeps it."""
 
 import contextlib
 import os
@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, one_line
 from geoseg.core.process import configure_process
-from geoseg.models.backends.openvino_upsampling import join_upsampling
+from geoseg.models.backends.openvino_upsampling import fuse_upsampling
 from geoseg.models.bundle import Bundle, open_bundle
 
 TOLERANCE = 1e-3
-"""How far a probability may be from torch's on the inputs that a conversion is tried with."""
+"""Largest difference of a probability from that of torch, on the inputs that check a conversion."""
 
 FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
-"""Without it, OpenVINO takes bfloat16 where the processor has it."""
+"""Hint for float32; without it, OpenVINO uses bfloat16 where the processor has it."""
 
 BF16 = {"INFERENCE_PRECISION_HINT": "bf16"}
-"""Where the processor has none, OpenVINO takes float32 and does not say so, see `has_bfloat16`."""
+"""Hint for bfloat16; on a processor without it, OpenVINO silently uses float32, see `has_bfloat16`."""
 
 _MODEL, _REFUSAL = "model.xml", "refused.txt"
 
 
-def installed() -> bool:
-    """Return whether OpenVINO is there; it is not imported."""
+def is_installed() -> bool:
+    """Return whether OpenVINO is installed, without importing it."""
     return find_spec("openvino") is not None
 
 
-def openvino() -> Any:
-    """Import OpenVINO without the part of it that sends usage statistics."""
+def import_openvino() -> Any:
+    """Import OpenVINO without its module that sends usage statistics."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino as library  # noqa: PLC0415
 
@@ -46,39 +46,42 @@ def openvino() -> Any:
 
 
 def has_bfloat16() -> bool:
-    """Return whether this processor multiplies numbers in bfloat16."""
-    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Return whether this processor computes in bfloat16."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def converted(bundle: Bundle) -> Any:
-    """Return a bundle's network as an `openvino.Model`: (N, B, rows, cols) to logits, any N, rows and cols.
+def load_model(bundle: Bundle) -> Any:
+    """Return the network of a bundle as an `openvino.Model`: (N, B, rows, cols) to logits, for any size.
 
-    The first call on a machine converts and compares with torch, which takes seconds; later ones read a file.
+    The first call on a machine converts the network and compares it with torch, which takes seconds; later
+    calls read a file.
 
     Raises
     ------
     BundleError
-        When OpenVINO cannot run the network, or gives other probabilities than torch; that is kept, too.
+        When OpenVINO cannot run the network, or gives other probabilities than torch. The refusal is kept in
+        the cache, too.
     """
     kept = cache_folder() / "openvino" / f"{bundle.sha256[:32]}-{version('openvino')}"
     if kept.exists():
         return _read(bundle, kept)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        place = kept.parent if os.access(kept.parent, os.W_OK) else None
+        parent = kept.parent if os.access(kept.parent, os.W_OK) else None
     except OSError:
-        place = None  # the next run converts again
-    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as temporary:
+        parent = None  # the next run converts again
+    with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary) / kept.name
         folder.mkdir()
-        # In a process of its own: torch and the trace need more memory than the run was announced to take.
-        code = f"from {__name__} import convert; convert({str(bundle.folder.resolve())!r}, {str(folder)!r})"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode:
-            raise _refused(bundle, (done.stderr.strip().splitlines() or ["its process was killed"])[-1])
-        if place is None:
+        # In a process of its own: torch and the trace need more memory than the plan announces.
+        places = f"{str(bundle.folder.resolve())!r}, {str(folder)!r}"
+        code = f"from {__name__} import convert_bundle; convert_bundle({places})"
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+        if process.returncode:
+            raise _refused(bundle, (process.stderr.strip().splitlines() or ["its process was killed"])[-1])
+        if parent is None:
             return _read(bundle, folder)
-        # Another process may have made it meanwhile: then the rename fails, and theirs is as good.
+        # The rename fails if another process has converted the network meanwhile; its result is the same.
         with contextlib.suppress(OSError):
             folder.rename(kept)
     return _read(bundle, kept)
@@ -87,7 +90,7 @@ def converted(bundle: Bundle) -> Any:
 def _read(bundle: Bundle, folder: Path) -> Any:
     if (folder / _REFUSAL).exists():
         raise _refused(bundle, (folder / _REFUSAL).read_text(encoding="utf-8"))
-    return openvino().Core().read_model(folder / _MODEL)
+    return import_openvino().Core().read_model(folder / _MODEL)
 
 
 def _refused(bundle: Bundle, reason: str) -> BundleError:
@@ -96,10 +99,10 @@ def _refused(bundle: Bundle, reason: str) -> BundleError:
     )
 
 
-def convert(bundle: str, folder: str) -> None:
-    """Convert the network of a bundle into a folder, or write there why that cannot be."""
+def convert_bundle(bundle: str, folder: str) -> None:
+    """Convert the network of a bundle into a folder, or write the reason there why that is not possible."""
     configure_process()
-    ov = openvino()
+    ov = import_openvino()
     try:
         model = _convert(ov, open_bundle(bundle))
     except (RuntimeError, ValueError) as error:
@@ -109,42 +112,42 @@ def convert(bundle: str, folder: str) -> None:
 
 
 def _convert(ov: Any, bundle: Bundle) -> Any:
-    """Trace and convert.
+    """Return the network of a bundle, traced, converted and compared.
 
     Raises
     ------
     RuntimeError, ValueError
-        When that fails, or when probabilities of the two differ.
+        When the conversion fails, or the probabilities differ from those of torch.
     """
     import torch  # noqa: PLC0415
 
     network, tile = bundle.network(), bundle.card.tile
-    # A trace may have kept the size of its example as constants: other sizes are tried as well.
+    # A trace may contain the size of its example as constants: other sizes are compared as well.
     sides = [min(tile.min + k * tile.divisor, tile.max) for k in range(3)]
     shapes = (sides[0], sides[0]), (sides[1], sides[2]), (tile.size, tile.size)
     inputs = [_noise(1, len(bundle.card.bands), *shape) for shape in shapes]
     with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of constants
+        warnings.simplefilter("ignore")  # tracing warns about constants
         example = torch.from_numpy(inputs[0])
         traced = torch.jit.trace(network, example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         model = ov.convert_model(traced, example_input=example)
         expected = [torch.softmax(network(torch.from_numpy(x)), dim=1).numpy() for x in inputs]
     for x, probabilities in zip(inputs, expected, strict=True):
-        logits = ov.Core().compile_model(of_shape(model, x.shape), "CPU", FP32)({0: x})[0]
+        logits = ov.Core().compile_model(with_shape(model, x.shape), "CPU", FP32)({0: x})[0]
         found = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
         if found.shape != probabilities.shape or not np.abs(found - probabilities).max() <= TOLERANCE:
             raise ValueError(f"it gives other probabilities than torch for an input of {x.shape}")
     return model
 
 
-def of_shape(model: Any, shape: tuple[int, ...]) -> Any:
+def with_shape(model: Any, shape: tuple[int, ...]) -> Any:
     """Return a copy of a model for inputs (N, B, rows, cols) of one shape, as a run compiles it.
 
-    Parts that depend on the size alone become constants, and upsamplings are joined with their convolutions.
+    Nodes that depend only on the size become constants, and upsamplings are fused with their convolutions.
     """
     fixed = model.clone()
     fixed.reshape(list(shape))
-    join_upsampling(fixed)
+    fuse_upsampling(fixed)
     return fixed
 
 

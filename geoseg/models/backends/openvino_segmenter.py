@@ -15,18 +15,25 @@ from geoseg.models.backends.failures import (
     unsupported_input_error,
     wrong_output_error,
 )
-from geoseg.models.backends.openvino_model import BF16, FP32, converted, has_bfloat16, of_shape, openvino
+from geoseg.models.backends.openvino_model import (
+    BF16,
+    FP32,
+    has_bfloat16,
+    import_openvino,
+    load_model,
+    with_shape,
+)
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling.arrays import HOST
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "int32", "uint32", "float32")
-"""What a graph takes as it is; other numbers are converted before."""
+"""Data types that the graph takes; numbers of other types are converted before."""
 
 
 class OpenVinoSegmenter:
-    """A bundle's network in OpenVINO; normalisation and softmax are part of the graph."""
+    """The network of a bundle in OpenVINO; normalisation and softmax are part of the graph."""
 
     arrays = HOST
 
@@ -38,7 +45,7 @@ class OpenVinoSegmenter:
                 "workers that have it, or --set inference.precision=fp32"
             )
         self.hint = BF16 if spec.precision == "bf16" else FP32
-        self.network = converted(bundle)
+        self.network = load_model(bundle)
         self.passes = spec.passes
         self.symmetries = SYMMETRIES[spec.augment]
         self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
@@ -56,7 +63,7 @@ class OpenVinoSegmenter:
             self._spare_for((shape, self._entry(dtype)))
 
     def _entry(self, dtype: np.dtype[Any]) -> str:
-        """Return the type in which numbers of another one enter the graph."""
+        """Return the data type in which numbers of a type enter the graph."""
         return dtype.name if dtype.name in _DTYPES and self.hint is not BF16 else "float32"
 
     def predict(
@@ -69,7 +76,7 @@ class OpenVinoSegmenter:
         """Return class probabilities, see `Segmenter`."""
         factor, shift = (a.reshape(1, -1, 1, 1) for a in (gain / self.std, (bias - self.mean) / self.std))
         if self.hint is BF16:
-            # The graph would normalise in bfloat16, too, which counts 290 K in steps of two.
+            # The graph would normalise in bfloat16, too, in which 290 K has neighbours two kelvins away.
             values = values.astype(np.float32)
             values *= factor
             values += shift
@@ -97,12 +104,12 @@ class OpenVinoSegmenter:
             raise unsupported_input_error(shape, error) from error
         if not np.isfinite(request.get_output_tensor(1).data):
             raise not_finite_error()
-        # The request's own memory, which its next pass writes over: a copy would cost as much as adding it.
+        # Memory of the request, which its next pass overwrites: a copy would cost as much as adding it.
         probabilities: NDArray[np.float32] = request.get_output_tensor(0).data
         return probabilities
 
     def _request(self, values: NDArray[Any]) -> Any:
-        """Return this thread's request for batches of that shape and type."""
+        """Return the request of this thread for batches of that shape and type."""
         key = values.shape, values.dtype.name
         mine: dict[Any, Any] = self._mine.__dict__
         if key not in mine:
@@ -111,11 +118,11 @@ class OpenVinoSegmenter:
         return mine[key]
 
     def _spare_for(self, key: tuple[tuple[int, ...], str]) -> list[Any]:
-        """Return requests for batches of one shape and type that no thread has taken, at least one."""
+        """Return the free requests for batches of one shape and type, at least one."""
         if key not in self._compiled:
             self._compiled[key] = self._compile(*key)
             release_free_memory()
-        # All at once: OpenVINO makes no request while a pass is under way in the same stream.
+        # All at once: OpenVINO creates no request while a pass runs in the same stream.
         spare = self._spare.setdefault(key, [])
         if not spare:
             spare += [self._compiled[key].create_infer_request() for _ in range(self.passes)]
@@ -123,14 +130,14 @@ class OpenVinoSegmenter:
 
     def _compile(self, shape: tuple[int, ...], dtype: str) -> Any:
         """Compile the graph from raw numbers to probabilities and their sum, for one shape of batches."""
-        ov = openvino()
+        ov = import_openvino()
         from openvino import opset13 as op  # noqa: PLC0415
 
         batch, bands, *size = shape
-        network = of_shape(self.network, shape)
-        made = network.output(0).get_partial_shape()
-        if made != ov.PartialShape([batch, self.classes, *size]):
-            raise wrong_output_error(shape, made, self.classes)
+        network = with_shape(self.network, shape)
+        output = network.output(0).get_partial_shape()
+        if output != ov.PartialShape([batch, self.classes, *size]):
+            raise wrong_output_error(shape, output, self.classes)
         values = op.parameter(shape, ov.Type(np.dtype(dtype)))
         valid = op.parameter([batch, 1, *size], ov.Type.boolean)
         factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))

@@ -1,10 +1,10 @@
-"""Upsampling and the convolution after it in one step: fewer multiplications, no large image between them.
+"""Fuse an upsampling with the convolution after it: fewer multiplications, no large image between them.
 
 A nearest-neighbour upsampling by two repeats every pixel 2 x 2 times, so a 3 x 3 convolution after it takes
-36 multiplications for each pixel and pair of channels. With the weights that meet the same pixel added up
-beforehand it is a transposed convolution of stride 2 and 4 x 4 weights, which takes 16 (Shi et al. 2016, "Is
-the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009). Channels that are concatenated
-to the upsampled ones, as in a U-Net, are convolved by themselves and the results added.
+36 multiplications for each pixel and pair of channels. With the weights of the same source pixel added up
+beforehand, it is a transposed convolution of stride 2 with 4 x 4 weights, which takes 16 (Shi et al. 2016,
+"Is the deconvolution layer the same as a convolutional layer?", arXiv:1609.07009). Channels that are
+concatenated to the upsampled ones, as in a U-Net, are convolved separately, and the results added.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ _WHOLE = ([1, 1], [1, 1], [1, 1], [1, 1])
 """Strides, padding before and after, and dilations of a 3 x 3 convolution that keeps the size."""
 
 
-def join_upsampling(model: Any) -> int:
+def fuse_upsampling(model: Any) -> int:
     """Replace every upsampling by two and its convolution in an `openvino.Model` of fixed shape.
 
-    The result is the same but for rounding. What is upsampled in another way stays as it is.
+    The result is the same but for rounding. Other kinds of upsampling stay as they are.
 
     Returns
     -------
@@ -29,9 +29,9 @@ def join_upsampling(model: Any) -> int:
     replaced = 0
     for node in model.get_ordered_ops():
         if _keeps_size(node):
-            joined = _joined(node)
-            if joined is not None:
-                node.output(0).replace(joined.output(0))
+            fused = _fused(node)
+            if fused is not None:
+                node.output(0).replace(fused.output(0))
                 replaced += 1
     return replaced
 
@@ -49,8 +49,8 @@ def _keeps_size(node: Any) -> bool:
     )
 
 
-def _joined(convolution: Any) -> Any | None:
-    """Return what gives the same as a convolution without upsampling before it; None where there is none."""
+def _fused(convolution: Any) -> Any | None:
+    """Return the output of a fused convolution; None if there is no upsampling before the convolution."""
     from openvino import opset13 as op  # noqa: PLC0415
 
     weights = convolution.input_value(1).get_node().data
@@ -82,7 +82,7 @@ def _joined(convolution: Any) -> Any | None:
 
 
 def _parts(output: Any) -> list[Any]:
-    """Return the outputs that are concatenated along the channels, or the output alone."""
+    """Return the outputs that are concatenated to an output along the channels, or the output alone."""
     node = output.get_node()
     if node.get_type_name() != "Concat" or node.get_attributes()["axis"] != 1:
         return [output]
@@ -90,7 +90,7 @@ def _parts(output: Any) -> list[Any]:
 
 
 def _before_doubling(output: Any) -> Any | None:
-    """Return what an output is the upsampling by two of; None where it is none, or another one."""
+    """Return the input of an upsampling by two; None if the output is not of such an upsampling."""
     node = output.get_node()
     if node.get_type_name() != "Interpolate":
         return None
@@ -104,10 +104,10 @@ def _before_doubling(output: Any) -> Any | None:
 
 
 def _widened(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return weights (out, in, 3, 3) as those of the transposed convolution, (in, out, 4, 4)."""
+    """Return weights (out, in, 3, 3) as weights of the transposed convolution, (in, out, 4, 4)."""
     wide = np.zeros((*weights.shape[:2], 4, 4), weights.dtype)
     for row in (0, 1):
         for col in (0, 1):
             wide[:, :, row : row + 3, col : col + 3] += weights
-    # A transposed convolution spreads a pixel where a convolution gathers around one: its weights are turned.
+    # A transposed convolution spreads a pixel, a convolution gathers pixels: the weights are rotated by 180°.
     return np.ascontiguousarray(wide[:, :, ::-1, ::-1].swapaxes(0, 1))

@@ -1,4 +1,4 @@
-"""What a backend is: the protocol that each one follows, and what a process needs to load one."""
+"""The protocol of all backends, and the specification from which a process loads one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,15 @@ from geoseg.tiling.arrays import Arrays
 
 
 class Segmenter(Protocol):
-    """What a backend offers: probabilities of a batch of tiles."""
+    """A network on a backend, which predicts the class probabilities of batches of tiles."""
 
     @property
     def arrays(self) -> Arrays:
-        """Where it takes pixels from and leaves probabilities."""
+        """The arrays in which it takes pixels and returns probabilities: the host's or the device's."""
         ...
 
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
-        """Do what batches of raw numbers (N, B, rows, cols) need once; others may predict meanwhile."""
+        """Prepare for batches (N, B, rows, cols) of raw numbers; other threads may predict meanwhile."""
         ...
 
     def predict(self, values: Any, valid: Any, gain: NDArray[np.float32], bias: NDArray[np.float32]) -> Any:
@@ -28,17 +28,17 @@ class Segmenter(Protocol):
         Parameters
         ----------
         values
-            Raw numbers of the scene, shape (N, B, rows, cols), bands in network order, in its `arrays`.
+            Raw numbers of the scene, shape (N, B, rows, cols), bands in network order, in `arrays`.
         valid
-            Shape (N, rows, cols); invalid pixels enter the network as the band mean. In its `arrays`, too.
+            Shape (N, rows, cols), in `arrays`; invalid pixels enter the network as the band mean.
         gain, bias
             Physical value = number * gain + bias, shape (B,).
 
         Returns
         -------
         probabilities
-            Shape (N, C, rows, cols), 0 to 1, float32, in its `arrays`. The next call of the same thread may
-            write over them.
+            Shape (N, C, rows, cols), 0 to 1, float32, in `arrays`. The next call of the same thread may
+            overwrite them.
         """
         ...
 
@@ -49,10 +49,10 @@ LIBRARIES = {"torch": "torch", "inductor": "torch", "openvino": "openvino"}
 
 @dataclass(frozen=True)
 class SegmenterSpec:
-    """All that a process needs to load a segmenter."""
+    """The specification of a segmenter: a bundle, and how its network runs."""
 
     folder: Path | str
-    """The bundle: a folder that every worker sees, or a URI."""
+    """The bundle: a folder that all workers share, or a URI."""
     sha256: str
     """Hash of the bundle; a bundle that changed during a run is refused."""
     device: str

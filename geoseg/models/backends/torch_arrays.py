@@ -1,4 +1,4 @@
-"""Arrays on a device of torch: tiles are cut out and predictions summed there, and only results come back."""
+"""Arrays on a device of torch: tiles are cut and predictions summed there; only results are copied back."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from geoseg.tiling.arrays import Slices, Weights
 
 
 class TorchArrays:
-    """torch's, on a device; the same bytes as those of `HostArrays`, since all sums are of integers."""
+    """Arrays on a device of torch. The bytes are those of `HostArrays`, since all sums are of integers."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        # Blocks are brought on a stream of their own, while the passes of another one go on.
+        # Blocks are copied on a stream of their own, while forward passes of another block run.
         self.copies: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def put(self, array: NDArray[Any]) -> torch.Tensor:
@@ -27,21 +27,21 @@ class TorchArrays:
         Raises
         ------
         DeviceMemoryError
-            When the device has no room for it, as all methods do.
+            When the device has too little memory; so do all methods.
         """
         tensor = torch.from_numpy(array)
         if self.copies is None:
             return tensor.to(self.device)
-        with _room(array.shape), torch.cuda.stream(self.copies):
+        with _memory_for(array.shape), torch.cuda.stream(self.copies):
             moved = tensor.pin_memory().to(self.device, non_blocking=True)
         self.copies.synchronize()
-        # Its memory is given to the next block only after the passes have read it.
+        # The allocator gives this memory to the next block only after the passes have read it.
         moved.record_stream(torch.cuda.default_stream(self.device))
         return moved
 
     def get(self, array: torch.Tensor) -> NDArray[Any]:
         """See `Arrays.get`."""
-        with _room(array.shape):
+        with _memory_for(array.shape):
             copied: NDArray[Any] = array.contiguous().to("cpu", copy=True).numpy()
         return copied
 
@@ -49,7 +49,7 @@ class TorchArrays:
         """See `Arrays.stack`; a single array is not copied."""
         if count == 1:
             return parts[0][None]
-        with _room((count, *parts[0].shape)):
+        with _memory_for((count, *parts[0].shape)):
             stacked = parts[0].new_zeros((count, *parts[0].shape))
         for k, part in enumerate(parts):
             stacked[k] = part
@@ -57,14 +57,14 @@ class TorchArrays:
 
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
         """See `Arrays.zeros`."""
-        with _room(shape):
+        with _memory_for(shape):
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
 
     def add(
         self, sums: torch.Tensor, here: Slices, probabilities: torch.Tensor, weights: Weights, part: Slices
     ) -> None:
         """See `Arrays.add`."""
-        with _room(probabilities.shape):
+        with _memory_for(probabilities.shape):
             rows, cols = (torch.from_numpy(w[p]).to(self.device) for w, p in zip(weights, part, strict=True))
             rounded = (probabilities[:, *part] * (1 << PROBABILITY_BITS)).round_().to(torch.int32)
             sums[:, *here] += rounded.mul_(rows[:, None] * cols)
@@ -74,12 +74,12 @@ class TorchArrays:
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
         sums = sums[:, *here]
-        with _room(sums.shape):
+        with _memory_for(sums.shape):
             shape = 2 + every * len(sums), *sums.shape[1:]
             planes = torch.empty(shape, dtype=torch.uint8, device=self.device)
             best = sums[0].clone()
             planes[0] = int(ids[0])
-            # Channel by channel: what torch's max says of equals is not the same on every device.
+            # Channel by channel: of equal values, torch's max does not return the same index on every device.
             for channel, number in zip(sums[1:], ids[1:], strict=True):
                 planes[0].masked_fill_(channel > best, int(number))
                 torch.maximum(best, channel, out=best)
@@ -90,8 +90,8 @@ class TorchArrays:
 
 
 @contextmanager
-def _room(shape: tuple[int, ...]) -> Iterator[None]:
-    """Say what the device has no memory for."""
+def _memory_for(shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn an OutOfMemoryError within the block into one that names the shape."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -12,8 +12,8 @@ from geoseg.models.backends.failures import (
     unsupported_input_error,
     wrong_output_error,
 )
-from geoseg.models.backends.folding import folded
-from geoseg.models.backends.inductor import Compiled
+from geoseg.models.backends.folding import fold_batch_norms
+from geoseg.models.backends.inductor import CompiledNetwork
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.backends.torch_arrays import TorchArrays
 from geoseg.models.bundle import Bundle
@@ -21,21 +21,21 @@ from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling.arrays import HOST, Arrays
 
 
-def arrays_of(device: torch.device) -> Arrays:
-    """Return where predictions are summed: where they are made, on a CPU by compiled loops."""
+def arrays_for(device: torch.device) -> Arrays:
+    """Return the arrays in which predictions are summed: on the device; on a CPU, with compiled loops."""
     return HOST if device.type == "cpu" else TorchArrays(device)
 
 
 class TorchSegmenter:
-    """A bundle's network in torch."""
+    """The network of a bundle in torch."""
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         self.device = torch.device(spec.device)
         if self.device.type == "cuda":
-            # fp32 means fp32, and the same kernel every time.
+            # Without the rounding of TF32, and with the same kernels in every run.
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.arrays = arrays_of(self.device)
+        self.arrays = arrays_for(self.device)
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
         self.symmetries = SYMMETRIES[spec.augment]
         card = bundle.card
@@ -43,15 +43,15 @@ class TorchSegmenter:
         self.std = np.array([b.std for b in card.bands], dtype=np.float32)
         self.temperature = card.temperature
         self.classes = len(card.classes)
-        network = folded(bundle.network(), len(card.bands), card.tile.min)
+        network = fold_batch_norms(bundle.network(), len(card.bands), card.tile.min)
         # Convolutions of oneDNN and cuDNN are faster with channels last.
         network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.network = Compiled(network) if spec.backend == "inductor" else network
+        self.network = CompiledNetwork(network) if spec.backend == "inductor" else network
 
     @torch.inference_mode()
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:  # noqa: ARG002
-        """See `Segmenter`; only what is compiled depends on the shape."""
-        if isinstance(self.network, Compiled):
+        """See `Segmenter`; only a compiled network depends on the shape."""
+        if isinstance(self.network, CompiledNetwork):
             self._forward(torch.zeros(shape, device=self.device))
 
     @torch.inference_mode()
@@ -73,7 +73,7 @@ class TorchSegmenter:
     ) -> torch.Tensor:
         factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
         shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
-        # Numbers of 16 bits become floats on the device.
+        # The copy to the device is of 16-bit numbers; they become floats there.
         x = values.to(torch.float32, copy=True).mul_(factor).add_(shift)
         x.masked_fill_(~valid[:, None], 0.0)
         total: torch.Tensor | None = None

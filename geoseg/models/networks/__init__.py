@@ -1,1 +1,1 @@
-"""The registry of architectures, and the networks of our own."""
+"""The registry of architectures, and the networks that geoseg implements itself."""

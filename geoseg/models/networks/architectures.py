@@ -1,8 +1,8 @@
 """Architectures by name.
 
 A name is the `_model_class` of a bundle's `config.json`: the class name in segmentation_models_pytorch, `FCN`
-or `SegNet`. What a network demands of its tiles is not listed by name but found by sending tiles without
-content (on torch's `meta` device) through it, so that it holds for any encoder and argument.
+or `SegNet`. The tile sizes that a network takes are not listed by name: tiles without content (on torch's
+`meta` device) are sent through it, which works with any encoder and argument.
 """
 
 import copy
@@ -30,13 +30,13 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
 
 
 def build(config: dict[str, Any]) -> nn.Module:
-    """Make a network without weights.
+    """Build a network with random weights.
 
     Parameters
     ----------
     config
         `_model_class` and the arguments of its constructor, as smp's `save_pretrained` writes them. Entries
-        that begin with an underscore and `encoder_weights` are left out: nothing is ever downloaded.
+        that begin with an underscore and `encoder_weights` are ignored: nothing is downloaded.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def divisor(network: nn.Module | dict[str, Any]) -> int:
     Raises
     ------
     BundleError
-        When no size was found that the network returns unchanged.
+        When the network returns no size of tile unchanged.
     """
     empty = without_content(network)
     stride: int = empty.encoder.output_stride
@@ -90,11 +90,11 @@ def divisor(network: nn.Module | dict[str, Any]) -> int:
 
 
 def is_global(network: nn.Module | dict[str, Any]) -> bool:
-    """Return whether what a network says about a pixel depends on the whole tile, however large that is.
+    """Return whether the classes of a pixel depend on the whole tile, however large it is.
 
     True where it pools over the whole tile (PSPNet, DeepLab, squeeze-and-excitation in an encoder), attends
-    to all of it (Segformer, DPT) or normalises with its statistics (the group norm of FPN): such a network
-    sees another world in a tile of another size, so its card says `min` = `size` = `max`.
+    to all of it (Segformer, DPT) or normalises with its statistics (the group norm of FPN). Such a network
+    gives other classes in a tile of another size, so its card says `min` = `size` = `max`.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def is_global(network: nn.Module | dict[str, Any]) -> bool:
         return True
     small, large = _trace(empty, tile), _trace(empty, tile.repeat(1, 1, 2, 2))
     if [s.name for s in small] != [s.name for s in large]:
-        return True  # steps that come and go with the size cannot be compared
+        return True  # passes with different operations cannot be compared
     return any(
         b.reach > a.reach or (b.read > a.read and b.written == a.written)
         for a, b in zip(small, large, strict=True)
@@ -121,18 +121,18 @@ def without_content(network: nn.Module | dict[str, Any]) -> Any:
             with torch.device("meta"):
                 return build(network).eval()
         except BundleError:
-            # Some encoders compute with numbers while they are built; what is wrong for good is told now.
+            # Some encoders compute with numbers while they are built. A wrong configuration fails again.
             return build(network).to("meta").eval()
     if next(network.parameters()).is_meta and not network.training:
-        return network  # such a copy already
-    # What stands in the memo is not copied: the weights are never held twice.
+        return network  # it is such a copy already
+    # Tensors in the memo are not copied: the weights never exist twice.
     memo: dict[int, Any] = {id(b): b.to("meta") for b in network.buffers()}
     memo |= {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
     return copy.deepcopy(network, memo).eval()
 
 
 def empty_tile(empty: nn.Module, factor: int) -> torch.Tensor:
-    """Return a square tile for a network without content: so many divisors wide, or its only size."""
+    """Return a square tile without content: `factor` divisors wide, or of the only size that fits."""
     step = divisor(empty)
     side = step if step == _fixed_side(empty) else factor * step
     return torch.empty(1, input_bands(empty), side, side, device="meta")
@@ -153,11 +153,11 @@ class _Step:
     written: int
     """Numbers in the smallest output that is not empty."""
     reach: int
-    """Numbers that are summed up for one number of the output; known for products of attention only."""
+    """Numbers that are summed for one number of the output; known only for the products of attention."""
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keep what the operations read and write while it is active."""
+    """Records the operations of forward passes while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -192,14 +192,14 @@ def _returns(empty: nn.Module, rows: int, cols: int) -> bool:
 
 def _trace(empty: nn.Module, tile: torch.Tensor) -> list[_Step]:
     recorder = _Recorder()
-    # Not inference_mode: there group norm and attention arrive as one step each, their insides unseen.
+    # Not inference_mode, in which group norm and attention are single operations without parts.
     with torch.no_grad(), recorder:
         empty(tile)
     return recorder.steps
 
 
 def _fixed_side(network: nn.Module) -> int | None:
-    """Return the side of the only square tile that an encoder takes, if it says so."""
+    """Return the side of the only square tile that an encoder takes; None for any size."""
     sizes: list[Any] = [getattr(m, "img_size", None) for m in network.modules()]
     rows, cols = next((s for s in sizes if isinstance(s, tuple)), (None, 0))
     return rows if rows == cols else None

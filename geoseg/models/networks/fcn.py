@@ -19,7 +19,7 @@ class _Encoder(nn.Module):
 
     def __init__(self, backbone: nn.Module, in_channels: int) -> None:
         super().__init__()
-        # The stages stand here by name, so that a ResNet's state dict fits without renaming.
+        # The stages have the names of torchvision, so that the state dict of a ResNet fits.
         for name, module in backbone.named_children():
             self.add_module(name, module)
         if in_channels != 3:
@@ -27,8 +27,8 @@ class _Encoder(nn.Module):
             nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         for module in self.modules():
             if isinstance(module, Bottleneck):
-                # Every block begins as the identity (Goyal et al. 2017, arXiv:1706.02677): without it the
-                # network hardly learns from random weights. Weights that are loaded replace it.
+                # Every block starts as the identity (Goyal et al. 2017, arXiv:1706.02677): otherwise the
+                # network hardly learns from random weights. Loaded weights replace these.
                 nn.init.zeros_(module.bn3.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Which stage of an encoder each of its parameters belongs to."""
+"""The stage of an encoder that each of its parameters belongs to."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from geoseg.models.networks.architectures import empty_tile, without_content
 
 
 def depths(network: nn.Module) -> dict[str, int]:
-    """Return the stage of each parameter of a network's encoder: 0 for the stem, then in the order they run.
+    """Return the stage of each parameter of an encoder: 0 for the stem, then in the order of execution.
 
-    A stage is what stands under one numbered name: `layer3` of a ResNet, `blocks.4` of a transformer, a
-    convolution of VGG. Their order is seen in a forward pass without content, not in the order of definition:
-    a Mix Transformer defines all its embeddings before its first block.
+    A stage consists of the modules under one numbered name: `layer3` of a ResNet, `blocks.4` of a
+    transformer, a convolution of VGG. A forward pass without content finds their order, which is not that of
+    their definition: a Mix Transformer defines all its embeddings before its first block.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def depths(network: nn.Module) -> dict[str, int]:
     found = {}
     for name, _ in empty.encoder.named_parameters():
         owner = name.rpartition(".")[0]
-        # A module that never ran itself, but whose parts did, adds its own before them: position embeddings.
-        holds = not owner or any(ran.startswith(f"{owner}.") for ran in stages)
-        found[f"encoder.{name}"] = stages.get(owner, 0 if holds else last)
+        # A module that is not called itself uses its parameters, like position embeddings, before its parts.
+        has_parts = not owner or any(ran.startswith(f"{owner}.") for ran in stages)
+        found[f"encoder.{name}"] = stages.get(owner, 0 if has_parts else last)
     return found
 
 
 def _order(empty: Any, modules: dict[str, nn.Module]) -> list[str]:
-    """Return the names of the modules with parameters of their own, in the order in which they run."""
+    """Return the names of the modules with parameters of their own, in the order of execution."""
     ran: list[str] = []
     hooks = [
         module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
@@ -55,7 +55,7 @@ def _order(empty: Any, modules: dict[str, nn.Module]) -> list[str]:
 
 
 def _stages(ran: list[str], modules: dict[str, nn.Module]) -> dict[str, int]:
-    """Return the number of each module's stage; a norm outside of all stages belongs to what ran before."""
+    """Return the number of each module's stage; a norm outside all stages belongs to the stage before it."""
     whole = {
         _numbered(name) for name in ran if any(p.ndim > 1 for p in modules[name].parameters(recurse=False))
     }

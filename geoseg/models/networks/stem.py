@@ -1,4 +1,4 @@
-"""The first layer of a network, made to fit other bands."""
+"""Fit the first layer of a network to other bands."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -17,19 +17,19 @@ def adapt_stem(
 ) -> Tensor:
     """Return the kernels of a first convolution for other bands.
 
-    The kernels are scaled by old over new number of bands, so that activations keep their size.
+    The kernels are multiplied by old over new number of bands, so that activations keep their size.
 
     Parameters
     ----------
     weight
         Shape (O, I, kh, kw).
     source_bands
-        Common names of its I inputs; not looked at by `repeat`.
+        Common names of its I inputs; `repeat` does not use them.
     target_bands
-        Common names of the N inputs wanted.
+        Common names of the N new inputs.
     mode
-        `repeat`: every band gets the mean kernel. `bands`: a band gets the kernel of the band of its name,
-        and the mean kernel where there is none.
+        `repeat`: every band gets the mean kernel. `bands`: a band gets the kernel of the band with its name,
+        or the mean kernel.
 
     Returns
     -------
@@ -47,7 +47,15 @@ def adapt_stem(
 def fit_stem(
     weight: Tensor, source_bands: Sequence[str], target_bands: Sequence[str], mode: Stem, source: str
 ) -> tuple[Tensor, str]:
-    """Return the first layer's kernels for the target's bands, and what was done in words."""
+    """Return the kernels of a first layer for other bands, and in words how they were made.
+
+    Parameters as of `adapt_stem`; `source` names the weights in errors.
+
+    Raises
+    ------
+    ConfigError
+        When the source does not name its bands, and `mode` is `bands`.
+    """
     old, new = [common_name(b) for b in source_bands], [common_name(b) for b in target_bands]
     if old == new:
         return weight, "first layer as it was: the same bands"

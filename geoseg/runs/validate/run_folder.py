@@ -11,8 +11,8 @@ from geoseg.runs.validate.item import check_item
 from geoseg.runs.validate.polygons import check_polygons
 from geoseg.runs.validate.rasters import check_rasters
 from geoseg.runs.validate.styles import check_styles
-from geoseg.storage.cache import local_copy
 from geoseg.storage.store import open_store
+from geoseg.storage.workspace import local_copy
 
 _MOST = 20
 """Failures kept of each group: a map that is wrong is wrong in many ways."""

@@ -11,11 +11,11 @@ from geoseg.config.loader import load
 from geoseg.core import extras
 from geoseg.core.errors import ConfigError
 from geoseg.core.process import VARIABLES
-from geoseg.inference.clusters import check, connect, preload_gpu, resolve_cluster, shape, worker
+from geoseg.inference.clusters import capacity, check, connect, preload_gpu, resolve_cluster, worker
+from geoseg.inference.clusters.capacity import capacity_of
 from geoseg.inference.clusters.jobs import job_options, listing, seconds
 from geoseg.inference.clusters.local import one_gpu_each, visible_gpus
-from geoseg.inference.clusters.security import tls_settings
-from geoseg.inference.clusters.shape import shape_of
+from geoseg.inference.clusters.network import tls_settings
 from geoseg.inference.memory import Memory
 from geoseg.runs.prepare import prepare
 from geoseg.storage.store import FolderStore
@@ -266,7 +266,7 @@ def test_an_interface_that_is_not_here_is_named():
     ],
 )  # fmt: skip
 def test_the_plan_knows_the_workers_of_other_machines(cluster, device, expected):
-    s = shape_of(cluster, device)
+    s = capacity_of(cluster, device)
     assert (s.workers, s.device, s.passes, s.memory) == expected
 
 
@@ -274,28 +274,28 @@ def test_a_device_that_the_cluster_does_not_have_is_refused(monkeypatch):
     with pytest.raises(
         ConfigError, match="the workers of the cluster have no GPU; if they have, say gpus: 1"
     ):
-        shape_of(of("slurm"), "cuda")
-    for module in ("geoseg.inference.clusters.shape", "geoseg.models.backends.resolve"):
+        capacity_of(of("slurm"), "cuda")
+    for module in ("geoseg.inference.clusters.capacity", "geoseg.models.backends.auto"):
         monkeypatch.setattr(f"{module}.count_gpus", lambda: 4)
-    monkeypatch.setattr(shape, "free_memory", lambda: 10)
-    s = shape_of(Local(workers="auto"), "auto")
+    monkeypatch.setattr(capacity, "free_memory", lambda: 10)
+    s = capacity_of(Local(workers="auto"), "auto")
     assert (s.cluster, s.workers, s.device, s.passes, s.memory) == (Local(workers=4), 4, "cuda", 1, 10)
-    assert shape_of(Local(workers="auto"), "cpu").workers == 1
+    assert capacity_of(Local(workers="auto"), "cpu").workers == 1
     with pytest.raises(ConfigError, match="cuda:1 is one GPU, but the cluster has 2 workers"):
-        shape_of(Local(workers=2), "cuda:1")
+        capacity_of(Local(workers=2), "cuda:1")
 
 
 def test_the_machine_that_leads_needs_memory_for_polygons(monkeypatch):
     memory = Memory(
         base=10**9, network=9 * 10**9, blocks=0, fringes=0, cache=10**8, polygons=10**9, picture=10**9
     )
-    monkeypatch.setattr(shape, "free_memory", lambda: 3 * 10**9)
-    assert "takes 3.10 GB of memory on this machine, but 3.00" in shape_of(of("slurm"), "cpu").problem_here(
-        memory
-    )
-    assert shape_of(Local(), "cpu").problem_here(memory) is None
-    monkeypatch.setattr(shape, "free_memory", lambda: 4 * 10**9)
-    assert shape_of(of("slurm"), "cpu").problem_here(memory) is None
+    monkeypatch.setattr(capacity, "free_memory", lambda: 3 * 10**9)
+    assert "takes 3.10 GB of memory on this machine, but 3.00" in capacity_of(
+        of("slurm"), "cpu"
+    ).problem_here(memory)
+    assert capacity_of(Local(), "cpu").problem_here(memory) is None
+    monkeypatch.setattr(capacity, "free_memory", lambda: 4 * 10**9)
+    assert capacity_of(of("slurm"), "cpu").problem_here(memory) is None
 
 
 def test_a_certificate_that_is_missing_is_named(tmp_path):
@@ -335,7 +335,7 @@ def test_workers_do_not_watch_themselves(monkeypatch, tmp_path):
 
 
 def test_memory_is_added_up_for_each_machine():
-    there = [check.Answer(None, "a", 10**9)] * 2 + [check.Answer(None, "b", 10**9)]
+    there = [check.WorkerReport(None, "a", 10**9)] * 2 + [check.WorkerReport(None, "b", 10**9)]
     check._check_memory(there, 5 * 10**8)
     with pytest.raises(
         check.ClusterError, match=r"^a: 2 workers need 1\.20 GB of memory, but 1\.00 GB are free"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.models.backends.folding import folded
+from geoseg.models.backends.folding import fold_batch_norms
 from tests.conftest import make_bundle
 
 
@@ -25,7 +25,7 @@ def norms(network):
 @pytest.mark.parametrize("architecture", ["Unet", "FPN", "DeepLabV3Plus", "SegNet"])
 def test_a_folded_network_gives_the_same_probabilities(tmp_path, architecture):
     network = lived(make_bundle(tmp_path / "b", architecture=architecture).network())
-    found = folded(network, 4, 64)
+    found = fold_batch_norms(network, 4, 64)
     assert norms(found) < norms(network) / 4  # a stage that an encoder does not use keeps its own
     x = torch.randn(2, 4, 96, 64, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
@@ -37,7 +37,7 @@ def test_a_folded_network_gives_the_same_probabilities(tmp_path, architecture):
 def test_the_network_itself_stays_as_it_was(bundle):
     network = lived(bundle.network())
     before = copy.deepcopy(network.state_dict())
-    folded(network, 4, 64)
+    fold_batch_norms(network, 4, 64)
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 
 
@@ -57,7 +57,7 @@ class Shared(nn.Module):
 def test_what_cannot_be_folded_is_left(twice):
     torch.manual_seed(0)
     network = lived(Shared(twice))
-    found = folded(network, 2, 32)
+    found = fold_batch_norms(network, 2, 32)
     assert norms(found) == 1
     x = torch.randn(1, 2, 32, 32)
     with torch.inference_mode():

@@ -8,7 +8,7 @@ import torch
 
 from geoseg.core.errors import BundleError
 from geoseg.models.backends import openvino_model
-from geoseg.models.backends.openvino_model import FP32, converted, openvino
+from geoseg.models.backends.openvino_model import FP32, import_openvino, load_model
 from tests.conftest import ROOT, make_bundle
 
 
@@ -20,23 +20,23 @@ def cache(tmp_path, monkeypatch):
 
 
 def logits(model, x):
-    return openvino().Core().compile_model(model, "CPU", FP32)({0: x})[0]
+    return import_openvino().Core().compile_model(model, "CPU", FP32)({0: x})[0]
 
 
 def test_a_network_is_converted_once(bundle, cache, monkeypatch):
     x = np.random.default_rng(0).normal(size=(2, 4, 96, 128)).astype(np.float32)
-    first = logits(converted(bundle), x)
+    first = logits(load_model(bundle), x)
     with torch.inference_mode():
         assert first == pytest.approx(bundle.network()(torch.from_numpy(x)).numpy(), abs=1e-2)
     (folder,) = cache.iterdir()
     assert sorted(f.name for f in folder.iterdir()) == ["model.bin", "model.xml"]
     monkeypatch.setattr(openvino_model.subprocess, "run", None)
-    assert logits(converted(bundle), x).tobytes() == first.tobytes()
+    assert logits(load_model(bundle), x).tobytes() == first.tobytes()
 
 
 def test_another_bundle_has_another_model(bundle, cache, tmp_path):
-    converted(bundle)
-    converted(make_bundle(tmp_path / "other", seed=3))
+    load_model(bundle)
+    load_model(make_bundle(tmp_path / "other", seed=3))
     assert len(list(cache.iterdir())) == 2
 
 
@@ -44,15 +44,15 @@ def test_a_network_that_openvino_cannot_run_is_refused_and_that_is_kept(cache, t
     # Its unpooling scatters, which OpenVINO cannot.
     segnet = make_bundle(tmp_path / "segnet", architecture="SegNet")
     with pytest.raises(BundleError, match=r"segnet: OpenVINO cannot run this .*Scatter.*backend=torch"):
-        converted(segnet)
+        load_model(segnet)
     monkeypatch.setattr(openvino_model.subprocess, "run", None)
     with pytest.raises(BundleError, match="OpenVINO cannot run this network"):
-        converted(segnet)
+        load_model(segnet)
 
 
 def test_a_network_with_other_probabilities_than_torch_is_refused(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino_model, "TOLERANCE", 0.0)
-    openvino_model.convert(str(bundle.folder), str(tmp_path))
+    openvino_model.convert_bundle(str(bundle.folder), str(tmp_path))
     assert (tmp_path / "refused.txt").read_text().startswith("it gives other probabilities than torch for an")
 
 
@@ -61,25 +61,25 @@ def test_a_conversion_that_is_killed_is_tried_again(bundle, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(openvino_model.subprocess, "run", lambda *_, **__: killed)
         with pytest.raises(BundleError, match="its process was killed"):
-            converted(bundle)
+            load_model(bundle)
     assert list(cache.iterdir()) == []
-    assert converted(bundle).input(0).get_partial_shape().rank.get_length() == 4
+    assert load_model(bundle).input(0).get_partial_shape().rank.get_length() == 4
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "file"))
-    assert converted(bundle).output(0).get_partial_shape()[1].get_length() == 3
+    assert load_model(bundle).output(0).get_partial_shape()[1].get_length() == 3
 
 
 @pytest.mark.timeout(120)
 def test_neither_torch_nor_usage_statistics_are_loaded_with_a_kept_model(bundle, cache):
-    converted(bundle)
+    load_model(bundle)
     code = """
 import sys
 from pathlib import Path
 from geoseg.models.bundle import open_bundle
-from geoseg.models.backends.resolve import resolve_backend, resolve_device
+from geoseg.models.backends.auto import resolve_backend, resolve_device
 from geoseg.models.backends.load import load_segmenter
 from geoseg.models.backends.spec import SegmenterSpec
 bundle = open_bundle(Path(sys.argv[1]))

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.models.backends.openvino_model import FP32, converted, openvino
-from geoseg.models.backends.openvino_upsampling import join_upsampling
+from geoseg.models.backends.openvino_model import FP32, import_openvino, load_model
+from geoseg.models.backends.openvino_upsampling import fuse_upsampling
 from tests.conftest import make_bundle
 
-openvino()
+import_openvino()
 ov = pytest.importorskip("openvino")
 from openvino import opset13 as op  # noqa: E402 (without its usage statistics)
 
@@ -57,7 +57,7 @@ def test_the_result_is_the_same(parts, size, channels, seed):
     model = ov.Model([op.relu(op.add(convolved(image, op.constant(weights)), op.constant(bias)))], parameters)
     expected = result(model, inputs)
     joined = any(kind == SMALL for kind, _ in parts)
-    assert join_upsampling(model) == joined
+    assert fuse_upsampling(model) == joined
     assert "Interpolate" not in kinds(model)
     assert ("ConvolutionBackpropData" in kinds(model)) == joined
     np.testing.assert_allclose(result(model, inputs), expected, atol=2e-5)
@@ -81,24 +81,24 @@ def test_another_upsampling_or_convolution_stays(how, conv):
     weights = op.constant(numbers(np.random.default_rng(0), 4, 3, 3, 3))
     model = ov.Model([convolved(upsampled(entry, **how), weights, **conv)], [entry])
     before = kinds(model)
-    assert join_upsampling(model) == 0
+    assert fuse_upsampling(model) == 0
     assert kinds(model) == before
 
 
 def test_weights_that_are_computed_stay():
     entry, weights = op.parameter([1, 3, 6, 8], ov.Type.f32), op.parameter([4, 3, 3, 3], ov.Type.f32)
-    assert join_upsampling(ov.Model([convolved(upsampled(entry), weights)], [entry, weights])) == 0
+    assert fuse_upsampling(ov.Model([convolved(upsampled(entry), weights)], [entry, weights])) == 0
 
 
 @pytest.mark.parametrize(
     ("architecture", "upsamplings"), [("Unet", 3), ("UnetPlusPlus", 4), ("MAnet", 1), ("FPN", 0)]
 )
 def test_networks_give_the_same_classes(architecture, upsamplings, tmp_path):
-    model = converted(make_bundle(tmp_path / "bundle", architecture=architecture))
+    model = load_model(make_bundle(tmp_path / "bundle", architecture=architecture))
     model.reshape([1, 4, 128, 192])
     x = [numbers(np.random.default_rng(0), 1, 4, 128, 192)]
     expected = result(model, x)
-    assert join_upsampling(model) == upsamplings
+    assert fuse_upsampling(model) == upsamplings
     found = result(model, x)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     assert (found.argmax(1) == expected.argmax(1)).all()

@@ -101,7 +101,7 @@ def test_a_run_gives_the_same_bytes_with_sums_on_the_device(
     monkeypatch.setattr(TorchSegmenter, "_forward", small)
     for name in ("host", "device"):
         if name == "device":
-            monkeypatch.setattr(torch_segmenter, "arrays_of", Counted)
+            monkeypatch.setattr(torch_segmenter, "arrays_for", Counted)
         prepared = prepare(pipeline_file, ["inference.backend=torch", *settings], tmp_path / name)
         monkeypatch.setattr("geoseg.models.backends.load._loaded", {})
         monkeypatch.setattr("geoseg.inference.backoff._fitting", {})
