@@ -1,4 +1,4 @@
-"""What people look at first."""
+"""Pages and pictures that are made from records: `report.html`, `training.html`, the quicklook."""
 
 PAGE = "report.html"
-"""The page of a run."""
+"""File name of the page of a run."""

@@ -1,4 +1,4 @@
-"""Charts as numbers: where lines, ticks and marks lie on a drawing. The templates turn them into SVG."""
+"""Layout of charts: positions of lines, ticks and marks, which the templates turn into SVG."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ LEFT, TOP, RIGHT, BOTTOM = 58.0, 12.0, 14.0, 42.0
 """Margins around the plot, in drawing units: room for tick and axis labels."""
 
 DOTS = 40
-"""A series of at most this many values shows each of them as a dot."""
+"""A series of at most this many values shows a dot for each value."""
 
 LOGARITHMIC = 30.0
 """A positive series whose largest value is this many times its smallest gets a logarithmic axis."""
@@ -20,10 +20,10 @@ _Axis = tuple[Callable[[float], float], tuple["Tick", ...]]
 
 @dataclass(frozen=True)
 class Series:
-    """Values over steps, as they were measured."""
+    """Measured values over steps."""
 
     label: str
-    """Name in the key."""
+    """Name in the legend of the chart."""
     style: str
     """CSS class: `train`, `val`, `before` or `after`."""
     points: tuple[tuple[float, float], ...]
@@ -37,24 +37,24 @@ class Tick:
     at: float
     """Position along the axis, in drawing units."""
     label: str
-    """Its number in words."""
+    """The number at the tick."""
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One series on the drawing."""
 
     label: str
     style: str
     path: str
-    """The `d` of an SVG path; a lone value is a segment of no length, which round caps show as a dot."""
+    """The `d` attribute of an SVG path; a lone value is a segment of length 0: a dot, with round caps."""
     dots: tuple[tuple[float, float, str], ...]
-    """x, y and what it says, for series that are short enough."""
+    """x, y and tooltip of each value, for series that are short enough."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing: everything in drawing units, y downwards."""
+    """A chart in drawing units; y points downwards."""
 
     width: float
     height: float
@@ -62,13 +62,13 @@ class Chart:
     y_label: str
     x_ticks: tuple[Tick, ...] = ()
     y_ticks: tuple[Tick, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ChartLine, ...] = ()
     mark: tuple[float, float, str] | None = None
-    """x, y and name of the point that matters."""
+    """x, y and label of a highlighted point."""
     diagonal: str = ""
-    """Path of a line of reference, or nothing."""
+    """SVG path of a reference line, or empty."""
     bars: tuple[tuple[float, float, float, float], ...] = ()
-    """x, y, width and height."""
+    """x, y, width and height of each bar."""
 
     @property
     def frame(self) -> tuple[float, float, float, float]:
@@ -92,13 +92,13 @@ def line_chart(
     series
         In drawing order: the last one lies on top.
     x_label, y_label
-        What the axes mean, with the unit.
+        Titles of the axes, with the unit.
     size
         Width and height in drawing units.
     share
-        The values are shares: the axis begins at 0 and is never logarithmic.
+        Whether the values are shares: the axis then begins at 0 and is never logarithmic.
     best
-        Step, value and name of a point to mark.
+        Step, value and label of a point to highlight.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def reliability_chart(series: Sequence[Series], counts: Sequence[tuple[float, in
 
 
 def sparkline(points: Sequence[tuple[float, float]], size: tuple[float, float] = (96.0, 22.0)) -> str:
-    """Return the path of shares between 0 and 1 over steps, on a drawing without axes."""
+    """Return the SVG path of shares between 0 and 1 over steps, for a drawing without axes."""
     steps = [x for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not steps:
         return ""
@@ -176,12 +176,12 @@ def _linear(low: float, high: float, start: float, stop: float) -> Callable[[flo
 
 
 def _axis(low: float, high: float, start: float, stop: float) -> _Axis:
-    """Scale an axis whose ends are ticks."""
+    """Return the scale of an axis that begins and ends with a tick, and its ticks."""
     if high <= low:
         high = low + (abs(low) or 1.0)
     values = [float(v) for v in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
     place = _linear(values[0], values[-1], start, stop)
-    # Steps of the locator carry rounding errors; beside the step, they are zero.
+    # The locator's values carry rounding errors: what is tiny beside the step is zero.
     step = values[1] - values[0]
     return place, tuple(Tick(place(v), f"{0.0 if abs(v) < step / 2 else v:g}") for v in values)
 
@@ -197,7 +197,7 @@ def _log_axis(low: float, high: float, start: float, stop: float) -> _Axis:
 
 
 def _steps_axis(low: float, high: float, start: float, stop: float) -> _Axis:
-    """Scale an axis of whole steps that ends with the data."""
+    """Return the scale of an axis of whole steps that ends with the data, and its ticks."""
     place = _linear(low, high, start, stop)
     values = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(low, high)
     return place, tuple(Tick(place(float(v)), f"{v:g}") for v in values if low <= v <= high)
@@ -205,14 +205,14 @@ def _steps_axis(low: float, high: float, start: float, stop: float) -> _Axis:
 
 def _line(
     series: Series, place_x: Callable[[float], float], place_y: Callable[[float], float], step: str
-) -> Line:
+) -> ChartLine:
     seen = [(x, y) for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
     dots = (
         tuple((place_x(x), place_y(y), f"{series.label}, {step}{x:.4g}: {y:.4g}") for x, y in seen)
         if len(seen) <= DOTS
         else ()
     )
-    return Line(series.label, series.style, _path(series.points, place_x, place_y), dots)
+    return ChartLine(series.label, series.style, _path(series.points, place_x, place_y), dots)
 
 
 def _path(
@@ -220,7 +220,7 @@ def _path(
     place_x: Callable[[float], float],
     place_y: Callable[[float], float],
 ) -> str:
-    """Join neighbours, lift the pen where a value is missing, and leave a dot for a lone value."""
+    """Return the SVG path through the points, with gaps at missing values and a dot for a lone value."""
     parts: list[str] = []
     drawing = False
     for x, y in sorted(points, key=lambda p: p[0]):

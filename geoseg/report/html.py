@@ -1,7 +1,8 @@
-"""From templates to one self-contained page: everything escaped, numbers in one hand."""
+"""Self-contained pages from Jinja templates; every value is escaped, and numbers have one format."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -10,16 +11,26 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 MISSING = "–"
-"""What stands where there is no number."""
+"""Shown where there is no number."""
+
+
+@dataclass(frozen=True)
+class HeadlineFigure:
+    """One of the figures at the top of a page."""
+
+    title: str
+    meaning: str
+    value: Any
+    """A score, which the page rounds, or a text with its unit."""
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of this room. Every value is escaped."""
+    """Fill a template of `report/templates`; every value is escaped."""
     return _environment().get_template(template).render(**values)
 
 
 def read_template(name: str) -> str:
-    """Return the text of a file beside the templates as it stands."""
+    """Return the unchanged text of a file in `report/templates`."""
     return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
@@ -42,17 +53,17 @@ def _environment() -> Environment:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a value is a finite number."""
+    """Return whether a value is a finite number."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
 
 
 def score(value: Any) -> str:
-    """Return a score with three decimals, a dash for none or NaN."""
+    """Return a score with three decimals, a dash for None and NaN."""
     return f"{float(value):.3f}" if is_number(value) else MISSING
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """Return a share between 0 and 1 in per cent, without the sign."""
+    """Return a share between 0 and 1 in per cent, without the per cent sign."""
     return f"{100 * float(value):.{digits}f}" if is_number(value) else MISSING
 
 
@@ -76,7 +87,7 @@ def short(value: Any) -> str:
 
 
 def fact(value: Any) -> str:
-    """Return any plain value as a person would write it."""
+    """Return any plain value as text."""
     if value is None or value == "":
         return MISSING
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""The layers of the map on the page, as data URIs that together stay below some 13 MB."""
+"""The layers of the map on the page, as data URIs that together stay below about 13 MB."""
 
 import base64
 import io
@@ -18,28 +18,28 @@ from geoseg.report.scene_picture import ScenePicture
 
 CLASSES_LONGEST = 4096
 CONFIDENCE_LONGEST = 2048
-"""Pixels along the longer side of a layer, at most."""
+"""Largest number of pixels along the longer side of a layer."""
 
 BYTES = {"scene": 4_000_000, "classes": 4_000_000, "confidence": 1_500_000}
-"""Size of each layer before it becomes text, which adds a third; a layer that is larger is made smaller."""
+"""Largest size of each layer in bytes before base64, which adds a third; a larger layer is subsampled."""
 
 STEP = 5
-"""Per cent of confidence that share a colour."""
+"""Width of a colour class of the confidence, in per cent."""
 
 _QUALITIES = (88, 80, 70, 60)
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One picture over the whole map."""
+class MapLayer:
+    """A picture of the whole map."""
 
     uri: str
     """The picture as a data URI."""
     shape: tuple[int, int]
-    """Its height and width."""
+    """Height and width of the picture in pixels."""
 
 
-def class_layer(path: Path, legend: Legend) -> Layer:
+def class_layer(path: Path, legend: Legend) -> MapLayer:
     """Paint a class map in the colours of its legend, transparent where there is no class."""
     classes = read_small(path, CLASSES_LONGEST, Resampling.nearest)
     index = np.full(256, len(legend), dtype=np.uint8)
@@ -47,7 +47,7 @@ def class_layer(path: Path, legend: Legend) -> Layer:
     return _palette(index[classes], [c.rgb for c in legend.classes], BYTES["classes"])
 
 
-def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> Layer:
+def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> MapLayer:
     """Paint a confidence map in the colours of `confidence_colors`, transparent where there is none."""
     shares = read_small(path, longest, Resampling.average)
     colors = confidence_colors()
@@ -59,13 +59,13 @@ def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> Layer:
 
 
 def confidence_colors() -> list[tuple[int, int, int]]:
-    """Return a colour for each `STEP` per cent of confidence, from unsure and dark to sure and light."""
+    """Return a colour for each `STEP` per cent of confidence, from 0 % (dark) to 100 % (light)."""
     colors = mpl.colormaps["viridis"](np.linspace(0, 1, 100 // STEP), bytes=True)
     return [(int(r), int(g), int(b)) for r, g, b, _ in colors]
 
 
-def scene_layer(picture: ScenePicture) -> Layer:
-    """Return the picture of a scene as JPEG."""
+def scene_layer(picture: ScenePicture) -> MapLayer:
+    """Return the picture of a scene as JPEG, at the best quality that `BYTES` allows."""
     rgb = picture.rgb
     while True:
         for quality in _QUALITIES:
@@ -76,7 +76,7 @@ def scene_layer(picture: ScenePicture) -> Layer:
 
 
 def read_small(path: Path, longest: int, resampling: Resampling) -> NDArray[Any]:
-    """Read band 1 of a map reduced to at most `longest` pixels a side, from its overviews."""
+    """Read band 1 of a map from its overviews, with at most `longest` pixels a side."""
     with rasterio.open(path) as src:
         step = max(1, -(-max(src.shape) // longest))
         shape = tuple(-(-n // step) for n in src.shape)
@@ -84,8 +84,8 @@ def read_small(path: Path, longest: int, resampling: Resampling) -> NDArray[Any]
     return pixels
 
 
-def _palette(index: NDArray[np.uint8], colors: list[tuple[int, int, int]], most: int) -> Layer:
-    """Return an indexed PNG; the index after the last colour is transparent."""
+def _palette(index: NDArray[np.uint8], colors: list[tuple[int, int, int]], most: int) -> MapLayer:
+    """Return an indexed PNG of at most `most` bytes; the index after the last colour is transparent."""
     bits = next(b for b in (1, 2, 4, 8) if len(colors) < 1 << b)
     opacity = b"\xff" * len(colors) + b"\0"
     while True:
@@ -103,6 +103,6 @@ def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _layer(kind: str, data: bytes, pixels: NDArray[np.uint8]) -> Layer:
+def _layer(kind: str, data: bytes, pixels: NDArray[np.uint8]) -> MapLayer:
     uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return Layer(uri, (pixels.shape[0], pixels.shape[1]))
+    return MapLayer(uri, (pixels.shape[0], pixels.shape[1]))

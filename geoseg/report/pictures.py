@@ -16,14 +16,14 @@ AGREES = (217, 222, 224, 255)
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a chip."""
+    """One of the four pictures of a chip."""
 
     caption: str
-    """What it is, in a word."""
+    """Title under the picture."""
     alt: str
-    """What it shows, for those who do not see it."""
+    """Text alternative of the picture."""
     uri: str
-    """PNG as a data URI."""
+    """The PNG as a data URI."""
 
 
 def panels(
@@ -36,7 +36,7 @@ def panels(
     rgb
         Shape (rows, cols, 3).
     label, prediction
-        Channel numbers, shape (rows, cols), 255 where there is none.
+        Channel numbers, shape (rows, cols), 255 where there is no class.
     legend
         Classes in channel order.
     """
@@ -57,7 +57,7 @@ def panels(
 
 
 def disagreement(label: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where a labelled pixel was predicted otherwise."""
+    """Return which labelled pixels were predicted as another class, shape (rows, cols)."""
     wrong: NDArray[np.bool_] = (label != IGNORE) & (label != prediction)
     return wrong
 
@@ -72,7 +72,7 @@ def paint(channels: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
 
 
 def composition(channels: NDArray[np.uint8], legend: Legend, most: int = 3) -> str:
-    """Say in words which classes fill a chip, the largest first."""
+    """Return the largest classes of a chip and their shares as text."""
     counts = np.bincount(channels[channels < len(legend)], minlength=len(legend))
     if counts.sum() == 0:
         return "no class"

@@ -1,7 +1,7 @@
 """`profile.json`: the timeline of a run for a trace viewer, like ui.perfetto.dev or chrome://tracing.
 
 In the JSON object form of the Trace Event Format (Google, "Trace Event Format", 2016): a process for each
-worker and one for the outputs, in it a thread for each lane of each stage.
+worker and one for the outputs, with a thread for each lane of each stage.
 """
 
 import json
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.files import write_atomic
-from geoseg.report.timeline import STAGES, Span, Timeline
+from geoseg.report.timeline import STAGES, Timeline, WorkSpan
 
 PROFILE = "profile.json"
 
 
 def write_trace(path: Path, timeline: Timeline) -> None:
-    """Write a trace.
+    """Write the trace of a timeline.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def trace_of(timeline: Timeline) -> dict[str, Any]:
         events += _process(number, f"worker {number} ({worker})", spans)
     if timeline.outputs:
         events += _process(len(timeline.workers) + 1, "outputs", timeline.outputs)
-    # Names first, then what happened in the order of time.
+    # Metadata first, then the spans by time.
     events.sort(key=lambda e: (e["ph"] != "M", e.get("ts", 0)))
     return {
         "traceEvents": events,
@@ -48,7 +48,7 @@ def trace_of(timeline: Timeline) -> dict[str, Any]:
     }
 
 
-def _process(pid: int, name: str, spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+def _process(pid: int, name: str, spans: Sequence[WorkSpan]) -> Iterator[dict[str, Any]]:
     yield _name(pid, 0, "process_name", name=name)
     yield _name(pid, 0, "process_sort_index", sort_index=pid)
     threads = {key: tid for tid, key in enumerate(sorted({_thread(s) for s in spans}), 1)}
@@ -68,10 +68,10 @@ def _process(pid: int, name: str, spans: Sequence[Span]) -> Iterator[dict[str, A
         }
 
 
-def _thread(span: Span) -> tuple[int, str, int]:
+def _thread(span: WorkSpan) -> tuple[int, str, int]:
     if not span.block:
         return 0, "outputs", span.lane
-    # Many wait at once: their lanes stand below those of the work.
+    # Many batches wait at once: their lanes stand below those of the other stages.
     return len(STAGES) if span.stage == "wait" else STAGES.index(span.stage), span.stage, span.lane
 
 

@@ -2,7 +2,6 @@
 
 import io
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from rasterio.enums import Resampling
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import NODATA, Legend
+from geoseg.core.notices import collect_warnings
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.scenes.scene import Scene
 
 LONGEST = 1000
-"""Pixels along the longer side of each picture, at most."""
+"""Largest number of pixels along the longer side of each picture."""
 
 _CJK_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "Microsoft YaHei",
@@ -33,7 +33,7 @@ _CJK_FONTS = (
 
 @dataclass(frozen=True)
 class Caption:
-    """What the quicklook says."""
+    """Texts and numbers on the quicklook."""
 
     title: str
     subtitle: str
@@ -51,14 +51,13 @@ def write_quicklook(
     OutputError
         When the file cannot be written.
     """
-    with mpl.rc_context({"font.family": _fonts()}), warnings.catch_warnings():
-        # Of a script that no installed font has, matplotlib draws boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with mpl.rc_context({"font.family": _fonts()}), collect_warnings():
+        # Matplotlib warns of glyphs that no installed font has, and draws boxes.
         write_atomic(path, _drawn(scene, picture, class_map, legend, caption))
 
 
 def _fonts() -> list[str]:
-    """Return matplotlib's own font, and after it an installed one with Chinese, Japanese and Korean."""
+    """Return matplotlib's default font, then an installed font with Chinese, Japanese and Korean glyphs."""
     installed = set(font_manager.get_font_names())
     return ["DejaVu Sans", *[name for name in _CJK_FONTS if name in installed][:1]]
 
@@ -95,7 +94,7 @@ def _drawn(scene: Scene, picture: ScenePicture, class_map: Path, legend: Legend,
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    # Tight: long class names must not be cut off at the edge.
+    # A tight bounding box, so that long class names are not cut off at the edge.
     figure.savefig(
         buffer, format="png", bbox_inches="tight", pad_inches=0.12, metadata={"Software": "geoseg"}
     )
@@ -116,7 +115,7 @@ def _classes(class_map: Path, legend: Legend) -> NDArray[np.uint8]:
 
 
 def _scale_bar(axes: Any, scene: Scene) -> None:
-    """Draw a bar of a round length, about a quarter of the picture's width."""
+    """Draw a scale bar of a round length, at most a quarter of the picture's width."""
     height, width = scene.shape
     gsd = scene.gsd_m
     if gsd is None:
@@ -132,6 +131,6 @@ def _scale_bar(axes: Any, scene: Scene) -> None:
 
 
 def _round_length(length: float) -> float:
-    """Return the largest 1, 2 or 5 times a power of ten that is not longer."""
+    """Return the largest 1, 2 or 5 times a power of ten that is not above a length."""
     power: float = 10.0 ** math.floor(math.log10(length))
     return max(factor * power for factor in (1.0, 2.0, 5.0) if factor * power <= length)

@@ -1,4 +1,4 @@
-"""The page of a run: one file that opens anywhere, needs nothing else and holds a map to move in."""
+"""The page of a run: one self-contained HTML file with a map to pan and zoom."""
 
 import base64
 import hashlib
@@ -20,16 +20,16 @@ from geoseg.report import PAGE, run_parts
 from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
     STEP,
-    Layer,
+    MapLayer,
     class_layer,
     confidence_colors,
     confidence_layer,
     scene_layer,
 )
 from geoseg.report.profile import PROFILE
-from geoseg.report.provenance import megabytes, provenance
-from geoseg.report.run_parts import Place
-from geoseg.report.run_timeline import picture_of
+from geoseg.report.run_facts import megabytes, run_facts
+from geoseg.report.run_parts import UnsurePlace
+from geoseg.report.run_timeline import draw_timeline
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.seams import check_seams
 from geoseg.report.survey import survey
@@ -38,7 +38,7 @@ from geoseg.scenes.grid import crs_name
 from geoseg.tiling.grid import TileAxis
 
 LAST = (PAGE, PROFILE)
-"""Files that are finished after the page, which cannot tell their checksums."""
+"""Files that are finished after the page, which therefore cannot state their checksums."""
 
 _SMALL_MAP = 640
 """Longer side of the confidence map beside its histogram, in pixels."""
@@ -46,18 +46,18 @@ _SMALL_MAP = 640
 
 @dataclass(frozen=True)
 class RunPage:
-    """What the page tells of."""
+    """Content of the page of a run."""
 
     record: RunRecord
     """Content of `run.json`."""
     folder: Path
-    """Where the maps lie."""
+    """Folder with the maps."""
     picture: ScenePicture | None
-    """The scene, if it can still be read."""
+    """Picture of the scene; None when its files cannot be read any more."""
     note: str = ""
-    """What to say of the scene: that it is missing, or has changed."""
+    """Note about the scene: that it is missing, or has changed since the run."""
     timeline: Timeline | None = None
-    """When what was done, if that is asked for."""
+    """Timeline of the run; None when no profile was asked for."""
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -71,17 +71,17 @@ class RunPage:
 
     @property
     def class_map(self) -> Path:
-        """The class map."""
+        """Path of the class map."""
         return self.folder / "classes.tif"
 
     @property
     def confidence(self) -> Path | None:
-        """The confidence map, if there is one."""
+        """Path of the confidence map; None when the run wrote none."""
         return self.folder / "confidence.tif" if "confidence.tif" in self.manifest["outputs"] else None
 
     @property
     def axes(self) -> tuple[TileAxis, TileAxis]:
-        """Where the tiles lay, along rows and columns."""
+        """Tiles along rows and along columns."""
         plan = self.manifest["plan"]
         sizes = zip((plan["height"], plan["width"]), plan["tile"], plan["overlap"], strict=True)
         rows, cols = (TileAxis(length, tile, overlap) for length, tile, overlap in sizes)
@@ -89,7 +89,7 @@ class RunPage:
 
 
 def write_run_page(path: Path, record: RunPage) -> None:
-    """Write the page as one HTML file that loads nothing from elsewhere.
+    """Write the page as one HTML file that loads no other file.
 
     The maps are read in windows and from their overviews: memory does not grow with them.
 
@@ -98,7 +98,7 @@ def write_run_page(path: Path, record: RunPage) -> None:
     path
         File to write; it appears complete or not at all.
     record
-        What to tell.
+        Content of the page.
 
     Raises
     ------
@@ -130,18 +130,16 @@ def run_page(record: RunPage) -> str:
         finished=f"{datetime.fromisoformat(manifest['finished']):%Y-%m-%d %H:%M} UTC",
         note=record.note,
         picture=record.picture.title if record.picture else "",
-        figures=run_parts.headline(manifest, found, seams),
+        figures=run_parts.headline_results(manifest, found, seams),
         rows=rows,
-        layers=_layers(
-            record, ", ".join(f"{r.legend.title} {100 * r.share:.0f} %" for r in rows if r.pixels)
-        ),
+        layers=_layers(record, run_parts.shares_text(rows)),
         bars=run_parts.confidence_bars(found) if found.cells else [],
         small=confidence_layer(record.confidence, _SMALL_MAP) if record.confidence else None,
         places=places,
         seams=seams,
         seam_chart=run_parts.seam_chart(seams) if seams else None,
-        timeline=picture_of(record.timeline) if record.timeline else None,
-        facts=provenance(manifest, model, crs_name(geobox.crs)),
+        timeline=draw_timeline(record.timeline) if record.timeline else None,
+        facts=run_facts(manifest, model, crs_name(geobox.crs)),
         files={
             k: (megabytes(v["bytes"]), v["sha256"]) for k, v in manifest["outputs"].items() if k not in LAST
         },
@@ -151,8 +149,8 @@ def run_page(record: RunPage) -> str:
     )
 
 
-def _layers(record: RunPage, classes: str) -> dict[str, tuple[Layer, str]]:
-    """Return the pictures of the map by name, from the lowest up, and what each shows in words."""
+def _layers(record: RunPage, classes: str) -> dict[str, tuple[MapLayer, str]]:
+    """Return the layers of the map by name, the lowest first, each with its text alternative."""
     layers = {"classes": (class_layer(record.class_map, record.legend), f"Class map: {classes}")}
     if record.confidence:
         layers["confidence"] = (confidence_layer(record.confidence), "Confidence map, dark where unsure")
@@ -161,8 +159,8 @@ def _layers(record: RunPage, classes: str) -> dict[str, tuple[Layer, str]]:
     return layers
 
 
-def _map_data(record: RunPage, geobox: GeoBox, places: list[Place]) -> dict[str, Any]:
-    """Return what the map's script needs."""
+def _map_data(record: RunPage, geobox: GeoBox, places: list[UnsurePlace]) -> dict[str, Any]:
+    """Return the data for the script of the map."""
     crs, (rows, cols) = geobox.crs, record.axes
     return {
         "width": geobox.shape.x,

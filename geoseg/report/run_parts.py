@@ -1,4 +1,4 @@
-"""What stands in the blocks of a run's page: headline figures, areas, confidence, places, seams."""
+"""The parts of a run's page: headline figures, areas, confidence, places with low confidence, seams."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,38 +11,37 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.core.legend import IGNORE, Legend, LegendClass
 from geoseg.report.charts import Chart, Series, line_chart
-from geoseg.report.html import grouped, percent
+from geoseg.report.html import HeadlineFigure, grouped, percent
 from geoseg.report.map_images import STEP, confidence_colors
-from geoseg.report.parts import Figure
 from geoseg.report.pictures import composition
 from geoseg.report.seams import SeamCheck
-from geoseg.report.survey import Cell, Survey, mean_confidence
+from geoseg.report.survey import CoarseCell, Survey, mean_confidence
 from geoseg.scenes.windows import to_rasterio
 
 PLACES = 8
-"""Least confident places that are shown."""
+"""Largest number of places with low confidence on the page."""
 
 UNSURE = 50
 """Per cent of confidence below which a pixel counts as unsure."""
 
-_LOOK = 256
-"""A place is looked at with at most this many pixels a side."""
+_READ = 256
+"""Largest number of pixels a side that are read of a place."""
 
 
 @dataclass(frozen=True)
-class ClassRow:
-    """One class of the map."""
+class ClassAreaRow:
+    """A row of the table of areas: one class of the map."""
 
     legend: LegendClass
     pixels: int
     share: float
-    """Of the pixels with a class, 0 to 1."""
+    """Share of the pixels with a class, 0 to 1."""
     bar: float
-    """Of the largest class, 0 to 1."""
+    """Pixels as a share of those of the largest class, 0 to 1."""
     area: str
-    """With its unit, or nothing without a CRS."""
+    """Area with its unit; empty without a CRS."""
     confidence: float
-    """Mean, 0 to 1; NaN without any."""
+    """Mean confidence, 0 to 1; NaN without pixels."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +50,33 @@ class Bar:
 
     low: int
     high: int
-    """Per cent."""
+    """Bounds of the confidence in per cent."""
     color: str
     share: float
-    """Of the pixels with a class, 0 to 1."""
+    """Share of the pixels with a class, 0 to 1."""
     height: float
-    """Of the highest bar, 0 to 1."""
+    """Height as a share of the highest bar, 0 to 1."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place where the network is unsure."""
+class UnsurePlace:
+    """A part of the map with low confidence."""
 
-    cell: Cell
+    cell: CoarseCell
     where: str
-    """Its middle in coordinates of the map, or in pixels."""
+    """Centre in coordinates of the map, or in pixels without a CRS."""
     what: str
-    """The classes there."""
+    """Largest classes and their shares."""
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """First column and row, last column and row plus one."""
+        """First column and row, and one past the last column and row."""
         window = self.cell.window
         return window.cols.start, window.rows.start, window.cols.stop, window.rows.stop
 
 
 def area_text(area_m2: float, largest_m2: float) -> str:
-    """Return an area in the unit that fits the largest one of its table: km², ha or m²."""
+    """Return an area in the unit that fits the largest area of its table: km², ha or m²."""
     for size, name, digits in ((1e6, "km²", 3), (1e4, "ha", 2)):
         if largest_m2 >= size:
             whole, _, rest = f"{area_m2 / size:.{digits}f}".partition(".")
@@ -85,13 +84,13 @@ def area_text(area_m2: float, largest_m2: float) -> str:
     return f"{grouped(area_m2)} m²"
 
 
-def class_rows(manifest: Mapping[str, Any], legend: Legend, found: Survey) -> list[ClassRow]:
-    """Return the classes of a map, the largest first, with the numbers of `run.json`."""
+def class_rows(manifest: Mapping[str, Any], legend: Legend, found: Survey) -> list[ClassAreaRow]:
+    """Return the classes of a map, the largest first, with the pixels and areas of `run.json`."""
     pixels = {c.slug: manifest["pixels"].get(c.slug, 0) for c in legend.classes}
     areas = manifest["area_m2"]
     total, most = sum(pixels.values()), max(pixels.values())
     rows = [
-        ClassRow(
+        ClassAreaRow(
             c,
             pixels[c.slug],
             pixels[c.slug] / total,
@@ -104,31 +103,33 @@ def class_rows(manifest: Mapping[str, Any], legend: Legend, found: Survey) -> li
     return sorted(rows, key=lambda r: -r.pixels)
 
 
-def in_words(rows: Sequence[ClassRow]) -> str:
-    """Say which classes fill the map."""
+def shares_text(rows: Sequence[ClassAreaRow]) -> str:
+    """Return the classes of the map and their shares as text."""
     return ", ".join(f"{r.legend.title} {100 * r.share:.0f} %" for r in rows if r.pixels)
 
 
-def headline(manifest: Mapping[str, Any], found: Survey, seams: SeamCheck | None) -> list[Figure]:
+def headline_results(
+    manifest: Mapping[str, Any], found: Survey, seams: SeamCheck | None
+) -> list[HeadlineFigure]:
     """Return the figures at the top of the page."""
     valid, empty = int(found.histogram.sum()), manifest["pixels"]["nodata"]
     total = sum((manifest["area_m2"] or {}).values())
     part = f"{percent(valid / (valid + empty))} % of the scene; the rest is nodata"
     mapped = area_text(total, total) if total else f"{grouped(valid)} px"
-    figures = [Figure("Mapped", part if empty else "all of the scene", mapped)]
+    figures = [HeadlineFigure("Mapped", part if empty else "all of the scene", mapped)]
     if found.cells:
         low = percent(found.histogram[:UNSURE].sum() / valid)
         mean = f"{percent(mean_confidence(found.histogram))} %"
-        figures.append(Figure("Mean confidence", f"{low} % of the pixels are below {UNSURE} %", mean))
+        figures.append(HeadlineFigure("Mean confidence", f"{low} % of the pixels are below {UNSURE} %", mean))
     if seams is not None and seams.index is not None:
         meaning = "class changes where tiles meet, over those beside; 1: no seam"
-        figures.append(Figure("Seam index", meaning, f"{seams.index:.2f}"))
+        figures.append(HeadlineFigure("Seam index", meaning, f"{seams.index:.2f}"))
     meaning = f"{manifest['tiles_predicted']} tiles on {manifest['plan']['device']}"
-    return [*figures, Figure("Time", meaning, duration(manifest["seconds"]["total"]))]
+    return [*figures, HeadlineFigure("Time", meaning, duration(manifest["seconds"]["total"]))]
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: `4.2 s`, `66 s`, `12 min 5 s`, `3 h 4 min`."""
+    """Return a duration as text: `4.2 s`, `66 s`, `12 min 5 s`, `3 h 4 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -140,7 +141,7 @@ def duration(seconds: float) -> str:
 
 def confidence_bars(found: Survey) -> list[Bar]:
     """Return the histogram of the confidence, in the colours of the confidence map."""
-    per_bar = np.add.reduceat(found.histogram, np.arange(0, 100, STEP))  # 100 % falls into the last one
+    per_bar = np.add.reduceat(found.histogram, np.arange(0, 100, STEP))  # 100 % counts in the last bar
     shares = per_bar / per_bar.sum()
     return [
         Bar(i * STEP, (i + 1) * STEP, "#{:02x}{:02x}{:02x}".format(*rgb), float(s), float(s / shares.max()))
@@ -148,25 +149,27 @@ def confidence_bars(found: Survey) -> list[Bar]:
     ]
 
 
-def least_confident(class_map: Path, legend: Legend, geobox: GeoBox, cells: Sequence[Cell]) -> list[Place]:
-    """Return the places of the coarse grid where the network is least sure, the worst first.
+def least_confident(
+    class_map: Path, legend: Legend, geobox: GeoBox, cells: Sequence[CoarseCell]
+) -> list[UnsurePlace]:
+    """Return the cells of the coarse grid with the lowest mean confidence, the lowest first.
 
-    Cells that hold less than a quarter of the pixels of a full one are left out.
+    Cells with less than a quarter of the pixels of a full cell are left out.
     """
     full = max((c.window.shape[0] * c.window.shape[1] for c in cells), default=0)
     large = [c for c in cells if 4 * c.pixels >= full]
     return [_place(class_map, legend, geobox, c) for c in sorted(large, key=lambda c: c.confidence)[:PLACES]]
 
 
-def _place(class_map: Path, legend: Legend, geobox: GeoBox, cell: Cell) -> Place:
+def _place(class_map: Path, legend: Legend, geobox: GeoBox, cell: CoarseCell) -> UnsurePlace:
     rows, cols = cell.window.rows, cell.window.cols
-    height, width = (min(n, _LOOK) for n in cell.window.shape)
+    height, width = (min(n, _READ) for n in cell.window.shape)
     with rasterio.open(class_map) as src:
         classes = src.read(1, window=to_rasterio(cell.window), out_shape=(height, width))
     channel = np.full(256, IGNORE, dtype=np.uint8)
     channel[legend.ids] = np.arange(len(legend))
     col, row = (cols.start + cols.stop) / 2, (rows.start + rows.stop) / 2
-    return Place(cell, _where(geobox, col, row), composition(channel[classes], legend, 2))
+    return UnsurePlace(cell, _where(geobox, col, row), composition(channel[classes], legend, 2))
 
 
 def _where(geobox: GeoBox, col: float, row: float) -> str:
@@ -177,7 +180,7 @@ def _where(geobox: GeoBox, col: float, row: float) -> str:
 
 
 def seam_chart(seams: SeamCheck) -> Chart | None:
-    """Draw the rate of class changes over the distance to the seams, in per cent."""
+    """Return the chart of the rate of class changes (per cent) over the distance to the seams."""
     points = tuple((float(at), 100 * rate) for at, rate in seams.profile)
     mark = (0.0, 100 * seams.rate, f"on the seams: {percent(seams.rate, 2)} %")
     return line_chart(

@@ -1,4 +1,4 @@
-"""The timeline of a run as a drawing and a table: rows, shapes, shares. The template turns them into SVG."""
+"""Layout of the timeline of a run as a drawing and a table, which the template turns into SVG and HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,78 +9,78 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from geoseg.report.charts import Tick
-from geoseg.report.timeline import SECOND, STAGES, Span, Timeline
+from geoseg.report.timeline import SECOND, STAGES, Timeline, WorkSpan
 
 LEFT, WIDTH = 150.0, 1100.0
-"""Where the time begins, and the width of the drawing, in drawing units."""
+"""Left end of the time axis and width of the drawing, in drawing units."""
 
 ROW, HEADING, AXIS = 20.0, 26.0, 40.0
 """Heights of a row, of the heading above a group of rows, and of the axis below."""
 
 SINGLE = 1000
-"""Up to so many spans are drawn one by one; of more, how full each of `BINS` pieces of time is."""
+"""Up to so many spans are drawn one by one; more are drawn as the occupancy of `BINS` intervals."""
 
 BINS = 160
 LEVELS = 5
-"""Shades that tell how full a piece of time is."""
+"""Number of shades for the occupancy of an interval."""
 
 WORKERS = 8
-"""Up to so many workers have rows of their own; more are drawn together."""
+"""Up to so many workers have their own rows; more are drawn together."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What is filled alike."""
+class TimelineShape:
+    """An area with one fill."""
 
     path: str
-    """The `d` of an SVG path."""
+    """The `d` attribute of an SVG path."""
     opacity: float
     title: str
-    """What it says when pointed at; nothing where it stands for many spans."""
+    """Tooltip; empty where the shape stands for many spans."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A stage of a worker, or an output."""
+class TimelineRow:
+    """A row of the drawing: a stage of a worker, or an output."""
 
     label: str
     style: str
     """CSS class: the stage, or `output`."""
     y: float
-    """Of its middle."""
-    shapes: tuple[Shape, ...]
+    """Centre of the row."""
+    shapes: tuple[TimelineShape, ...]
 
 
 @dataclass(frozen=True)
-class Group:
+class TimelineGroup:
     """The rows of a worker, or the outputs."""
 
     title: str
     y: float
-    rows: tuple[Row, ...]
+    rows: tuple[TimelineRow, ...]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A line of the table."""
+class StageTime:
+    """A row of the table: the time of one stage."""
 
     name: str
     seconds: float
-    """All threads together."""
+    """Sum over all threads."""
     share: float | None
-    """Of all work on blocks, 0 to 1; None for waiting, which is no work."""
+    """Share of all work on blocks, 0 to 1; None for waiting, which is no work."""
     under_way: float
     """Share of the time in which at least one worker was at it, 0 to 1."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """All that the page shows of a timeline."""
+class TimelineDrawing:
+    """Drawing and table of a timeline."""
 
     height: float
-    groups: tuple[Group, ...]
+    groups: tuple[TimelineGroup, ...]
     ticks: tuple[Tick, ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[StageTime, ...]
     timeline: Timeline
     binned: bool
     width: float = WIDTH
@@ -89,15 +89,15 @@ class Picture:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Return how long blocks, outputs and all of it took, and what was cut out."""
+        """Return the seconds of blocks, outputs and the whole run, and those that were left out."""
         t = self.timeline
         outputs = sum(s.length for s in t.outputs)
         times = {"blocks": t.wall, "outputs": outputs, "all": t.stop, "cut": t.cut}
         return {name: time / SECOND for name, time in times.items()}
 
 
-def picture_of(timeline: Timeline) -> Picture:
-    """Lay out a timeline; the number of shapes is bounded whatever the number of blocks."""
+def draw_timeline(timeline: Timeline) -> TimelineDrawing:
+    """Return the layout of a timeline; the number of shapes does not grow with the number of blocks."""
     binned = len(timeline.workers) > WORKERS or len(timeline.blocks) > SINGLE
     groups, y = [], 0.0
     for title, rows in _rows(timeline):
@@ -107,25 +107,27 @@ def picture_of(timeline: Timeline) -> Picture:
             output = label not in STAGES
             draw = _bins if binned and not output else _boxes
             shapes = tuple(draw(spans, y, timeline.stop))
-            drawn.append(Row(label, "output" if output else label, y + ROW / 2, shapes))
+            drawn.append(TimelineRow(label, "output" if output else label, y + ROW / 2, shapes))
             y += ROW
-        groups.append(Group(title, drawn[0].y - ROW / 2 - 6, tuple(drawn)))
-    return Picture(y + AXIS, tuple(groups), _ticks(timeline.stop), stages_of(timeline), timeline, binned)
+        groups.append(TimelineGroup(title, drawn[0].y - ROW / 2 - 6, tuple(drawn)))
+    return TimelineDrawing(
+        y + AXIS, tuple(groups), _ticks(timeline.stop), stages_of(timeline), timeline, binned
+    )
 
 
-def stages_of(timeline: Timeline) -> tuple[Stage, ...]:
+def stages_of(timeline: Timeline) -> tuple[StageTime, ...]:
     """Return time and share of each stage."""
     totals = {s: timeline.total(s) for s in STAGES}
     work = sum(n for s, n in totals.items() if s != "wait") or 1
     wall = timeline.wall or 1
     return tuple(
-        Stage(s, n / SECOND, None if s == "wait" else n / work, timeline.under_way(s) / wall)
+        StageTime(s, n / SECOND, None if s == "wait" else n / work, timeline.under_way(s) / wall)
         for s, n in totals.items()
     )
 
 
-def _rows(timeline: Timeline) -> list[tuple[str, dict[str, list[Span]]]]:
-    """Return the spans of each row by its label, and of each group of rows by its title."""
+def _rows(timeline: Timeline) -> list[tuple[str, dict[str, list[WorkSpan]]]]:
+    """Return the title of each group of rows with the spans of each row by label."""
     if len(timeline.workers) > WORKERS:
         found = [(f"all {len(timeline.workers)} workers", _by_stage(timeline.blocks))]
     else:
@@ -135,19 +137,19 @@ def _rows(timeline: Timeline) -> list[tuple[str, dict[str, list[Span]]]]:
     return [*found, ("outputs", _by_stage(timeline.outputs))] if timeline.outputs else found
 
 
-def _by_stage(spans: Sequence[Span]) -> dict[str, list[Span]]:
-    rows: dict[str, list[Span]] = {}
+def _by_stage(spans: Sequence[WorkSpan]) -> dict[str, list[WorkSpan]]:
+    rows: dict[str, list[WorkSpan]] = {}
     for span in sorted(spans, key=lambda s: STAGES.index(s.stage) if s.block else 0):
         rows.setdefault(span.stage, []).append(span)
     return rows
 
 
-def _boxes(spans: Sequence[Span], top: float, stop: int) -> list[Shape]:
-    """Draw each span, those of different lanes below one another."""
+def _boxes(spans: Sequence[WorkSpan], top: float, stop: int) -> list[TimelineShape]:
+    """Return a shape for each span; spans of different lanes lie below one another."""
     lanes = 1 + max(s.lane for s in spans)
     high = (ROW - 4) / lanes
     return [
-        Shape(
+        TimelineShape(
             _box(_x(s.start, stop), _x(s.stop, stop), top + 2 + s.lane * high, high),
             1.0,
             f"{s.block or s.stage}: {s.length / SECOND:.3g} s from {s.start / SECOND:.2f} s",
@@ -156,8 +158,8 @@ def _boxes(spans: Sequence[Span], top: float, stop: int) -> list[Shape]:
     ]
 
 
-def _bins(spans: Sequence[Span], top: float, stop: int) -> list[Shape]:
-    """Draw how many spans are under way at once, as shades of the most that ever are."""
+def _bins(spans: Sequence[WorkSpan], top: float, stop: int) -> list[TimelineShape]:
+    """Return shapes whose shade is the occupancy: spans at a time as a share of the most that can be."""
     edges = np.linspace(0, stop, BINS + 1)
     full = np.diff(_passed([s.start for s in spans], edges) - _passed([s.stop for s in spans], edges))
     # Lanes of several workers are counted for each of them.
@@ -169,11 +171,11 @@ def _bins(spans: Sequence[Span], top: float, stop: int) -> list[Shape]:
             bins = list(run)
             box = _box(_x(edges[bins[0]], stop), _x(edges[bins[-1] + 1], stop), top + 2, ROW - 4)
             paths[level] = paths.get(level, "") + box
-    return [Shape(path, level / LEVELS, "") for level, path in sorted(paths.items())]
+    return [TimelineShape(path, level / LEVELS, "") for level, path in sorted(paths.items())]
 
 
 def _passed(times: list[int], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return, for each edge, the sum of how long ago each earlier time was."""
+    """Return for each edge the sum of its distances to all earlier times."""
     ordered = np.sort(np.asarray(times, dtype=np.float64))
     before = np.searchsorted(ordered, edges)
     sums = np.concatenate([np.zeros(1), np.cumsum(ordered)])
@@ -190,6 +192,6 @@ def _x(at: float, stop: int) -> float:
 
 
 def _box(left: float, right: float, top: float, high: float) -> str:
-    # What is too short to be seen is drawn as a hair.
+    # Spans too short to be seen are drawn with a least width.
     wide = max(right - left, 0.4)
     return f"M{left:.1f} {top:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z"

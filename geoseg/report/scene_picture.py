@@ -1,4 +1,4 @@
-"""A picture of a scene: its own colours, stretched."""
+"""A picture of a scene: true colour or its first bands, with a contrast stretch."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 from geoseg.scenes.scene import Scene
 
 LONGEST = 3072
-"""Pixels along the longer side, at most."""
+"""Largest number of pixels along the longer side."""
 
 _TRUE_COLOR = ("red", "green", "blue")
 _PERCENTILES = (2, 98)
-_LOOKS = 1 << 20
-"""The stretch is measured on about this many pixels."""
+_STRETCH_PIXELS = 1 << 20
+"""The percentiles of the stretch are measured on about this many pixels."""
 
 _ROWS = 256
-"""Rows that are stretched at once."""
+"""Rows that are stretched at a time."""
 
 
 @dataclass(frozen=True)
 class ScenePicture:
-    """A scene as people see it."""
+    """A picture of a scene."""
 
     rgb: NDArray[np.uint8]
     """Shape (rows, cols, 3); white where a band has no value."""
     title: str
-    """What the colours are."""
+    """What the colours show: `True colour`, or the names of the bands."""
 
 
 def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
@@ -45,10 +45,10 @@ def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
     wanted = (
         [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
     )
-    # A stretch takes scale, offset and haze out; only the numbers count.
+    # The stretch undoes scale, offset and haze, so the raw numbers suffice.
     pixels = replace(scene, bands=tuple(scene.bands[i] for i in wanted), haze=()).preview(longest)
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
-    step = max(1, math.isqrt(pixels.valid.size // _LOOKS))
+    step = max(1, math.isqrt(pixels.valid.size // _STRETCH_PIXELS))
     for channel, band in enumerate(pixels.values):
         seen = band[::step, ::step][pixels.valid[::step, ::step]]
         low, high = np.percentile(seen, _PERCENTILES) if seen.size else (0.0, 1.0)

@@ -1,17 +1,17 @@
-"""Do tiles show? Classes should change on the lines where tiles meet as often as beside them."""
+"""The seam check: whether classes change more often on the lines where tiles meet than beside them."""
 
 from dataclasses import dataclass
 
 from geoseg.report.survey import Changes
 
 REACH = 32
-"""Lines on each side of a seam that it is compared with."""
+"""Number of lines on each side of a seam that the seam is compared with."""
 
 _NEAR = 1
-"""Lines this close to a seam are not counted as beside it: blending may reach there."""
+"""Lines this close to a seam do not count as beside it: blending may reach there."""
 
 _ENOUGH = 50
-"""With fewer changes expected on the seams, their rate says nothing."""
+"""Fewest changes expected on the seams for which their rate is meaningful."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class SeamCheck:
     """The rate of class changes on seams and beside them."""
 
     lines: int
-    """Seams looked at."""
+    """Number of seams."""
     changes: int
-    """Class changes on the seams."""
+    """Number of class changes on the seams."""
     pairs: int
     """Pairs of neighbouring pixels that lie on either side of a seam."""
     beside: float
-    """Rate of changes on the lines beside, 0 to 1."""
+    """Rate of changes on the lines beside the seams, 0 to 1."""
     profile: tuple[tuple[int, float], ...]
     """Distance to the seam in pixels (negative: north or west of it) and the rate there."""
 
@@ -36,7 +36,7 @@ class SeamCheck:
 
     @property
     def index(self) -> float | None:
-        """The seam index: the rate on the seams over that beside them; None with too few changes to tell."""
+        """The seam index: the rate on the seams over that beside them; None with too few changes."""
         return self.rate / self.beside if self.beside * self.pairs >= _ENOUGH else None
 
     @property
@@ -46,7 +46,7 @@ class SeamCheck:
 
     @property
     def shows(self) -> bool:
-        """Whether seams show: classes change more often on them than at any distance, by a tenth at least."""
+        """Whether seams show: their rate exceeds that at every distance, and 1.1 times the rate beside."""
         return self.index is not None and self.index >= 1.1 and self.higher == 0
 
 

@@ -1,4 +1,4 @@
-"""What the maps of a run say of themselves: one look at every pixel, window by window."""
+"""Statistics of the maps of a run, from one pass over all pixels, window by window."""
 
 import contextlib
 from dataclasses import dataclass
@@ -15,43 +15,43 @@ from geoseg.report import _kernels
 from geoseg.scenes.windows import to_rasterio
 
 CELLS = 24
-"""Cells of the coarse grid along the longer side, about."""
+"""Approximate number of cells of the coarse grid along the longer side."""
 
 PERCENTS = 101
-"""Confidence is written in whole per cent, 0 to 100."""
+"""Number of values of the confidence, which is written in whole per cent, 0 to 100."""
 
 _WINDOW = 1024
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Where classes change along one axis: entry i is the line between pixels i - 1 and i."""
+    """Class changes along one axis: entry i is the line between pixels i - 1 and i."""
 
     changes: NDArray[np.int64]
     """Pairs of pixels with two different classes, shape (length,)."""
     pairs: NDArray[np.int64]
-    """Pairs of pixels with a class each, shape (length,)."""
+    """Pairs of pixels that both have a class, shape (length,)."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class CoarseCell:
     """A cell of the coarse grid."""
 
     window: Window
     pixels: int
-    """Pixels with a class."""
+    """Number of pixels with a class."""
     confidence: float
-    """Their mean confidence, 0 to 1."""
+    """Mean confidence of these pixels, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The sums over all pixels of a class map and its confidence."""
+    """Sums over all pixels of a class map and its confidence map."""
 
     counts: NDArray[np.int64]
-    """Pixels by class id and per cent of confidence, shape (255, 101); without confidence all at 0 %."""
-    cells: tuple[Cell, ...]
-    """The coarse grid, cells with a class only, row by row; empty without a confidence map."""
+    """Pixels by class id and per cent of confidence, shape (255, 101); at 0 % without a confidence map."""
+    cells: tuple[CoarseCell, ...]
+    """Cells of the coarse grid that have a class, row by row; empty without a confidence map."""
     rows: Changes
     """Changes between one row and the next."""
     cols: Changes
@@ -65,13 +65,13 @@ class Survey:
 
 
 def mean_confidence(histogram: NDArray[np.int64]) -> float:
-    """Return the mean confidence, 0 to 1, of pixels counted by per cent, shape (101,); NaN without any."""
+    """Return the mean confidence, 0 to 1, of pixels counted by per cent, shape (101,); NaN without pixels."""
     total = int(histogram.sum())
     return float(histogram @ np.arange(PERCENTS)) / (100 * total) if total else float("nan")
 
 
 def survey(class_map: Path, confidence: Path | None) -> Survey:
-    """Look at every pixel of a class map and its confidence map once.
+    """Sum up a class map and its confidence map in one pass.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _survey(classes: rasterio.DatasetReader, shares: rasterio.DatasetReader | No
     pixels, percents = np.zeros(grid, dtype=np.int64), np.zeros(grid, dtype=np.int64)
     rows, cols = (Changes(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)) for n in (height, width))
     for window in windows_of((height, width), _WINDOW):
-        # One row and column more to the north and west: changes across the window's edge count too.
+        # One more row and column in the north and west: changes across the window's edge count too.
         wider = Window.of(
             window.rows.start - 1, window.cols.start - 1, window.shape[0] + 1, window.shape[1] + 1
         ).clip((height, width))
@@ -126,9 +126,9 @@ def _read(src: rasterio.DatasetReader, window: Window) -> NDArray[np.generic]:
 
 def _cells(
     shape: tuple[int, int], side: int, pixels: NDArray[np.int64], percents: NDArray[np.int64]
-) -> tuple[Cell, ...]:
+) -> tuple[CoarseCell, ...]:
     return tuple(
-        Cell(
+        CoarseCell(
             Window.of(int(row) * side, int(col) * side, side, side).clip(shape),
             int(pixels[row, col]),
             float(percents[row, col] / pixels[row, col] / 100),

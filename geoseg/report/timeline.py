@@ -1,7 +1,7 @@
-"""From the events of a run to its timeline: which worker did what when, and how busy the device was.
+"""The timeline of a run, from its events: which worker did what when, and how busy the device was.
 
-Times are microseconds since the run began, whole numbers: as events tell them, and free of rounding. They are
-those of each worker's clock; clocks that differ between machines show as a shift of whole workers.
+Times are whole microseconds since the run began: the resolution of the events, without rounding errors. They
+come from each worker's clock; clocks that differ between machines show as a shift of whole workers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,18 +10,18 @@ from itertools import groupby
 from typing import Any
 
 STAGES = ("read", "wait", "forward", "sum", "settle", "write")
-"""What is done with a block, in this order; `wait` is for a place on the device."""
+"""Stages of a block in their order; `wait`: a batch waits for the device."""
 
 SECOND = 1_000_000
-"""Units of time in a second."""
+"""Microseconds in a second."""
 
 
 @dataclass(frozen=True)
-class Span:
-    """One piece of work."""
+class WorkSpan:
+    """An interval in which a worker, or the run's own process, did one thing."""
 
     worker: str
-    """Its address; empty for the run's own process."""
+    """Address of the worker; empty for the run's own process."""
     stage: str
     """One of `STAGES`, or the name of an output."""
     block: str
@@ -32,36 +32,36 @@ class Span:
 
     @property
     def length(self) -> int:
-        """Return how long it took."""
+        """Return the duration."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run, spread out in time."""
+    """The spans of a run, and how busy the device was."""
 
     began: float
-    """Where the times begin: seconds since 1970."""
-    blocks: tuple[Span, ...]
-    """Work on blocks, by worker, stage and start."""
-    outputs: tuple[Span, ...]
-    """Files made from the blocks, by start."""
+    """Start of the run in seconds since 1970."""
+    blocks: tuple[WorkSpan, ...]
+    """Work on blocks, sorted by worker, stage and start."""
+    outputs: tuple[WorkSpan, ...]
+    """Files made from the blocks, sorted by start."""
     device: str
     wall: int
-    """How long blocks were worked on; of a resumed run all starts together."""
+    """Duration of the work on blocks; for a resumed run the sum over its starts."""
     capacity: int
-    """Forward passes that fit into this time: of every worker, as many at once as the run planned."""
+    """Time for forward passes within `wall`: workers x passes at a time that the run planned x duration."""
     cut: int = 0
-    """Time between an interruption and the next start, which is left out."""
+    """Time between an interruption and the next start, which the timeline leaves out."""
 
     @property
     def stop(self) -> int:
-        """Return when the last span ended."""
+        """Return the end of the last span."""
         return max((s.stop for s in (*self.blocks, *self.outputs)), default=0)
 
     @property
     def workers(self) -> tuple[str, ...]:
-        """Return the addresses of those that worked on blocks."""
+        """Return the addresses of the workers that worked on blocks."""
         return tuple(dict.fromkeys(s.worker for s in self.blocks))
 
     @property
@@ -69,60 +69,59 @@ class Timeline:
         """Return the share of the capacity that forward passes filled, 0 to 1."""
         return self.total("forward") / self.capacity if self.capacity else 0.0
 
-    def by_worker(self) -> Iterator[tuple[str, list[Span]]]:
-        """Yield the address of each worker and its work."""
+    def by_worker(self) -> Iterator[tuple[str, list[WorkSpan]]]:
+        """Yield the address of each worker and its spans."""
         for worker, spans in groupby(self.blocks, lambda s: s.worker):
             yield worker, list(spans)
 
     def total(self, stage: str) -> int:
-        """Return the time spent on a stage, all threads together."""
+        """Return the time spent on a stage, summed over all threads."""
         return sum(s.length for s in self.blocks if s.stage == stage)
 
     def under_way(self, stage: str) -> int:
-        """Return how long at least one worker was at a stage."""
+        """Return the time in which at least one worker was at a stage."""
         return covered(s for s in self.blocks if s.stage == stage)
 
 
 @dataclass
 class _Start:
-    """What one start of the run did, in seconds since 1970."""
+    """The spans of one start of the run, in microseconds since 1970."""
 
     passes: int
     device: str
     first: int
     last: int
-    blocks: list[Span] = field(default_factory=list)
-    outputs: list[Span] = field(default_factory=list)
+    blocks: list[WorkSpan] = field(default_factory=list)
+    outputs: list[WorkSpan] = field(default_factory=list)
 
     def note(self, at: int) -> None:
         self.first, self.last = min(self.first, at), max(self.last, at)
 
-    def add(self, kept: list[Span], span: Span) -> None:
+    def add(self, kept: list[WorkSpan], span: WorkSpan) -> None:
         self.note(span.start)
         self.note(span.stop)
         kept.append(span)
 
 
 def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
-    """Lay out the events of a run.
+    """Return the timeline of the events of a run.
 
     Parameters
     ----------
     events
-        As in `events.jsonl`, in its order; those that are not known are skipped.
+        As in `events.jsonl`, in its order; unknown events are skipped.
 
     Raises
     ------
     LookupError, TypeError, ValueError
-        When they are not as a run writes them.
+        When the events are not as a run writes them.
     """
     starts = _starts(events)
-    blocks: list[Span] = []
-    outputs: list[Span] = []
+    blocks: list[WorkSpan] = []
+    outputs: list[WorkSpan] = []
     end = wall = capacity = 0
     for start in starts:
-        # Each start begins where the one before ended: the time between an interruption and the next start
-        # is nobody's.
+        # Each start begins where the one before ended: the time in between is left out.
         by = start.first - end
         blocks += [replace(s, start=s.start - by, stop=s.stop - by) for s in start.blocks]
         outputs += [replace(s, start=s.start - by, stop=s.stop - by) for s in start.outputs]
@@ -142,21 +141,21 @@ def timeline_of(events: Iterable[Mapping[str, Any]]) -> Timeline:
     )
 
 
-def in_lanes(spans: Iterable[Span], *, apart: bool = True) -> tuple[Span, ...]:
-    """Give spans of a worker and stage that overlap different lanes, as few as possible.
+def in_lanes(spans: Iterable[WorkSpan], *, apart: bool = True) -> tuple[WorkSpan, ...]:
+    """Assign overlapping spans of a worker and stage to different lanes, as few as possible.
 
-    Each takes the lowest lane that is free when it begins: greedy colouring, which is optimal for intervals.
+    Each span takes the lowest lane that is free when it begins: greedy colouring, optimal for intervals.
 
     Parameters
     ----------
     spans
-        In any order.
+        The spans, in any order.
     apart
-        Whether each stage has lanes of its own.
+        Whether each stage has its own lanes.
     """
-    laid: list[Span] = []
+    laid: list[WorkSpan] = []
 
-    def row(span: Span) -> tuple[str, int]:
+    def row(span: WorkSpan) -> tuple[str, int]:
         return span.worker, STAGES.index(span.stage) if apart else 0
 
     for _, together in groupby(sorted(spans, key=lambda s: (*row(s), s.start, s.stop)), row):
@@ -168,8 +167,8 @@ def in_lanes(spans: Iterable[Span], *, apart: bool = True) -> tuple[Span, ...]:
     return tuple(laid)
 
 
-def covered(spans: Iterable[Span]) -> int:
-    """Return the length of the union of spans."""
+def covered(spans: Iterable[WorkSpan]) -> int:
+    """Return the total time that spans cover, overlaps counted once."""
     length = end = 0
     for span in sorted(spans, key=lambda s: s.start):
         length += max(0, span.stop - max(span.start, end))
@@ -190,10 +189,10 @@ def _starts(events: Iterable[Mapping[str, Any]]) -> Sequence[_Start]:
                 if what in STAGES:
                     begin = _units(began)
                     stop = begin + _units(seconds)
-                    start.add(start.blocks, Span(fact["worker"], what, fact["block"], begin, stop))
+                    start.add(start.blocks, WorkSpan(fact["worker"], what, fact["block"], begin, stop))
         elif kind == "output":
             begin = _units(fact["began"])
-            start.add(start.outputs, Span("", fact["file"], "", begin, begin + _units(fact["seconds"])))
+            start.add(start.outputs, WorkSpan("", fact["file"], "", begin, begin + _units(fact["seconds"])))
     return starts
 
 

@@ -1,4 +1,4 @@
-"""The page of a training: one file that opens anywhere and needs nothing else."""
+"""The page of a training: one self-contained HTML file."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
 from geoseg.report.charts import Chart, Series, line_chart
 from geoseg.report.html import render
-from geoseg.report.parts import confusion_table, headline, per_class, reliability
 from geoseg.report.pictures import Panel, panels
+from geoseg.report.training_parts import confusion_table, headline_scores, per_class, reliability
 
 Bins = tuple[tuple[float, float, int], ...]
 """Mean confidence, accuracy and number of pixels of each bin."""
@@ -33,11 +33,11 @@ class Curve:
     name: str
     """`loss`, `miou`, `lr`, `iou/<slug>` of a class, or any other; equal names share a chart."""
     steps: tuple[float, ...]
-    """Epochs."""
+    """Epoch of each value."""
     values: tuple[float, ...]
-    """One value for each epoch; NaN leaves a gap."""
+    """Value at each step; NaN leaves a gap."""
     part: Literal["train", "val"]
-    """Chips it was measured on."""
+    """Part of the data that the values were measured on."""
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.values):
@@ -45,13 +45,13 @@ class Curve:
 
     @property
     def points(self) -> tuple[tuple[float, float], ...]:
-        """Step and value."""
+        """Step and value of each point."""
         return tuple((float(x), float(y)) for x, y in zip(self.steps, self.values, strict=True))
 
 
 @dataclass(frozen=True)
 class ChipPicture:
-    """A chip to look at."""
+    """A chip that the page shows."""
 
     title: str
     rgb: NDArray[np.uint8]
@@ -65,8 +65,8 @@ class ChipPicture:
 
 
 @dataclass(frozen=True)
-class TrainingRecord:
-    """What the page tells. What is empty is left out, so that an evaluation without curves is one, too."""
+class TrainingPageContent:
+    """Content of the page of a training; the page leaves out what is empty."""
 
     title: str
     subtitle: str
@@ -76,17 +76,17 @@ class TrainingRecord:
     confusion: NDArray[np.int64]
     """Pixels, shape (C, C): rows are the reference, columns the prediction."""
     measured_on: str
-    """What confusion and scores were measured on (`validation chips`)."""
+    """Name of the chips that confusion and scores were measured on (`validation chips`)."""
     scores: Mapping[str, Any]
     """Scores by name; `classes` holds those of each class by slug."""
     reliability: Bins = ()
-    """Before temperature scaling."""
+    """Reliability before temperature scaling."""
     reliability_scaled: Bins = ()
-    """After temperature scaling."""
+    """Reliability after temperature scaling."""
     best: tuple[ChipPicture, ...] = ()
     worst: tuple[ChipPicture, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Model, data, split, loss, timings, versions: nested as deep as it likes."""
+    """Model, data, split, loss, timings, versions; mappings may be nested."""
     warnings: tuple[str, ...] = ()
     best_epoch: float | None = None
     """Epoch whose weights were kept; None takes the highest validation mIoU, else the lowest loss."""
@@ -98,15 +98,15 @@ class TrainingRecord:
             )
 
 
-def write_training_page(path: Path, record: TrainingRecord) -> None:
-    """Write a record as one HTML file that loads nothing from elsewhere.
+def write_training_page(path: Path, record: TrainingPageContent) -> None:
+    """Write the page as one HTML file that loads no other file.
 
     Parameters
     ----------
     path
         File to write; it appears complete or not at all.
     record
-        What to tell.
+        Content of the page.
 
     Raises
     ------
@@ -116,10 +116,10 @@ def write_training_page(path: Path, record: TrainingRecord) -> None:
     write_atomic(path, training_page(record).encode("utf-8"))
 
 
-def training_page(record: TrainingRecord) -> str:
+def training_page(record: TrainingPageContent) -> str:
     """Return the page as text."""
     best = best_epoch(record)
-    figures, further = headline(record.scores)
+    figures, further = headline_scores(record.scores)
     return render(
         "training.html.j2",
         record=record,
@@ -136,8 +136,8 @@ def training_page(record: TrainingRecord) -> str:
     )
 
 
-def best_epoch(record: TrainingRecord) -> float | None:
-    """Return the epoch to mark: the one recorded, else that of the best validation mIoU or loss."""
+def best_epoch(record: TrainingPageContent) -> float | None:
+    """Return the epoch to highlight: the recorded one, else that of the best validation mIoU or loss."""
     if record.best_epoch is not None:
         return record.best_epoch
     for name, sign in (("miou", 1.0), ("loss", -1.0)):
@@ -151,7 +151,7 @@ def best_epoch(record: TrainingRecord) -> float | None:
 def _charts(
     curves: Sequence[Curve], best: float | None
 ) -> list[tuple[str, bool, Chart | None, list[Series]]]:
-    """Return title, whether it is a small one, drawing and series of each chart: loss and mIoU come first."""
+    """Return of each chart its title, whether it is small, drawing and series; loss and mIoU come first."""
     names = list(dict.fromkeys(c.name for c in curves if not c.name.startswith("iou/")))
     names.sort(key=lambda n: list(_TITLES).index(n) if n in _TITLES else len(_TITLES))
     charts = []
@@ -180,7 +180,7 @@ def _mark(group: Sequence[Curve], best: float | None) -> tuple[float, float, str
     return None
 
 
-def _class_curves(record: TrainingRecord) -> dict[str, tuple[tuple[float, float], ...]]:
+def _class_curves(record: TrainingPageContent) -> dict[str, tuple[tuple[float, float], ...]]:
     return {
         c.name.removeprefix("iou/"): c.points
         for c in record.curves
@@ -189,7 +189,7 @@ def _class_curves(record: TrainingRecord) -> dict[str, tuple[tuple[float, float]
 
 
 def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
-    """Return the curves as a table: column names, and for each epoch its values."""
+    """Return the curves as a table: column names, and the values of each epoch."""
     columns = [dict(c.points) for c in curves]
     steps = sorted({x for c in columns for x in c})
     return [f"{c.name}, {_PART_TITLES[c.part]}" for c in curves], [
@@ -197,7 +197,7 @@ def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list
     ]
 
 
-def _sheets(record: TrainingRecord) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
+def _sheets(record: TrainingPageContent) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
     return [
         (title, [(c, panels(c.rgb, c.label, c.prediction, record.legend)) for c in chips])
         for title, chips in (("Best chips", record.best), ("Worst chips", record.worst))

@@ -21,7 +21,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.secrets import redacted
 from geoseg.evaluation.calibration import Calibration
 from geoseg.models.card import Card
-from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingRecord, write_training_page
+from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingPageContent, write_training_page
 from geoseg.training.appraisal import Appraisal, appraise
 from geoseg.training.chips import GridChips
 from geoseg.training.fit import Fitted
@@ -177,7 +177,7 @@ def write_page(
     rows = {row["slug"]: row for row in metrics.pop("classes")}
     metrics.pop("confusion_matrix")
     pictures = [tuple(_picture(c, card) for c in chips) for chips in (found.main.best, found.main.worst)]
-    page = TrainingRecord(
+    page = TrainingPageContent(
         title=card.title,
         subtitle=f"{card.name} {card.version}, geoseg {geoseg.__version__}, {content['finished']}",
         legend=legend,

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from geoseg.report.profile import trace_of
-from geoseg.report.run_timeline import BINS, LEFT, LEVELS, SINGLE, WIDTH, WORKERS, picture_of, stages_of
-from geoseg.report.timeline import SECOND, STAGES, Span, covered, in_lanes, timeline_of
+from geoseg.report.run_timeline import BINS, LEFT, LEVELS, SINGLE, WIDTH, WORKERS, draw_timeline, stages_of
+from geoseg.report.timeline import SECOND, STAGES, WorkSpan, covered, in_lanes, timeline_of
 
 RUN = {"time": 1000.0, "event": "run", "passes": 2, "device": "cpu"}
 
@@ -41,10 +41,10 @@ def test_spans_totals_and_the_busy_share_are_those_of_the_events():
     assert (found.began, found.workers, found.device, found.cut) == (1000.0, ("w1",), "cpu", 0)
     forward = [s for s in found.blocks if s.stage == "forward"]
     assert forward == [
-        Span("w1", "forward", "a", 1_500_000, 3_500_000, 0),
-        Span("w1", "forward", "b", 2_000_000, 4_000_000, 1),
+        WorkSpan("w1", "forward", "a", 1_500_000, 3_500_000, 0),
+        WorkSpan("w1", "forward", "b", 2_000_000, 4_000_000, 1),
     ]
-    assert found.outputs == (Span("", "classes.tif", "", 6_000_000, 7_500_000),)
+    assert found.outputs == (WorkSpan("", "classes.tif", "", 6_000_000, 7_500_000),)
     seconds = {s: found.total(s) / SECOND for s in STAGES}
     assert seconds == {"read": 2, "wait": 0.5, "forward": 4, "sum": 0.25, "settle": 0.125, "write": 0.875}
     # Two passes could have run from the first span, at 0 s, to the last, at 5 s.
@@ -61,7 +61,7 @@ def test_lanes_are_as_few_as_overlaps_ask_for_and_never_overlap():
     for _ in range(400):
         start = random.randrange(10_000)
         stage = random.choice(STAGES)
-        spans.append(Span(random.choice("ab"), stage, "x", start, start + random.randrange(300)))
+        spans.append(WorkSpan(random.choice("ab"), stage, "x", start, start + random.randrange(300)))
     laid = in_lanes(spans)
     assert {replace(s, lane=0) for s in laid} == set(spans)
     for worker in "ab":
@@ -78,7 +78,7 @@ def test_lanes_are_as_few_as_overlaps_ask_for_and_never_overlap():
 
 def test_the_union_of_spans_counts_no_time_twice():
     random.seed(5)
-    spans = [Span("a", "read", "x", s, s + random.randrange(1, 9)) for s in random.sample(range(200), 40)]
+    spans = [WorkSpan("a", "read", "x", s, s + random.randrange(1, 9)) for s in random.sample(range(200), 40)]
     ticks = {t for s in spans for t in range(s.start, s.stop)}
     assert covered(spans) == len(ticks)
     assert covered([]) == 0
@@ -130,7 +130,7 @@ def boxes(shape):
 
 def test_a_row_for_each_stage_of_each_worker_and_each_output_to_scale():
     other = block("c", ("forward", 1000.0, 7.5), worker="w2")
-    picture = picture_of(timeline_of([*TWO, other]))
+    picture = draw_timeline(timeline_of([*TWO, other]))
     rows = {g.title: [r.label for r in g.rows] for g in picture.groups}
     assert rows == {"worker 1": list(STAGES), "worker 2": ["forward"], "outputs": ["classes.tif"]}
     assert not picture.binned
@@ -154,7 +154,7 @@ def test_thousands_of_blocks_give_a_bounded_drawing(workers):
         events.append(block(f"b{i}", ("read", at, 0.02), ("forward", at + 0.02, 0.04), worker=worker))
     found = timeline_of(events)
     assert len(found.blocks) > SINGLE
-    picture = picture_of(found)
+    picture = draw_timeline(found)
     assert picture.binned
     rows = [r for g in picture.groups for r in g.rows]
     assert len(rows) == 2 * (workers if workers <= WORKERS else 1)
@@ -170,7 +170,7 @@ def test_a_shade_tells_how_full_a_piece_of_time_is():
         at = 1000 + i * 0.01
         lanes = range(2 if not 400 <= i < 1200 else 1 if i < 800 else 0)
         events += [block(f"b{i}.{lane}", ("forward", at, 0.01)) for lane in lanes]
-    ((row,),) = [g.rows for g in picture_of(timeline_of(events)).groups]
+    ((row,),) = [g.rows for g in draw_timeline(timeline_of(events)).groups]
     shades = {s.opacity: [(round(x), round(y)) for x, y, _, _ in boxes(s)] for s in row.shapes}
     quarter = (WIDTH - 14 - LEFT) / 4
     at = [round(LEFT + i * quarter) for i in range(5)]

@@ -11,16 +11,16 @@ from geoseg.core.errors import OutputError
 from geoseg.core.legend import IGNORE, Legend, LegendClass
 from geoseg.report.charts import Series, line_chart, sparkline
 from geoseg.report.html import fact, grouped, short
-from geoseg.report.parts import calibration_error, confusion_table, headline
 from geoseg.report.pictures import composition, disagreement, paint, panels
 from geoseg.report.training_page import (
     ChipPicture,
     Curve,
-    TrainingRecord,
+    TrainingPageContent,
     best_epoch,
     training_page,
     write_training_page,
 )
+from geoseg.report.training_parts import calibration_error, confusion_table, headline_scores
 from tests.report.parsing import Page
 
 NAN = math.nan
@@ -45,7 +45,7 @@ def chip(title="chip <1> & co", seed=0):
 
 
 def record(**changes):
-    base = TrainingRecord(
+    base = TrainingPageContent(
         title="Land & <sea>",
         subtitle="a sub-title",
         legend=LEGEND,
@@ -268,7 +268,7 @@ def test_calibration_error_is_weighted_by_pixels():
 
 def test_the_five_most_telling_scores_lead():
     names = ("brier", "expected_calibration_error", "kappa", "macro_f1", "overall_accuracy", "miou", "mine")
-    figures, further = headline({name: i / 10 for i, name in enumerate(names)})
+    figures, further = headline_scores({name: i / 10 for i, name in enumerate(names)})
     assert [f.value for f in figures] == [0.5, 0.4, 0.3, 0.2, 0.1]
     assert further == {"Brier score": 0.0, "mine": 0.6}
 

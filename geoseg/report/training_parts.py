@@ -1,4 +1,4 @@
-"""What stands in the blocks of a page: headline figures, confusion matrix, classes, reliability."""
+"""The parts of a training's page: headline figures, confusion matrix, scores of the classes, reliability."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.charts import Chart, Series, reliability_chart, sparkline
-from geoseg.report.html import is_number
+from geoseg.report.html import HeadlineFigure, is_number
 
 HEADLINES = 5
-"""Figures at the top of the page."""
+"""Number of figures at the top of the page."""
 
 SCORES = {
     "miou": ("Mean IoU", "intersection over union, mean over the classes"),
@@ -27,48 +27,39 @@ SCORES = {
 """Title and meaning of the scores, the most telling first."""
 
 ALIASES = {"expected_calibration_error": "ece", "frequency_weighted_iou": "fwiou"}
-"""Longer names of the same."""
+"""Longer names of the same scores."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One headline figure."""
-
-    title: str
-    meaning: str
-    value: Any
-
-
-@dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """One cell of the confusion matrix."""
 
     count: int
     share: float
     """Of the pixels of its row, 0 to 1; NaN in an empty row."""
     right: bool
-    """It lies on the diagonal."""
+    """Whether it lies on the diagonal."""
 
     @property
     def depth(self) -> float:
-        """Depth of its colour, 0 to 1; errors deepen with the square root, so that the small ones show."""
+        """Depth of the cell's colour, 0 to 1; errors by the square root, so that small ones show."""
         if math.isnan(self.share):
             return 0.0
         return self.share if self.right else math.sqrt(self.share)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One class of the reference."""
+class MatrixRow:
+    """A row of the confusion matrix: one class of the reference."""
 
     legend: LegendClass
     total: int
-    cells: tuple[Cell, ...]
+    cells: tuple[MatrixCell, ...]
 
 
 @dataclass(frozen=True)
-class ClassScores:
-    """One class with its scores; None where there is none."""
+class ClassScoreRow:
+    """A row of the table of classes; None where a class has no such score."""
 
     legend: LegendClass
     iou: float | None
@@ -78,14 +69,14 @@ class ClassScores:
     support: float
     """Pixels of the reference."""
     curve: str
-    """Path of the IoU over the epochs, or nothing."""
+    """SVG path of the IoU over the epochs, empty without a history."""
 
 
-def headline(scores: Mapping[str, Any]) -> tuple[list[Figure], dict[str, Any]]:
-    """Return the headline figures, and what else was scored, by title."""
+def headline_scores(scores: Mapping[str, Any]) -> tuple[list[HeadlineFigure], dict[str, Any]]:
+    """Return the headline figures, and the remaining scores by title."""
     scores = {ALIASES.get(name, name): value for name, value in scores.items()}
     known = [name for name in SCORES if name in scores]
-    figures = [Figure(*SCORES[name], scores[name]) for name in known[:HEADLINES]]
+    figures = [HeadlineFigure(*SCORES[name], scores[name]) for name in known[:HEADLINES]]
     rest = [name for name in (*known[HEADLINES:], *scores) if name not in (*known[:HEADLINES], "classes")]
     return figures, {SCORES[n][0] if n in SCORES else n: _rounded(scores[n]) for n in rest}
 
@@ -94,20 +85,20 @@ def _rounded(value: Any) -> Any:
     return round(float(value), 3) if isinstance(value, float) else value
 
 
-def confusion_table(confusion: NDArray[np.int64], legend: Legend) -> list[Row]:
+def confusion_table(confusion: NDArray[np.int64], legend: Legend) -> list[MatrixRow]:
     """Return the rows of a confusion matrix of shape (C, C), empty when it holds no pixel."""
     if confusion.sum() == 0:
         return []
     return [_row(c, i, confusion[i].tolist()) for i, c in enumerate(legend.classes)]
 
 
-def _row(legend: LegendClass, channel: int, counts: list[int]) -> Row:
+def _row(legend: LegendClass, channel: int, counts: list[int]) -> MatrixRow:
     total = sum(counts)
     shares = [n / total if total else math.nan for n in counts]
-    return Row(
+    return MatrixRow(
         legend,
         total,
-        tuple(Cell(n, s, channel == j) for j, (n, s) in enumerate(zip(counts, shares, strict=True))),
+        tuple(MatrixCell(n, s, channel == j) for j, (n, s) in enumerate(zip(counts, shares, strict=True))),
     )
 
 
@@ -116,8 +107,8 @@ def per_class(
     legend: Legend,
     confusion: NDArray[np.int64],
     curves: Mapping[str, Sequence[tuple[float, float]]],
-) -> list[ClassScores]:
-    """Return the scores of each class in the order of the legend, empty when none has any."""
+) -> list[ClassScoreRow]:
+    """Return the scores of each class in the order of the legend; empty when no class has scores."""
     found = scores.get("classes") or {}
     if not found and not curves:
         return []
@@ -126,14 +117,14 @@ def per_class(
         values = {k: v for k, v in found.get(c.slug, {}).items() if is_number(v)}
         iou, f1, precision, recall = (values.get(k) for k in ("iou", "f1", "precision", "recall"))
         support = values.get("support", total)
-        rows.append(ClassScores(c, iou, f1, precision, recall, support, sparkline(curves.get(c.slug, ()))))
+        rows.append(ClassScoreRow(c, iou, f1, precision, recall, support, sparkline(curves.get(c.slug, ()))))
     return rows
 
 
 def reliability(
     before: Sequence[tuple[float, float, int]], after: Sequence[tuple[float, float, int]]
 ) -> tuple[Chart, list[Series]] | None:
-    """Return the reliability diagram and its series, named with their calibration error."""
+    """Return the reliability diagram and its series, whose labels state the calibration error."""
     given = [("before", "as trained", before), ("after", "after temperature scaling", after)]
     series = [
         Series(f"{label}: error {calibration_error(bins):.3f}", style, tuple((c, a) for c, a, n in bins if n))
@@ -145,6 +136,6 @@ def reliability(
 
 
 def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:
-    """Return the expected calibration error of Guo et al. (2017) from mean confidence, accuracy and count."""
+    """Return the expected calibration error (Guo et al. 2017) of bins: mean confidence, accuracy, pixels."""
     filled = [(abs(c - a), n) for c, a, n in bins if n]
     return sum(gap * n for gap, n in filled) / sum(n for _, n in filled)

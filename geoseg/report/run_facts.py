@@ -1,12 +1,12 @@
-"""How a map was made, as nested facts: model, scene, command, versions, times, memory, files."""
+"""How a map was made, as nested facts for the page: model, scene, command, versions, times, memory."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def provenance(manifest: Mapping[str, Any], model: str, crs: str) -> dict[str, dict[str, Any]]:
-    """Return what `run.json` says of how the map was made, by topic.
+def run_facts(manifest: Mapping[str, Any], model: str, crs: str) -> dict[str, dict[str, Any]]:
+    """Return the facts of `run.json` about how the map was made, by topic.
 
     Parameters
     ----------
@@ -68,5 +68,5 @@ def provenance(manifest: Mapping[str, Any], model: str, crs: str) -> dict[str, d
 
 
 def megabytes(count: float) -> str:
-    """Return a number of bytes in MB, a small one in kB."""
+    """Return a number of bytes in MB, below 1 MB in kB."""
     return f"{count / 1e6:.{0 if count >= 1e8 else 1}f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
