@@ -72,8 +72,8 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
     def line(event: EpochDone) -> str:
         row = event.row
         return (
-            f"epoch {event.epoch}/{event.epochs}: loss {row['train_loss']:.3f}, "
-            f"val loss {row['val_loss']:.3f}, val mIoU {row['val_miou']:.3f}, {row['seconds']:.0f} s"
+            f"epoch {event.epoch}/{event.epochs}: loss {row.train_loss:.3f}, "
+            f"val loss {row.val_loss:.3f}, val mIoU {row.val_miou:.3f}, {row.seconds:.0f} s"
         )
 
     def tell(event: "Event") -> None:
@@ -94,7 +94,7 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
             nonlocal miou
             if isinstance(event, EpochDone):
                 bars.console.print(line(event), highlight=False)
-                miou = f", val mIoU {event.row['val_miou']:.3f}"
+                miou = f", val mIoU {event.row.val_miou:.3f}"
             elif isinstance(event, BatchDone):
                 text = f"loss {event.loss:.3f}{miou}"
                 bars.update(task, completed=event.batch, total=event.batches, description=text)

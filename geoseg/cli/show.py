@@ -30,6 +30,7 @@ from geoseg.runs.run import Outcome
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
 from geoseg.storage.store import Store, is_store, open_store, within
+from geoseg.training.record import TrainingRecord
 
 _PACKAGES = (
     "torch", "torchvision", "segmentation-models-pytorch", "rasterio", "odc-geo", "dask", "distributed",
@@ -65,16 +66,16 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
     return scene(path, catalog_file)
 
 
-def training(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
     """Say what came out of a training."""
-    metrics = record["metrics"]
+    metrics = record.metrics
     return {
-        "classes": _class_scores(metrics["classes"]),
-        "measured_on": metrics["reference"],
-        "miou": metrics["miou"],
-        "overall_accuracy": metrics["overall_accuracy"],
-        "best_epoch": record["training"]["best_epoch"],
-        "bundle": str(folder / record["bundle"]["folder"]),
+        "classes": _class_scores([c.model_dump() for c in metrics.classes]),
+        "measured_on": metrics.reference,
+        "miou": metrics.miou,
+        "overall_accuracy": metrics.overall_accuracy,
+        "best_epoch": record.training["best_epoch"],
+        "bundle": str(folder / record.bundle.folder),
         "page": str(folder / "training.html"),
     }
 

@@ -1,13 +1,12 @@
 """Commands that train networks and say how good a map is."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, say, show_facts, show_result
+from geoseg.cli.messages import errors, say, show_facts
 from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet
 from geoseg.cli.progress import silent, training_progress
 from geoseg.core.errors import ConfigError
@@ -38,7 +37,6 @@ def train(
     """
     with errors(debug=debug):
         from geoseg.cli import show
-        from geoseg.training import train as training_run
         from geoseg.training.prepare import prepare
 
         (silent if quiet else say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
@@ -46,17 +44,21 @@ def train(
         for warning in prepared.warnings:
             say(f"warning: {warning}")
         if dry_run:
-            training_run.check_network(prepared)
+            from geoseg.training.build import check_network
+
+            check_network(prepared)
             show_facts(prepared.summary(), as_json=as_json)
             return
+        from geoseg.training.train import train as run_training
+
         with training_progress(quiet=quiet) as on_event:
-            trained = training_run.train(prepared, overwrite=overwrite, on_event=on_event)
+            trained = run_training(prepared, overwrite=overwrite, on_event=on_event)
         if trained is None:
             return  # a process that only helped to train
-        for warning in trained.record["warnings"][len(prepared.warnings) :]:
+        for warning in trained.record.warnings[len(prepared.warnings) :]:
             say(f"warning: {warning}")
         if as_json:
-            typer.echo(json.dumps(trained.record, indent=2, ensure_ascii=False))
+            typer.echo(trained.record.to_json())
         else:
             typer.echo(show.as_text(show.training(trained.folder, trained.record)))
 
@@ -101,41 +103,30 @@ def evaluate(
     """Say how good a map is, by a reference or a labelled sample, or a bundle on labelled data."""
     with errors(debug=debug):
         from geoseg.evaluation import evaluate as evaluating
-        from geoseg.evaluation import text
+        from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport, write_report
+        from geoseg.evaluation.text import report_text
 
+        report: BundleReport | MapReport | SampleReport
         if training is not None and model is not None and class_map is None and sample is None:
-            from geoseg.training import train as training_run
+            from geoseg.training.evaluate import evaluate_bundle
 
-            report, lay_out = (
-                training_run.evaluate(training, assign or [], model, split, catalog),
-                text.map_report,
-            )
+            report = evaluate_bundle(training, assign or [], model, split, catalog)
         elif sample is not None and class_map is None and reference is None:
-            report, lay_out = evaluating.evaluate_sample(sample), text.sample_report
+            report = evaluating.evaluate_sample(sample)
         elif sample is None and class_map is not None and reference is not None:
-            report, lay_out = (
-                evaluating.evaluate_map(
-                    class_map,
-                    reference,
-                    attribute=attribute,
-                    layer=layer,
-                    legend=legend,
-                    ignore=_codes(ignore),
-                    confidence=confidence,
-                    probabilities=probabilities,
-                    boundary=boundary,
-                ),
-                text.map_report,
-            )
+            report = evaluating.evaluate_map(
+                class_map, reference, attribute=attribute, layer=layer, legend=legend, ignore=_codes(ignore),
+                confidence=confidence, probabilities=probabilities, boundary=boundary,
+            )  # fmt: skip
         else:
             raise ConfigError(
                 "say what to compare: --map FILE --reference FILE, --sample FILE, or TRAINING --model BUNDLE"
             )
-        for warning in report["warnings"]:
+        for warning in report.warnings:
             say(f"warning: {warning}")
         if output is not None:
-            evaluating.write_report(output, report)
-        show_result(report, lay_out, as_json=as_json)
+            write_report(output, report)
+        typer.echo(report.to_json() if as_json else report_text(report))
 
 
 def sample(
@@ -157,13 +148,13 @@ def sample(
     """Draw a stratified random sample of a class map, to be labelled in QGIS."""
     with errors(debug=debug):
         from geoseg.evaluation import evaluate as evaluating
-        from geoseg.evaluation import text
+        from geoseg.evaluation.text import report_text
 
         report = evaluating.draw_sample(
             class_map, output, size=size, allocation=allocation, minimum=minimum, seed=seed, legend=legend,
             confidence=confidence,
         )  # fmt: skip
-        show_result(report, text.drawn_report, as_json=as_json)
+        typer.echo(report.to_json() if as_json else report_text(report))
 
 
 def _codes(listed: str) -> list[int]:

@@ -1,1 +1,1 @@
-"""How good a map is: metrics, areas with confidence intervals, samples to label."""
+"""Evaluation of class maps: scores against a reference, and areas from a labelled sample."""

@@ -1,8 +1,8 @@
 """Accuracy and areas from a stratified random sample, with confidence intervals.
 
 Olofsson, Foody, Herold, Stehman, Woodcock, Wulder 2014, Good practices for estimating area and assessing
-accuracy of land change, Remote Sensing of Environment 148, 42-57; numbers of equations are theirs. Counting
-pixels of the map gives areas that are off by the map's own errors; the sample tells by how much.
+accuracy of land change, Remote Sensing of Environment 148, 42-57; the numbers of equations are those of the
+paper. Areas counted on the map are biased by the map's errors; the sample estimates this bias.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Z95 = 1.959964
-"""Half width of a 95 % confidence interval in standard errors."""
+"""Half the width of a 95 % confidence interval in standard errors."""
 FEWEST = 2
-"""Points of a stratum that have a variance."""
+"""Fewest points of a stratum that have a variance."""
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Area-adjusted estimates with their standard errors; NaN where the sample cannot tell."""
+    """Area-adjusted estimates with their standard errors; NaN where the sample does not suffice."""
 
     overall: float
     overall_se: float
@@ -30,12 +30,12 @@ class Estimates:
     """Producer's accuracy, shape (C,)."""
     producers_se: NDArray[np.float64]
     share: NDArray[np.float64]
-    """Share of the mapped area that truly is of each class, shape (C,)."""
+    """True share of each class in the mapped area, shape (C,)."""
     share_se: NDArray[np.float64]
 
 
 def least_points(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return how many points each stratum needs, shape (C,): two, or its only pixel."""
+    """Return the fewest points of each stratum, shape (C,): two, or one where it has one pixel."""
     return np.asarray(np.minimum(FEWEST, pixels))
 
 
@@ -49,20 +49,20 @@ def estimate(counts: NDArray[np.int64], areas: NDArray[Any], pixels: NDArray[Any
     areas
         Mapped area of each class in any unit, shape (C,); 0 for classes that the map does not have.
     pixels
-        Pixels of each class, shape (C,). Where each of them is a point nothing is left to chance, and the
-        variance is 0. Default: more than there are points.
+        Pixels of each class, shape (C,). A stratum whose pixels are all points has the variance 0. Default:
+        more pixels than points.
 
     Raises
     ------
     ValueError
-        When a stratum with an area has fewer than two points, and more pixels: it has no variance.
+        When a stratum with an area has more pixels than points, and fewer than two points.
     """
     points = counts.sum(axis=1)
     pixels = points + FEWEST if pixels is None else pixels
     if ((areas > 0) & (points < least_points(pixels))).any():
         raise ValueError("a stratum has fewer than two points")
     weight = np.where(areas > 0, areas, 0) / areas.sum()
-    # Strata without area take no part: their weight is 0, the divisors below are any number but 0.
+    # Strata without area have weight 0; the divisors below only have to differ from 0.
     conditional = counts / np.maximum(points, 1)[:, None]
     spread = conditional * (1 - conditional) / np.maximum(points - 1, 1)[:, None]
     spread[points >= pixels] = 0
@@ -91,18 +91,18 @@ def estimate(counts: NDArray[np.int64], areas: NDArray[Any], pixels: NDArray[Any
 def allocate(
     weights: NDArray[np.float64], counts: NDArray[np.int64], size: int, minimum: int
 ) -> NDArray[np.int64]:
-    """Share points out among strata in proportion to weights, within bounds.
+    """Allocate points to strata in proportion to weights, within bounds.
 
     Parameters
     ----------
     weights
-        Wish of each stratum, shape (C,), not negative.
+        Weight of each stratum, shape (C,), not negative.
     counts
-        Pixels of each stratum: no pixel is taken twice.
+        Pixels of each stratum, shape (C,): an upper bound, since no pixel is drawn twice.
     size
-        Points in all.
+        Number of points.
     minimum
-        Points that each stratum gets at least, as far as it has pixels.
+        Fewest points of each stratum that has so many pixels.
 
     Returns
     -------
@@ -112,21 +112,21 @@ def allocate(
     Raises
     ------
     ValueError
-        When the minimum alone needs more points.
+        When the minimum alone exceeds `size`.
     """
     lower = np.minimum(minimum, counts)
     if lower.sum() > size:
         raise ValueError(f"at least {minimum} points in each class make {lower.sum()}, more than {size}")
     if counts.sum() <= size:
         return counts.copy()
-    # A class that is there can always be sampled, even where its wish is 0.
-    wish = np.where(counts > 0, np.maximum(weights / weights.max(), 1e-12), 0.0)
+    # A class of the map may be sampled even when its weight is 0.
+    share = np.where(counts > 0, np.maximum(weights / weights.max(), 1e-12), 0.0)
     low, high = 0.0, float(counts.max()) / 1e-12
     for _ in range(200):
         middle = (low + high) / 2
-        enough = np.clip(middle * wish, lower, counts).sum() >= size
+        enough = np.clip(middle * share, lower, counts).sum() >= size
         low, high = (low, middle) if enough else (middle, high)
-    exact = np.clip(high * wish, lower, counts)
+    exact = np.clip(high * share, lower, counts)
     points = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - points), kind="stable")
     for stratum in order[points[order] < counts[order]][: size - int(points.sum())]:

@@ -1,8 +1,8 @@
-"""How well the outlines of a map match: boundary F1 (Csurka et al. 2013).
+"""Boundary F1: how well the outlines of a map match those of the reference.
 
 Csurka, Larlus, Perronnin 2013, What is a good evaluation measure for semantic segmentation?, BMVC. The paper
-scores each image and averages; here the boundary pixels of a whole map are counted, then scored once, so that
-the figure does not depend on how the map is cut.
+scores each image and averages; here the boundary pixels of the whole map are counted and scored once, so that
+the figure does not depend on the windows in which the map is read.
 """
 
 import math
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 from geoseg.core.legend import IGNORE
 from geoseg.evaluation.metrics import plain
 
-_TOGETHER = 32
-"""Classes that share one plane of bits."""
+_CLASSES_PER_PASS = 32
+"""Classes that are dilated at a time, as the bits of one integer."""
 
 
 def halo(tolerance: float) -> int:
-    """Return how many pixels around a block `count_boundaries` has to see."""
+    """Return the margin in pixels that `count_boundaries` needs around a window."""
     return math.floor(tolerance) + 1
 
 
 @dataclass(frozen=True)
 class BoundaryCounts:
-    """Boundary pixels of each class, and how many of them have a partner within the tolerance; shape (C,)."""
+    """Boundary pixels of each class, and those with a match within the tolerance, shape (C,) each."""
 
     reference: NDArray[np.int64]
     found: NDArray[np.int64]
-    """Boundary pixels of the reference near one of the map."""
+    """Boundary pixels of the reference that match one of the map."""
     mapped: NDArray[np.int64]
     right: NDArray[np.int64]
-    """Boundary pixels of the map near one of the reference."""
+    """Boundary pixels of the map that match one of the reference."""
 
     def __add__(self, other: "BoundaryCounts") -> "BoundaryCounts":
         return BoundaryCounts(
@@ -71,21 +71,21 @@ def count_boundaries(
     tolerance: float,
     core: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> BoundaryCounts:
-    """Count boundary pixels inside the core of a block.
+    """Count boundary pixels inside the core of a window.
 
     A pixel is a boundary pixel when a neighbour above, below, left or right has another class. Pixels that
-    are 255 on either side exist on neither, and make no boundary.
+    are 255 in the map or in the reference count in neither and make no boundary.
 
     Parameters
     ----------
     reference, prediction
-        Channel numbers of a block with `halo(tolerance)` pixels around its core, 255 beyond the map.
+        Channel numbers of a window with `halo(tolerance)` pixels around its core, 255 beyond the map.
     classes
         Number of classes.
     tolerance
-        Largest distance of partners in pixels (Euclidean).
+        Largest Euclidean distance of a match in pixels.
     core
-        Rows and columns that count.
+        Rows and columns of the window that count.
     """
     known = (reference != IGNORE) & (prediction != IGNORE)
     sides = [np.where(known, side, IGNORE) for side in (reference, prediction)]
@@ -94,7 +94,7 @@ def count_boundaries(
         np.bincount(s[core][e[core]], minlength=classes)[:classes] for s, e in zip(sides, edges, strict=True)
     ]
     hits = [np.zeros(classes, dtype=np.int64) for _ in sides]
-    for first in range(0, classes, _TOGETHER):
+    for first in range(0, classes, _CLASSES_PER_PASS):
         for mine, other in ((0, 1), (1, 0)):
             near = _dilate(_bits(sides[other], edges[other], first), tolerance)
             met = edges[mine] & ((near & _bits(sides[mine], edges[mine], first)) != 0)
@@ -115,14 +115,14 @@ def _edges(side: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _bits(side: NDArray[np.uint8], edges: NDArray[np.bool_], first: int) -> NDArray[np.uint32]:
-    """Return one bit for the class of each boundary pixel: all classes are dilated at once."""
-    mine = edges & (side >= first) & (side < min(first + _TOGETHER, IGNORE))
+    """Return the class of each boundary pixel as a bit, so that many classes are dilated at once."""
+    mine = edges & (side >= first) & (side < min(first + _CLASSES_PER_PASS, IGNORE))
     place = np.where(mine, side - np.uint8(first), 0).astype(np.uint32)
     return np.where(mine, np.uint32(1) << place, np.uint32(0))
 
 
 def _dilate(bits: NDArray[np.uint32], tolerance: float) -> NDArray[np.uint32]:
-    """Spread bits over a disc."""
+    """Dilate each bit by a disc with the tolerance as radius."""
     reach, (height, width) = math.floor(tolerance), bits.shape
     spread = bits.copy()
     for dy in range(-reach, reach + 1):

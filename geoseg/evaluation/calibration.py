@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: Brier score, calibration error, reliability table."""
+"""Calibration of probabilities: Brier score, expected calibration error, reliability table."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from geoseg.evaluation.metrics import plain
 
 
 class Calibration:
-    """Collects probabilities and what turned out to be true, batch by batch.
+    """Collects probabilities and the true classes, batch by batch.
 
     The expected calibration error is the mean gap between confidence and accuracy of the chosen class over
     bins of equal width, weighted with their pixels (Guo et al. 2017, On calibration of modern neural
@@ -28,15 +28,15 @@ class Calibration:
         self._right = np.zeros(bins, dtype=np.int64)
         self._confidence = np.zeros(bins)
         self._squares = 0.0
-        self._judged = 0
+        self._compared = 0
 
     def add(self, probabilities: NDArray[Any], reference: NDArray[Any]) -> None:
-        """Take probabilities of all classes.
+        """Add the probabilities of all classes.
 
         Parameters
         ----------
         probabilities
-            Shape (C, ...), 0 to 1.
+            Probabilities of shape (C, ...), 0 to 1.
         reference
             Channel numbers of shape (...); pixels that are 255 do not count.
         """
@@ -45,16 +45,16 @@ class Calibration:
         at_truth = np.take_along_axis(p, truth[None], axis=0)[0]
         # Sum over classes of (p - y)^2, where y is 1 for the true class and 0 elsewhere.
         self._squares += float(((p**2).sum(axis=0) - 2 * at_truth + 1).sum())
-        self._judged += truth.size
+        self._compared += truth.size
         if truth.size:
             self.add_confidence(p.max(axis=0), p.argmax(axis=0) == truth)
 
     def add_confidence(self, confidence: NDArray[Any], right: NDArray[np.bool_]) -> None:
-        """Take the probability of the chosen class and whether the choice was right, of any one shape."""
+        """Add the probability of the chosen class and whether it is the true class; both have one shape."""
         p = np.asarray(confidence, dtype=np.float64).ravel()
         bins = len(self._pixels)
-        # Rounded up: a bin holds its upper end, as in the paper.
-        # and to the fifth digit before, as 0.8 in 32 bits is a little more.
+        # Rounded up, since a bin contains its upper end in the paper; to the fifth digit before, since 0.8
+        # in 32 bits is a little more.
         place = np.clip(np.ceil(np.round(p * bins, 5)).astype(np.intp) - 1, 0, bins - 1)
         self._pixels += np.bincount(place, minlength=bins)
         self._right += np.bincount(place[np.asarray(right).ravel()], minlength=bins)
@@ -62,17 +62,17 @@ class Calibration:
 
     @property
     def expected_calibration_error(self) -> float:
-        """From 0 to 1; NaN without any pixel."""
+        """Expected calibration error, 0 to 1; NaN without any pixel."""
         total = self._pixels.sum()
         return float(np.abs(self._confidence - self._right).sum() / total) if total else float("nan")
 
     @property
     def brier(self) -> float:
-        """From 0 to 2; NaN when only confidences came in."""
-        return self._squares / self._judged if self._judged else float("nan")
+        """Brier score, 0 to 2; NaN when only confidences were added."""
+        return self._squares / self._compared if self._compared else float("nan")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures and the reliability table as plain values, None where there is none."""
+        """Return the figures and the reliability table as plain values, None without pixels."""
         edges = np.linspace(0, 1, len(self._pixels) + 1)
         return {
             "expected_calibration_error": plain(self.expected_calibration_error),

@@ -1,4 +1,4 @@
-"""A finished class map: its classes, read as channel numbers."""
+"""Class maps: rasters of class ids, read as channel numbers."""
 
 import json
 import re
@@ -18,8 +18,8 @@ from geoseg.models.card import read_card
 from geoseg.scenes import sources
 from geoseg.scenes.sources import SourceFile
 
-_MOST = 8
-"""Values that a message lists."""
+_LISTED = 8
+"""Most values that a message lists."""
 _RGB = ("Red", "Green", "Blue")
 _GREY = "#808080"
 """Colour of classes without a colour."""
@@ -27,7 +27,7 @@ _GREY = "#808080"
 
 @dataclass(frozen=True)
 class ClassMap:
-    """A raster of class ids and the classes it may hold."""
+    """A raster of class ids and its legend."""
 
     source: SourceFile
     legend: Legend
@@ -39,7 +39,7 @@ class ClassMap:
 
     @cached_property
     def _channel(self) -> NDArray[np.int16]:
-        """Channel of each pixel value; 255 for 255, -1 for what is no class."""
+        """Channel of each pixel value, shape (256,): 255 for 255, -1 for values that are no class."""
         table = np.full(256, -1, dtype=np.int16)
         table[NODATA] = IGNORE
         table[self.legend.ids] = np.arange(len(self.legend))
@@ -64,9 +64,10 @@ class ClassMap:
             channels[values == self.source.nodata[0]] = IGNORE
         if valid is not None:
             channels[~valid] = IGNORE
-        strange = np.unique(values[channels < 0])
-        if strange.size:
-            listed = ", ".join(map(str, strange[:_MOST].tolist())) + (", ..." if strange.size > _MOST else "")
+        unknown = np.unique(values[channels < 0])
+        if unknown.size:
+            listed = ", ".join(map(str, unknown[:_LISTED].tolist()))
+            listed += ", ..." if unknown.size > _LISTED else ""
             ids = ", ".join(f"{c.id} {c.slug}" for c in self.legend.by_id().values())
             raise SceneError(
                 f"{self.source.path}: holds {listed}, no class of its legend ({ids}); is it a class map? "
@@ -79,14 +80,15 @@ class ClassMap:
 def open_class_map(path: Path, legend: Legend | None = None) -> ClassMap:
     """Open a class map, with the given legend or its own.
 
-    Its own is that of the bundle named in `run.json` beside it, else the names and colours in its `.aux.xml`.
+    Its own legend is that of the bundle named in `run.json` beside it, else the names and colours in its
+    `.aux.xml`.
 
     Raises
     ------
     SceneError
         When the file is missing or is no class map.
     ConfigError
-        When nothing says what its classes are.
+        When no legend is given and the map has none.
     """
     source = sources.inspect(str(path))
     bands = len(source.names) - (1 if source.masked and len(source.names) == 2 else 0)
@@ -102,7 +104,7 @@ def open_class_map(path: Path, legend: Legend | None = None) -> ClassMap:
 
 
 def _of_run(path: Path) -> Legend | None:
-    """Return the legend of the bundle that made a map, where the run tells it and it is still there."""
+    """Return the legend of the bundle that made a map; None when the run or the bundle is not there."""
     try:
         manifest = json.loads(path.with_name("run.json").read_bytes())
         if path.name in manifest["outputs"]:
@@ -113,7 +115,7 @@ def _of_run(path: Path) -> Legend | None:
 
 
 def _of_names(path: Path) -> Legend | None:
-    """Return the legend in GDAL's auxiliary file: its attribute table, else its category names."""
+    """Return the legend in GDAL's auxiliary file, from its attribute table or else its category names."""
     try:
         # Expat resolves no external entities and stops at entity bombs.
         root = ET.parse(path).getroot()  # noqa: S314
@@ -137,7 +139,7 @@ def _of_names(path: Path) -> Legend | None:
 
 
 def _colors(rows: list[list[str]]) -> list[str]:
-    """Return `#rrggbb` of red, green and blue, 0 to 255 or all from 0 to 1; grey where they are neither."""
+    """Return rows of red, green, blue (0 to 255, or all 0 to 1) as `#rrggbb`, grey where they are neither."""
     values = [[_number(cell) for cell in row] for row in rows]
     factor = 1 if any(v > 1 for row in values for v in row) else 255
     return [_color([v * factor for v in row]) for row in values]

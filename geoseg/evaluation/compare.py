@@ -24,20 +24,20 @@ _TITLE = "probability of "
 
 
 @dataclass(frozen=True)
-class Beliefs:
-    """What the map's maker thought of it: probabilities of all classes, or of the chosen one."""
+class ProbabilityRaster:
+    """A raster of the map's probabilities: those of all classes, or of the chosen class (confidence)."""
 
     source: SourceFile
     bands: tuple[int, ...]
-    """Band of each class, or the one band of confidence."""
+    """Band of each class in channel order, or the one band of confidence."""
 
     def read(self, window: Window, where: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return the values at some pixels of a window inside the map, shape (bands, pixels).
+        """Return the values of a window inside the map where `where` is true, shape (bands, pixels).
 
         Raises
         ------
         SceneError
-            When they are no probabilities.
+            When a value is not from 0 to 1.
         """
         values = sources.read(self.source, self.bands, window)[0][:, where]
         if values.size and not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
@@ -48,8 +48,8 @@ class Beliefs:
 
 
 @dataclass(frozen=True)
-class Assessment:
-    """How a map agrees with its reference."""
+class Comparison:
+    """Agreement of a map with its reference."""
 
     scores: Scores
     unmapped: NDArray[np.int64]
@@ -62,20 +62,20 @@ class Assessment:
     calibration: Calibration | None
 
     def to_dict(self, legend: Legend) -> dict[str, Any]:
-        """Return all figures as plain values for JSON."""
+        """Return the fields of a `MapReport` as plain values."""
         slugs = [c.slug for c in legend.classes]
-        facts = self.scores.to_dict(legend)
+        fields = self.scores.to_dict(legend)
         missing = {s: int(n) for s, n in zip(slugs, self.unmapped, strict=True) if n}
-        facts["unmapped"] = {"pixels": int(self.unmapped.sum()), "classes": missing}
-        facts["unlabelled_pixels"] = self.unlabelled
+        fields["unmapped"] = {"pixels": int(self.unmapped.sum()), "classes": missing}
+        fields["unlabelled_pixels"] = self.unlabelled
         if self.boundary is not None:
-            facts["boundary"] = {"tolerance_pixels": self.tolerance, **self.boundary.to_dict(slugs)}
+            fields["boundary"] = {"tolerance_pixels": self.tolerance, **self.boundary.to_dict(slugs)}
         if self.calibration is not None:
-            facts["calibration"] = self.calibration.to_dict()
-        return facts
+            fields["calibration"] = self.calibration.to_dict()
+        return fields
 
 
-def open_beliefs(path: str, class_map: ClassMap, *, all_classes: bool) -> Beliefs:
+def open_probabilities(path: str, class_map: ClassMap, *, all_classes: bool) -> ProbabilityRaster:
     """Open `probabilities.tif` or `confidence.tif` of a map.
 
     Raises
@@ -89,32 +89,32 @@ def open_beliefs(path: str, class_map: ClassMap, *, all_classes: bool) -> Belief
     if not all_classes:
         if len(source.names) != 1 or np.dtype(source.dtype).kind != "f":
             raise SceneError(f"{path}: is no confidence map: one band of probabilities from 0 to 1 is needed")
-        return Beliefs(source, (1,))
+        return ProbabilityRaster(source, (1,))
     if len(source.names) != len(legend):
         raise SceneError(f"{path}: has {len(source.names)} bands for {len(legend)} classes")
     named = [n.removeprefix(_TITLE) for n in source.names]
     slugs = [c.slug for c in legend.classes]
     if set(named) == set(slugs):
-        return Beliefs(source, tuple(named.index(s) + 1 for s in slugs))
+        return ProbabilityRaster(source, tuple(named.index(s) + 1 for s in slugs))
     if any(n.startswith(_TITLE) for n in source.names):
         raise SceneError(
             f"{path}: its bands are {', '.join(named)}, the classes {', '.join(slugs)}; give the legend "
             "that made them with --legend"
         )
-    return Beliefs(source, tuple(range(1, len(slugs) + 1)))
+    return ProbabilityRaster(source, tuple(range(1, len(slugs) + 1)))
 
 
-def assess(
+def compare(
     class_map: ClassMap,
     labels: Labels,
     remap: Remap,
     *,
-    probabilities: Beliefs | None = None,
-    confidence: Beliefs | None = None,
+    probabilities: ProbabilityRaster | None = None,
+    confidence: ProbabilityRaster | None = None,
     tolerance: float | None = None,
     side: int = 1024,
-) -> Assessment:
-    """Compare a map with its reference in windows; their size changes no figure.
+) -> Comparison:
+    """Compare a map with its reference, window by window; the size of the windows changes no figure.
 
     Parameters
     ----------
@@ -125,9 +125,9 @@ def assess(
     remap
         Codes of the reference to the channels of the map's legend.
     probabilities
-        For Brier score and calibration error.
+        Raster for Brier score and calibration error.
     confidence
-        For the calibration error, when there are no probabilities.
+        Raster for the calibration error, used when `probabilities` is None.
     tolerance
         Tolerance of boundary F1 in pixels; None leaves it out.
     side
@@ -143,60 +143,60 @@ def assess(
     unmapped, unlabelled = np.zeros(classes, dtype=np.int64), 0
     boundary = None if tolerance is None else BoundaryCounts.nothing(classes)
     calibration = None if probabilities is None and confidence is None else Calibration()
-    strange: Counter[int] = Counter()
+    unknown: Counter[int] = Counter()
     rim = 0 if tolerance is None else halo(tolerance)
     for window in _windows(class_map.shape, side):
         wide = _grown(window, rim)
         core = window.relative_to(wide)
         codes, mapped = labels.read(wide), class_map.read(wide)
         reference = remap.channels(codes)
-        silent = reference[core] == IGNORE
-        strange.update(remap.unknown(codes[core][silent & (codes[core] != UNLABELLED)]))
-        unlabelled += int((silent & (mapped[core] != IGNORE)).sum())
-        if silent.all():
+        ignored = reference[core] == IGNORE
+        unknown.update(remap.unknown(codes[core][ignored & (codes[core] != UNLABELLED)]))
+        unlabelled += int((ignored & (mapped[core] != IGNORE)).sum())
+        if ignored.all():
             continue
         here, truth = mapped[core], reference[core]
         matrix += confusion_matrix(truth, here, classes)
-        unmapped += np.bincount(truth[(here == IGNORE) & ~silent], minlength=classes)
+        unmapped += np.bincount(truth[(here == IGNORE) & ~ignored], minlength=classes)
         if boundary is not None and tolerance is not None:
             boundary += count_boundaries(reference, mapped, classes, tolerance, core)
         if calibration is not None:
-            _judge(calibration, probabilities, confidence, window, truth, here)
-    _check_codes(labels.path, strange)
+            _add_calibration(calibration, probabilities, confidence, window, truth, here)
+    _check_codes(labels.path, unknown)
     if not matrix.any():
         raise SceneError(
             f"{labels.path}: no pixel has both a class on {class_map.source.path} and a label; "
             "check extents, nodata and what the legend ignores"
         )
-    return Assessment(scores(matrix), unmapped, unlabelled, boundary, tolerance, calibration)
+    return Comparison(scores(matrix), unmapped, unlabelled, boundary, tolerance, calibration)
 
 
-def _judge(
+def _add_calibration(
     calibration: Calibration,
-    probabilities: Beliefs | None,
-    confidence: Beliefs | None,
+    probabilities: ProbabilityRaster | None,
+    confidence: ProbabilityRaster | None,
     window: Window,
     truth: NDArray[np.uint8],
     here: NDArray[np.uint8],
 ) -> None:
     both = (truth != IGNORE) & (here != IGNORE)
-    beliefs = probabilities or confidence
-    if beliefs is None or not both.any():
+    raster = probabilities or confidence
+    if raster is None or not both.any():
         return
-    values = beliefs.read(window, both)
+    values = raster.read(window, both)
     if probabilities is not None:
         calibration.add(values, truth[both])
     else:
         calibration.add_confidence(values[0], truth[both] == here[both])
 
 
-def _check_codes(path: str, strange: Counter[int]) -> None:
-    if strange:
-        listed = ", ".join(f"{code} ({n} px)" for code, n in sorted(strange.items())[:20])
-        more = f" and {len(strange) - 20} more" if len(strange) > 20 else ""
+def _check_codes(path: str, unknown: Counter[int]) -> None:
+    if unknown:
+        listed = ", ".join(f"{code} ({n} px)" for code, n in sorted(unknown.items())[:20])
+        more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
         raise SceneError(
             f"{path}: codes that the legend does not know: {listed}{more}; add them to codes: or ignore: of "
-            f"the legend, or --ignore {','.join(str(c) for c in sorted(strange)[:20])}"
+            f"the legend, or --ignore {','.join(str(c) for c in sorted(unknown)[:20])}"
         )
 
 

@@ -1,6 +1,5 @@
-"""The composition root of evaluation: from files to reports."""
+"""From the files of a user to the report of an evaluation."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,22 @@ from numpy.typing import NDArray
 from geoseg.config.legend import resolve_legend
 from geoseg.core import provenance
 from geoseg.core.errors import ConfigError, SceneError, did_you_mean
-from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.legend import Legend, Remap
 from geoseg.core.notices import collect_warnings
 from geoseg.evaluation import sample as samples
 from geoseg.evaluation.area import Z95, estimate, least_points
 from geoseg.evaluation.class_map import ClassMap, open_class_map
-from geoseg.evaluation.compare import Beliefs, assess, open_beliefs
+from geoseg.evaluation.compare import ProbabilityRaster, compare, open_probabilities
 from geoseg.evaluation.metrics import plain
+from geoseg.evaluation.reports import (
+    ClassEstimates,
+    DrawnClass,
+    DrawnReport,
+    ErrorMatrix,
+    Interval,
+    MapReport,
+    SampleReport,
+)
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.labels import open_labels
 
@@ -34,13 +41,13 @@ def evaluate_map(
     confidence: Path | None = None,
     probabilities: Path | None = None,
     boundary: float | None = None,
-) -> dict[str, Any]:
+) -> MapReport:
     """Compare a class map with a reference.
 
     Parameters
     ----------
     class_map
-        A raster of class ids, as a run writes it.
+        A raster of class ids, such as `classes.tif` of a run.
     reference
         A raster of codes, or polygons.
     attribute, layer
@@ -55,11 +62,6 @@ def evaluate_map(
     boundary
         Tolerance of boundary F1 in pixels; None leaves it out.
 
-    Returns
-    -------
-    dict
-        The report, plain values for JSON.
-
     Raises
     ------
     GeosegError
@@ -68,7 +70,7 @@ def evaluate_map(
     if boundary is not None and not 0 <= boundary <= 100:
         raise ConfigError(f"--boundary {boundary:g}: a tolerance of 0 to 100 pixels is needed")
     document = None if legend is None else resolve_legend(legend)
-    with collect_warnings() as said:
+    with collect_warnings() as notices:
         opened = open_class_map(class_map, None if document is None else document.legend)
         remap = _remap(opened.legend, None if document is None else document.remap, ignore)
         labels = open_labels(
@@ -78,26 +80,30 @@ def evaluate_map(
             layer=layer,
             names=_names(opened.legend, remap),
         )
-        found = assess(
+        comparison = compare(
             opened,
             labels,
             remap,
-            probabilities=_beliefs(probabilities, opened, all_classes=True),
-            confidence=_beliefs(confidence, opened, all_classes=False),
+            probabilities=_open_probabilities(probabilities, opened, all_classes=True),
+            confidence=_open_probabilities(confidence, opened, all_classes=False),
             tolerance=boundary,
         )
-    return {
-        "map": str(class_map),
-        "reference": reference,
-        "crs": crs_name(opened.source.geobox.crs),
-        "command": provenance.command(),
-        "warnings": said,
-        **found.to_dict(opened.legend),
-    }
+    return MapReport.model_validate(
+        {
+            "map": str(class_map),
+            "reference": reference,
+            "crs": crs_name(opened.source.geobox.crs),
+            "command": provenance.command(),
+            "warnings": notices,
+            **comparison.to_dict(opened.legend),
+        }
+    )
 
 
-def _beliefs(path: Path | None, class_map: ClassMap, *, all_classes: bool) -> Beliefs | None:
-    return None if path is None else open_beliefs(str(path), class_map, all_classes=all_classes)
+def _open_probabilities(
+    path: Path | None, class_map: ClassMap, *, all_classes: bool
+) -> ProbabilityRaster | None:
+    return None if path is None else open_probabilities(str(path), class_map, all_classes=all_classes)
 
 
 def _remap(legend: Legend, given: Remap | None, ignore: Sequence[int]) -> Remap:
@@ -110,7 +116,7 @@ def _remap(legend: Legend, given: Remap | None, ignore: Sequence[int]) -> Remap:
 
 
 def _names(legend: Legend, remap: Remap) -> dict[str, int]:
-    """Return a code of each class by slug and title."""
+    """Return the first code of each class, by slug and by title."""
     coded = [(c, codes[0]) for c, codes in zip(legend.classes, remap.codes, strict=True) if codes]
     return {name: code for c, code in coded for name in (c.title, c.slug)}
 
@@ -126,7 +132,7 @@ def draw_sample(
     legend: str | None = None,
     confidence: Path | None = None,
     rows: int | None = None,
-) -> dict[str, Any]:
+) -> DrawnReport:
     """Draw a stratified random sample of a class map and write it as a GeoPackage.
 
     Each class that the map has gets at least two points, or its only pixel: `evaluate_sample` takes no fewer.
@@ -136,13 +142,13 @@ def draw_sample(
     class_map
         A raster of class ids.
     output
-        The GeoPackage; must not exist, for it may hold somebody's labels.
+        The GeoPackage; it must not exist yet, since it might hold labels.
     size
-        Points in all.
+        Number of points.
     allocation
         `proportional`, `equal` or `neyman-like`; see `geoseg.evaluation.sample.points_per_class`.
     minimum
-        Points of each class at least, as far as it has pixels; fewer than two mean two.
+        Fewest points of each class that has so many pixels; at least two.
     seed
         The same seed draws the same points.
     legend
@@ -150,12 +156,12 @@ def draw_sample(
     confidence
         Confidence raster of the run, for `neyman-like`.
     rows
-        Rows that are read together; changes nothing but memory.
+        Rows that are read at a time; the sample does not depend on it.
 
     Raises
     ------
     GeosegError
-        When the map cannot be sampled so, or the output exists.
+        When the map has too few pixels for such a sample, or the output exists.
     """
     if allocation not in samples.ALLOCATIONS:
         raise ConfigError(
@@ -172,24 +178,27 @@ def draw_sample(
     if size < 1 or minimum < 0 or seed < 0:
         raise ConfigError("--size is at least 1, --minimum and --seed at least 0")
     opened = open_class_map(class_map, None if legend is None else resolve_legend(legend).legend)
-    beliefs = _beliefs(confidence, opened, all_classes=False)
-    strata = samples.count_strata(opened, beliefs, rows)
+    raster = _open_probabilities(confidence, opened, all_classes=False)
+    strata = samples.count_strata(opened, raster, rows)
     points = samples.points_per_class(strata, size, allocation, minimum)
     drawn = samples.draw(opened, strata.pixels, points, seed, rows)
-    about = {"map": str(class_map), "allocation": allocation, "seed": seed}
-    samples.write_sample(output, opened, strata, drawn, about)
+    design: dict[str, str | int] = {"map": str(class_map), "allocation": allocation, "seed": seed}
+    samples.write_sample(output, opened, strata, drawn, design)
     classes = [
-        {"id": c.id, "slug": c.slug, "title": c.title, "points": int(k), "pixels": int(n)}
+        DrawnClass(id=c.id, slug=c.slug, title=c.title, points=int(k), pixels=int(n))
         for c, k, n in zip(opened.legend.classes, points, strata.pixels, strict=True)
     ]
-    return {"output": str(output), "points": int(points.sum()), **about, "classes": classes}
+    return DrawnReport(
+        output=str(output), points=int(points.sum()), map=str(class_map), allocation=allocation, seed=seed,
+        classes=classes,
+    )  # fmt: skip
 
 
-def evaluate_sample(path: Path) -> dict[str, Any]:
+def evaluate_sample(path: Path) -> SampleReport:
     """Estimate accuracies and areas from a labelled sample (Olofsson et al. 2014).
 
-    Strata weigh as their areas; a map in degrees has pixels of several sizes, and is treated as if they were
-    of one size within each class.
+    Strata are weighted by their areas. In a map in degrees, whose pixels differ in size, the pixels within a
+    class are treated as equal.
 
     Raises
     ------
@@ -197,74 +206,58 @@ def evaluate_sample(path: Path) -> dict[str, Any]:
         When the file is no sample, has labels that are no class, or a class has fewer than two labelled
         points and more pixels.
     """
-    read = samples.read_sample(path)
-    strata, points = read.strata, read.counts.sum(axis=1)
+    sample = samples.read_sample(path)
+    strata, points = sample.strata, sample.counts.sum(axis=1)
     pixels = strata["pixels"].to_numpy(dtype=np.int64)
     metric = bool(strata["area_m2"].notna().all())
     areas = strata["area_m2" if metric else "pixels"].to_numpy(dtype=np.float64)
-    _check_points(path, read, least_points(pixels))
-    found = estimate(read.counts, areas, pixels)
+    _check_points(path, sample, least_points(pixels))
+    estimates = estimate(sample.counts, areas, pixels)
     notices = []
-    if read.unlabelled:
-        total = read.unlabelled + int(points.sum())
+    if sample.unlabelled:
+        total = sample.unlabelled + int(points.sum())
         notices.append(
-            f"{path}: {read.unlabelled} of {total} points have no reference_class and are left out"
+            f"{path}: {sample.unlabelled} of {total} points have no reference_class and are left out"
         )
 
-    def interval(value: float, error: float, factor: float = 1.0) -> dict[str, float | None]:
-        return {"value": plain(value * factor), "ci95": plain(Z95 * error * factor)}
-
     classes = [
-        {
-            "id": number,
-            "slug": slug,
-            "title": title,
-            "points": int(points[i]),
-            "users_accuracy": interval(found.users[i], found.users_se[i]),
-            "producers_accuracy": interval(found.producers[i], found.producers_se[i]),
-            "area_share": interval(found.share[i], found.share_se[i]),
-            "area": interval(found.share[i], found.share_se[i], float(areas.sum())),
-            "mapped_area": plain(areas[i]),
-        }
+        ClassEstimates(
+            id=number,
+            slug=slug,
+            title=title,
+            points=int(points[i]),
+            users_accuracy=_interval(estimates.users[i], estimates.users_se[i]),
+            producers_accuracy=_interval(estimates.producers[i], estimates.producers_se[i]),
+            area_share=_interval(estimates.share[i], estimates.share_se[i]),
+            area=_interval(estimates.share[i], estimates.share_se[i], float(areas.sum())),
+            mapped_area=round(float(areas[i]), 6),
+        )
         for i, (number, slug, title) in enumerate(strata[["class_id", "slug", "title"]].to_numpy().tolist())
     ]
-    return {
-        "sample": str(path),
-        "command": provenance.command(),
-        "warnings": notices,
-        "unit": "m2" if metric else "pixels",
-        "points": int(points.sum()),
-        "unlabelled_points": read.unlabelled,
-        "overall_accuracy": interval(found.overall, found.overall_se),
-        "classes": classes,
-        "error_matrix": {
-            "rows": "map",
-            "columns": "reference",
-            "slugs": strata["slug"].tolist(),
-            "points": read.counts.tolist(),
-        },
-    }
+    return SampleReport(
+        sample=str(path),
+        command=provenance.command(),
+        warnings=notices,
+        unit="m2" if metric else "pixels",
+        points=int(points.sum()),
+        unlabelled_points=sample.unlabelled,
+        overall_accuracy=_interval(estimates.overall, estimates.overall_se),
+        classes=classes,
+        error_matrix=ErrorMatrix(slugs=strata["slug"].tolist(), points=sample.counts.tolist()),
+    )
 
 
-def _check_points(path: Path, read: samples.Sample, needed: NDArray[Any]) -> None:
-    labelled = read.counts.sum(axis=1)
+def _interval(value: float, error: float, factor: float = 1.0) -> Interval:
+    """Return an estimate with its standard error, times a factor, as a confidence interval."""
+    return Interval(value=plain(value * factor), ci95=plain(Z95 * error * factor))
+
+
+def _check_points(path: Path, sample: samples.Sample, needed: NDArray[Any]) -> None:
+    labelled = sample.counts.sum(axis=1)
     for points, what, remedy in (
-        (read.points, "points", "draw another sample with geoseg sample"),  # nothing there to fill in
+        (sample.points, "points", "draw another sample with geoseg sample"),
         (labelled, "labelled points", "fill in reference_class there"),
     ):
-        poor = read.strata["title"][points < needed]
+        poor = sample.strata["title"][points < needed]
         if len(poor):
             raise SceneError(f"{path}: fewer than two {what} in {', '.join(poor)}; {remedy}")
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write a report as JSON, complete or not at all.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
-    """
-    with as_output_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")

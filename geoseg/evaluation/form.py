@@ -1,4 +1,4 @@
-"""A form for QGIS inside a GeoPackage: a field whose values are chosen from a list of names."""
+"""A QGIS form inside a GeoPackage: a field whose value is chosen from a list of names."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-# The table as QGIS itself creates it.
+# The table as QGIS creates it.
 _TABLE = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
@@ -17,16 +17,16 @@ CREATE TABLE layer_styles (
 
 
 def add_form(path: Path, layer: str, field: str, values: Mapping[str, int]) -> None:
-    """Let QGIS offer the names of values where a field is edited.
+    """Make QGIS offer a list of names where a field is edited.
 
     Parameters
     ----------
     path
         A GeoPackage without styles, with geometry column `geom`.
     layer, field
-        What is edited.
+        Layer and field of the form.
     values
-        Value of each name.
+        Value of the field for each name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How far two labellings of the same pixels agree: plain numpy, no matter where the labels come from."""
+"""Agreement of two labellings of the same pixels: confusion matrix and scores."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from geoseg.core.legend import IGNORE, Legend
 
 
 def confusion_matrix(reference: NDArray[Any], prediction: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    """Count how often each pair of classes meets.
+    """Count the pixels of each pair of classes.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def confusion_matrix(reference: NDArray[Any], prediction: NDArray[Any], classes:
 
 @dataclass(frozen=True)
 class Scores:
-    """Agreement of a map with its reference; NaN where a figure would divide by nothing."""
+    """Agreement of a map with its reference; NaN where a figure would divide by zero."""
 
     matrix: NDArray[np.int64]
     """Pixels, shape (C, C): rows are the reference, columns the map."""
     precision: NDArray[np.float64]
     """User's accuracy: share of the map's pixels of a class that are right, shape (C,)."""
     recall: NDArray[np.float64]
-    """Producer's accuracy: share of the reference's pixels of a class that were found, shape (C,)."""
+    """Producer's accuracy: share of the reference's pixels of a class that the map has, shape (C,)."""
     f1: NDArray[np.float64]
     """Harmonic mean of precision and recall (Dice), shape (C,); NaN for absent classes only."""
     iou: NDArray[np.float64]
@@ -65,12 +65,12 @@ class Scores:
     """Cohen's kappa (1960)."""
 
     def to_dict(self, legend: Legend) -> dict[str, Any]:
-        """Return all figures as plain values for JSON, None where there is none.
+        """Return the fields of an `Agreement` report as plain values, None for NaN.
 
         Raises
         ------
         ValueError
-            When the legend has another number of classes.
+            When the legend has another number of classes than the matrix.
         """
         total = max(1, int(self.matrix.sum()))
         reference, mapped = self.matrix.sum(axis=1), self.matrix.sum(axis=0)
@@ -111,7 +111,7 @@ class Scores:
 def scores(matrix: NDArray[np.int64]) -> Scores:
     """Return the scores of a confusion matrix of shape (C, C), rows: reference, columns: map.
 
-    Classes that neither side has take no part in the means. Kappa is NaN when both sides have one class.
+    The means leave out classes that occur in neither. Kappa is NaN when both have the same single class.
     """
     hits = np.diag(matrix).astype(np.float64)
     # In float: products of pixel counts of large maps exceed 64 bits.

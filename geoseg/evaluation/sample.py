@@ -1,17 +1,15 @@
-"""Stratified random samples of a class map: drawn, written for labelling, and read back.
+"""Stratified random samples of a class map: draw, write for labelling, and read back.
 
-The design is that of Olofsson et al. 2014, Good practices for estimating area and assessing accuracy of land
-change, Remote Sensing of Environment 148, 42-57: strata are the classes of the map.
+The sampling design is that of Olofsson et al. 2014, Good practices for estimating area and assessing accuracy
+of land change, Remote Sensing of Environment 148, 42-57: strata are the classes of the map.
 """
 
 import contextlib
 import math
 import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -23,18 +21,19 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
+from geoseg.core.notices import collect_warnings
 from geoseg.evaluation.area import FEWEST, allocate
 from geoseg.evaluation.class_map import ClassMap
-from geoseg.evaluation.compare import Beliefs
+from geoseg.evaluation.compare import ProbabilityRaster
 from geoseg.evaluation.form import add_form
 from geoseg.raster.area import pixel_area_m2
 
 POINTS, STRATA = "sample", "strata"
 ALLOCATIONS = ("proportional", "equal", "neyman-like")
 _COLUMNS = {"class_id": "int64", "slug": "str", "title": "str", "pixels": "int64", "area_m2": "float64"}
-"""What an estimate needs of the strata."""
+"""Columns of the strata that an estimate needs."""
 _PIXELS = 1 << 22
-"""Pixels that are looked at together."""
+"""Pixels that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,17 @@ class Strata:
 
     pixels: NDArray[np.int64]
     area_m2: NDArray[np.float64] | None
-    """Geodesic where the CRS is geographic; None without a CRS."""
+    """Mapped area, geodesic where the CRS is geographic; None without a CRS."""
     confidence: NDArray[np.float64] | None
-    """Mean confidence, when it was asked for."""
+    """Mean confidence; None when no confidence map is given."""
 
 
-def count_strata(class_map: ClassMap, confidence: Beliefs | None = None, rows: int | None = None) -> Strata:
+def count_strata(
+    class_map: ClassMap, confidence: ProbabilityRaster | None = None, rows: int | None = None
+) -> Strata:
     """Count the pixels of each class; parameters as `draw`."""
     classes = len(class_map.legend)
-    pixels, area, trust = np.zeros(classes, dtype=np.int64), np.zeros(classes), np.zeros(classes)
+    pixels, area, confidences = np.zeros(classes, dtype=np.int64), np.zeros(classes), np.zeros(classes)
     of_row = pixel_area_m2(class_map.source.geobox)
     for window in _strips(class_map.shape, rows):
         channels = class_map.read(window)
@@ -62,19 +63,20 @@ def count_strata(class_map: ClassMap, confidence: Beliefs | None = None, rows: i
         if confidence is not None:
             known = channels != IGNORE
             values = confidence.read(window, known)[0].astype(np.float64)
-            trust += np.bincount(channels[known], weights=values, minlength=classes)
+            confidences += np.bincount(channels[known], weights=values, minlength=classes)
     if not pixels.any():
         raise SceneError(f"{class_map.source.path}: every pixel is nodata; there is nothing to sample")
-    mean = None if confidence is None else trust / np.maximum(pixels, 1)
+    mean = None if confidence is None else confidences / np.maximum(pixels, 1)
     return Strata(pixels, None if of_row is None else area, mean)
 
 
 def points_per_class(strata: Strata, size: int, allocation: str, minimum: int) -> NDArray[np.int64]:
-    """Share points out among the classes, shape (C,).
+    """Allocate points to the classes, shape (C,).
 
     `proportional` to the mapped area; `equal`; or `neyman-like`: in proportion to W * sqrt(U * (1 - U)) as in
-    their eq. 13, with the map's mean confidence as the conjectured user's accuracy U. Each class that the map
-    has gets two points at least, or its only pixel, even when `minimum` is less: fewer have no variance.
+    eq. 13 of the paper, with the map's mean confidence as the conjectured user's accuracy U. Each class of
+    the map gets at least two points, or its only pixel, even when `minimum` is less: one point has no
+    variance.
 
     Raises
     ------
@@ -87,9 +89,9 @@ def points_per_class(strata: Strata, size: int, allocation: str, minimum: int) -
     elif allocation == "neyman-like":
         if strata.confidence is None:
             raise ConfigError("--allocation neyman-like needs the map's confidence; give --confidence FILE")
-        # Bounded: a map that is sure of itself would get no points at all.
-        trust = strata.confidence.clip(0.05, 0.95)
-        weights = weights * np.sqrt(trust * (1 - trust))
+        # Bounded, since a mean confidence of 1 would give no points.
+        accuracy = strata.confidence.clip(0.05, 0.95)
+        weights = weights * np.sqrt(accuracy * (1 - accuracy))
     try:
         return allocate(weights, strata.pixels, size, max(minimum, FEWEST))
     except ValueError as error:
@@ -104,23 +106,23 @@ def draw(
     seed: int,
     rows: int | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Draw pixels of each class at random, none twice.
+    """Draw pixels of each class at random, without replacement.
 
     Parameters
     ----------
     class_map
         The map.
     pixels, points
-        Pixels of each class, and how many of them to draw, shape (C,).
+        Pixels of each class, and the number of them to draw, shape (C,).
     seed
         The same seed draws the same pixels.
     rows
-        Rows that are read together; changes nothing but memory.
+        Rows that are read at a time; the sample does not depend on it.
 
     Returns
     -------
     rows, cols, channels
-        Of each drawn pixel in the order of the map's rows, shape (points,).
+        Row, column and class of each drawn pixel in the order of the map's rows, shape (points,).
     """
     ranks = [
         np.sort(np.random.default_rng([seed, c]).choice(int(n), int(k), replace=False))
@@ -144,9 +146,11 @@ def write_sample(
     class_map: ClassMap,
     strata: Strata,
     drawn: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    about: dict[str, Any],
+    design: Mapping[str, str | int],
 ) -> None:
     """Write the points, the strata and a form with the classes to choose from; complete or not at all.
+
+    `design` names the map, allocation and seed in every row of the strata.
 
     Raises
     ------
@@ -173,13 +177,12 @@ def write_sample(
         "pixels": strata.pixels,
         "area_m2": [math.nan] * len(classes) if strata.area_m2 is None else strata.area_m2,
         "points": np.bincount(channel, minlength=len(classes)),
-        **{k: [v] * len(classes) for k, v in about.items()},
+        **{k: [v] * len(classes) for k, v in design.items()},
     })  # fmt: skip
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.gpkg")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="'crs' was not provided")
+        with collect_warnings():  # pyogrio warns of points without a CRS
             pyogrio.write_dataframe(
                 points, temporary, layer=POINTS, driver="GPKG", geometry_type="Point",
                 layer_options={"GEOMETRY_NAME": "geom", "FID": "id"},
@@ -190,16 +193,16 @@ def write_sample(
     except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error
     finally:
-        with contextlib.suppress(OSError):  # where nothing can be written nothing is left
+        with contextlib.suppress(OSError):  # nothing is left where nothing can be written
             temporary.unlink()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample as it was read back."""
+    """A labelled sample."""
 
     strata: pd.DataFrame
-    """One row for each class: class_id, slug, title, pixels, area_m2 (NaN without CRS)."""
+    """A row for each class: class_id, slug, title, pixels, area_m2 (NaN without CRS)."""
     counts: NDArray[np.int64]
     """Labelled points, shape (C, C): rows are classes of the map, columns of the reference."""
     points: NDArray[np.int64]
@@ -217,7 +220,7 @@ def read_sample(path: Path) -> Sample:
     Raises
     ------
     SceneError
-        When the file is no sample, a label is no class, or a point is not of the sample.
+        When the file is no sample, a label is no class, or a point was not drawn by `geoseg sample`.
     """
     try:
         points = pyogrio.read_dataframe(path, layer=POINTS, read_geometry=False, fid_as_index=True)
@@ -229,18 +232,18 @@ def read_sample(path: Path) -> Sample:
             f"{one_line(error)}"
         ) from error
     ids = {i: n for n, i in enumerate(strata["class_id"])}
-    stray = points.index[~mapped.isin(list(ids))].astype(str)
-    if len(stray):
+    foreign = points.index[~mapped.isin(list(ids))].astype(str)
+    if len(foreign):
         raise SceneError(
-            f"{path}: points without a map_class of the table {STRATA}: id {', '.join(stray[:8])}"
-            f"{', ...' if len(stray) > 8 else ''}; remove what geoseg sample did not draw"
+            f"{path}: points without a map_class of the table {STRATA}: id {', '.join(foreign[:8])}"
+            f"{', ...' if len(foreign) > 8 else ''}; remove what geoseg sample did not draw"
         )
     written = points["reference_class"].notna()
-    strange = sorted({str(v) for v in points["reference_class"][written & ~labels.isin(list(ids))]})
-    if strange:
+    unknown = sorted({str(v) for v in points["reference_class"][written & ~labels.isin(list(ids))]})
+    if unknown:
         known = ", ".join(f"{i} {s}" for i, s in zip(strata["class_id"], strata["slug"], strict=True))
         raise SceneError(
-            f"{path}: reference_class {', '.join(strange[:8])} is no class; the classes are {known}"
+            f"{path}: reference_class {', '.join(unknown[:8])} is no class; the classes are {known}"
         )
     known = labels.notna()
     counts = np.zeros((len(ids), len(ids)), dtype=np.int64)
@@ -249,7 +252,7 @@ def read_sample(path: Path) -> Sample:
 
 
 def _checked(strata: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that count in their types.
+    """Return the strata with the columns that an estimate needs, in their types.
 
     Raises
     ------
@@ -269,7 +272,7 @@ def _checked(strata: pd.DataFrame) -> pd.DataFrame:
 
 
 def _strips(shape: tuple[int, int], rows: int | None) -> Iterator[Window]:
-    """Cut a map into full rows: the order of pixels must not depend on how it is read."""
+    """Yield windows of full rows: the order of the pixels must not depend on the windows."""
     step = rows or max(16, _PIXELS // shape[1])
     for row in range(0, shape[0], step):
         yield Window.of(row, 0, step, shape[1]).clip(shape)

@@ -1,71 +1,93 @@
-"""Reports of an evaluation as text that people read."""
+"""Reports of an evaluation as aligned text."""
 
-from typing import Any
+from geoseg.evaluation.reports import (
+    BundleReport,
+    ClassEstimates,
+    DrawnReport,
+    Figure,
+    Interval,
+    MapReport,
+    SampleReport,
+)
+
+_Total = tuple[str, str, str]
+"""Name, figure and remark."""
 
 
-def map_report(report: dict[str, Any]) -> str:
-    """Lay out the comparison of a map, or of a model's chips, with a reference: classes, then totals."""
-    boundary = report.get("boundary")
+def report_text(report: MapReport | BundleReport | SampleReport | DrawnReport) -> str:
+    """Return a report as text: a row for each class, then the totals."""
+    if isinstance(report, SampleReport):
+        return _estimates(report)
+    return _drawn(report) if isinstance(report, DrawnReport) else _agreement(report)
+
+
+def _agreement(report: MapReport | BundleReport) -> str:
+    """Lay out the comparison of a map, or of a network's chips, with a reference."""
+    boundary = report.boundary if isinstance(report, MapReport) else None
     head = ["class", "IoU", "F1", "precision", "recall", "reference", "map"]
     rows = []
-    for c in report["classes"]:
-        figures = [_figure(c[k]) for k in ("iou", "f1", "precision", "recall")]
-        shares = [f"{100 * c[k]:.2f} %" for k in ("reference_share", "map_share")]
-        outline = [_figure(boundary["classes"][c["slug"]])] if boundary else []
-        rows.append([c["title"], *figures, *shares, *outline])
-    present = len(report["classes"]) - len(report["absent"])
-    note = f"{present} of {len(report['classes'])} classes; absent: {', '.join(report['absent'])}"
+    for c in report.classes:
+        figures = [_figure(v) for v in (c.iou, c.f1, c.precision, c.recall)]
+        shares = [f"{100 * (v or 0):.2f} %" for v in (c.reference_share, c.map_share)]
+        outline = [_figure(boundary.classes[c.slug])] if boundary else []
+        rows.append([c.title, *figures, *shares, *outline])
+    table = _table([head + (["outline F1"] if boundary else []), *rows])
+    return "\n".join([*table, "", *_aligned([*_scores(report), *_pixels(report)])])
+
+
+def _scores(report: MapReport | BundleReport) -> list[_Total]:
+    present = len(report.classes) - len(report.absent)
+    note = f"{present} of {len(report.classes)} classes; absent: {', '.join(report.absent)}"
     totals = [
-        ("overall accuracy", _figure(report["overall_accuracy"]), ""),
-        ("mean IoU", _figure(report["miou"]), note if report["absent"] else ""),
-        ("macro F1", _figure(report["macro_f1"]), ""),
-        ("frequency-weighted IoU", _figure(report["frequency_weighted_iou"]), ""),
-        ("Cohen's kappa", _figure(report["kappa"]), ""),
+        ("overall accuracy", _figure(report.overall_accuracy), ""),
+        ("mean IoU", _figure(report.miou), note if report.absent else ""),
+        ("macro F1", _figure(report.macro_f1), ""),
+        ("frequency-weighted IoU", _figure(report.frequency_weighted_iou), ""),
+        ("Cohen's kappa", _figure(report.kappa), ""),
     ]
-    if boundary:
-        tolerance = f"tolerance {boundary['tolerance_pixels']:g} px"
-        totals.append(("mean boundary F1", _figure(boundary["mean_f1"]), tolerance))
-    calibration = report.get("calibration")
-    if calibration:
-        error = calibration["expected_calibration_error"]
-        totals.append(("calibration error", _figure(error), f"{len(calibration['reliability'])} bins"))
-        if calibration["brier"] is not None:
-            totals.append(("Brier score", _figure(calibration["brier"]), "0 best, 2 worst"))
-    totals.append(("pixels compared", f"{report['pixels']:,}", ""))
-    if "unmapped" in report:  # of a map; every pixel of a chip has a class
-        totals.append(("not labelled", f"{report['unlabelled_pixels']:,}", "mapped, but no reference class"))
-        totals.append(
-            ("not mapped", f"{report['unmapped']['pixels']:,}", "reference class, but nodata in the map")
-        )
-    return "\n".join([*_table([head + (["outline F1"] if boundary else []), *rows]), "", *_totals(totals)])
+    if isinstance(report, MapReport) and report.boundary:
+        tolerance = f"tolerance {report.boundary.tolerance_pixels:g} px"
+        totals.append(("mean boundary F1", _figure(report.boundary.mean_f1), tolerance))
+    if calibration := report.calibration:
+        error = _figure(calibration.expected_calibration_error)
+        totals.append(("calibration error", error, f"{len(calibration.reliability)} bins"))
+        if calibration.brier is not None:
+            totals.append(("Brier score", _figure(calibration.brier), "0 best, 2 worst"))
+    return totals
 
 
-def sample_report(report: dict[str, Any]) -> str:
-    """Lay out the estimates from a sample: a row for each class with 95 % confidence intervals."""
-    unit, size = ("km2", 1e6) if report["unit"] == "m2" else ("px", 1.0)
-    digits = 3 if unit == "km2" else 0
+def _pixels(report: MapReport | BundleReport) -> list[_Total]:
+    totals = [("pixels compared", f"{report.pixels:,}", "")]
+    if isinstance(report, MapReport):  # every pixel of a chip has a class
+        missing = f"{report.unmapped.pixels:,}"
+        totals.append(("not labelled", f"{report.unlabelled_pixels:,}", "mapped, but no reference class"))
+        totals.append(("not mapped", missing, "reference class, but nodata in the map"))
+    return totals
+
+
+def _estimates(report: SampleReport) -> str:
+    """Lay out the estimates from a sample, with 95 % confidence intervals."""
+    unit, size, digits = ("km2", 1e6, 3) if report.unit == "m2" else ("px", 1.0, 0)
     head = ["class", "points", "user's", "producer's", f"area [{unit}]", f"mapped [{unit}]"]
-    rows = []
-    for c in report["classes"]:
-        area = c["area"]
-        interval = f"{area['value'] / size:,.{digits}f} ± {area['ci95'] / size:,.{digits}f}"
-        rows.append([
-            c["title"], str(c["points"]), _interval(c["users_accuracy"]), _interval(c["producers_accuracy"]),
-            interval, f"{c['mapped_area'] / size:,.{digits}f}",
-        ])  # fmt: skip
+
+    def row(c: ClassEstimates) -> list[str]:
+        return [
+            c.title, str(c.points), _interval(c.users_accuracy), _interval(c.producers_accuracy),
+            _interval(c.area, size, digits), f"{c.mapped_area / size:,.{digits}f}",
+        ]  # fmt: skip
+
     totals = [
-        ("overall accuracy", _interval(report["overall_accuracy"]), "± is the 95 % confidence interval"),
-        ("points labelled", str(report["points"]), ""),
-        ("not labelled", str(report["unlabelled_points"]), ""),
+        ("overall accuracy", _interval(report.overall_accuracy), "± is the 95 % confidence interval"),
+        ("points labelled", str(report.points), ""),
+        ("not labelled", str(report.unlabelled_points), ""),
     ]
-    return "\n".join([*_table([head, *rows]), "", *_totals(totals)])
+    return "\n".join([*_table([head, *map(row, report.classes)]), "", *_aligned(totals)])
 
 
-def drawn_report(report: dict[str, Any]) -> str:
-    """Lay out a sample that was drawn."""
-    rows = [[c["title"], str(c["points"]), f"{c['pixels']:,}"] for c in report["classes"]]
-    path = report["output"]
-    last = f"wrote {path}; fill in reference_class, then: geoseg evaluate --sample {path}"
+def _drawn(report: DrawnReport) -> str:
+    """Lay out the points of a sample that was drawn, and the next step."""
+    rows = [[c.title, str(c.points), f"{c.pixels:,}"] for c in report.classes]
+    last = f"wrote {report.output}; fill in reference_class, then: geoseg evaluate --sample {report.output}"
     return "\n".join([*_table([["class", "points", "pixels"], *rows]), "", last])
 
 
@@ -80,16 +102,16 @@ def _table(lines: list[list[str]]) -> list[str]:
     ]
 
 
-def _totals(totals: list[tuple[str, str, str]]) -> list[str]:
+def _aligned(totals: list[_Total]) -> list[str]:
     name, value = (max(len(t[i]) for t in totals) for i in (0, 1))
     return [f"{a:<{name}}  {b:>{value}}  {c}".rstrip() for a, b, c in totals]
 
 
-def _figure(value: float | None) -> str:
+def _figure(value: Figure) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _interval(pair: dict[str, float | None]) -> str:
-    if pair["value"] is None or pair["ci95"] is None:
+def _interval(interval: Interval, size: float = 1.0, digits: int = 3) -> str:
+    if interval.value is None or interval.ci95 is None:
         return "-"
-    return f"{pair['value']:.3f} ± {pair['ci95']:.3f}"
+    return f"{interval.value / size:,.{digits}f} ± {interval.ci95 / size:,.{digits}f}"

@@ -10,6 +10,7 @@ from geoseg.runs.finished import Run
 from geoseg.runs.validate import validate as validate_folder
 
 if TYPE_CHECKING:
+    from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport
     from geoseg.runs.validate.findings import Report
     from geoseg.training.callbacks import Event
     from geoseg.training.train import Trained
@@ -74,7 +75,7 @@ def evaluate(
     split: str = "test",
     catalog: str | Path | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> "MapReport | BundleReport | SampleReport":
     """Say how good a map, a labelled sample, or a bundle is.
 
     Parameters
@@ -97,8 +98,8 @@ def evaluate(
 
     Returns
     -------
-    dict
-        The report, plain values for JSON.
+    MapReport, BundleReport or SampleReport
+        The report; `to_dict` and `to_json` give it as plain values.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def evaluate(
     Examples
     --------
     >>> run = geoseg.open_run("outputs/example")
-    >>> geoseg.evaluate(run, "outputs/example/classes.tif")["overall_accuracy"]
+    >>> geoseg.evaluate(run, "outputs/example/classes.tif").overall_accuracy
     1.0
     """
     from geoseg.evaluation import evaluate as evaluation  # noqa: PLC0415
@@ -116,7 +117,7 @@ def evaluate(
     if options and reference is None:
         raise TypeError(f"evaluate: {', '.join(options)} are for a comparison with a reference")
     if training is not None:
-        from geoseg.training.train import evaluate as evaluate_bundle  # noqa: PLC0415 (torch takes seconds)
+        from geoseg.training.evaluate import evaluate_bundle  # noqa: PLC0415 (torch takes seconds)
 
         if isinstance(subject, Run) or reference is not None:
             raise ConfigError("evaluate: with training= the subject is a bundle, and there is no reference")

@@ -65,7 +65,7 @@ class ChipPicture:
 
 
 @dataclass(frozen=True)
-class TrainingPageContent:
+class TrainingPage:
     """Content of the page of a training; the page leaves out what is empty."""
 
     title: str
@@ -98,7 +98,7 @@ class TrainingPageContent:
             )
 
 
-def write_training_page(path: Path, record: TrainingPageContent) -> None:
+def write_training_page(path: Path, record: TrainingPage) -> None:
     """Write the page as one HTML file that loads no other file.
 
     Parameters
@@ -116,7 +116,7 @@ def write_training_page(path: Path, record: TrainingPageContent) -> None:
     write_atomic(path, training_page(record).encode("utf-8"))
 
 
-def training_page(record: TrainingPageContent) -> str:
+def training_page(record: TrainingPage) -> str:
     """Return the page as text."""
     best = best_epoch(record)
     figures, further = headline_scores(record.scores)
@@ -136,7 +136,7 @@ def training_page(record: TrainingPageContent) -> str:
     )
 
 
-def best_epoch(record: TrainingPageContent) -> float | None:
+def best_epoch(record: TrainingPage) -> float | None:
     """Return the epoch to highlight: the recorded one, else that of the best validation mIoU or loss."""
     if record.best_epoch is not None:
         return record.best_epoch
@@ -180,7 +180,7 @@ def _mark(group: Sequence[Curve], best: float | None) -> tuple[float, float, str
     return None
 
 
-def _class_curves(record: TrainingPageContent) -> dict[str, tuple[tuple[float, float], ...]]:
+def _class_curves(record: TrainingPage) -> dict[str, tuple[tuple[float, float], ...]]:
     return {
         c.name.removeprefix("iou/"): c.points
         for c in record.curves
@@ -197,7 +197,7 @@ def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list
     ]
 
 
-def _sheets(record: TrainingPageContent) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
+def _sheets(record: TrainingPage) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
     return [
         (title, [(c, panels(c.rgb, c.label, c.prediction, record.legend)) for c in chips])
         for title, chips in (("Best chips", record.best), ("Worst chips", record.worst))

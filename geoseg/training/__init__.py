@@ -1,1 +1,1 @@
-"""Train networks: chips from labelled scenes, losses, the training loop, checkpoints."""
+"""Trainings: from a document and labelled scenes to a bundle (prepare, fit, measure, record)."""

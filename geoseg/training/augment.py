@@ -1,9 +1,10 @@
-"""Random changes to training chips, as transforms of torchvision (v2).
+"""Augmentation of training chips, as transforms of torchvision (v2).
 
 A sample is a dict of `image`, (B, rows, cols), physical units, and of masks, (rows, cols): `label` (channels,
-255 ignored) and `valid`. Geometry changes all alike, masks by nearest neighbour; radiometry changes the image
-only. All are plain tensors: torchvision takes longer to find out kinds of its own than most changes take.
-All randomness comes from torch's generator, which the caller seeds for each chip.
+255 ignored) and `valid`. Geometric transforms change image and masks alike, masks by nearest neighbour;
+radiometric ones change the image only. All values are plain tensors, since the dispatch on torchvision's
+tensor classes takes longer than most transforms. All randomness comes from torch's generator, which the
+caller seeds for each chip.
 """
 
 import math
@@ -21,8 +22,8 @@ from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE, Legend
 from geoseg.models.symmetries import SYMMETRIES, turn
 
-_NEAR = 1.3
-"""From this factor on a chip counts as enlarged."""
+_ENLARGED = 1.3
+"""A chip with a larger zoom factor counts as enlarged."""
 
 
 def make_augmentation(
@@ -33,22 +34,22 @@ def make_augmentation(
     wavelengths: Sequence[float | None],
     enlarged: v2.Transform | None = None,
 ) -> v2.Transform:
-    """Return the transform that a training asks for.
+    """Return the augmentation of a training.
 
     Parameters
     ----------
     entry
-        What is changed, and by how much.
+        Kinds and strengths of the changes.
     size
-        Side of the chips that come out, in pixels.
+        Side of the resulting chips in pixels.
     legend
-        The classes, for textures.
+        The classes, for the grain of each.
     means
         Mean of each band in physical units, shape (B,).
     wavelengths
-        Centre wavelength of each band in micrometres; None counts as the first band's.
+        Centre wavelength of each band in micrometres; None is treated as the first known wavelength.
     enlarged
-        What is done to chips that were enlarged, before grain is put on them.
+        Transform of enlarged chips, applied before the grain.
     """
     zoom = Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend), enlarged)
     steps: list[v2.Transform] = [zoom]
@@ -63,26 +64,26 @@ def make_augmentation(
 
 
 def uniform(low: float, high: float) -> float:
-    """Draw a number from torch's generator."""
+    """Return a uniform random number from torch's generator."""
     return low + (high - low) * float(torch.rand(()))
 
 
 class IgnoreContradicted(v2.Transform):
-    """Take the labels from pixels that show something else, since maps of a year serve as labels of a day.
+    """Ignore labels that the image contradicts, since maps of a year serve as labels of a day.
 
     `snow`: the normalised difference snow index of green and short-wave infrared is above 0.4, and near
-    infrared above 0.11, which water does not reach (Hall, Riggs, Salomonson 1995). `dry`: labelled as water,
-    but brighter in near and short-wave infrared than in green, which water is not (McFeeters 1996; Xu 2006).
+    infrared above 0.11, which excludes water (Hall, Riggs, Salomonson 1995). `dry`: labelled as water, but
+    brighter in near and short-wave infrared than in green, unlike water (McFeeters 1996; Xu 2006).
     `flooded`: labelled as land, but dark in near and nearly black in short-wave infrared.
 
     Parameters
     ----------
     kinds
-        Which of these.
+        Which of these kinds.
     names
-        Common names of the bands.
+        Common names of the bands in the order of the image.
     water
-        Channel of water, None where there is none.
+        Channel of the class water; None when the legend has no such class.
 
     Raises
     ------
@@ -101,7 +102,7 @@ class IgnoreContradicted(v2.Transform):
         self.green, self.nir, self.swir = (list(names).index(n) for n in ("green", "nir", "swir16"))
 
     def forward(self, *inputs: Any) -> Any:
-        """Change a sample."""
+        """Return the changed sample."""
         sample: dict[str, Tensor] = inputs[0]
         label = sample["label"]
         green, nir, swir = (sample["image"][i] for i in (self.green, self.nir, self.swir))
@@ -117,7 +118,7 @@ class IgnoreContradicted(v2.Transform):
 
 
 class Turn(v2.Transform):
-    """Mirror, turn by right angles, or both: all that lead to one of these are drawn alike."""
+    """Random flip, rotation by right angles, or both; all results are equally likely."""
 
     def __init__(self, flips: bool, turns: bool) -> None:  # noqa: FBT001
         super().__init__()
@@ -127,27 +128,27 @@ class Turn(v2.Transform):
             self.kinds = [(k, False) for k in range(4 if turns else 1)]
 
     def forward(self, *inputs: Any) -> Any:
-        """Change a sample."""
+        """Return the changed sample."""
         kind = self.kinds[int(torch.randint(len(self.kinds), ()))]
         return {k: turn(v, *kind) for k, v in inputs[0].items()}
 
 
 class Zoom(v2.Transform):
-    """Cut a random square, resize it to the chip, and put grain on what was enlarged.
+    """Cut a random square, resize it to the chip, and add grain to enlarged chips.
 
     Parameters
     ----------
     size
-        Side of the chip that comes out.
+        Side of the resulting chip in pixels.
     low, high
-        Range of the factor, drawn evenly on a logarithmic scale; 2 cuts half the side.
+        Range of the zoom factor, uniform on a logarithmic scale; factor 2 cuts half the side.
     probability
-        How often the factor is not 1.
+        Probability of a factor other than 1.
     grain
         Standard deviation of the grain as a share of the value, for each channel and, last, for unlabelled
-        pixels, shape (C + 1,); none: None.
+        pixels, shape (C + 1,); None for no grain.
     enlarged
-        What is done to an enlarged chip before that.
+        Transform of enlarged chips, applied before the grain.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class Zoom(v2.Transform):
         self.enlarged = enlarged
 
     def forward(self, *inputs: Any) -> Any:
-        """Change a sample."""
+        """Return the changed sample."""
         sample: dict[str, Tensor] = inputs[0]
         height, width = sample["image"].shape[-2:]
         zoom = 1.0
@@ -169,30 +170,31 @@ class Zoom(v2.Transform):
         top, left = (int(torch.randint(n - side + 1, ())) for n in (height, width))
         rows, cols = slice(top, top + side), slice(left, left + side)
         cut = {k: _resized(v[..., rows, cols], self.size) for k, v in sample.items()}
-        if self.enlarged is not None and zoom > _NEAR:
+        if self.enlarged is not None and zoom > _ENLARGED:
             cut = self.enlarged(cut)
-        if self.grain is not None and zoom > _NEAR:
-            cut["image"] = self._grainy(cut["image"], cut["label"])
+        if self.grain is not None and zoom > _ENLARGED:
+            cut["image"] = _with_grain(cut["image"], cut["label"], self.grain)
         return cut
 
-    def _grainy(self, image: Tensor, label: Tensor) -> Tensor:
-        """Return the image with smooth noise of the strength that its classes have."""
-        assert self.grain is not None  # noqa: S101 (the only caller has looked)
-        strength = self.grain[label.long().clamp(max=len(self.grain) - 1)] * uniform(0, 1.2)
-        pixels = int(torch.randint(1, 4, ()))
-        coarse = torch.randn(1, 1, *[math.ceil(self.size / pixels)] * 2)
-        noise = F.interpolate(coarse, size=(self.size, self.size), mode="bicubic")[0, 0]
-        return image * (1 + noise * strength).clamp(0.4, 1.8)
+
+def _with_grain(image: Tensor, label: Tensor, grain: Tensor) -> Tensor:
+    """Return the image with smooth noise of the strength of each pixel's class."""
+    size = image.shape[-1]
+    strength = grain[label.long().clamp(max=len(grain) - 1)] * uniform(0, 1.2)
+    pixels = int(torch.randint(1, 4, ()))
+    coarse = torch.randn(1, 1, *[math.ceil(size / pixels)] * 2)
+    noise = F.interpolate(coarse, size=(size, size), mode="bicubic")[0, 0]
+    return image * (1 + noise * strength).clamp(0.4, 1.8)
 
 
 def _resized(square: Tensor, size: int) -> Tensor:
-    """Return an image (B, rows, cols) or a mask (rows, cols) with another side."""
+    """Return a square image (B, rows, cols) or mask (rows, cols) resized to another side."""
     side = square.shape[-1]
     if side == size:
         return square
     if square.ndim == 2:
         return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
-    # Only what shrinks can alias; to ask for it takes twice as long.
+    # Only shrinking aliases; anti-aliasing takes twice as long.
     return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
 
 
@@ -204,14 +206,14 @@ def _grain(entry: Augmentation, legend: Legend) -> Tensor | None:
 
 
 class Blur(v2.Transform):
-    """Slight Gaussian blur of some images."""
+    """Slight Gaussian blur with a given probability."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
     def forward(self, *inputs: Any) -> Any:
-        """Change a sample."""
+        """Return the changed sample."""
         sample: dict[str, Tensor] = inputs[0]
         if uniform(0, 1) >= self.probability:
             return sample
@@ -229,7 +231,7 @@ class Light(v2.Transform):
         self.ratio = torch.tensor([first / (w or first) for w in wavelengths])
 
     def forward(self, *inputs: Any) -> Any:
-        """Change a sample."""
+        """Return the changed sample."""
         sample: dict[str, Tensor] = inputs[0]
         e, bands = self.entry, len(self.ratio)
         gain = uniform(1 - e.brightness, 1 + e.brightness)
@@ -244,14 +246,14 @@ class Light(v2.Transform):
 
 
 class BandDropout(v2.Transform):
-    """Replace bands by their mean, never all of them."""
+    """Replace random bands by their mean, but never all bands."""
 
     def __init__(self, probability: float, means: Tensor) -> None:
         super().__init__()
         self.probability, self.means = probability, means.float()
 
     def forward(self, *inputs: Any) -> Any:
-        """Change a sample."""
+        """Return the changed sample."""
         sample: dict[str, Tensor] = inputs[0]
         dropped = torch.rand(len(self.means)) < self.probability
         if dropped.all():
@@ -261,16 +263,16 @@ class BandDropout(v2.Transform):
 
 
 def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tensor]:
-    """Make a sample: invalid pixels (NaN) take the band mean, so that resizing does not spread them.
+    """Return a sample; invalid pixels (NaN) take the band mean, so that resizing does not spread them.
 
     Parameters
     ----------
     values
-        Physical values, shape (B, rows, cols).
+        Physical values, NaN where invalid, shape (B, rows, cols).
     channels
-        Shape (rows, cols), uint8.
+        Channels of the classes, 255 where ignored, shape (rows, cols), uint8.
     means
-        Shape (B,).
+        Mean of each band, shape (B,).
     """
     valid = ~torch.isnan(values[0])
     filled = torch.where(valid, values, means[:, None, None])
@@ -278,7 +280,7 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
 
 
 def as_input(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the network sees: normalised image (B, rows, cols), and labels (rows, cols) as int64."""
+    """Return the network's input: normalised image (B, rows, cols) and labels (rows, cols) as int64."""
     invalid = sample["valid"] == 0
     image = (sample["image"] - mean[:, None, None]).div_(std[:, None, None]).masked_fill_(invalid, 0.0)
     return image, sample["label"].masked_fill(invalid, IGNORE).long()

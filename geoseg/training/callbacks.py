@@ -1,4 +1,4 @@
-"""What happens beside the training loop: events, the history, whole files, a moving average."""
+"""Callbacks of the training loop: events, history, atomic checkpoints, moving average of the weights."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from geoseg.training.chips import Draws
+from geoseg.training.chips import DrawSampler
+from geoseg.training.history import EpochRow
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class EpochDone:
     epoch: int
     """From 1."""
     epochs: int
-    row: dict[str, Any]
-    """What the history keeps of it."""
+    row: EpochRow
+    """Its row of the history."""
 
 
 @dataclass(frozen=True)
@@ -35,83 +36,82 @@ class BatchDone:
 
 
 @dataclass(frozen=True)
-class Noticed:
-    """Event: something that people should know at once."""
+class Notice:
+    """Event: a message for the user."""
 
     message: str
 
 
-Event = EpochDone | BatchDone | Noticed
+Event = EpochDone | BatchDone | Notice
 
 Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class History(Callback):
-    """Keep a row for each epoch, in checkpoints too, and tell of progress."""
+    """Keeps a row for each epoch, in checkpoints too, and emits events of progress."""
 
     def __init__(self, epochs: int, on_event: Callable[[Event], None]) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[EpochRow] = []
         self.epochs, self.on_event = epochs, on_event
         self.started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"rows": self.rows}
+        """Return the rows as plain values for a checkpoint."""
+        return {"rows": [row.model_dump() for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what a checkpoint kept."""
-        self.rows = state_dict["rows"]
+        """Take over the rows of a checkpoint."""
+        self.rows = [EpochRow.model_validate(row) for row in state_dict["rows"]]
 
     def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, _task: Any, outputs: Any, _batch: Any, batch_idx: int) -> None:
-        """Tell of the batch."""
+        """Emit the event of the batch."""
         if trainer.is_global_zero:
             loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
             self.on_event(BatchDone(batch_idx + 1, int(trainer.num_training_batches), loss))
 
     def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
-        """Keep the row, give it to the loggers, tell of the epoch."""
-        row = {
-            "epoch": trainer.current_epoch + 1,
-            "rate": max(g["lr"] for g in trainer.optimizers[0].param_groups),
-            "seconds": round(time.perf_counter() - self.started, 2),
+        """Keep the row, log it, and emit the event of the epoch."""
+        row = EpochRow(
+            epoch=trainer.current_epoch + 1,
+            rate=max(g["lr"] for g in trainer.optimizers[0].param_groups),
+            seconds=round(time.perf_counter() - self.started, 2),
             **{f"train_{k}": v for k, v in task.results("train_").items()},
             **{f"val_{k}": v for k, v in task.val.items()},
-        }
+        )
         self.rows.append(row)
         for logger in trainer.loggers:
-            scalars = {k: v for k, v in row.items() if isinstance(v, int | float)}
-            logger.log_metrics(scalars, step=row["epoch"])
+            logger.log_metrics(row.model_dump(exclude={"train_iou", "val_iou"}), step=row.epoch)
         if trainer.is_global_zero:
-            self.on_event(EpochDone(row["epoch"], self.epochs, row))
+            self.on_event(EpochDone(row.epoch, self.epochs, row))
 
 
-class NextDraws(Callback):
-    """Tell the sampler which epoch comes; Lightning does so only for samplers that it made."""
+class SetEpoch(Callback):
+    """Sets the epoch of the sampler, which Lightning does only for its own samplers."""
 
-    def __init__(self, draws: Draws) -> None:
+    def __init__(self, draws: DrawSampler) -> None:
         self.draws = draws
 
     def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
-        """Tell the number."""
+        """Set the epoch."""
         self.draws.set_epoch(trainer.current_epoch)
 
 
-class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it; Lightning's way goes through another disk."""
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it; Lightning writes to another disk and copies."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint, complete or not at all."""
         draft = Path(path).with_suffix(".part")
         super().save_checkpoint(checkpoint, draft, storage_options)
         draft.replace(path)
 
 
 def moving_average(decay: float) -> Callable[[Tensors, Tensors, Any], None]:
-    """Return the rule of a moving average that forgets the random start quickly, for many weights at once."""
+    """Return the update of a moving average of weights, which forgets the random start quickly."""
 
     @torch.no_grad()
     def average(old: Tensors, new: Tensors, updates: Any) -> None:

@@ -1,11 +1,12 @@
 """The card of a network that was trained here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from torch import nn
 
+import geoseg
 from geoseg.config.training import Training
 from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import ConfigError
@@ -14,6 +15,8 @@ from geoseg.models.card import Card
 from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
 from geoseg.training.census import Statistics
+from geoseg.training.fit import Fitted
+from geoseg.training.measure import Measured
 
 _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")
 
@@ -21,10 +24,10 @@ _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "li
 def make_card(
     document: Training,
     network: nn.Module,
-    places: Sequence[Labelled],
+    labelled: Sequence[Labelled],
     legend: Legend,
     statistics: Statistics,
-    facts: dict[str, Any],
+    facts: Mapping[str, Any],
 ) -> Card:
     """Return the card; the hash of the weights is filled in when the bundle is saved.
 
@@ -34,16 +37,16 @@ def make_card(
         The training file.
     network
         The trained network, for its tile sizes.
-    places
+    labelled
         The labelled scenes, for bands and GSD.
     legend
         The classes in channel order.
     statistics
-        Of the bands, measured on train.
+        Mean and standard deviation of the bands, measured on train.
     facts
-        `training`, `metrics`, `temperature`.
+        `training`, `metrics` and `temperature`, as `card_facts` returns them.
     """
-    first = places[0].scene
+    first = labelled[0].scene
     bands = [
         {
             "name": name,
@@ -67,7 +70,7 @@ def make_card(
             "title": document.title or document.name,
             "description": document.description,
             "bands": bands,
-            "gsd_m": gsd_range(document, places),
+            "gsd_m": gsd_range(document, labelled),
             "tile": tile_sizes(document, network),
             "classes": [
                 {"id": c.id, "slug": c.slug, "title": c.title, "color": c.color} for c in legend.classes
@@ -82,17 +85,60 @@ def make_card(
     )
 
 
-def gsd_range(document: Training, places: Sequence[Labelled]) -> dict[str, float]:
-    """Return the ground sample distances that the bundle is for.
+def card_facts(
+    document: Training, fitted: Fitted, start: str, data: dict[str, Any], measured: Measured
+) -> dict[str, Any]:
+    """Return what the card says of the training.
+
+    Parameters
+    ----------
+    document
+        The training file.
+    fitted
+        The fit.
+    start
+        Where the weights started, in words.
+    data
+        Scenes, chips and labelled pixels by part.
+    measured
+        Temperature and scores of the network.
+
+    Returns
+    -------
+    dict
+        `training`, `metrics` and `temperature`, plain values for JSON.
+    """
+    excerpt = document.model_dump(
+        mode="json",
+        include={"dataset", "seed", "split", "chips", "augmentation", "loss", "optimizer", "fit"},
+        exclude_defaults=True,
+    )
+    if not isinstance(document.dataset, str):
+        excerpt["dataset"] = document.dataset.title or document.dataset.kind
+    training = {
+        "network": document.network_in_words,
+        "start": start,
+        **excerpt,
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "geoseg": geoseg.__version__,
+        "data": data,
+    }
+    metrics = measured.scores().model_dump(mode="json")
+    return {"training": training, "metrics": metrics, "temperature": measured.temperature}
+
+
+def gsd_range(document: Training, labelled: Sequence[Labelled]) -> dict[str, float]:
+    """Return the range of ground sample distances of the bundle in metres.
 
     Raises
     ------
     ConfigError
-        When neither the document nor the data say them.
+        When neither the document nor the data have any.
     """
     if document.gsd is not None:
         return {"min": document.gsd.min, "max": document.gsd.max}
-    known = [g for p in places if (g := p.scene.gsd_m) is not None]
+    known = [g for p in labelled if (g := p.scene.gsd_m) is not None]
     if not known:
         raise ConfigError(
             "gsd: the labelled data have no CRS, so say which ground sample distances the bundle is for, "
@@ -102,10 +148,10 @@ def gsd_range(document: Training, places: Sequence[Labelled]) -> dict[str, float
 
 
 def tile_sizes(document: Training, network: nn.Module) -> dict[str, int]:
-    """Return the tile sizes for the card.
+    """Return the tile sizes for the card in pixels.
 
-    A network that pools over the whole tile (PSPNet, DeepLab) sees another world in a larger one, so it keeps
-    the size of its training chips.
+    The predictions of a network that pools over the whole tile (PSPNet, DeepLab) depend on the size of the
+    tile, so its tiles have the size of its training chips.
     """
     step = divisor(network)
     if document.tile is not None:

@@ -1,7 +1,7 @@
-"""What lies where in labelled data: one pass that reads everything once.
+"""The census of labelled data: class counts and sums of band values, from one pass over all scenes.
 
-Cells are squares about the size of a chip. Sampling, splits, class weights and band statistics all follow
-from their counts, so nothing has to be kept of scenes that do not fit in memory.
+Cells are squares of about the size of a chip. Sampling, splits, class weights and band statistics are
+computed from the cells, so scenes that do not fit in memory are read only once for them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from geoseg.core.legend import IGNORE
 from geoseg.scenes.labelled import LabelledPixels
 
 
-class Place(Protocol):
+class LabelledReader(Protocol):
     """A labelled scene, read from disk or kept in memory."""
 
     @property
@@ -39,27 +39,27 @@ class Place(Protocol):
 class Region:
     """A part of a scene from which chips may be taken."""
 
-    place: int
+    scene: int
     """Index of the scene."""
     window: Window
     unit: str
-    """What may not be divided between parts: a group, a scene or a block."""
+    """Name of the group, scene or block that lies in one part of the data as a whole."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A square of a region and what it holds."""
+class CensusCell:
+    """A square of a region, with its class counts and band sums."""
 
     region: Region
     window: Window
     classes: NDArray[np.int64]
     """Labelled pixels of each channel, shape (C,)."""
     valid: int
-    """Pixels with values."""
+    """Number of valid pixels."""
     total: NDArray[np.float64]
     """Sum of the valid values of each band, shape (B,)."""
     squares: NDArray[np.float64]
-    """Sum of their squares, shape (B,)."""
+    """Sum of the squares of the valid values of each band, shape (B,)."""
 
 
 @dataclass(frozen=True)
@@ -71,32 +71,32 @@ class Statistics:
 
 
 def take_census(
-    places: Sequence[Place], regions: Sequence[Region], size: int, classes: int
-) -> tuple[Cell, ...]:
-    """Count classes and add up values in all cells.
+    scenes: Sequence[LabelledReader], regions: Sequence[Region], size: int, classes: int
+) -> tuple[CensusCell, ...]:
+    """Count the classes and sum up the values of all cells.
 
     Parameters
     ----------
-    places
+    scenes
         The labelled scenes.
     regions
-        The parts of them that are looked at.
+        The parts of the scenes that are counted.
     size
-        Side of a cell in pixels; the last of a row or column may be smaller.
+        Side of a cell in pixels; the last cell of a row or column may be smaller.
     classes
         Number of channels.
     """
     cells = [(region, window) for region in regions for window in cut(region.window, size)]
 
-    def count(cell: tuple[Region, Window]) -> Cell:
+    def count(cell: tuple[Region, Window]) -> CensusCell:
         region, window = cell
-        pixels = places[region.place].read(window)
-        seen = pixels.values[:, ~np.isnan(pixels.values[0])].astype(np.float64)
+        pixels = scenes[region.scene].read(window)
+        valid = pixels.values[:, ~np.isnan(pixels.values[0])].astype(np.float64)
         labelled = pixels.channels[pixels.channels != IGNORE]
         counts = np.bincount(labelled, minlength=classes).astype(np.int64)
-        return Cell(region, window, counts, seen.shape[1], seen.sum(axis=1), (seen**2).sum(axis=1))
+        return CensusCell(region, window, counts, valid.shape[1], valid.sum(axis=1), (valid**2).sum(axis=1))
 
-    # Reading waits for the disk and for decompression, both outside the interpreter's lock.
+    # Reading waits for the disk and for decompression, both of which release the interpreter's lock.
     with ThreadPoolExecutor(4) as pool:
         return tuple(pool.map(count, cells))
 
@@ -109,15 +109,15 @@ def cut(window: Window, size: int) -> Iterator[Window]:
             yield Window(rows.intersect(window.rows), cols.intersect(window.cols))
 
 
-def class_counts(cells: Iterable[Cell], classes: int) -> NDArray[np.int64]:
-    """Add up the labelled pixels of each channel, shape (C,)."""
+def class_counts(cells: Iterable[CensusCell], classes: int) -> NDArray[np.int64]:
+    """Return the labelled pixels of each channel, shape (C,)."""
     total = np.zeros(classes, dtype=np.int64)
     for cell in cells:
         total += cell.classes
     return total
 
 
-def statistics(cells: Sequence[Cell]) -> Statistics:
+def statistics(cells: Sequence[CensusCell]) -> Statistics:
     """Return mean and standard deviation of each band.
 
     Raises
@@ -130,5 +130,5 @@ def statistics(cells: Sequence[Cell]) -> Statistics:
         raise ValueError("no valid pixel")
     mean = sum((c.total for c in cells), np.zeros(1)) / n
     variance = sum((c.squares for c in cells), np.zeros(1)) / n - mean**2
-    # A band that never changes would divide by zero.
+    # A constant band would otherwise lead to a division by zero.
     return Statistics(mean, np.sqrt(np.maximum(variance, 1e-12)))

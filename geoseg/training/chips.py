@@ -1,7 +1,7 @@
-"""Training samples: chips drawn from labelled scenes.
+"""Chips of labelled scenes: random ones for training, each cell once for evaluation.
 
-The chip of a draw follows from (seed, number of the draw) alone. Neither worker processes nor the order in
-which they finish nor an interruption change what the network sees.
+The chip of a draw depends on (seed, number of the draw) alone. Neither the number of worker processes, nor
+the order in which they finish, nor an interruption changes the chips of a training.
 """
 
 import math
@@ -20,16 +20,16 @@ from geoseg.config.training import Chips
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import IGNORE
 from geoseg.training.augment import as_input, as_sample
-from geoseg.training.census import Cell, Place, Statistics, class_counts
+from geoseg.training.census import CensusCell, LabelledReader, Statistics, class_counts
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where chips come from."""
+class ChipSource:
+    """Scenes, cells and statistics that chips are cut from."""
 
-    places: Sequence[Place]
-    cells: tuple[Cell, ...]
-    """Of one part of the data."""
+    scenes: Sequence[LabelledReader]
+    cells: tuple[CensusCell, ...]
+    """Cells of one part of the data."""
     statistics: Statistics
 
     @property
@@ -42,38 +42,38 @@ class Source:
         """Standard deviation of each band, shape (B,), float32."""
         return torch.from_numpy(self.statistics.std).float()
 
-    def where(self, cell: Cell, window: Window) -> str:
-        """Say where a chip lies."""
-        return f"{self.places[cell.region.place].name}, {window}"
+    def where(self, cell: CensusCell, window: Window) -> str:
+        """Return scene and window of a chip as text."""
+        return f"{self.scenes[cell.region.scene].name}, {window}"
 
-    def sample(self, cell: Cell, window: Window) -> dict[str, torch.Tensor]:
-        """Read a chip; labels outside the cell's region belong to another part and are ignored."""
-        pixels = self.places[cell.region.place].read(window)
+    def sample(self, cell: CensusCell, window: Window) -> dict[str, torch.Tensor]:
+        """Read a chip; labels outside the cell's region may belong to another part and are ignored."""
+        pixels = self.scenes[cell.region.scene].read(window)
         own = np.full(window.shape, IGNORE, dtype=np.uint8)
         inside = window.intersect(cell.region.window).relative_to(window)
         own[inside] = pixels.channels[inside]
         return as_sample(torch.from_numpy(pixels.values), torch.from_numpy(own), self.mean)
 
 
-class RandomChips(Dataset[dict[str, Any]]):
-    """Chips for training: random places, augmented.
+class TrainingChips(Dataset[dict[str, Any]]):
+    """Augmented chips for training, at random positions or side by side.
 
     Parameters
     ----------
     source
-        Where they come from.
+        Scenes and cells.
     chips
         Size, sampler and balance.
     augmentation
-        What is changed.
+        Transform of a sample.
     margin
-        Factor by which more is read than a chip holds, so that a zoom below 1 finds pixels.
+        Side of the window that is read, as a multiple of the chip: a zoom factor below 1 needs more pixels.
     seed
-        Of all draws.
+        Seed of all draws.
     """
 
     def __init__(
-        self, source: Source, chips: Chips, augmentation: v2.Transform, margin: float, seed: int
+        self, source: ChipSource, chips: Chips, augmentation: v2.Transform, margin: float, seed: int
     ) -> None:
         self.source, self.chips, self.augmentation, self.seed = source, chips, augmentation, seed
         self.side = math.ceil(chips.size * max(1.0, margin))
@@ -99,7 +99,7 @@ class RandomChips(Dataset[dict[str, Any]]):
         turn, place = divmod(draw, len(self.cells))
         return int(np.random.default_rng((self.seed, turn, 1)).permutation(len(self.cells))[place])
 
-    def _window(self, cell: Cell, rng: np.random.Generator) -> Window:
+    def _window(self, cell: CensusCell, rng: np.random.Generator) -> Window:
         jitter = self.chips.size // 2 if self.chips.sampler == "random" else 0
         down, right = (int(n) for n in rng.integers(-jitter, jitter + 1, 2))
         return Window(
@@ -110,8 +110,8 @@ class RandomChips(Dataset[dict[str, Any]]):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator of the CPU, and afterwards leave it as it was."""
-    # torch.manual_seed also seeds GPUs; for those that nobody uses it writes down its callers, every time.
+    """Seed torch's CPU generator, and restore its state afterwards."""
+    # torch.manual_seed also seeds GPUs, and records a stack trace on every call until CUDA is initialised.
     generator = torch.default_generator
     before = generator.get_state()
     generator.manual_seed(seed)
@@ -122,7 +122,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _span(cell: Span, region: Span, side: int, shift: int) -> Span:
-    """Return a span around the cell's middle, moved by `shift`, inside the region if it can hold it."""
+    """Return a span around the cell's centre, moved by `shift`; inside the region if it fits."""
     start = (cell.start + cell.stop - side) // 2 + shift
     if len(region) >= side:
         start = min(max(start, region.start), region.stop - side)
@@ -131,11 +131,11 @@ def _span(cell: Span, region: Span, side: int, shift: int) -> Span:
     return Span(start, start + side)
 
 
-def cell_odds(cells: Sequence[Cell], balance: float) -> NDArray[np.float64]:
-    """Return how often each cell is drawn, shape (cells,).
+def cell_odds(cells: Sequence[CensusCell], balance: float) -> NDArray[np.float64]:
+    """Return the probability of drawing each cell, shape (cells,).
 
-    A mixture: with weight 1 - balance in proportion to its labelled pixels, with weight balance such that
-    every class that occurs is drawn alike.
+    A mixture: with weight 1 - balance the probability is proportional to the labelled pixels of a cell, with
+    weight balance all classes that occur have the same expected share.
     """
     counts = np.stack([c.classes for c in cells]).astype(np.float64)
     by_pixels = counts.sum(axis=1) / counts.sum()
@@ -146,18 +146,18 @@ def cell_odds(cells: Sequence[Cell], balance: float) -> NDArray[np.float64]:
 
 
 def _rank() -> int:
-    """Return the number of this process among those that train together."""
+    """Return the rank of this process among those that train together."""
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
-class Draws(Sampler[int]):
-    """The numbers of the draws of an epoch; each device takes its turn, and all take as many."""
+class DrawSampler(Sampler[int]):
+    """Yields the numbers of the draws of an epoch, in turn by device; all devices get equally many."""
 
     def __init__(self, length: int, devices: int = 1) -> None:
         self.length, self.devices, self.epoch = length, devices, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes."""
+        """Set the number of the next epoch, from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -168,8 +168,8 @@ class Draws(Sampler[int]):
         return iter(range(first, first + len(self) * self.devices, self.devices))
 
 
-class Share(Sampler[int]):
-    """The chips that this device measures: together the devices take each chip once."""
+class UnrepeatedSampler(Sampler[int]):
+    """Yields the chips that this device evaluates: over all devices each chip once, none repeated."""
 
     def __init__(self, length: int, devices: int = 1) -> None:
         self.length, self.devices = length, devices
@@ -181,10 +181,10 @@ class Share(Sampler[int]):
         return iter(range(_rank(), self.length, self.devices))
 
 
-class GridChips(Dataset[dict[str, Any]]):
-    """Chips for measuring: every cell once, as it is."""
+class EvaluationChips(Dataset[dict[str, Any]]):
+    """Chips for evaluation: every cell once, not augmented."""
 
-    def __init__(self, source: Source, size: int) -> None:
+    def __init__(self, source: ChipSource, size: int) -> None:
         self.source, self.size = source, size
         self.cells = [c for c in source.cells if c.classes.any()]
         self.mean, self.std = source.mean, source.std
@@ -194,7 +194,7 @@ class GridChips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         cell = self.cells[index]
-        # Cells at the end of a row are smaller; the rest is reflected or a neighbour's, and does not count.
+        # Cells at the end of a row are smaller than a chip; pixels outside the cell are not evaluated.
         window = Window.of(cell.window.rows.start, cell.window.cols.start, self.size, self.size)
         sample = self.source.sample(cell, window)
         outside = torch.ones(window.shape, dtype=torch.bool)

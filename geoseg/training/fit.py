@@ -1,4 +1,4 @@
-"""The training loop, which is Lightning's: checkpoints, history, resuming, less memory."""
+"""The training loop, run by Lightning: checkpoints, history, resuming, smaller passes to save memory."""
 
 import gc
 import logging
@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from geoseg.config.training import Fit
 from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_line
-from geoseg.training.callbacks import Event, History, NextDraws, Noticed, WholeFiles, moving_average
-from geoseg.training.chips import Draws, Share
+from geoseg.training.callbacks import AtomicCheckpoints, Event, History, Notice, SetEpoch, moving_average
+from geoseg.training.chips import DrawSampler, UnrepeatedSampler
+from geoseg.training.history import EpochRow
 from geoseg.training.task import SegmentationTask
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -25,17 +26,18 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 @dataclass(frozen=True)
 class _Step:
-    """How the chips of an optimiser step are cut into forward passes."""
+    """The division of an optimiser step into forward passes."""
 
     accelerator: str
     devices: int
     chips: int
-    """In a pass of one device."""
+    """Chips in a pass of one device."""
     passes: int
+    """Passes of a step on each device."""
 
     @property
     def batch(self) -> int:
-        """Chips that make a step."""
+        """Chips in a step."""
         return self.chips * self.passes * self.devices
 
     def halved(self) -> "_Step":
@@ -45,20 +47,21 @@ class _Step:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A finished training."""
+    """The result of the training loop."""
 
-    history: tuple[dict[str, Any], ...]
-    """A row for each epoch: `epoch`, `rate`, `seconds`; `loss`, `miou`, `iou` after `train_` and `val_`."""
+    history: tuple[EpochRow, ...]
+    """A row for each epoch."""
     best_epoch: int
-    """Its weights are in the network."""
+    """Epoch whose weights the network has, from 1."""
     batch: int
+    """Chips in an optimiser step."""
     accumulate: int
-    """As used: a batch that did not fit in memory is cut into more passes."""
+    """Passes of a step as used: a batch that did not fit in memory is divided into more passes."""
     chips: int
-    """In a pass of one device: as many fit in its memory."""
+    """Chips in a pass of one device, which fit in its memory."""
     resumed: bool
     main: bool
-    """Whether this process is the one that writes; others only helped to train."""
+    """Whether this is the main process, which writes the files, and not a helper process."""
 
 
 def fit(
@@ -76,25 +79,25 @@ def fit(
     Parameters
     ----------
     make_task
-        Makes the task with its starting weights; called again when a batch did not fit in memory.
+        Returns the task with its starting weights; called again when a batch did not fit in memory.
     train, val
         The chips.
     entry
-        How long and how large.
+        Epochs, batch, precision, devices.
     folder
-        For checkpoints; when it holds `last.ckpt` the training goes on from there and ends as if it had never
-        stopped.
+        Folder of the checkpoints. The training is resumed from a `last.ckpt` there, and ends with the same
+        weights as an undisturbed one.
     clip
-        Largest norm of the gradient; 0: any.
+        Largest norm of the gradient; 0: no limit.
     on_event
-        Called with what happens.
+        Called with the events of the loop.
 
     Raises
     ------
     TrainingError
-        When the loss is no number, a checkpoint is damaged, or one chip alone does not fit in memory.
+        When the loss is NaN or infinite, a checkpoint is damaged, or a single chip does not fit in memory.
     """
-    _hush()
+    _silence_lightning()
     accelerator = resolve_accelerator(entry.device)
     devices = _devices(entry, accelerator)
     if len(val) < devices:  # type: ignore[arg-type]
@@ -112,14 +115,14 @@ def fit(
                 "batch norm needs more than one chip in a pass; use a larger fit.batch or less accumulation"
             ) from error
         except RuntimeError as error:
-            # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU allocator raises.
+            # torch.OutOfMemoryError and the error of the CPU allocator are RuntimeErrors.
             if "memory" not in str(error).lower():
                 raise
             if step.chips == 1:
                 raise TrainingError(
                     "out of memory with a single chip; use smaller chips.size or a smaller network"
                 ) from error
-        # Outside the handler: there the traceback still holds the tensors of the failed pass.
+        # Outside the handler, where the traceback would keep the tensors of the failed pass.
         step = step.halved()
         gc.collect()
         if torch.cuda.is_available():
@@ -128,7 +131,7 @@ def fit(
             f"out of memory: goes on with {step.passes} passes of {step.chips} chips for a step"
             f"{' from the last checkpoint' if resumed else ''}"
         )
-        on_event(Noticed(message))
+        on_event(Notice(message))
         warnings.warn(message, GeosegWarning, stacklevel=2)
 
 
@@ -143,7 +146,7 @@ def _fit_once(
     on_event: Callable[[Event], None],
 ) -> tuple[SegmentationTask, Fitted]:
     history = History(entry.epochs, on_event)
-    # Two of them: save_last would write only when the best is written.
+    # Two callbacks, since save_last writes only when the best checkpoint is written.
     best, latest = (
         ModelCheckpoint(
             folder, name.removesuffix(".ckpt"), monitor=monitor, mode="max", save_on_train_epoch_end=True,
@@ -151,8 +154,8 @@ def _fit_once(
         )
         for name, monitor in ((BEST, "val_miou"), (LAST, None))
     )  # fmt: skip
-    draws = Draws(len(train), step.devices)  # type: ignore[arg-type]
-    callbacks: list[Callback] = [NextDraws(draws), history, best, latest]
+    draws = DrawSampler(len(train), step.devices)  # type: ignore[arg-type]
+    callbacks: list[Callback] = [SetEpoch(draws), history, best, latest]
     if entry.average:
         callbacks.append(WeightAveraging(multi_avg_fn=moving_average(entry.average)))
     if entry.patience:
@@ -162,9 +165,9 @@ def _fit_once(
     trainer = pl.Trainer(
         accelerator=step.accelerator,
         devices=step.devices,
-        # Plain DDP stops at what gets no gradient: a frozen encoder, stages that a decoder leaves out.
+        # Plain DDP fails on parameters without gradient: a frozen encoder, stages that a decoder leaves out.
         strategy="auto" if step.devices == 1 else "ddp_find_unused_parameters_true",
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpoints()],
         precision=_precision(entry.precision, step.accelerator),
         max_epochs=entry.epochs,
         accumulate_grad_batches=step.passes,
@@ -174,7 +177,7 @@ def _fit_once(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
-        # Ours know of the other devices, and show no chip twice to fill up a row.
+        # The samplers divide the chips among the devices themselves, without repeating any.
         use_distributed_sampler=False,
         deterministic="warn" if step.accelerator == "cuda" else False,
         default_root_dir=folder,
@@ -182,19 +185,20 @@ def _fit_once(
     last = folder / LAST
     resumed = last.exists()
     content = _read_checkpoint(last) if resumed else {}
-    if _had_enough(content, entry.patience):
-        history.rows = next(s for k, s in content["callbacks"].items() if k.startswith("History"))["rows"]
+    if _stopped_early(content, entry.patience):
+        states = content["callbacks"]
+        history.load_state_dict(next(s for k, s in states.items() if k.startswith("History")))
     else:
         try:
             trainer.fit(
                 task,
                 _loader(train, step.chips, entry, draws),
-                _loader(val, step.chips, entry, Share(len(val), step.devices)),  # type: ignore[arg-type]
+                _loader(val, step.chips, entry, UnrepeatedSampler(len(val), step.devices)),  # type: ignore[arg-type]
                 ckpt_path=last if resumed else None,
                 weights_only=False,
             )
         except SystemExit as error:
-            # How Lightning ends after Ctrl-C and SIGTERM.
+            # Lightning exits so after Ctrl-C and SIGTERM.
             raise KeyboardInterrupt from error
     best_epoch = _load_best(task.network, folder / BEST) if history.rows else 0
     rows = tuple(history.rows)
@@ -202,8 +206,8 @@ def _fit_once(
     return task, Fitted(rows, best_epoch, step.batch, step.passes, step.chips, resumed, main)
 
 
-def _had_enough(content: dict[str, Any], patience: int | None) -> bool:
-    """Say whether early stopping had ended the training at a checkpoint; Lightning would train on."""
+def _stopped_early(content: dict[str, Any], patience: int | None) -> bool:
+    """Return whether early stopping had ended the training at a checkpoint; Lightning would train on."""
     if patience is None:
         return False
     states = [s for k, s in content.get("callbacks", {}).items() if k.startswith("EarlyStopping")]
@@ -211,11 +215,11 @@ def _had_enough(content: dict[str, Any], patience: int | None) -> bool:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint that a training of ours wrote."""
+    """Read a checkpoint of `fit`."""
     if not path.exists():
         raise TrainingError(f"{path}: no such checkpoint; start again with --overwrite")
     try:
-        # Holds no more than tensors and plain values, so no pickle has to be trusted.
+        # It holds tensors and plain values only, so no pickle has to be trusted.
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise TrainingError(
@@ -227,7 +231,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _load_best(network: nn.Module, path: Path) -> int:
-    """Bring the weights of the best epoch into the network; return the epoch, from 1."""
+    """Load the weights of the best epoch into the network; return the epoch, from 1."""
     content = _read_checkpoint(path)
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
@@ -235,7 +239,9 @@ def _load_best(network: nn.Module, path: Path) -> int:
     return int(content["epoch"]) + 1
 
 
-def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | Share) -> DataLoader[Any]:
+def _loader(
+    chips: Dataset[Any], batch: int, entry: Fit, sampler: DrawSampler | UnrepeatedSampler
+) -> DataLoader[Any]:
     return DataLoader(
         chips,
         batch_size=batch,
@@ -243,8 +249,8 @@ def _loader(chips: Dataset[Any], batch: int, entry: Fit, sampler: Draws | Share)
         num_workers=entry.workers,
         persistent_workers=entry.workers > 0,
         pin_memory=torch.cuda.is_available() and entry.device != "cpu",
-        # A last batch of one chip would break batch norms.
-        drop_last=isinstance(sampler, Draws) and len(sampler) > batch,
+        # Batch norm fails on a last batch of one chip.
+        drop_last=isinstance(sampler, DrawSampler) and len(sampler) > batch,
     )
 
 
@@ -277,7 +283,7 @@ def _precision(precision: str, device: str) -> Any:
 
 
 def _loggers(folder: Path) -> Any:
-    """Return a TensorBoard logger where that is installed."""
+    """Return a TensorBoard logger, or False where TensorBoard is not installed."""
     try:
         from lightning.pytorch.loggers import TensorBoardLogger  # noqa: PLC0415
 
@@ -286,8 +292,8 @@ def _loggers(folder: Path) -> Any:
         return False
 
 
-def _hush() -> None:
-    """Keep Lightning's advertisements and tips out of the way of our own messages."""
+def _silence_lightning() -> None:
+    """Suppress the tips and notices of Lightning."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

@@ -1,7 +1,7 @@
 """Losses for imbalanced classes.
 
-Labelled pixels are picked first, then each loss sees only them: what is ignored has no influence on any loss
-or gradient, exactly.
+Labelled pixels are selected first, and each loss is computed on these alone: ignored pixels have no influence
+on any loss or gradient, exactly.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Loss(nn.Module):
     terms
         The losses and their weights.
     counts
-        Labelled pixels of each class in train, shape (C,), for class weights.
+        Labelled pixels of each class in train, shape (C,), for the class weights.
     """
 
     def __init__(self, terms: Sequence[LossTerm], counts: NDArray[np.int64]) -> None:
@@ -41,7 +41,7 @@ class Loss(nn.Module):
         chosen = target != IGNORE
         picked = logits.float().movedim(1, -1)[chosen]
         if len(picked) == 0:
-            # Still connected to the network, with gradient zero.
+            # Connected to the network, with the gradient zero.
             return logits.sum() * 0.0
         truth = target[chosen].long()
         return sum(
@@ -58,7 +58,7 @@ class _Term(nn.Module):
     def __init__(self, term: LossTerm, weights: NDArray[np.float32]) -> None:
         super().__init__()
         self.term = term
-        # Moves to the device with the module, and is no part of a checkpoint.
+        # A buffer moves to the device with the module; this one is not part of a checkpoint.
         self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
         self.lovasz_loss = smp.losses.LovaszLoss("multiclass")
 
@@ -69,7 +69,7 @@ class _Term(nn.Module):
         if kind == "focal":
             return focal(logits, truth, t.gamma, self.weights)
         if kind == "lovasz":
-            # As an image of one row; smp applies the softmax.
+            # The pixels as an image of one row; smp applies the softmax.
             return self.lovasz_loss(logits.T[None, :, None], truth[None, None])  # type: ignore[no-any-return]
         alpha, beta = {"dice": (0.5, 0.5), "jaccard": (1.0, 1.0), "tversky": (t.alpha, t.beta)}[kind]
         return tversky(logits, truth, alpha, beta)
@@ -91,8 +91,8 @@ def tversky(logits: Tensor, truth: Tensor, alpha: float, beta: float) -> Tensor:
     """
     p = logits.softmax(1)
     one_hot = F.one_hot(truth, logits.shape[1])
-    both, said, true = (p * one_hot).sum(0), p.sum(0), one_hot.sum(0)
-    index = both / (both + alpha * (said - both) + beta * (true - both)).clamp(min=1e-7)
+    both, predicted, true = (p * one_hot).sum(0), p.sum(0), one_hot.sum(0)
+    index = both / (both + alpha * (predicted - both) + beta * (true - both)).clamp(min=1e-7)
     return 1 - index[true > 0].mean()
 
 
@@ -106,12 +106,12 @@ def focal(logits: Tensor, truth: Tensor, gamma: float, weights: Tensor) -> Tenso
 def class_weights(
     counts: NDArray[np.int64], kind: Literal["none", "inverse", "sqrt", "effective"]
 ) -> NDArray[np.float32]:
-    """Return a weight for each class such that a labelled pixel weighs 1 on average.
+    """Return the weight of each class, such that the mean weight of the labelled pixels is 1.
 
     Parameters
     ----------
     counts
-        Labelled pixels of each class, shape (C,); a class without any weighs 0.
+        Labelled pixels of each class, shape (C,); a class without pixels gets the weight 0.
     kind
         `inverse`: 1 / frequency; `sqrt`: its square root; `effective`: the inverse effective number of
         samples (Cui et al. 2019) with beta = 1 - 1 / pixels.

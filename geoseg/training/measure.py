@@ -1,7 +1,9 @@
-"""Predictions of a network for the chips of a part, and its temperature."""
+"""Measure a trained network: predict the chips of a part, fit the temperature, score the predictions."""
 
-from collections.abc import Iterable, Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,17 +13,25 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 from torch.utils.data import DataLoader
 
-from geoseg.core.legend import IGNORE
+from geoseg.config.training import Measure
+from geoseg.core.legend import IGNORE, Legend
+from geoseg.evaluation.calibration import Calibration
+from geoseg.evaluation.metrics import confusion_matrix, plain, scores
+from geoseg.evaluation.reports import ChipScores
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
-from geoseg.training.chips import GridChips
+from geoseg.training.chips import EvaluationChips
+from geoseg.training.record import TrainingScores
 
 MOST_PIXELS = 1_000_000
-"""Labelled pixels that the temperature is fitted on, at most."""
+"""Most labelled pixels that the temperature is fitted on."""
+
+_SHOWN_CHIPS = 6
+"""Best and worst chips that are kept for the page."""
 
 
 @dataclass(frozen=True)
 class PredictedChip:
-    """What the network says about a chip."""
+    """A chip and its predicted probabilities."""
 
     where: str
     image: NDArray[np.float32]
@@ -33,14 +43,99 @@ class PredictedChip:
 
     @property
     def agreement(self) -> float:
-        """Share of the labelled pixels whose class is right."""
+        """Share of the labelled pixels whose predicted class is the labelled one."""
         labelled = self.label != IGNORE
         return float((self.probabilities.argmax(0) == self.label)[labelled].mean())
 
 
+@dataclass(frozen=True)
+class PartScores:
+    """Scores of a network on a part of the data."""
+
+    confusion: NDArray[np.int64]
+    """Pixels, shape (C, C): rows are the reference, columns the prediction."""
+    scores: ChipScores
+    calibration: Calibration
+    uncalibrated: Calibration
+    """Calibration with the temperature 1; exact without test-time augmentation."""
+    best: tuple[PredictedChip, ...]
+    worst: tuple[PredictedChip, ...]
+    chips: int
+    """Number of chips."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network's temperature, and its scores by part."""
+
+    temperature: float
+    """Fitted on val; 1 when not calibrated."""
+    measured_on: str
+    """The part whose scores are to be quoted: test, else val, else train."""
+    parts: dict[str, PartScores]
+    """By part, and `PART with AUGMENTATION`; all with the temperature."""
+
+    @property
+    def main(self) -> PartScores:
+        """The scores to quote."""
+        return self.parts[self.measured_on]
+
+    def scores(self) -> TrainingScores:
+        """Return all scores for the card and the record."""
+        chips = self.main.chips
+        reference = {
+            "test": f"agreement with the labels of {chips} chips of test, which nothing was fitted to",
+            "val": f"agreement with the labels of {chips} chips of val, which chose epoch and temperature",
+            "train": f"agreement with the labels of the {chips} chips that it was trained on",
+        }
+        return TrainingScores(
+            reference=reference[self.measured_on],
+            other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
+            **dict(self.main.scores),
+        )
+
+
+def measure(
+    network: nn.Module, parts: Mapping[str, EvaluationChips], legend: Legend, entry: Measure, batch: int
+) -> Measured:
+    """Fit the temperature of a network and score it on test and val, or on train when these are empty.
+
+    Parameters
+    ----------
+    network
+        (N, B, H, W) to logits (N, C, H, W).
+    parts
+        Chips by part.
+    legend
+        The classes in channel order.
+    entry
+        Whether to calibrate, and the test-time augmentation.
+    batch
+        Chips in a forward pass.
+    """
+    network.eval()
+    temperature = 1.0
+    if entry.calibrate and "val" in parts:
+        labelled = sum(int(c.classes.sum()) for c in parts["val"].cells)
+        temperature = round(fit_temperature(predict_chips(network, parts["val"], batch), labelled), 4)
+    last = next(p for p in ("test", "val", "train") if p in parts)
+    measured = {
+        part: score_part(
+            network, parts[part], legend, temperature=temperature, batch=batch,
+            shown=_SHOWN_CHIPS if part == last else 0,
+        )
+        for part in dict.fromkeys([last, *(p for p in ("val",) if p in parts)])
+    }  # fmt: skip
+    if entry.augment != "none":
+        measured[f"{last} with {entry.augment}"] = score_part(
+            network, parts[last], legend, temperature=temperature, augment=entry.augment, batch=batch
+        )
+    return Measured(temperature, last, measured)
+
+
 @torch.inference_mode()
 def predict_chips(
-    network: nn.Module, chips: GridChips, batch: int, *, temperature: float = 1.0, augment: str = "none"
+    network: nn.Module, chips: EvaluationChips, batch: int, *, temperature: float = 1.0, augment: str = "none"
 ) -> Iterator[PredictedChip]:
     """Predict every chip once.
 
@@ -53,7 +148,7 @@ def predict_chips(
     batch
         Chips in a forward pass.
     temperature
-        Logits are divided by it.
+        Divisor of the logits.
     augment
         Test-time augmentation: `none`, `flips` or `d4`, the mean over its symmetries.
     """
@@ -76,14 +171,14 @@ def predict_chips(
 
 
 def fit_temperature(chips: Iterable[PredictedChip], labelled_pixels: int) -> float:
-    """Return the temperature that makes the predictions of these chips most likely (Guo et al. 2017).
+    """Return the temperature with the highest likelihood of the labels (Guo et al. 2017).
 
     Parameters
     ----------
     chips
-        Predicted with temperature 1; at most a million labelled pixels of them are used, evenly spread.
+        Predicted with temperature 1; at most a million of their labelled pixels are used, evenly spread.
     labelled_pixels
-        How many they have together, so that only what is used has to be kept.
+        Number of labelled pixels of all chips; it is known before, so that only used pixels are kept.
     """
     step = -(-labelled_pixels // MOST_PIXELS)
     logits, truth, seen = [], [], 0
@@ -91,13 +186,84 @@ def fit_temperature(chips: Iterable[PredictedChip], labelled_pixels: int) -> flo
         used = np.flatnonzero(chip.label != IGNORE)
         first, seen = -seen % step, seen + len(used)
         used = used[first::step]
-        # Logits but for a constant, which no softmax sees.
+        # The logits up to a constant, to which the softmax is invariant.
         logits.append(
             np.log(np.maximum(chip.probabilities.reshape(len(chip.probabilities), -1)[:, used].T, 1e-12))
         )
         truth.append(chip.label.reshape(-1)[used])
     x, y = torch.from_numpy(np.concatenate(logits)), torch.from_numpy(np.concatenate(truth)).long()
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda log_t: float(F.cross_entropy(x / np.exp(log_t), y)), bounds=(-2.5, 2.5), method="bounded"
     )
-    return float(np.exp(found.x))
+    return float(np.exp(best.x))
+
+
+def score_part(
+    network: nn.Module,
+    chips: EvaluationChips,
+    legend: Legend,
+    *,
+    temperature: float = 1.0,
+    augment: str = "none",
+    shown: int = 0,
+    batch: int = 16,
+) -> PartScores:
+    """Predict all chips of a part and score them; memory does not grow with their number.
+
+    Parameters
+    ----------
+    network
+        (N, B, H, W) to logits (N, C, H, W).
+    chips
+        The chips.
+    legend
+        The classes in channel order.
+    temperature, augment
+        As in `predict_chips`.
+    shown
+        Number of best and of worst chips to keep.
+    batch
+        Chips in a forward pass.
+    """
+    classes = len(legend)
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    calibration, uncalibrated = Calibration(), Calibration()
+    best: list[tuple[float, int, PredictedChip]] = []
+    worst: list[tuple[float, int, PredictedChip]] = []
+    for number, chip in enumerate(
+        predict_chips(network, chips, batch, temperature=temperature, augment=augment)
+    ):
+        prediction = chip.probabilities.argmax(0).astype(np.uint8)
+        matrix += confusion_matrix(chip.label, prediction, classes)
+        calibration.add(chip.probabilities, chip.label)
+        uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)
+        # A chip with few labelled pixels is not worth showing.
+        if shown and (chip.label != IGNORE).mean() > 0.25:
+            _keep(best, (chip.agreement, number, chip), shown)
+            _keep(worst, (-chip.agreement, number, chip), shown)
+    fields = {
+        **scores(matrix).to_dict(legend),
+        "brier": plain(calibration.brier),
+        "expected_calibration_error": plain(calibration.expected_calibration_error),
+    }
+    return PartScores(
+        matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best), _sorted(worst),
+        len(chips),
+    )  # fmt: skip
+
+
+def _without_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Return the softmax of the logits with temperature 1: p ** T, normalised."""
+    powers = probabilities**temperature
+    normalised: NDArray[np.float32] = powers / powers.sum(axis=0)
+    return normalised
+
+
+def _keep(heap: list[Any], item: tuple[float, int, PredictedChip], most: int) -> None:
+    heapq.heappush(heap, item)
+    if len(heap) > most:
+        heapq.heappop(heap)
+
+
+def _sorted(heap: list[tuple[float, int, PredictedChip]]) -> tuple[PredictedChip, ...]:
+    return tuple(chip for *_, chip in sorted(heap, key=lambda i: (-i[0], i[1])))

@@ -1,4 +1,4 @@
-"""Labelled data, read, checked and divided, before anything is trained."""
+"""Prepare a training: read its document and labelled data, check and split them."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,29 @@ from geoseg.core.files import read_json
 from geoseg.core.notices import collect_warnings
 from geoseg.scenes.datasets import resolve_dataset
 from geoseg.scenes.labelled import InMemory, Labelled
-from geoseg.training.census import Cell, Place, Statistics, class_counts, statistics, take_census
+from geoseg.training.census import (
+    CensusCell,
+    LabelledReader,
+    Statistics,
+    class_counts,
+    statistics,
+    take_census,
+)
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
 
 _CACHED_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A training whose data were read, checked and divided."""
+class PreparedTraining:
+    """A training whose data were read, checked and split."""
 
     document: Training
     legend: LegendDocument
     labelled: tuple[Labelled, ...]
-    places: tuple[Place, ...]
-    """The same scenes, kept in memory where they are small."""
-    parts: dict[str, tuple[Cell, ...]]
+    scenes: tuple[LabelledReader, ...]
+    """The same scenes for reading chips; kept in memory when they are small."""
+    parts: dict[str, tuple[CensusCell, ...]]
     statistics: Statistics
     folder: Path
     warnings: tuple[str, ...]
@@ -45,7 +52,7 @@ class Prepared:
         return [b.common_name for b in self.labelled[0].scene.bands]
 
     def summary(self) -> dict[str, Any]:
-        """Return what will be trained on what, as plain values."""
+        """Return network, data and length of the training, as plain values."""
         titles = [c.slug for c in self.legend.classes]
         return {
             "name": self.document.name,
@@ -54,7 +61,7 @@ class Prepared:
             "scenes": len(self.labelled),
             "parts": {
                 part: {
-                    "scenes": len({c.region.place for c in cells}),
+                    "scenes": len({c.region.scene for c in cells}),
                     "chips": sum(bool(c.classes.any()) for c in cells),
                     "labelled_pixels": dict(
                         zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
@@ -74,8 +81,8 @@ def prepare(
     output: Path | None = None,
     catalog: Path | str | None = None,
     known: Statistics | None = None,
-) -> Prepared:
-    """Read a training document and its data, check and divide them; nothing is written.
+) -> PreparedTraining:
+    """Read a training document and its data, check and split them; nothing is written.
 
     Parameters
     ----------
@@ -88,7 +95,8 @@ def prepare(
     catalog
         The catalog file; None looks in all folders where names are looked up.
     known
-        Band statistics to use instead of measuring them: nothing is going to be trained.
+        Band statistics of a bundle that is evaluated; default: measured on train, or those of the bundle
+        that the training starts from.
 
     Raises
     ------
@@ -106,9 +114,9 @@ def prepare(
         labelled = _with_parts(labelled, document)
         _check_bands(labelled)
         size = document.chips.size
-        places = _places(labelled, document)
+        scenes = _readers(labelled, document)
         regions = regions_of(labelled, document.split, size)
-        cells = take_census(places, regions, size, len(legend.classes))
+        cells = take_census(scenes, regions, size, len(legend.classes))
         counts = class_counts(cells, len(legend.classes))
         if not counts.any():
             raise SceneError(
@@ -120,14 +128,20 @@ def prepare(
         if known is None:
             _check_classes(parts, legend)
             known = _statistics(document, labelled, parts["train"])
-    noticed = tuple(dict.fromkeys(notices))
-    return Prepared(
-        document, legend, labelled, places, parts, known, output or Path(document.output), noticed
+    return PreparedTraining(
+        document,
+        legend,
+        labelled,
+        scenes,
+        parts,
+        known,
+        output or Path(document.output),
+        tuple(dict.fromkeys(notices)),
     )
 
 
-def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequence[Cell]) -> Statistics:
-    """Return those of train; a bundle keeps its own, or its weights would meet other inputs than before."""
+def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequence[CensusCell]) -> Statistics:
+    """Return the statistics of train, or those of the bundle to start from, which its weights expect."""
     measured = statistics(train)
     if document.transfer.bundle is None:
         return measured
@@ -142,7 +156,7 @@ def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequenc
 
 
 def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
-    """Return the scenes with the parts of a file, if the document names one; others are left out."""
+    """Return the scenes that the file of parts lists, with their part; all scenes without such a file."""
     if document.split.parts is None:
         return labelled
     path = lookup.find(Shelf.TRAININGS, document.split.parts) or Path(document.split.parts)
@@ -179,15 +193,15 @@ def _check_bands(labelled: Sequence[Labelled]) -> None:
             )
 
 
-def _places(labelled: Sequence[Labelled], document: Training) -> tuple[Place, ...]:
+def _readers(labelled: Sequence[Labelled], document: Training) -> tuple[LabelledReader, ...]:
     cache = document.chips.cache
     if cache == "auto":
         cache = sum(p.nbytes for p in labelled) < _CACHED_BYTES
     return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
 
 
-def _check_classes(parts: dict[str, tuple[Cell, ...]], legend: LegendDocument) -> None:
-    """Refuse to train on a single class; warn of classes that nothing can be learnt or said about."""
+def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocument) -> None:
+    """Refuse to train on a single class; warn of classes without pixels in a part."""
     counts = {part: class_counts(cells, len(legend.classes)) for part, cells in parts.items()}
     slugs = np.array([c.slug for c in legend.classes])
     present = slugs[counts["train"] > 0]

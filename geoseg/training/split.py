@@ -1,8 +1,8 @@
-"""Divide labelled data into train, val and test so that the figures can be believed.
+"""Split labelled data into train, val and test without leaks between them.
 
-Chips that overlap or touch are nearly copies of each other: divided at random they make a network look better
-than it is. The units that stay together are groups, scenes, or blocks with a strip between them that nobody
-uses.
+Chips that overlap or touch are nearly copies of each other: a random split of chips overestimates the
+accuracy. The units that stay together are groups, scenes, or blocks with an unused strip
+between them.
 """
 
 import itertools
@@ -20,27 +20,27 @@ from geoseg.config.training import Split
 from geoseg.core.errors import ConfigError, GeosegWarning
 from geoseg.core.geometry import Span, Window
 from geoseg.scenes.labelled import Labelled
-from geoseg.training.census import Cell, Region
+from geoseg.training.census import CensusCell, Region
 
 PARTS = ("train", "val", "test")
 
 
-def regions_of(places: Sequence[Labelled], split: Split, chip: int) -> tuple[Region, ...]:
-    """Return the parts of all scenes that may be used, each with the unit it belongs to.
+def regions_of(labelled: Sequence[Labelled], split: Split, chip: int) -> tuple[Region, ...]:
+    """Return the regions of all scenes from which chips may be cut, each with its unit.
 
     Parameters
     ----------
-    places
+    labelled
         The labelled scenes.
     split
-        How they are divided.
+        Rules of the split.
     chip
         Side of a chip in pixels.
 
     Raises
     ------
     ConfigError
-        When blocks would be too small for a chip.
+        When a block is too small for a chip.
     """
     if split.by == "block":
         if split.block - split.buffer < chip:
@@ -50,22 +50,22 @@ def regions_of(places: Sequence[Labelled], split: Split, chip: int) -> tuple[Reg
             )
         return tuple(
             Region(i, window, f"{i}:{row}:{col}")
-            for i, place in enumerate(places)
-            for row, rows in enumerate(_blocks(place.shape[0], split))
-            for col, cols in enumerate(_blocks(place.shape[1], split))
+            for i, scene in enumerate(labelled)
+            for row, rows in enumerate(_blocks(scene.shape[0], split))
+            for col, cols in enumerate(_blocks(scene.shape[1], split))
             if (window := Window(rows, cols))
         )
-    whole = [Window.of(0, 0, *p.shape) for p in places]
+    whole = [Window.of(0, 0, *p.shape) for p in labelled]
     units = {
-        "group": [p.group for p in places],
-        "file": [p.name for p in places],
-        "given": [p.part or "" for p in places],
+        "group": [p.group for p in labelled],
+        "file": [p.name for p in labelled],
+        "given": [p.part or "" for p in labelled],
     }[split.by]
     return tuple(Region(i, w, u) for i, (w, u) in enumerate(zip(whole, units, strict=True)))
 
 
 def _blocks(length: int, split: Split) -> list[Span]:
-    """Cut an axis into blocks; half the buffer is taken off wherever two of them meet."""
+    """Cut an axis into blocks; each loses half the buffer where it meets another."""
     count = max(1, length // split.block)
     edges = [round(i * length / count) for i in range(count + 1)]
     before, after = split.buffer // 2, split.buffer - split.buffer // 2
@@ -75,40 +75,41 @@ def _blocks(length: int, split: Split) -> list[Span]:
     ]
 
 
-def assign(cells: Sequence[Cell], split: Split, *, trains: bool = True) -> dict[str, tuple[Cell, ...]]:
-    """Give every unit to a part.
+def assign(
+    cells: Sequence[CensusCell], split: Split, *, trains: bool = True
+) -> dict[str, tuple[CensusCell, ...]]:
+    """Assign every unit to a part.
 
-    Of many random divisions the one is taken whose parts have the most alike class shares, measured by the
+    Of many random splits this takes the one whose parts have the most similar class shares, measured by the
     sum of `|log(share in the part / share in all)|` over parts and classes.
 
     Parameters
     ----------
     cells
-        Everything that is labelled.
+        All cells of the data.
     split
-        How it is divided.
+        Rules of the split.
     trains
         Whether a training follows, which needs all parts.
 
     Raises
     ------
     ConfigError
-        When a part that is needed gets nothing.
+        When a part that is needed has no labelled pixel, or there are fewer units than parts.
     """
     units = sorted({c.region.unit for c in cells})
     if split.by == "given":
-        strange = sorted(set(units) - set(PARTS))
-        if strange:
+        if set(units) - set(PARTS):
             raise ConfigError("split.by: given needs a part (train, val or test) at every scene of the data")
         parts = {unit: unit for unit in units}
     else:
-        wanted = 1 + (split.val > 0) + (split.test > 0)
-        if len(units) < wanted:
+        count = 1 + (split.val > 0) + (split.test > 0)
+        if len(units) < count:
             raise ConfigError(
-                f"split: {len(units)} {split.by}(s) cannot be divided into {wanted} parts; "
+                f"split: {len(units)} {split.by}(s) cannot be divided into {count} parts; "
                 "split by: block, or set split.test=0"
             )
-        parts = _most_alike(units, cells, split)
+        parts = _most_similar(units, cells, split)
     divided = {part: tuple(c for c in cells if parts[c.region.unit] == part) for part in PARTS}
     for part, share in (("train", 1.0), ("val", split.val), ("test", split.test)):
         needed = share > 0 and (split.by != "given" or part == "train") and trains
@@ -117,7 +118,7 @@ def assign(cells: Sequence[Cell], split: Split, *, trains: bool = True) -> dict[
     return divided
 
 
-def _most_alike(units: Sequence[str], cells: Sequence[Cell], split: Split) -> dict[str, str]:
+def _most_similar(units: Sequence[str], cells: Sequence[CensusCell], split: Split) -> dict[str, str]:
     number = {unit: i for i, unit in enumerate(units)}
     counts = np.zeros((len(units), len(cells[0].classes)))
     for cell in cells:
@@ -127,7 +128,7 @@ def _most_alike(units: Sequence[str], cells: Sequence[Cell], split: Split) -> di
     rng = np.random.default_rng(split.seed)
     best, best_cost = np.zeros(len(units), dtype=int), math.inf
     for _ in range(split.tries):
-        part = _deal(rng.permutation(len(units)), size, split)
+        part = _fill(rng.permutation(len(units)), size, split)
         cost = 0.0
         for p in range(len(PARTS)):
             of_part = counts[part == p].sum(axis=0)
@@ -140,21 +141,21 @@ def _most_alike(units: Sequence[str], cells: Sequence[Cell], split: Split) -> di
     return {unit: PARTS[p] for unit, p in zip(units, best, strict=True)}
 
 
-def _deal(order: NDArray[np.intp], size: NDArray[np.float64], split: Split) -> NDArray[np.intp]:
-    """Deal units in this order: to val until its share of the pixels is full, then test, then train."""
+def _fill(order: NDArray[np.intp], size: NDArray[np.float64], split: Split) -> NDArray[np.intp]:
+    """Assign units in this order: to val until it has its share of the pixels, then test, then train."""
     filled = np.cumsum(size[order]) - size[order] / 2
     share = filled / max(size.sum(), 1)
     part = np.where(share < split.val, 1, np.where(share < split.val + split.test, 2, 0))
-    # A part with a share gets at least one unit, also where units are few and large.
-    for p, wanted in ((1, split.val), (2, split.test)):
-        if wanted > 0 and not (part == p).any():
+    # A part with a share gets at least one unit, even when units are few and large.
+    for p, target in ((1, split.val), (2, split.test)):
+        if target > 0 and not (part == p).any():
             part[p - 1] = p
-    dealt = np.empty(len(order), dtype=np.intp)
-    dealt[order] = part
-    return dealt
+    assigned = np.empty(len(order), dtype=np.intp)
+    assigned[order] = part
+    return assigned
 
 
-def warn_of_leaks(places: Sequence[Labelled], parts: Mapping[str, Sequence[Cell]]) -> None:
+def warn_of_leaks(labelled: Sequence[Labelled], parts: Mapping[str, Sequence[CensusCell]]) -> None:
     """Warn when regions of different parts overlap on the ground.
 
     Only scenes with a CRS can be compared.
@@ -162,10 +163,10 @@ def warn_of_leaks(places: Sequence[Labelled], parts: Mapping[str, Sequence[Cell]
     footprints: dict[str, list[shapely.Geometry]] = {p: [] for p in PARTS}
     for part, cells in parts.items():
         for region in dict.fromkeys(c.region for c in cells):
-            geobox = places[region.place].scene.geobox
+            geobox = labelled[region.scene].scene.geobox
             if geobox.crs is not None:
                 footprints[part].append(_footprint(geobox, region.window))
-    # Val counts as seen by the time test is measured: it chose the epoch and the temperature.
+    # Test may not overlap val either, which chose the epoch and the temperature.
     for part, seen in (("val", "train"), ("test", "train"), ("test", "val")):
         tree = shapely.STRtree(footprints[seen])
         leaking = sum(any(_overlap(f, footprints[seen][i]) for i in tree.query(f)) for f in footprints[part])
@@ -180,19 +181,19 @@ def warn_of_leaks(places: Sequence[Labelled], parts: Mapping[str, Sequence[Cell]
 
 
 def _footprint(geobox: GeoBox, window: Window) -> shapely.Geometry:
-    """Return a window's outline in longitude and latitude, its edges bent as the projection bends them."""
+    """Return a window's outline in longitude and latitude, with points along its edges."""
     (rows, cols), points = (window.rows, window.cols), 16
     frame = shapely.box(cols.start, rows.start, cols.stop, rows.stop)
     outline = shapely.segmentize(frame, max(window.shape) / points)
     to_degrees = Transformer.from_crs(geobox.crs.proj, "OGC:CRS84", always_xy=True)
 
-    def place(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    def to_lonlat(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = geobox.transform @ (pixels[:, 0], pixels[:, 1])
         return np.stack(to_degrees.transform(x, y), axis=1)
 
-    return shapely.transform(outline, place)
+    return shapely.transform(outline, to_lonlat)
 
 
 def _overlap(one: shapely.Geometry, other: shapely.Geometry) -> bool:
-    """Return whether two footprints share ground, not only an edge."""
+    """Return whether two footprints share an area, not only an edge."""
     return bool(shapely.area(shapely.intersection(one, other)) > 1e-3 * shapely.area(one))

@@ -1,4 +1,4 @@
-"""What Lightning trains: the network, its loss, its metrics, its learning rates."""
+"""The Lightning module of a training: network, loss, metrics, optimiser, learning rates."""
 
 import math
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from geoseg.training.losses import Loss
 
 
 class Confusion(Metric):
-    """How many pixels of each class were taken for which: rows are the truth, shape (C, C).
+    """Confusion matrix in pixels, shape (C, C): rows are the truth, columns the prediction.
 
-    As torchmetrics counts, in a fraction of its time, since this is done in each step: labels were checked
-    when they were read, and what is ignored is counted in a row of its own instead of being sought out first.
+    The counts are those of torchmetrics in a fraction of its time, which matters in each step: labels were
+    checked when they were read, and ignored pixels are counted in an extra row instead of being masked.
     """
 
     full_state_update = False
@@ -31,14 +31,14 @@ class Confusion(Metric):
         self.classes = classes
         self.add_state("matrix", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, said: Tensor, label: Tensor) -> None:
-        """Count pixels: what the network says and labels, 255 where ignored."""
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Count the pixels of predicted channels and labels (255 where ignored) of one shape."""
         c = self.classes
-        pairs = label.clamp(max=c) * c + said
+        pairs = label.clamp(max=c) * c + prediction
         self.matrix += pairs.flatten().bincount(minlength=(c + 1) * c)[: c * c].view(c, c)
 
     def compute(self) -> Tensor:
-        """Return the matrix of all devices."""
+        """Return the sum over all devices."""
         return self.matrix
 
 
@@ -50,13 +50,13 @@ class SegmentationTask(pl.LightningModule):
     network
         (N, B, H, W) to logits (N, C, H, W).
     loss
-        What is minimised.
+        Loss that is minimised.
     classes
         Number of channels.
     optimizer, transfer
-        How weights move, and which of them.
+        Optimiser and learning rates; frozen epochs and rates of the encoder.
     seed
-        Of dropout.
+        Seed of dropout.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class SegmentationTask(pl.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
-        # Convolutions of oneDNN and cuDNN are faster with channels last.
+        # Convolutions in oneDNN and cuDNN are faster with channels last.
         self.network = network.to(memory_format=torch.channels_last)
         self.loss = loss
         self.optimizer, self.transfer, self.seed = optimizer, transfer, seed
         self.frozen = False
-        # ModuleDict: metrics move to the device with the task. No type knows what it holds.
+        # In a ModuleDict metrics move to the device with the task; it has no type for its values.
         self.losses: Any = nn.ModuleDict({"train_": MeanMetric(), "val_": MeanMetric()})
         self.confusions: Any = nn.ModuleDict({part: Confusion(classes) for part in ("train_", "val_")})
 
@@ -86,7 +86,7 @@ class SegmentationTask(pl.LightningModule):
         return self
 
     def on_train_epoch_start(self) -> None:
-        """Freeze or free the encoder, and make dropout of this epoch independent of what ran before."""
+        """Freeze or unfreeze the encoder, and seed the dropout of this epoch."""
         frozen = self.current_epoch < self.transfer.freeze_epochs
         if frozen != self.frozen:
             self.frozen = frozen
@@ -99,12 +99,12 @@ class SegmentationTask(pl.LightningModule):
         logits = self._forward(batch)
         loss: Tensor = self.loss(logits, batch["label"])
         if not torch.isfinite(loss):
-            raise TrainingError(self._say_where(batch, logits))
+            raise TrainingError(self._not_finite(batch, logits))
         self._count("train_", loss, logits.detach(), batch["label"])
         return loss
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
-        """Measure a batch."""
+        """Count loss and confusion of a batch."""
         logits = self._forward(batch)
         self._count("val_", self.loss(logits, batch["label"]), logits, batch["label"])
 
@@ -114,13 +114,13 @@ class SegmentationTask(pl.LightningModule):
         return logits
 
     def _count(self, part: str, loss: Tensor, logits: Tensor, label: Tensor) -> None:
-        # Batches without labels count with weight 0: all devices must take part when results are gathered.
+        # Batches without labels have weight 0: all devices must update, or gathering the results hangs.
         self.losses[part].update(loss.detach(), weight=(label != IGNORE).sum())
         # max(1).indices is several times faster than argmax along a strided axis.
         self.confusions[part].update(logits.float().max(1).indices, label)
 
     def results(self, part: str) -> dict[str, Any]:
-        """Return and forget what all devices counted: `loss`, `miou`, `iou` with NaN for absent classes."""
+        """Return and reset the figures over all devices: `loss`, `miou`, `iou` (NaN for absent classes)."""
         if not self.losses[part].update_called:
             return {"loss": math.nan, "miou": math.nan, "iou": []}
         matrix = self.confusions[part].compute()
@@ -135,20 +135,20 @@ class SegmentationTask(pl.LightningModule):
         return result
 
     def on_validation_epoch_end(self) -> None:
-        """Tell Lightning's callbacks the figures of val."""
+        """Keep the figures of val, and log the mIoU for Lightning's callbacks."""
         self.val = self.results("val_")
         if not math.isfinite(self.val["loss"]):
             raise TrainingError(
                 f"the loss on val is NaN or infinite after epoch {self.current_epoch + 1}; lower "
                 "optimizer.rate; the checkpoints of the epochs before are kept"
             )
-        # For early stopping and checkpoints; what loggers get is the row of the history.
+        # For early stopping and checkpoints; loggers get the row of the history.
         self.log("val_miou", self.val["miou"], logger=False)
 
-    def _say_where(self, batch: dict[str, Any], logits: Tensor) -> str:
-        """Name the chips with values that are no numbers, else those whose own loss is none."""
+    def _not_finite(self, batch: dict[str, Any], logits: Tensor) -> str:
+        """Return the message that names the chips with non-finite values, or else with a non-finite loss."""
         pairs = list(zip(batch["where"], batch["image"], logits, batch["label"], strict=True))
-        # Looked for first: batch norms spread a single bad value over the whole batch.
+        # Inputs first, since batch norm spreads a single bad value over the whole batch.
         bad = [where for where, image, _, _ in pairs if not torch.isfinite(image).all()]
         with torch.no_grad():
             bad = bad or [
@@ -169,8 +169,8 @@ class SegmentationTask(pl.LightningModule):
             self.network, o.rate, encoder_rate=t.encoder_rate, layer_decay=t.layer_decay,
             weight_decay=o.weight_decay,
         )  # fmt: skip
-        # One kernel does all that a weight needs; on a CPU torch's other ways read it once per operation.
-        # GPUs choose for themselves, and in mixed precision Lightning cannot clip gradients for a fused one.
+        # A fused kernel reads each weight once; torch's other kernels on a CPU read it once per operation.
+        # On GPUs torch chooses. In mixed precision Lightning cannot clip gradients of a fused optimiser.
         fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None
         chosen: torch.optim.Optimizer
         if o.kind == "sgd":
@@ -188,9 +188,9 @@ class SegmentationTask(pl.LightningModule):
 def schedule(
     optimizer: torch.optim.Optimizer, entry: Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Return the schedule of the learning rates over so many steps."""
+    """Return the schedule of the learning rates over a number of optimiser steps."""
     if entry.schedule == "one-cycle":
-        # Smith and Topin 2018: up to the rate and down to nearly nothing.
+        # Smith and Topin 2018: up to the peak rate and down to nearly 0.
         return torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[g["lr"] for g in optimizer.param_groups],

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from geoseg.training import train
-from geoseg.training.prepare import Prepared, prepare
+from geoseg.training.prepare import PreparedTraining, prepare
 from geoseg.training.task import SegmentationTask
 from tests.training.worlds import labelled_scene
 
@@ -79,7 +79,7 @@ class Watched(SegmentationTask):
         return super().training_step(batch, number)
 
 
-def geoseg_rate(prepared: Prepared) -> float:
+def geoseg_rate(prepared: PreparedTraining) -> float:
     """Train an epoch as users do."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,8 +105,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
-    # `_fit` takes the class from its module when it is called.
-    import geoseg.training.task as module
+    import geoseg.training.build as module
 
     module.SegmentationTask = Watched
     with tempfile.TemporaryDirectory() as temporary:

@@ -71,6 +71,7 @@ def test_the_report_is_printed_and_written(class_map, reference, tmp_path):
     output = tmp_path / "new" / "report.json"
     printed = report_of("evaluate", "--map", class_map, "--reference", reference, "--output", output)
     assert json.loads(output.read_text()) == printed
+    assert next(iter(printed.items())) == ("format", "geoseg-evaluation/1")
     assert printed["pixels"] > 0
     assert printed["absent"] == []
     assert printed["unmapped"]["pixels"] == 45
@@ -153,6 +154,7 @@ def labelled(class_map, tmp_path):
 
 def test_a_labelled_sample_gives_areas_with_intervals(labelled):
     report = report_of("evaluate", "--sample", labelled)
+    assert report["format"] == "geoseg-evaluation/1"
     classes = {c["slug"]: c for c in report["classes"]}
     assert report["points"] == 300
     assert report["unit"] == "m2"

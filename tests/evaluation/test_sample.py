@@ -9,7 +9,7 @@ from pyproj import Geod
 
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.evaluation.class_map import open_class_map
-from geoseg.evaluation.compare import open_beliefs
+from geoseg.evaluation.compare import open_probabilities
 from geoseg.evaluation.sample import Strata, count_strata, draw, points_per_class, read_sample, write_sample
 from tests.conftest import write_raster
 from tests.evaluation.conftest import LEGEND, label
@@ -80,7 +80,7 @@ def test_every_pixel_of_a_class_has_the_same_chance(opened, mapped):
 def test_allocations(opened, tmp_path, mapped):
     confidence = np.select([mapped == 4, mapped == 1], [0.95, 0.5], 0.8).astype(np.float32)
     path = write_raster(tmp_path / "confidence.tif", confidence)
-    strata = count_strata(opened, open_beliefs(str(path), opened, all_classes=False))
+    strata = count_strata(opened, open_probabilities(str(path), opened, all_classes=False))
     assert points_per_class(strata, 90, "equal", 0).tolist() == [30, 30, 30]
     share = strata.pixels / strata.pixels.sum()
     np.testing.assert_allclose(points_per_class(strata, 900, "proportional", 50), 900 * share, atol=1)
@@ -194,7 +194,7 @@ def test_a_sample_without_points_is_read(written):
 def test_a_confidence_of_no_probabilities_is_told(opened, mapped, tmp_path, value):
     path = write_raster(tmp_path / "confidence.tif", np.full(mapped.shape, value, np.float32))
     with pytest.raises(SceneError, match=r"confidence\.tif: holds values that are no probabilities"):
-        count_strata(opened, open_beliefs(str(path), opened, all_classes=False))
+        count_strata(opened, open_probabilities(str(path), opened, all_classes=False))
 
 
 def test_a_file_that_is_no_sample_is_told(tmp_path, class_map):

@@ -15,7 +15,7 @@ from geoseg.report.pictures import composition, disagreement, paint, panels
 from geoseg.report.training_page import (
     ChipPicture,
     Curve,
-    TrainingPageContent,
+    TrainingPage,
     best_epoch,
     training_page,
     write_training_page,
@@ -45,7 +45,7 @@ def chip(title="chip <1> & co", seed=0):
 
 
 def record(**changes):
-    base = TrainingPageContent(
+    base = TrainingPage(
         title="Land & <sea>",
         subtitle="a sub-title",
         legend=LEGEND,

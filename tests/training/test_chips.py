@@ -15,7 +15,15 @@ from geoseg.core.legend import IGNORE
 from geoseg.training import chips as module
 from geoseg.training.augment import make_augmentation
 from geoseg.training.census import Region, Statistics, statistics, take_census
-from geoseg.training.chips import Draws, GridChips, RandomChips, Share, Source, _span, cell_odds
+from geoseg.training.chips import (
+    ChipSource,
+    DrawSampler,
+    EvaluationChips,
+    TrainingChips,
+    UnrepeatedSampler,
+    _span,
+    cell_odds,
+)
 from tests.conftest import ROOT
 from tests.training.worlds import LEGEND, Known, labelled_scene
 
@@ -26,7 +34,7 @@ UNIT = Statistics(np.zeros(2), np.ones(2))
 def known_source(channels, size=32, window=None, bands=2):
     region = Region(0, window or Window.of(0, 0, *channels.shape), "u")
     place = Known(channels, bands)
-    return Source([place], take_census([place], [region], size, 3), UNIT)
+    return ChipSource([place], take_census([place], [region], size, 3), UNIT)
 
 
 def origin_of(chip):
@@ -40,16 +48,16 @@ def eight_draws(folder):
     """Random, augmented chips of a scene made in a folder."""
     place = labelled_scene(folder, size=(128, 96))
     cells = take_census([place], [Region(0, Window.of(0, 0, 128, 96), "u")], 32, 3)
-    source = Source([place], cells, statistics(cells))
+    source = ChipSource([place], cells, statistics(cells))
     augmentation = make_augmentation(
         Augmentation(scale=(0.7, 2.0), brightness=0.2, noise=0.01), 32, LEGEND.legend, source.mean, [None] * 4
     )
-    return RandomChips(source, Chips(size=32, per_epoch=8), augmentation, 1 / 0.7, seed=5)
+    return TrainingChips(source, Chips(size=32, per_epoch=8), augmentation, 1 / 0.7, seed=5)
 
 
 def save_loaded(folder):
     """Save what two processes of a loader give."""
-    loader = DataLoader(eight_draws(folder), batch_size=1, sampler=Draws(8), num_workers=2)
+    loader = DataLoader(eight_draws(folder), batch_size=1, sampler=DrawSampler(8), num_workers=2)
     torch.save([chip["image"][0] for chip in loader], folder / "loaded.pt")
 
 
@@ -73,7 +81,7 @@ def test_a_draw_gives_the_same_chip_whoever_asks(tmp_path):
 
 
 def test_the_global_generator_is_left_alone():
-    chips = RandomChips(known_source(np.zeros((64, 64), np.uint8)), Chips(size=32), SAME, 1.0, 0)
+    chips = TrainingChips(known_source(np.zeros((64, 64), np.uint8)), Chips(size=32), SAME, 1.0, 0)
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -82,7 +90,7 @@ def test_the_global_generator_is_left_alone():
 
 
 def test_chips_come_from_everywhere_and_stay_inside():
-    chips = RandomChips(known_source(np.zeros((100, 70), np.uint8)), Chips(size=32), SAME, 1.0, 0)
+    chips = TrainingChips(known_source(np.zeros((100, 70), np.uint8)), Chips(size=32), SAME, 1.0, 0)
     origins = np.array([origin_of(chips[i]) for i in range(300)])
     assert origins.min() == 0
     assert origins.max(axis=0).tolist() == [68, 38]
@@ -91,7 +99,7 @@ def test_chips_come_from_everywhere_and_stay_inside():
 
 def test_labels_beyond_the_region_are_ignored():
     window = Window.of(0, 0, 40, 40)
-    chips = RandomChips(
+    chips = TrainingChips(
         known_source(np.zeros((80, 80), np.uint8), window=window), Chips(size=32), SAME, 2.0, 0
     )
     for i in range(20):
@@ -105,7 +113,7 @@ def test_labels_beyond_the_region_are_ignored():
 def test_a_scene_smaller_than_a_chip_is_reflected(tmp_path):
     place = labelled_scene(tmp_path, size=(20, 24))
     cells = take_census([place], [Region(0, Window.of(0, 0, 20, 24), "u")], 32, 3)
-    chips = RandomChips(Source([place], cells, statistics(cells)), Chips(size=32), SAME, 1.0, 0)
+    chips = TrainingChips(ChipSource([place], cells, statistics(cells)), Chips(size=32), SAME, 1.0, 0)
     chip = chips[0]
     assert chip["image"].shape == (4, 32, 32)
     assert int((chip["label"] != IGNORE).sum()) == 20 * 24
@@ -139,7 +147,7 @@ def test_balance_draws_every_class_alike():
 
 
 def test_the_grid_sampler_takes_every_cell_once_an_epoch_in_another_order():
-    chips = RandomChips(
+    chips = TrainingChips(
         known_source(np.zeros((96, 64), np.uint8)), Chips(size=32, sampler="grid"), SAME, 1.0, 0
     )
     assert len(chips) == 6
@@ -149,7 +157,7 @@ def test_the_grid_sampler_takes_every_cell_once_an_epoch_in_another_order():
 
 
 def test_draws_go_on_where_the_epoch_before_ended():
-    draws = Draws(3)
+    draws = DrawSampler(3)
     assert list(draws) == [0, 1, 2]
     draws.set_epoch(2)
     assert list(draws) == [6, 7, 8]
@@ -159,11 +167,11 @@ def test_devices_divide_the_draws_and_the_chips_to_measure(monkeypatch):
     taken, measured = [], []
     for rank in range(3):
         monkeypatch.setattr(module, "_rank", lambda rank=rank: rank)
-        draws = Draws(7, devices=3)
+        draws = DrawSampler(7, devices=3)
         draws.set_epoch(1)
         assert len(list(draws)) == len(draws) == 2  # as many each: gradients are averaged step by step
         taken += list(draws)
-        share = Share(7, devices=3)
+        share = UnrepeatedSampler(7, devices=3)
         assert len(list(share)) == len(share)
         measured += list(share)
     assert sorted(taken) == [7, 8, 9, 10, 11, 12]
@@ -173,7 +181,7 @@ def test_devices_divide_the_draws_and_the_chips_to_measure(monkeypatch):
 def test_grid_chips_count_every_labelled_pixel_once():
     rng = np.random.default_rng(0)
     channels = rng.choice([0, 1, 2, IGNORE], size=(70, 50)).astype(np.uint8)
-    chips = GridChips(known_source(channels), 32)
+    chips = EvaluationChips(known_source(channels), 32)
     seen = np.zeros(channels.shape, int)
     for i in range(len(chips)):
         row, col = origin_of(chips[i])

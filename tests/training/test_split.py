@@ -6,14 +6,14 @@ import pytest
 from geoseg.config.training import Split
 from geoseg.core.errors import ConfigError, GeosegWarning
 from geoseg.core.geometry import Window
-from geoseg.training.census import Cell, Region, class_counts, take_census
+from geoseg.training.census import CensusCell, Region, class_counts, take_census
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
 from tests.training.worlds import Known, labelled_scene
 
 
 def cell(unit, classes, place=0):
     window = Window.of(0, 0, 8, 8)
-    return Cell(Region(place, window, unit), window, np.array(classes), 64, np.zeros(2), np.zeros(2))
+    return CensusCell(Region(place, window, unit), window, np.array(classes), 64, np.zeros(2), np.zeros(2))
 
 
 def cells(groups=30, seed=0):

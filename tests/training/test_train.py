@@ -20,8 +20,10 @@ from safetensors.torch import load_file
 from geoseg.core.errors import ConfigError, GeosegError, GeosegWarning, OutputError, SceneError, TrainingError
 from geoseg.models.bundle import open_bundle
 from geoseg.runs.prepare import prepare as prepare_run
-from geoseg.runs.run import run as run_plan
+from geoseg.runs.run import run as run_pipeline
 from geoseg.training import train
+from geoseg.training.evaluate import evaluate_bundle
+from geoseg.training.folder import open_folder
 from geoseg.training.prepare import prepare
 from tests.conftest import ROOT, write_pipeline, write_raster
 from tests.training.worlds import labelled_scene
@@ -94,10 +96,10 @@ def test_every_family_learns_what_its_labels_say_and_maps_a_scene(name, tmp_path
     path = document(tmp_path, data, network, epochs=epochs)
     trained = run(path, f"optimizer.rate={rate}", f"chips.per_epoch={chips}")
     # Guessing the largest class everywhere gives an mIoU of about 0.15.
-    assert trained.record["metrics"]["miou"] > 0.45, trained.record["history"]
-    report = train.evaluate(path, [], trained.bundle, "test")
-    assert report["miou"] == pytest.approx(trained.record["metrics"]["miou"], abs=1e-3)
-    run_plan(prepare_run(write_pipeline(tmp_path, data / "s3.tif", trained.bundle)))
+    assert trained.record.metrics.miou > 0.45, trained.record.history
+    report = evaluate_bundle(path, [], trained.bundle, "test")
+    assert report.miou == pytest.approx(trained.record.metrics.miou, abs=1e-3)
+    run_pipeline(prepare_run(write_pipeline(tmp_path, data / "s3.tif", trained.bundle)))
     with rasterio.open(tmp_path / "out/classes.tif") as map_, rasterio.open(data / "s3_labels.tif") as known:
         assert (map_.read(1) == known.read(1)).mean() > 0.6
 
@@ -117,7 +119,8 @@ def test_the_folder_holds_what_people_look_at(trained):
     page = (trained.folder / "training.html").read_text()
     assert "Water" in page
     record = json.loads((trained.folder / "training.json").read_text())
-    assert record["metrics"] == trained.record["metrics"]
+    assert record["format"] == "geoseg-training/1"
+    assert record["metrics"] == trained.record.metrics.model_dump(mode="json")
     assert set(record["metrics"]["other_parts"]) == {"val", "test with flips"}
 
 
@@ -130,23 +133,25 @@ def test_the_card_says_bands_statistics_tiles_and_figures(trained, data):
     assert [x.std for x in card.bands] == pytest.approx(numbers.std(axis=1), abs=1e-5)
     assert card.gsd_m.min == card.gsd_m.max == 10
     assert card.temperature != 1.0
-    assert card.metrics["miou"] == trained.record["metrics"]["miou"]
+    assert card.metrics["miou"] == trained.record.metrics.miou
     assert "test" in card.metrics["reference"]
 
 
 def test_the_best_epoch_is_kept(trained):
-    rows = trained.record["history"]
-    best = max(rows, key=lambda r: r["val_miou"])
-    assert trained.record["training"]["best_epoch"] == best["epoch"]
-    assert trained.record["metrics"]["other_parts"]["val"]["miou"] == pytest.approx(
-        best["val_miou"], abs=1e-4
-    )
+    rows = trained.record.history
+    best = max(rows, key=lambda r: r.val_miou)
+    assert trained.record.training["best_epoch"] == best.epoch
+    assert trained.record.metrics.other_parts["val"].miou == pytest.approx(best.val_miou, abs=1e-4)
 
 
-def test_a_finished_training_is_not_replaced_unasked(trained, data):
+def test_a_finished_training_is_not_replaced_unasked(trained, tmp_path):
     path = trained.folder.parent / "training.yaml"
     with pytest.raises(OutputError, match="holds a finished training"):
         run(path)
+    shutil.copytree(trained.folder, tmp_path / "damaged")
+    (tmp_path / "damaged/training.json").write_text("{")
+    with pytest.raises(OutputError, match=r"training.json: cannot be read: .*; remove it"):
+        run(path, f"output={tmp_path / 'damaged'}")
 
 
 def test_the_same_training_gives_the_same_weights(tmp_path, data, trained):
@@ -164,7 +169,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(tmp_path, da
         path.write_text(path.read_text().replace("fit: {epochs: 3, batch: 4, device: cpu}", more))
     expected = run(undisturbed / "training.yaml")
     script = (
-        "import sys; from pathlib import Path; from geoseg import experiment, preparation as p; "
+        "import sys; from pathlib import Path; from geoseg.training import train, prepare as p; "
         "train.train(p.prepare(Path(sys.argv[1])))"
     )
     command = [sys.executable, "-W", "ignore", "-c", script, killed / "training.yaml"]
@@ -179,8 +184,8 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(tmp_path, da
     assert last.exists()
     assert not (killed / "trained/training.json").exists()
     found = run(killed / "training.yaml")
-    assert found.record["resumed"]
-    assert len(found.record["history"]) == 4
+    assert found.record.resumed
+    assert len(found.record.history) == 4
     one, two = (load_file(t.bundle / "model.safetensors") for t in (expected, found))
     assert all(torch.equal(one[k], two[k]) for k in one)
 
@@ -189,21 +194,21 @@ def test_other_settings_do_not_go_on_from_old_checkpoints(tmp_path, data):
     path = document(tmp_path, data, epochs=1)
     prepared = prepare(path)
     prepared.folder.mkdir()
-    train._open_folder(prepared, overwrite=False)
+    open_folder(prepared, overwrite=False)
     # Nothing was trained yet, so nothing is lost.
-    train._open_folder(prepare(path, ["optimizer.rate=0.02"]), overwrite=False)
-    train._open_folder(prepared, overwrite=False)
+    open_folder(prepare(path, ["optimizer.rate=0.02"]), overwrite=False)
+    open_folder(prepared, overwrite=False)
     (prepared.folder / "checkpoints").mkdir()
-    train._open_folder(prepare(path, ["title=Other", "gsd={min: 5, max: 20}"]), overwrite=False)
+    open_folder(prepare(path, ["title=Other", "gsd={min: 5, max: 20}"]), overwrite=False)
     with pytest.raises(OutputError, match=r"its training.optimizer.rate is 0.01, now 0.5"):
-        train._open_folder(prepare(path, ["optimizer.rate=0.5"]), overwrite=False)
+        open_folder(prepare(path, ["optimizer.rate=0.5"]), overwrite=False)
 
 
 def test_a_damaged_checkpoint_is_said_in_one_line(tmp_path, data):
     path = document(tmp_path, data, epochs=1)
     prepared = prepare(path)
     prepared.folder.mkdir()
-    train._open_folder(prepared, overwrite=False)
+    open_folder(prepared, overwrite=False)
     (prepared.folder / "checkpoints").mkdir()
     (prepared.folder / "checkpoints/last.ckpt").write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(TrainingError, match=r"last.ckpt: is damaged: .*--overwrite"):
@@ -218,9 +223,9 @@ def test_two_devices_train_one_network_and_count_together(tmp_path, data):
     rows = json.loads((tmp_path / "trained/training.json").read_text())["history"]
     assert len(rows) == 2
     # Figures of both halves of val, and of the weights that were written.
-    report = train.evaluate(path, [], tmp_path / "trained/bundle", "val")
+    report = evaluate_bundle(path, [], tmp_path / "trained/bundle", "val")
     best = max(rows, key=lambda r: r["val_miou"])
-    assert report["miou"] == pytest.approx(best["val_miou"], abs=1e-4)
+    assert report.miou == pytest.approx(best["val_miou"], abs=1e-4)
 
 
 def test_too_little_memory_means_smaller_passes_and_the_same_steps(tmp_path, data, monkeypatch):
@@ -235,9 +240,9 @@ def test_too_little_memory_means_smaller_passes_and_the_same_steps(tmp_path, dat
 
     monkeypatch.setattr(SegmentationTask, "training_step", scarce)
     trained = run(document(tmp_path, data, epochs=1))
-    assert trained.record["batch"] == 4
-    assert trained.record["accumulate"] == 2
-    assert any("out of memory: goes on with 2 passes of 2 chips" in w for w in trained.record["warnings"])
+    assert trained.record.batch == 4
+    assert trained.record.accumulate == 2
+    assert any("out of memory: goes on with 2 passes of 2 chips" in w for w in trained.record.warnings)
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path, data, monkeypatch):
@@ -254,7 +259,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path, data,
     with pytest.raises(TrainingError, match=r"in epoch 2 at \S*s[01].tif, rows [^;]*; look"):
         run(document(tmp_path, data))
     monkeypatch.setattr(SegmentationTask, "training_step", real)
-    assert run(tmp_path / "training.yaml").record["resumed"]
+    assert run(tmp_path / "training.yaml").record.resumed
 
 
 def test_every_epoch_is_kept_though_the_best_is_an_earlier_one(tmp_path, data, monkeypatch):
@@ -279,8 +284,8 @@ def test_a_bundle_is_fine_tuned(tmp_path, data, trained):
     path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("network:")))
     again = run(path, "optimizer.rate=0.00001")
     # It starts where the other ended.
-    assert again.record["history"][0]["val_miou"] == pytest.approx(
-        max(r["val_miou"] for r in trained.record["history"]), abs=0.1
+    assert again.record.history[0].val_miou == pytest.approx(
+        max(r.val_miou for r in trained.record.history), abs=0.1
     )
 
 
@@ -346,13 +351,13 @@ def test_early_stopping_stays_stopped_when_the_end_is_done_again(tmp_path, data,
     monkeypatch.setattr(SegmentationTask, "on_validation_epoch_end", worse)
     path = document(tmp_path, data, epochs=5)
     first = run(path, "fit.patience=1")
-    assert len(first.record["history"]) == 2
+    assert len(first.record.history) == 2
     weights = (first.bundle / "model.safetensors").read_bytes()
     # As if it had been killed while the bundle was written.
     (first.folder / "training.json").unlink()
     (first.bundle / "model.safetensors").unlink()
     again = run(path, "fit.patience=1")
-    assert len(again.record["history"]) == 2
+    assert len(again.record.history) == 2
     assert (again.bundle / "model.safetensors").read_bytes() == weights
 
 
@@ -379,7 +384,7 @@ def test_batch_norm_needs_more_than_one_chip_in_a_pass(tmp_path, data):
 def test_gradients_are_clipped_in_mixed_precision_too(tmp_path, data, kind):
     settings = ("fit.precision=bf16", f"optimizer.kind={kind}", "optimizer.clip=1", "chips.per_epoch=4")
     trained = run(document(tmp_path, data, epochs=1), *settings)
-    assert np.isfinite(trained.record["history"][0]["train_loss"])
+    assert np.isfinite(trained.record.history[0].train_loss)
 
 
 def test_a_lost_checkpoint_is_not_called_damaged(tmp_path):
@@ -402,10 +407,10 @@ def test_fine_tuning_normalises_as_the_bundle_did(tmp_path, data, trained):
 def test_a_bundle_is_measured_on_data_that_train_nothing(tmp_path, data, trained):
     path = document(tmp_path, data)
     path.write_text(re.sub("part: (train|val)", "part: test", path.read_text()))
-    report = train.evaluate(path, [], trained.bundle, "test")
-    assert report["chips"] == 16
+    report = evaluate_bundle(path, [], trained.bundle, "test")
+    assert report.chips == 16
     with pytest.raises(ConfigError, match=r"--split val: .*they have test"):
-        train.evaluate(path, [], trained.bundle, "val")
+        evaluate_bundle(path, [], trained.bundle, "val")
 
 
 @pytest.mark.parametrize(

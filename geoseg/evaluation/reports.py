@@ -1,0 +1,233 @@
+"""The reports of an evaluation, typed, and the JSON file that holds one.
+
+The keys of the file are the names of the fields. Figures have six digits after the point; None stands for a
+figure that would divide by nothing.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from geoseg.core.files import as_output_error, write_atomic
+
+Figure = float | None
+
+
+class _Values(BaseModel):
+    """Plain values for JSON."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class ClassScores(_Values):
+    """Agreement for one class."""
+
+    id: int
+    slug: str
+    title: str
+    iou: Figure
+    f1: Figure
+    precision: Figure
+    recall: Figure
+    reference_pixels: int
+    map_pixels: int
+    reference_share: Figure
+    map_share: Figure
+
+
+class ConfusionMatrix(_Values):
+    """Pixels by class of the reference (rows) and class of the map (columns)."""
+
+    rows: str
+    columns: str
+    slugs: list[str]
+    pixels: list[list[int]]
+
+
+class Agreement(_Values):
+    """Scores of a comparison; see `geoseg.evaluation.metrics.Scores`."""
+
+    pixels: int
+    overall_accuracy: Figure
+    miou: Figure
+    macro_f1: Figure
+    frequency_weighted_iou: Figure
+    kappa: Figure
+    absent: list[str]
+    """Slugs of the classes that neither side has."""
+    classes: list[ClassScores]
+    confusion_matrix: ConfusionMatrix
+
+
+class ChipScores(Agreement):
+    """Scores of a network on chips."""
+
+    brier: Figure
+    expected_calibration_error: Figure
+
+
+class Unmapped(_Values):
+    """Labelled pixels without a class on the map."""
+
+    pixels: int
+    classes: dict[str, int]
+    """Pixels by slug of the reference."""
+
+
+class BoundaryScores(_Values):
+    """Boundary F1, by slug and as the mean over classes with a boundary."""
+
+    tolerance_pixels: float
+    mean_f1: Figure
+    classes: dict[str, Figure]
+
+
+class ReliabilityBin(_Values):
+    """One bin of confidence."""
+
+    lower: Annotated[float, Field(alias="from")]
+    upper: Annotated[float, Field(alias="to")]
+    pixels: int
+    confidence: Figure
+    accuracy: Figure
+
+
+class CalibrationScores(_Values):
+    """Calibration error, Brier score and reliability table."""
+
+    expected_calibration_error: Figure
+    brier: Figure
+    pixels: int
+    reliability: list[ReliabilityBin]
+
+
+class EvaluationReport(_Values):
+    """A report of `geoseg evaluate` or `geoseg sample`."""
+
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Fields that a report leaves out when they are None."""
+
+    format: Literal["geoseg-evaluation/1"] = "geoseg-evaluation/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        unset = {name for name in self.optional if getattr(self, name) is None}
+        return self.model_dump(mode="json", by_alias=True, exclude=unset)
+
+    def to_json(self) -> str:
+        """Return the report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+
+# Fields of the last base come first: what was compared, then the scores.
+class _MapFiles(EvaluationReport):
+    map: str
+    reference: str
+    crs: str | None
+    command: str
+    warnings: list[str]
+
+
+class MapReport(Agreement, _MapFiles):
+    """A class map against a reference."""
+
+    optional = ("boundary", "calibration")
+
+    unmapped: Unmapped
+    unlabelled_pixels: int
+    """Pixels of the map about which the reference says nothing."""
+    boundary: BoundaryScores | None = None
+    calibration: CalibrationScores | None = None
+
+
+class _BundlePart(EvaluationReport):
+    model: str
+    part: str
+    chips: int
+
+
+class BundleReport(ChipScores, _BundlePart):
+    """A bundle on a part of the data of a training."""
+
+    calibration: CalibrationScores
+    warnings: list[str]
+
+
+class Interval(_Values):
+    """An estimate and half the width of its 95 % confidence interval."""
+
+    value: Figure
+    ci95: Figure
+
+
+class ClassEstimates(_Values):
+    """Estimates for one class of a sample."""
+
+    id: int
+    slug: str
+    title: str
+    points: int
+    users_accuracy: Interval
+    producers_accuracy: Interval
+    area_share: Interval
+    area: Interval
+    mapped_area: float
+
+
+class ErrorMatrix(_Values):
+    """Points by class of the map (rows) and class of the reference (columns)."""
+
+    rows: str = "map"
+    columns: str = "reference"
+    slugs: list[str]
+    points: list[list[int]]
+
+
+class SampleReport(EvaluationReport):
+    """Accuracies and areas estimated from a labelled sample."""
+
+    sample: str
+    command: str
+    warnings: list[str]
+    unit: Literal["m2", "pixels"]
+    points: int
+    unlabelled_points: int
+    overall_accuracy: Interval
+    classes: list[ClassEstimates]
+    error_matrix: ErrorMatrix
+
+
+class DrawnClass(_Values):
+    """Points that were drawn in one class of the map."""
+
+    id: int
+    slug: str
+    title: str
+    points: int
+    pixels: int
+
+
+class DrawnReport(EvaluationReport):
+    """A sample that was drawn."""
+
+    output: str
+    points: int
+    map: str
+    allocation: str
+    seed: int
+    classes: list[DrawnClass]
+
+
+def write_report(path: Path, report: EvaluationReport) -> None:
+    """Write a report as JSON, complete or not at all.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    with as_output_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, report.to_json().encode() + b"\n")

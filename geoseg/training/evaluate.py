@@ -1,0 +1,74 @@
+"""Evaluate a bundle on the labelled data of a training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from geoseg.core.errors import ConfigError
+from geoseg.evaluation.reports import BundleReport, CalibrationScores
+from geoseg.models.bundle import open_bundle
+from geoseg.training.build import evaluation_chips
+from geoseg.training.census import Statistics
+from geoseg.training.fit import resolve_accelerator
+from geoseg.training.measure import score_part
+from geoseg.training.prepare import prepare
+from geoseg.training.split import PARTS
+
+
+def evaluate_bundle(
+    path: Path | str,
+    overrides: Sequence[str],
+    folder: Path | str,
+    part: str,
+    catalog: Path | str | None = None,
+) -> BundleReport:
+    """Score a bundle on a part of the data of a training.
+
+    Parameters
+    ----------
+    path, overrides
+        The training document (file or name), and `KEY=VALUE` for single keys of it.
+    folder
+        The bundle, folder or name.
+    part
+        `train`, `val` or `test`.
+    catalog
+        The catalog file; None looks in all folders where names are looked up.
+
+    Raises
+    ------
+    ConfigError
+        When the part is empty, or bands or classes of the bundle are not those of the training.
+    """
+    bundle = open_bundle(folder)
+    card = bundle.card
+    # The statistics that the bundle was trained with, whatever those of the data are now.
+    known = Statistics(np.array([b.mean for b in card.bands]), np.array([b.std for b in card.bands]))
+    prepared = prepare(path, overrides, None, catalog, known)
+    if not prepared.parts.get(part):
+        filled = ", ".join(p for p in PARTS if prepared.parts[p])
+        raise ConfigError(f"--split {part}: the data of {path} have no such part; they have {filled}")
+    for what, ours, theirs in (
+        ("classes", [c.slug for c in prepared.legend.classes], [c.slug for c in card.classes]),
+        ("bands", prepared.band_names, [b.common_name for b in card.bands]),
+    ):
+        if ours != theirs:
+            raise ConfigError(
+                f"{folder}: its {what} are {', '.join(theirs)}, those of {path} are {', '.join(ours)}; "
+                "they must agree"
+            )
+    fit = prepared.document.fit
+    network = bundle.network().to(resolve_accelerator(fit.device))
+    measured = score_part(
+        network, evaluation_chips(prepared, part), prepared.legend.legend, temperature=card.temperature,
+        batch=fit.batch,
+    )  # fmt: skip
+    return BundleReport(
+        model=f"{card.name} {card.version}",
+        part=part,
+        chips=measured.chips,
+        calibration=CalibrationScores.model_validate(measured.calibration.to_dict()),
+        warnings=list(prepared.warnings),
+        **dict(measured.scores),
+    )

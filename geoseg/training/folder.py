@@ -1,0 +1,65 @@
+"""The folder of a training: new, unfinished or finished."""
+
+import hashlib
+import json
+import shutil
+from typing import Any
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import write_atomic
+from geoseg.core.folder import difference, read_json
+from geoseg.training.prepare import PreparedTraining
+from geoseg.training.record import RECORD, read_record
+
+CHECKPOINTS, BUNDLE = "checkpoints", "bundle"
+_BEGUN = "begun.json"
+_CARD_ONLY = {
+    "name", "version", "title", "description", "license", "limitations", "gsd", "tile", "measure", "output",
+    "data",
+}  # fmt: skip
+"""Keys of the document that do not change the weights."""
+
+
+def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
+    """Make the folder ready for a new or an unfinished training.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds a finished training, another training, or other files.
+    """
+    folder, identity = prepared.folder, _identity(prepared)
+    begun = read_json(folder / _BEGUN)
+    if overwrite:
+        for name in (CHECKPOINTS, BUNDLE, "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / RECORD).unlink(missing_ok=True)
+    elif (folder / RECORD).exists():
+        finished = read_record(folder / RECORD)
+        raise OutputError(
+            f"{folder}: holds a finished training ({finished.name}, {finished.finished}); choose another "
+            "folder with --output, or replace it with --overwrite"
+        )
+    elif begun is not None and begun != identity and (folder / CHECKPOINTS).exists():
+        raise OutputError(
+            f"{folder}: holds an unfinished training of other settings or data "
+            f"({difference(begun, identity)}); finish that one, choose another folder with --output, or "
+            "discard it with --overwrite"
+        )
+    elif begun is None and any(not p.name.startswith(".") for p in folder.iterdir()):
+        raise OutputError(
+            f"{folder}: is not empty and holds no training; choose another folder with --output"
+        )
+    write_atomic(folder / _BEGUN, json.dumps(identity).encode())
+
+
+def _identity(prepared: PreparedTraining) -> dict[str, Any]:
+    """Return what determines the weights: document, legend and data."""
+    document = prepared.document.model_dump(mode="json", exclude=_CARD_ONLY)
+    data = [
+        [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
+        for p in prepared.labelled
+    ]
+    digest = hashlib.sha256(json.dumps(data, default=str, sort_keys=True).encode()).hexdigest()
+    legend = prepared.legend.model_dump(mode="json")
+    return json.loads(json.dumps({"training": document, "legend": legend, "data": digest}))  # type: ignore[no-any-return]

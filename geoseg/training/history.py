@@ -1,0 +1,56 @@
+"""The history of a training: a row for each epoch, and the file `metrics.csv`."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from geoseg.core.files import write_atomic
+from geoseg.core.legend import Legend
+
+
+def _from_json(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _to_json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+Score = Annotated[float, BeforeValidator(_from_json), PlainSerializer(_to_json, when_used="json")]
+"""A figure that may be NaN, which JSON does not know: there it is null."""
+
+
+class EpochRow(BaseModel):
+    """The figures of an epoch; NaN where there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int
+    """From 1."""
+    rate: float
+    """Largest learning rate at the end of the epoch."""
+    seconds: float
+    train_loss: Score
+    train_miou: Score
+    train_iou: tuple[Score, ...]
+    """IoU of each class; NaN for absent classes, empty when nothing was counted."""
+    val_loss: Score
+    val_miou: Score
+    val_iou: tuple[Score, ...]
+
+
+def write_history(path: Path, history: Sequence[EpochRow], legend: Legend) -> None:
+    """Write `metrics.csv`: a line for each epoch."""
+    text = io.StringIO()
+    slugs = [c.slug for c in legend.classes]
+    names = ["epoch", "rate", "seconds", "train_loss", "train_miou", "val_loss", "val_miou"]
+    writer = csv.writer(text)
+    writer.writerow([*names, *(f"val_iou_{s}" for s in slugs)])
+    for row in history:
+        writer.writerow([*(getattr(row, n) for n in names), *(row.val_iou or [""] * len(slugs))])
+    write_atomic(path, text.getvalue().encode())

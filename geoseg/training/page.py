@@ -1,0 +1,93 @@
+"""`training.html`: the content of the page of a training, from its record and the measured chips."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import geoseg
+from geoseg.core.legend import Legend
+from geoseg.evaluation.calibration import Calibration
+from geoseg.models.card import Card
+from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingPage, write_training_page
+from geoseg.training.history import EpochRow
+from geoseg.training.measure import Measured, PredictedChip
+from geoseg.training.record import TrainingRecord
+
+_TRUE_COLOR = ("red", "green", "blue")
+
+
+def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: Legend, card: Card) -> None:
+    """Write the page of a training.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    main = measured.main
+    scores = main.scores.model_dump(mode="json", exclude={"confusion_matrix"})
+    content = TrainingPage(
+        title=card.title,
+        subtitle=f"{card.name} {card.version}, geoseg {geoseg.__version__}, {record.finished}",
+        legend=legend,
+        curves=_curves(record.history, legend),
+        confusion=main.confusion,
+        measured_on=f"{main.chips} chips of {record.measured_on}",
+        scores={**scores, "classes": {row["slug"]: row for row in scores["classes"]}},
+        reliability=_bins(main.uncalibrated),
+        reliability_scaled=_bins(main.calibration),
+        best=tuple(_picture(c, card) for c in main.best),
+        worst=tuple(_picture(c, card) for c in main.worst),
+        facts={
+            "training": record.training,
+            "temperature": record.temperature,
+            "seconds": record.seconds.model_dump(),
+            "versions": record.versions,
+            "command": record.command,
+        },
+        warnings=record.warnings,
+        best_epoch=record.training["best_epoch"],
+    )
+    write_training_page(path, content)
+
+
+def _curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
+    steps = tuple(float(r.epoch) for r in history)
+    curves = [
+        Curve("loss", steps, tuple(r.train_loss for r in history), "train"),
+        Curve("loss", steps, tuple(r.val_loss for r in history), "val"),
+        Curve("miou", steps, tuple(r.train_miou for r in history), "train"),
+        Curve("miou", steps, tuple(r.val_miou for r in history), "val"),
+        Curve("learning rate", steps, tuple(r.rate for r in history), "train"),
+    ]
+    for i, c in enumerate(legend.classes):
+        values = tuple(r.val_iou[i] if r.val_iou else math.nan for r in history)
+        curves.append(Curve(f"iou/{c.slug}", steps, values, "val"))
+    return tuple(curves)
+
+
+def _bins(calibration: Calibration) -> Bins:
+    table = calibration.to_dict()["reliability"]
+    return tuple((b["confidence"], b["accuracy"], b["pixels"]) for b in table if b["pixels"])
+
+
+def _picture(chip: PredictedChip, card: Card) -> ChipPicture:
+    names = [b.common_name for b in card.bands]
+    bands = [names.index(n) for n in _TRUE_COLOR] if set(_TRUE_COLOR) <= set(names) else [0, -1, 0]
+    return ChipPicture(
+        title=chip.where,
+        rgb=_stretched(chip.image[bands]),
+        label=chip.label,
+        prediction=chip.probabilities.argmax(0).astype(np.uint8),
+        score=chip.agreement,
+    )
+
+
+def _stretched(bands: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return bands (3, rows, cols) as RGB (rows, cols, 3), stretched from the 2nd to the 98th percentile."""
+    low, high = (np.percentile(bands, q, axis=(1, 2))[:, None, None] for q in (2, 98))
+    scaled = ((bands - low) / np.maximum(high - low, 1e-6)).clip(0, 1)
+    return np.moveaxis((255 * scaled**0.8).astype(np.uint8), 0, -1)
