@@ -88,7 +88,7 @@ class RunPage:
         return rows, cols
 
 
-def write_run_page(path: Path, record: RunPage) -> None:
+def write_run_page(path: Path, page: RunPage) -> None:
     """Write the page as one HTML file that loads no other file.
 
     The maps are read in windows and from their overviews: memory does not grow with them.
@@ -97,7 +97,7 @@ def write_run_page(path: Path, record: RunPage) -> None:
     ----------
     path
         File to write; it appears complete or not at all.
-    record
+    page
         Content of the page.
 
     Raises
@@ -106,21 +106,21 @@ def write_run_page(path: Path, record: RunPage) -> None:
         When a map cannot be read or the file cannot be written.
     """
     try:
-        text = run_page(record)
+        text = run_page(page)
     except RasterioError as error:
-        raise OutputError(f"{record.folder}: a map of the run cannot be read: {one_line(error)}") from error
+        raise OutputError(f"{page.folder}: a map of the run cannot be read: {one_line(error)}") from error
     write_atomic(path, text.encode("utf-8"))
 
 
-def run_page(record: RunPage) -> str:
+def run_page(page: RunPage) -> str:
     """Return the page as text."""
-    manifest, legend = record.manifest, record.legend
-    with rasterio.open(record.class_map) as src:
+    manifest, legend = page.manifest, page.legend
+    with rasterio.open(page.class_map) as src:
         geobox, model = GeoBox(src.shape, src.transform, src.crs), src.tags().get("GEOSEG_MODEL", "")
-    found = survey(record.class_map, record.confidence)
-    lines = tuple(axis.seams for axis in record.axes)
+    found = survey(page.class_map, page.confidence)
+    lines = tuple(axis.seams for axis in page.axes)
     seams = check_seams(((found.rows, lines[0]), (found.cols, lines[1])))
-    places = run_parts.least_confident(record.class_map, legend, geobox, found.cells)
+    places = run_parts.least_confident(page.class_map, legend, geobox, found.cells)
     rows = run_parts.class_rows(manifest, legend, found)
     script = read_template("map.js")
     return render(
@@ -128,47 +128,47 @@ def run_page(record: RunPage) -> str:
         manifest=manifest,
         model=model,
         finished=f"{datetime.fromisoformat(manifest['finished']):%Y-%m-%d %H:%M} UTC",
-        note=record.note,
-        picture=record.picture.title if record.picture else "",
+        note=page.note,
+        picture=page.picture.title if page.picture else "",
         figures=run_parts.headline_results(manifest, found, seams),
         rows=rows,
-        layers=_layers(record, run_parts.shares_text(rows)),
+        layers=_layers(page, run_parts.shares_text(rows)),
         bars=run_parts.confidence_bars(found) if found.cells else [],
-        small=confidence_layer(record.confidence, _SMALL_MAP) if record.confidence else None,
+        small=confidence_layer(page.confidence, _SMALL_MAP) if page.confidence else None,
         places=places,
         seams=seams,
         seam_chart=run_parts.seam_chart(seams) if seams else None,
-        timeline=draw_timeline(record.timeline) if record.timeline else None,
+        timeline=draw_timeline(page.timeline) if page.timeline else None,
         facts=run_facts(manifest, model, crs_name(geobox.crs)),
         files={
             k: (megabytes(v["bytes"]), v["sha256"]) for k, v in manifest["outputs"].items() if k not in LAST
         },
-        data=_map_data(record, geobox, places),
+        data=_map_data(page, geobox, places),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
 
 
-def _layers(record: RunPage, classes: str) -> dict[str, tuple[MapLayer, str]]:
+def _layers(page: RunPage, classes: str) -> dict[str, tuple[MapLayer, str]]:
     """Return the layers of the map by name, the lowest first, each with its text alternative."""
-    layers = {"classes": (class_layer(record.class_map, record.legend), f"Class map: {classes}")}
-    if record.confidence:
-        layers["confidence"] = (confidence_layer(record.confidence), "Confidence map, dark where unsure")
-    if record.picture:
-        layers = {"scene": (scene_layer(record.picture), f"Scene: {record.picture.title}"), **layers}
+    layers = {"classes": (class_layer(page.class_map, page.legend), f"Class map: {classes}")}
+    if page.confidence:
+        layers["confidence"] = (confidence_layer(page.confidence), "Confidence map, dark where unsure")
+    if page.picture:
+        layers = {"scene": (scene_layer(page.picture), f"Scene: {page.picture.title}"), **layers}
     return layers
 
 
-def _map_data(record: RunPage, geobox: GeoBox, places: list[UnsurePlace]) -> dict[str, Any]:
+def _map_data(page: RunPage, geobox: GeoBox, places: list[UnsurePlace]) -> dict[str, Any]:
     """Return the data for the script of the map."""
-    crs, (rows, cols) = geobox.crs, record.axes
+    crs, (rows, cols) = geobox.crs, page.axes
     return {
         "width": geobox.shape.x,
         "height": geobox.shape.y,
         "transform": None if crs is None else tuple(geobox.transform)[:6],
         "geographic": crs is not None and crs.geographic,
-        "gsd": record.manifest["plan"]["gsd_m"],
-        "classes": [[*c.rgb, c.title] for c in record.legend.classes],
+        "gsd": page.manifest["plan"]["gsd_m"],
+        "classes": [[*c.rgb, c.title] for c in page.legend.classes],
         "confidence": [
             [*rgb, f"{i * STEP} to {(i + 1) * STEP} %"] for i, rgb in enumerate(confidence_colors())
         ],

@@ -98,14 +98,14 @@ class TrainingPage:
             )
 
 
-def write_training_page(path: Path, record: TrainingPage) -> None:
+def write_training_page(path: Path, page: TrainingPage) -> None:
     """Write the page as one HTML file that loads no other file.
 
     Parameters
     ----------
     path
         File to write; it appears complete or not at all.
-    record
+    page
         Content of the page.
 
     Raises
@@ -113,35 +113,35 @@ def write_training_page(path: Path, record: TrainingPage) -> None:
     OutputError
         When the file cannot be written.
     """
-    write_atomic(path, training_page(record).encode("utf-8"))
+    write_atomic(path, training_page(page).encode("utf-8"))
 
 
-def training_page(record: TrainingPage) -> str:
+def training_page(page: TrainingPage) -> str:
     """Return the page as text."""
-    best = best_epoch(record)
-    figures, further = headline_scores(record.scores)
+    best = best_epoch(page)
+    figures, further = headline_scores(page.scores)
     return render(
         "training.html.j2",
-        record=record,
-        pixels=int(record.confusion.sum()),
+        page=page,
+        pixels=int(page.confusion.sum()),
         figures=figures,
         further=further,
         best=best,
-        charts=_charts(record.curves, best),
-        confusion=confusion_table(record.confusion, record.legend),
-        classes=per_class(record.scores, record.legend, record.confusion, _class_curves(record)),
-        reliability=reliability(record.reliability, record.reliability_scaled),
-        chips=_sheets(record),
-        numbers=_numbers(record.curves),
+        charts=_charts(page.curves, best),
+        confusion=confusion_table(page.confusion, page.legend),
+        classes=per_class(page.scores, page.legend, page.confusion, _class_curves(page)),
+        reliability=reliability(page.reliability, page.reliability_scaled),
+        chips=_sheets(page),
+        numbers=_numbers(page.curves),
     )
 
 
-def best_epoch(record: TrainingPage) -> float | None:
+def best_epoch(page: TrainingPage) -> float | None:
     """Return the epoch to highlight: the recorded one, else that of the best validation mIoU or loss."""
-    if record.best_epoch is not None:
-        return record.best_epoch
+    if page.best_epoch is not None:
+        return page.best_epoch
     for name, sign in (("miou", 1.0), ("loss", -1.0)):
-        points = [p for c in record.curves if (c.name, c.part) == (name, "val") for p in c.points]
+        points = [p for c in page.curves if (c.name, c.part) == (name, "val") for p in c.points]
         seen = [p for p in points if math.isfinite(p[1])]
         if seen:
             return max(seen, key=lambda p: sign * p[1])[0]
@@ -180,10 +180,10 @@ def _mark(group: Sequence[Curve], best: float | None) -> tuple[float, float, str
     return None
 
 
-def _class_curves(record: TrainingPage) -> dict[str, tuple[tuple[float, float], ...]]:
+def _class_curves(page: TrainingPage) -> dict[str, tuple[tuple[float, float], ...]]:
     return {
         c.name.removeprefix("iou/"): c.points
-        for c in record.curves
+        for c in page.curves
         if c.name.startswith("iou/") and c.part == "val"
     }
 
@@ -197,9 +197,9 @@ def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list
     ]
 
 
-def _sheets(record: TrainingPage) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
+def _sheets(page: TrainingPage) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
     return [
-        (title, [(c, panels(c.rgb, c.label, c.prediction, record.legend)) for c in chips])
-        for title, chips in (("Best chips", record.best), ("Worst chips", record.worst))
+        (title, [(c, panels(c.rgb, c.label, c.prediction, page.legend)) for c in chips])
+        for title, chips in (("Best chips", page.best), ("Worst chips", page.worst))
         if chips
     ]
