@@ -55,9 +55,9 @@ def geoseg(installed, tmp_path):
 def test_the_wheel_has_the_documents_and_nothing_of_the_tests(installed):
     names = set(zipfile.ZipFile(installed[1]).namelist())
     assert {
-        "geoseg/shipped/data_catalog.yaml", "geoseg/shipped/pipelines/landcover.yaml",
-        "geoseg/shipped/configs/models/landcover-s2/model.safetensors", "geoseg/py.typed",
-        "geoseg/shipped/configs/legends/landcover-6.yaml", "geoseg/shipped/configs/clusters/slurm.yaml",
+        "geoseg_documents/data_catalog.yaml", "geoseg_documents/pipelines/landcover.yaml",
+        "geoseg_documents/configs/models/landcover-s2/model.safetensors", "geoseg/py.typed",
+        "geoseg_documents/configs/legends/landcover-6.yaml", "geoseg_documents/configs/clusters/slurm.yaml",
         "geoseg/report/templates/run.html.j2", "geoseg/__init__.pyi",
     } <= names  # fmt: skip
     assert not [n for n in names if n.startswith(("tests", "docs"))]
@@ -68,9 +68,9 @@ def test_names_are_found_in_an_empty_folder(geoseg):
     listed = json.loads(geoseg("catalog", "list", "--json").stdout)
     sample = next(row for row in listed if row["name"] == "sentinel2-sample")
     assert sample["files"] == "found"
-    assert "shipped" in sample["catalog"]
+    assert "geoseg_documents" in sample["catalog"]
     shown = json.loads(geoseg("inspect", "landcover-s2", "--json").stdout)
-    assert "shipped" in shown["folder"]
+    assert "geoseg_documents" in shown["folder"]
 
 
 def test_the_sample_runs_in_an_empty_folder_and_is_valid(geoseg):

@@ -38,10 +38,10 @@ def home() -> Path:
 
 
 def shipped() -> Path:
-    """Return the folder of the documents that ship with geoseg: inside the package, or the checkout."""
-    package = Path(geoseg.__file__).parent
-    inside = package / "shipped"
-    return inside if inside.is_dir() else package.parent
+    """Return the folder of the documents that ship with geoseg: beside the package, or the checkout."""
+    above = Path(geoseg.__file__).parents[1]
+    installed = above / "geoseg_documents"
+    return installed if installed.is_dir() else above
 
 
 def folders() -> tuple[Path, ...]:

@@ -209,6 +209,7 @@ class _Loop:
             memory = first.plan.memory.total if first.plan.ask_workers_for_memory else None
             stack.enter_context(check_workers(self.client, needs, memory, self._tell))
             stack.callback(self.pools.close)  # outputs under way need the cluster
+            first.open()
             self._note_fact(dashboard(self.client))
             self.ready.append(first)
             while self.ready:
@@ -245,6 +246,7 @@ class _Loop:
                 if not self.checking[0][1].done() or len(self.making) >= BEHIND:
                     yield None
                 elif (scene := self._open(*self.checking.popleft())) is not None:
+                    scene.open()
                     yield scene.work()
             elif self._predicting():
                 yield None
@@ -274,7 +276,6 @@ class _Loop:
             )
             log = stack.enter_context(event_log(folder))
             run = SceneRun(plan, folder, log, self._pass_on, profile=options.profile)
-            run.open()
         except ClusterError:
             raise
         except GeosegError as error:

@@ -5,9 +5,8 @@ import json
 import shutil
 from typing import Any
 
-from geoseg.core.errors import OutputError
-from geoseg.core.files import write_atomic
-from geoseg.core.folder import difference, read_json
+from geoseg.core.errors import OutputError, difference
+from geoseg.core.files import read_json, write_atomic
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, read_record
 

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 from torch.utils.data import DataLoader
 
-from geoseg.config.training import Measure
+from geoseg.config.training import Measurement
 from geoseg.core.legend import IGNORE, Legend
 from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.metrics import confusion_matrix, plain, scores
@@ -96,7 +96,7 @@ class Measured:
 
 
 def measure(
-    network: nn.Module, parts: Mapping[str, EvaluationChips], legend: Legend, entry: Measure, batch: int
+    network: nn.Module, parts: Mapping[str, EvaluationChips], legend: Legend, entry: Measurement, batch: int
 ) -> Measured:
     """Fit the temperature of a network and score it on test and val, or on train when these are empty.
 

@@ -8,7 +8,6 @@ from time import perf_counter
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from geoseg.core.files import as_output_error
-from geoseg.core.folder import lock
 from geoseg.core.notices import collect_warnings
 from geoseg.models.bundle import save_bundle
 from geoseg.training.build import build_task, check_network, evaluation_chips, training_chips
@@ -72,7 +71,7 @@ def train(
     check_network(prepared)
     with as_output_error(prepared.folder):
         prepared.folder.mkdir(parents=True, exist_ok=True)
-    with lock(prepared.folder):
+    with lock_folder(prepared.folder):
         open_folder(prepared, overwrite=overwrite)
         began = perf_counter()
         with collect_warnings() as notices:

@@ -143,7 +143,7 @@ def run(client: Client, plan: Plan, staging: Path, census: Census) -> Measured:
         + "| --- " * 6
         + "|"
     )
-    work = driver.Work("scale", job_of(plan, staging), plan.blocks, {})
+    work = driver.SceneWork("scale", job_of(plan, staging), plan.blocks, {})
     before, start, spans = census.cpu(), time.perf_counter(), dict.fromkeys(("read", "forward"), 0.0)
     kept = {}
     with closing(predict_scenes(client, [work])) as events:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 from geoseg.config.cluster import Local
 from geoseg.inference.clusters import connect
-from geoseg.inference.driver import BlockDone, Work, WorkFailed, predict_scenes
+from geoseg.inference.driver import BlockDone, SceneWork, WorkFailed, predict_scenes
 from geoseg.inference.predict import Job
 from geoseg.inference.retry import ONCE
 from geoseg.models.backends.spec import SegmenterSpec
@@ -61,7 +61,9 @@ def drive(client, plan, folder, at=0, act=None, interruption=None, retry=ONCE, f
     facts = [] if facts is None else facts
     finished = {(b.row, b.col): 1 for b in plan.blocks if job.staging.counts(b) is not None}
     done = set(finished)
-    with closing(predict_scenes(client, [Work("s", job, plan.blocks, finished)], interruption)) as events:
+    with closing(
+        predict_scenes(client, [SceneWork("s", job, plan.blocks, finished)], interruption)
+    ) as events:
         for event in events:
             if isinstance(event, dict):
                 facts.append(event)

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from geoseg.inference.clusters import connect, resolve_cluster
-from geoseg.runs import pipeline
+from geoseg.runs.prepare import prepare
+from geoseg.runs.run import Options, run
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
 HERE = Path(__file__).parent
@@ -49,8 +50,8 @@ class Toy:
 
     def run(self, name: str, cluster: str, tell=lambda _: None) -> dict[str, str]:
         """Run on a cluster; return the sha256 of each output."""
-        prepared = pipeline.prepare(self.path, [f"cluster={cluster}"], self.folder / name)
-        pipeline.run(prepared, on_event=lambda event: tell(event.stage))
+        prepared = prepare(self.path, [f"cluster={cluster}"], self.folder / name)
+        run(prepared, Options(on_progress=lambda event: tell(event.stage)))
         return self.sums(name)
 
     def sums(self, name: str) -> dict[str, str]:
