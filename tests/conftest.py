@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import types
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,6 +38,28 @@ def memory_given_back():
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def convert_here(command: Sequence[str], **_) -> subprocess.CompletedProcess[str]:
+    """Run the code of a conversion to OpenVINO in this process; return what its own would have said."""
+    try:
+        exec(command[-1])  # noqa: S102 (geoseg wrote it)
+    except Exception as error:  # noqa: BLE001 (a process of its own would end with its traceback)
+        return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")
+    return subprocess.CompletedProcess(command, 0, "", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _conversions_here():
+    """Convert networks in the process of the tests: a new one spends four seconds on importing torch.
+
+    Commands that tests start convert in a process of their own, as do the tests of the conversion itself.
+    """
+    from geoseg.models.backends import openvino_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino_model, "subprocess", types.SimpleNamespace(run=convert_here))
+        yield
 
 
 def write_raster(
@@ -176,6 +200,23 @@ def geoseg() -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "geoseg", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
+
+    return call
+
+
+@pytest.fixture
+def geoseg_here(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in this process, for tests of what it says: a new process takes two seconds."""
+    from typer.testing import CliRunner
+
+    from geoseg.cli.app import app
+
+    monkeypatch.chdir(ROOT)
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        with warnings.catch_warnings():
+            done = CliRunner().invoke(app, list(map(str, arguments)))
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
     return call
 

@@ -19,11 +19,17 @@ def cache(tmp_path, monkeypatch):
     return folder / "openvino"
 
 
+@pytest.fixture
+def own_process(monkeypatch):
+    """Convert in a process of its own, as geoseg does outside of the tests."""
+    monkeypatch.setattr(openvino_model, "subprocess", subprocess)
+
+
 def logits(model, x):
     return import_openvino().Core().compile_model(model, "CPU", FP32)({0: x})[0]
 
 
-def test_a_network_is_converted_once(bundle, cache, monkeypatch):
+def test_a_network_is_converted_once(bundle, cache, monkeypatch, own_process):
     x = np.random.default_rng(0).normal(size=(2, 4, 96, 128)).astype(np.float32)
     first = logits(load_model(bundle), x)
     with torch.inference_mode():
@@ -66,7 +72,7 @@ def test_a_conversion_that_is_killed_is_tried_again(bundle, cache, monkeypatch):
     assert load_model(bundle).input(0).get_partial_shape().rank.get_length() == 4
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch, own_process):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "file"))
     assert load_model(bundle).output(0).get_partial_shape()[1].get_length() == 3
