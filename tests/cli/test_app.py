@@ -51,17 +51,17 @@ def test_quiet_says_nothing_but_the_result(geoseg, pipeline_file):
     assert re.search(r"class-1 +\d+\.\d\d % +\d+\.\d{3} km2", done.stdout)
 
 
-def test_dry_run_prints_the_plan_and_writes_nothing(geoseg, pipeline_file, tmp_path):
-    done = geoseg("run", pipeline_file, "--dry-run", "--json")
+def test_dry_run_prints_the_plan_and_writes_nothing(geoseg_here, pipeline_file, tmp_path):
+    done = geoseg_here("run", pipeline_file, "--dry-run", "--json")
     assert json.loads(done.stdout)["tiles"] > 1
-    text = geoseg("run", pipeline_file, "--dry-run").stdout
+    text = geoseg_here("run", pipeline_file, "--dry-run").stdout
     assert re.search(r"total +\d+ MB", text)
     assert not (tmp_path / "out").exists()
 
 
-def test_set_and_output_replace_values(geoseg, pipeline_file, tmp_path):
+def test_set_and_output_replace_values(geoseg_here, pipeline_file, tmp_path):
     other = tmp_path / "other"
-    done = geoseg("run", pipeline_file, "--set", "outputs.probabilities=true", "--set",
+    done = geoseg_here("run", pipeline_file, "--set", "outputs.probabilities=true", "--set",
                   "inference.augment=flips", "--output", other)  # fmt: skip
     assert done.returncode == 0, done.stderr
     with rasterio.open(other / "probabilities.tif") as src:
@@ -77,37 +77,37 @@ def test_two_words_that_are_no_command_exit_2(geoseg):
     assert geoseg("run", "x.yaml", "--sett", "a=b").returncode == 2
 
 
-def test_inspect_tells_scene_bundle_and_run_apart(geoseg, pipeline_file, scene_file, bundle, tmp_path):
-    scene = json.loads(geoseg("inspect", scene_file, "--json").stdout)
+def test_inspect_tells_scene_bundle_and_run_apart(geoseg_here, pipeline_file, scene_file, bundle, tmp_path):
+    scene = json.loads(geoseg_here("inspect", scene_file, "--json").stdout)
     assert (scene["width"], scene["height"], scene["gsd_m"]) == (260, 300, 10.0)
     assert [b["common_name"] for b in scene["bands"]] == list(BAND_NAMES)
-    assert json.loads(geoseg("inspect", bundle.folder, "--json").stdout)["model"] == "toy"
-    assert geoseg("run", pipeline_file).returncode == 0
-    run = json.loads(geoseg("inspect", tmp_path / "out", "--json").stdout)
+    assert json.loads(geoseg_here("inspect", bundle.folder, "--json").stdout)["model"] == "toy"
+    assert geoseg_here("run", pipeline_file).returncode == 0
+    run = json.loads(geoseg_here("inspect", tmp_path / "out", "--json").stdout)
     assert run["state"] == "finished"
     assert set(run["outputs"]) >= {"classes.tif", "polygons.gpkg"}
 
 
-def test_init_writes_a_pipeline_that_runs(geoseg, scene_file, bundle, tmp_path):
+def test_init_writes_a_pipeline_that_runs(geoseg_here, scene_file, bundle, tmp_path):
     path = tmp_path / "pipelines/scene.yaml"
-    done = geoseg("init", scene_file, "--model", bundle.folder, "--output", path)
+    done = geoseg_here("init", scene_file, "--model", bundle.folder, "--output", path)
     assert done.returncode == 0, done.stderr
     assert f"then: geoseg run {path}" in done.stdout
-    again = geoseg("init", scene_file, "--model", bundle.folder, "--output", path)
+    again = geoseg_here("init", scene_file, "--model", bundle.folder, "--output", path)
     assert again.returncode == 1
     assert "exists already" in again.stderr
-    ran = geoseg("run", path, "--output", tmp_path / "out")
+    ran = geoseg_here("run", path, "--output", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
 
 
-def test_init_says_what_it_had_to_guess(geoseg, bundle, tmp_path):
+def test_init_says_what_it_had_to_guess(geoseg_here, bundle, tmp_path):
     scene = write_raster(tmp_path / "my scene.tif", reflectance(200, 200))
     path = tmp_path / "p.yaml"
-    done = geoseg("init", scene, "--model", bundle.folder, "--output", path)
+    done = geoseg_here("init", scene, "--model", bundle.folder, "--output", path)
     assert "names no band nir; band 4 is a guess" in done.stderr
     assert "0.0001 is usual" in done.stderr
     assert "nir: 4   # not found by name, please check" in path.read_text()
-    ran = geoseg("run", path, "--output", tmp_path / "out")
+    ran = geoseg_here("run", path, "--output", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
 
 
@@ -144,26 +144,26 @@ def test_a_reader_that_leaves_early_is_no_error(scene_file):
     assert done.stderr == ""
 
 
-def test_doctor_names_versions_and_drivers(geoseg):
-    facts = json.loads(geoseg("doctor", "--json").stdout)
+def test_doctor_names_versions_and_drivers(geoseg_here):
+    facts = json.loads(geoseg_here("doctor", "--json").stdout)
     assert facts["versions"]["torch"] != "missing"
     assert facts["gdal_drivers"]["GTiff"] is True
     assert facts["gdal_drivers"]["COG"] is True
     assert facts["device"] in {"cpu", "cuda"}
 
 
-def test_models_list_and_show(geoseg):
-    rows = json.loads(geoseg("models", "list", "--json").stdout)
+def test_models_list_and_show(geoseg_here):
+    rows = json.loads(geoseg_here("models", "list", "--json").stdout)
     assert "landcover-s2" in [r["name"] for r in rows]
-    card = geoseg("models", "show", "landcover-s2").stdout
+    card = geoseg_here("models", "show", "landcover-s2").stdout
     for word in ("Tree cover", "WorldCover", "limitations", "license", "miou"):
         assert word in card
 
 
-def test_catalog_list_and_show(geoseg):
-    rows = json.loads(geoseg("catalog", "list", "--json").stdout)
+def test_catalog_list_and_show(geoseg_here):
+    rows = json.loads(geoseg_here("catalog", "list", "--json").stdout)
     assert [r["name"] for r in rows] == ["sentinel2-sample", "landsat8-sample"]
-    shown = json.loads(geoseg("catalog", "show", "sentinel2-sample", "--json").stdout)
+    shown = json.loads(geoseg_here("catalog", "show", "sentinel2-sample", "--json").stdout)
     assert len(shown["bands"]) == 13
     assert {b["resolution"] for b in shown["bands"]} == {10.0, 20.0, 60.0}
 

@@ -118,13 +118,13 @@ def test_a_pipeline_with_scenes_is_a_batch_and_one_with_neither_is_refused(work,
         read_batch(many)
 
 
-def test_the_command_line_sums_up_and_exits_1_when_a_scene_failed(work, tmp_path, geoseg):
+def test_the_command_line_sums_up_and_exits_1_when_a_scene_failed(work, tmp_path, geoseg_here):
     (tmp_path / "b.tif").write_bytes(b"")
     more = ["--scenes", f"{tmp_path}/*.tif", "--on-error", "skip", "--set", "outputs.polygons=[]"]
-    done = geoseg("run", work, "--dry-run", *more)
+    done = geoseg_here("run", work, "--dry-run", *more)
     assert done.returncode == 1
     assert "3 scenes: 2 can run, 1 failed" in done.stdout
-    done = geoseg("run", work, *more)
+    done = geoseg_here("run", work, *more)
     assert done.returncode == 1
     assert "3 scenes: 1 failed, 2 done" in done.stdout or "3 scenes: 2 done, 1 failed" in done.stdout
     assert f"b: {tmp_path}/b.tif: cannot be opened" in done.stdout

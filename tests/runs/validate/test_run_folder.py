@@ -450,15 +450,15 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
         validate(tmp_path / "gone")
 
 
-def test_the_command_tells_and_exits(geoseg, copied):
+def test_the_command_tells_and_exits(geoseg_here, copied):
     folder = copied("exact")
-    good = geoseg("validate", folder)
+    good = geoseg_here("validate", folder)
     assert (good.returncode, good.stderr) == (0, "")
     assert [line.split()[:2] for line in good.stdout.splitlines()] == [
         [name, "ok"] for name in ("record", "files", "rasters", "styles", "polygons", "item")
     ]
     (folder / "classes.qml").unlink()
-    bad = geoseg("validate", folder, "--json")
+    bad = geoseg_here("validate", folder, "--json")
     assert (bad.returncode, bad.stderr) == (1, "")
     report = json.loads(bad.stdout)
     assert report["valid"] is False
