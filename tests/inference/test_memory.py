@@ -31,14 +31,15 @@ def run_at(tmp_path_factory):
 
 def test_announced_memory_holds_and_the_peak_does_not_grow_with_the_scene(run_at):
     peaks, announced = {}, {}
-    for side in (2048, 8192, 12288):
+    for side in (2048, 8192, 10240):
         manifest = run_at(side)
         memory = manifest["memory_bytes"]
         peaks[side] = memory["peak_of_this_process"]
         announced[side] = memory["announced_per_worker"]
         assert peaks[side] <= announced[side]
         assert manifest["tiles_predicted"] == manifest["plan"]["tiles"]
-    assert peaks[12288] <= 1.10 * peaks[8192]
+    # One byte kept for each of the 38 million pixels more would be over 6 % of the 650 MB.
+    assert peaks[10240] <= 1.06 * peaks[8192]
 
 
 def test_announced_memory_holds_with_a_real_network(run_at):
