@@ -209,10 +209,10 @@ class _Loop:
             memory = first.plan.memory.total if first.plan.ask_workers_for_memory else None
             stack.enter_context(check_workers(self.client, needs, memory, self._tell))
             stack.callback(self.pools.close)  # outputs under way need the cluster
-            first.open()
-            self._note_fact(dashboard(self.client))
-            self.ready.append(first)
-            while self.ready:
+            if self._begin(first):
+                self._note_fact(dashboard(self.client))
+                self.ready.append(first)
+            while self.ready or self._check_ahead():
                 works = self._works()
                 with closing(predict_scenes(self.client, works, self.options.interruption)) as events:
                     for event in events:
@@ -245,8 +245,7 @@ class _Loop:
             elif self._check_ahead():
                 if not self.checking[0][1].done() or len(self.making) >= BEHIND:
                     yield None
-                elif (scene := self._open(*self.checking.popleft())) is not None:
-                    scene.open()
+                elif (scene := self._open(*self.checking.popleft())) is not None and self._begin(scene):
                     yield scene.work()
             elif self._predicting():
                 yield None
@@ -284,6 +283,15 @@ class _Loop:
             return None
         self.under_way[scene.name] = run, stack
         return run
+
+    def _begin(self, scene: "SceneRun") -> bool:
+        """Find out what a scene has staged; return whether that went well."""
+        try:
+            scene.open()
+        except GeosegError as error:
+            self._fail(scene.plan.name, error)
+            return False
+        return True
 
     def _pass_on(self, event: Progress) -> None:
         # Outputs of many scenes are made beside the blocks of the next ones, which are what the bar shows.

@@ -8,6 +8,7 @@ from time import perf_counter
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from geoseg.core.files import as_output_error
+from geoseg.core.locks import lock_folder
 from geoseg.core.notices import collect_warnings
 from geoseg.models.bundle import save_bundle
 from geoseg.training.build import build_task, check_network, evaluation_chips, training_chips
