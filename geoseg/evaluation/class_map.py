@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import BundleError, ConfigError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE, NODATA, Legend, LegendClass
+from geoseg.core.run_files import RunFile
 from geoseg.models.bundle import CARD
 from geoseg.models.card import read_card
 from geoseg.scenes import sources
@@ -106,7 +107,7 @@ def open_class_map(path: Path, legend: Legend | None = None) -> ClassMap:
 def _of_run(path: Path) -> Legend | None:
     """Return the legend of the bundle that made a map; None when the run or the bundle is not there."""
     try:
-        manifest = json.loads(path.with_name("run.json").read_bytes())
+        manifest = json.loads((path.parent / RunFile.RECORD).read_bytes())
         if path.name in manifest["outputs"]:
             return read_card(Path(manifest["pipeline"]["model"]) / CARD).legend
     except (OSError, ValueError, KeyError, TypeError, BundleError):

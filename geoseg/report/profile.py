@@ -12,8 +12,6 @@ from typing import Any
 from geoseg.core.files import write_atomic
 from geoseg.report.timeline import STAGES, Timeline, WorkSpan
 
-PROFILE = "profile.json"
-
 
 def write_trace(path: Path, timeline: Timeline) -> None:
     """Write the trace of a timeline.

@@ -16,7 +16,8 @@ from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.report import PAGE, run_parts
+from geoseg.core.run_files import RunFile
+from geoseg.report import run_parts
 from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
     STEP,
@@ -26,7 +27,6 @@ from geoseg.report.map_images import (
     confidence_layer,
     scene_layer,
 )
-from geoseg.report.profile import PROFILE
 from geoseg.report.run_facts import megabytes, run_facts
 from geoseg.report.run_parts import UnsurePlace
 from geoseg.report.run_timeline import draw_timeline
@@ -37,7 +37,7 @@ from geoseg.report.timeline import Timeline
 from geoseg.scenes.grid import crs_name
 from geoseg.tiling.grid import TileAxis
 
-LAST = (PAGE, PROFILE)
+LAST = (RunFile.PAGE, RunFile.PROFILE)
 """Files that are finished after the page, which therefore cannot state their checksums."""
 
 _SMALL_MAP = 640
@@ -60,30 +60,25 @@ class RunPage:
     """Timeline of the run; None when no profile was asked for."""
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """The record as plain values."""
-        return self.record.model_dump(mode="json")
-
-    @cached_property
     def legend(self) -> Legend:
         """Classes in channel order."""
-        return Legend(tuple(LegendClass(**c) for c in self.manifest["classes"]))
+        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.record.classes))
 
     @property
     def class_map(self) -> Path:
         """Path of the class map."""
-        return self.folder / "classes.tif"
+        return self.folder / RunFile.CLASSES
 
     @property
     def confidence(self) -> Path | None:
         """Path of the confidence map; None when the run wrote none."""
-        return self.folder / "confidence.tif" if "confidence.tif" in self.manifest["outputs"] else None
+        return self.folder / RunFile.CONFIDENCE if RunFile.CONFIDENCE in self.record.outputs else None
 
     @property
     def axes(self) -> tuple[TileAxis, TileAxis]:
         """Tiles along rows and along columns."""
-        plan = self.manifest["plan"]
-        sizes = zip((plan["height"], plan["width"]), plan["tile"], plan["overlap"], strict=True)
+        plan = self.record.plan
+        sizes = zip((plan.height, plan.width), plan.tile, plan.overlap, strict=True)
         rows, cols = (TileAxis(length, tile, overlap) for length, tile, overlap in sizes)
         return rows, cols
 
@@ -114,23 +109,23 @@ def write_run_page(path: Path, page: RunPage) -> None:
 
 def run_page(page: RunPage) -> str:
     """Return the page as text."""
-    manifest, legend = page.manifest, page.legend
+    record, legend = page.record, page.legend
     with rasterio.open(page.class_map) as src:
         geobox, model = GeoBox(src.shape, src.transform, src.crs), src.tags().get("GEOSEG_MODEL", "")
     found = survey(page.class_map, page.confidence)
     lines = tuple(axis.seams for axis in page.axes)
     seams = check_seams(((found.rows, lines[0]), (found.cols, lines[1])))
     places = run_parts.least_confident(page.class_map, legend, geobox, found.cells)
-    rows = run_parts.class_rows(manifest, legend, found)
+    rows = run_parts.class_rows(record, legend, found)
     script = read_template("map.js")
     return render(
         "run.html.j2",
-        manifest=manifest,
+        record=record,
         model=model,
-        finished=f"{datetime.fromisoformat(manifest['finished']):%Y-%m-%d %H:%M} UTC",
+        finished=f"{datetime.fromisoformat(record.finished):%Y-%m-%d %H:%M} UTC",
         note=page.note,
         picture=page.picture.title if page.picture else "",
-        figures=run_parts.headline_results(manifest, found, seams),
+        figures=run_parts.headline_results(record, found, seams),
         rows=rows,
         layers=_layers(page, run_parts.shares_text(rows)),
         bars=run_parts.confidence_bars(found) if found.cells else [],
@@ -139,10 +134,8 @@ def run_page(page: RunPage) -> str:
         seams=seams,
         seam_chart=run_parts.seam_chart(seams) if seams else None,
         timeline=draw_timeline(page.timeline) if page.timeline else None,
-        facts=run_facts(manifest, model, crs_name(geobox.crs)),
-        files={
-            k: (megabytes(v["bytes"]), v["sha256"]) for k, v in manifest["outputs"].items() if k not in LAST
-        },
+        facts=run_facts(record, model, crs_name(geobox.crs)),
+        files={k: (megabytes(f.bytes), f.sha256) for k, f in record.outputs.items() if k not in LAST},
         data=_map_data(page, geobox, places),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
@@ -167,7 +160,7 @@ def _map_data(page: RunPage, geobox: GeoBox, places: list[UnsurePlace]) -> dict[
         "height": geobox.shape.y,
         "transform": None if crs is None else tuple(geobox.transform)[:6],
         "geographic": crs is not None and crs.geographic,
-        "gsd": page.manifest["plan"]["gsd_m"],
+        "gsd": page.record.plan.gsd_m,
         "classes": [[*c.rgb, c.title] for c in page.legend.classes],
         "confidence": [
             [*rgb, f"{i * STEP} to {(i + 1) * STEP} %"] for i, rgb in enumerate(confidence_colors())

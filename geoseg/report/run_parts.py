@@ -1,14 +1,14 @@
 """The parts of a run's page: headline figures, areas, confidence, places with low confidence, seams."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 
+from geoseg.config.run_record import RunRecord
 from geoseg.core.legend import IGNORE, Legend, LegendClass
 from geoseg.report.charts import Chart, Series, line_chart
 from geoseg.report.html import HeadlineFigure, grouped, percent
@@ -84,10 +84,10 @@ def area_text(area_m2: float, largest_m2: float) -> str:
     return f"{grouped(area_m2)} m²"
 
 
-def class_rows(manifest: Mapping[str, Any], legend: Legend, found: Survey) -> list[ClassAreaRow]:
+def class_rows(record: RunRecord, legend: Legend, found: Survey) -> list[ClassAreaRow]:
     """Return the classes of a map, the largest first, with the pixels and areas of `run.json`."""
-    pixels = {c.slug: manifest["pixels"].get(c.slug, 0) for c in legend.classes}
-    areas = manifest["area_m2"]
+    pixels = {c.slug: record.pixels.get(c.slug, 0) for c in legend.classes}
+    areas = record.area_m2
     total, most = sum(pixels.values()), max(pixels.values())
     rows = [
         ClassAreaRow(
@@ -108,12 +108,10 @@ def shares_text(rows: Sequence[ClassAreaRow]) -> str:
     return ", ".join(f"{r.legend.title} {100 * r.share:.0f} %" for r in rows if r.pixels)
 
 
-def headline_results(
-    manifest: Mapping[str, Any], found: Survey, seams: SeamCheck | None
-) -> list[HeadlineFigure]:
+def headline_results(record: RunRecord, found: Survey, seams: SeamCheck | None) -> list[HeadlineFigure]:
     """Return the figures at the top of the page."""
-    valid, empty = int(found.histogram.sum()), manifest["pixels"]["nodata"]
-    total = sum((manifest["area_m2"] or {}).values())
+    valid, empty = int(found.histogram.sum()), record.pixels["nodata"]
+    total = sum((record.area_m2 or {}).values())
     part = f"{percent(valid / (valid + empty))} % of the scene; the rest is nodata"
     mapped = area_text(total, total) if total else f"{grouped(valid)} px"
     figures = [HeadlineFigure("Mapped", part if empty else "all of the scene", mapped)]
@@ -124,8 +122,8 @@ def headline_results(
     if seams is not None and seams.index is not None:
         meaning = "class changes where tiles meet, over those beside; 1: no seam"
         figures.append(HeadlineFigure("Seam index", meaning, f"{seams.index:.2f}"))
-    meaning = f"{manifest['tiles_predicted']} tiles on {manifest['plan']['device']}"
-    return [*figures, HeadlineFigure("Time", meaning, duration(manifest["seconds"]["total"]))]
+    meaning = f"{record.tiles_predicted} tiles on {record.plan.device}"
+    return [*figures, HeadlineFigure("Time", meaning, duration(record.seconds.total))]
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.core.ordered import Workers
+from geoseg.core.run_files import RunFile
 from geoseg.styles.geopackage import add_style_and_provenance
 from geoseg.vector.recipe import Generalize, Objects, Recipe
 from geoseg.vector.shape.guard import write_obstacles
@@ -79,7 +80,7 @@ def vectorize(
             files = _with_objects(files, recipe.objects, folder / OBJECTS)
         if not formats:
             return []
-        package = folder / "polygons.gpkg"
+        package = folder / RunFile.GEOPACKAGE
         kind = "MultiPolygon" if recipe.rules.dissolve else "Polygon"
         geobox = files.geobox()
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
@@ -92,7 +93,7 @@ def vectorize(
         generalized.unlink(missing_ok=True)
         (folder / _OBSTACLES).unlink(missing_ok=True)
     for name in formats:
-        path = folder / f"polygons.{name}"
+        path = folder / RunFile.polygons(name)
         if name == "parquet":
             write_parquet(package, path, crs, kind)
         elif name != "gpkg":
@@ -103,7 +104,7 @@ def vectorize(
         add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
     else:
         package.unlink()
-    return [folder / f"polygons.{name}" for name in formats]
+    return [folder / RunFile.polygons(name) for name in formats]
 
 
 def _with_outlines(
