@@ -109,11 +109,13 @@ def test_the_checks_of_the_promises_exist():
             assert (ROOT / part).exists(), part
 
 
-def test_the_python_of_the_readme_runs(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+def test_the_python_of_the_readme_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(code, names)  # noqa: S102 (the README's own code)
+    for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(code, names)  # noqa: S102 (the README's own code)
+    assert names["run"].classes().shape == (1947, 1933)
+    assert (tmp_path / "outputs/from-python/report.html").exists()
     assert names["array"].dims == ("band", "y", "x")
     assert names["array"].shape == (3, 1947, 1933)
     assert 0 < float(names["array"].sel(band="blue")[:100, :100].mean()) < 0.3

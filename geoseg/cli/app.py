@@ -24,7 +24,7 @@ catalog_app = typer.Typer(help="Scenes by name, from data_catalog.yaml.", no_arg
 models_app = typer.Typer(help="Model bundles.", no_args_is_help=True)
 for command in (
     runs.run, runs.worker, listing.inspect, runs.validate, listing.init, runs.report, runs.view,
-    training.train, training.evaluate, training.sample, listing.doctor,
+    training.train, training.evaluate, training.sample, listing.doctor, listing.schema,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(catalog_app, name="catalog")

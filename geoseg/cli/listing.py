@@ -1,5 +1,6 @@
 """Commands that say what is there: scenes, bundles, run folders, this machine; and `geoseg init`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -92,3 +93,23 @@ def models_show(
             show.bundle(bundle if folder is None or Path(bundle).exists() else folder / bundle),
             as_json=as_json,
         )
+
+
+class DocumentKind(StrEnum):
+    """A kind of YAML document."""
+
+    PIPELINE = "pipeline"
+    TRAINING = "training"
+    LEGEND = "legend"
+    CLUSTER = "cluster"
+    CATALOG = "catalog"
+
+
+def schema(
+    kind: Annotated[DocumentKind, typer.Argument(help="The kind of document.")], debug: Debug = False
+) -> None:
+    """Print the JSON schema of a YAML document, for editors that complete and check it."""
+    with errors(debug=debug):
+        from geoseg.config.schema import schema as schema_of
+
+        show_facts(schema_of(kind), as_json=True)

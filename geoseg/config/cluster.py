@@ -39,7 +39,11 @@ def _sexagesimal(value: object) -> object:
     return ":".join([str(parts[-1]), *(f"{p:02}" for p in reversed(parts[:-1]))])
 
 
-Walltime = Annotated[str, BeforeValidator(_sexagesimal), Field(pattern=r"^(\d+-)?(\d+:)?\d+:\d\d$")]
+Walltime = Annotated[
+    str,
+    BeforeValidator(_sexagesimal, json_schema_input_type=str | int),
+    Field(pattern=r"^(\d+-)?(\d+:)?\d+:\d\d$"),
+]
 """[days-][hours:]minutes:seconds, as batch systems write it; LSF reads hours:minutes."""
 
 

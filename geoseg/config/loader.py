@@ -56,7 +56,7 @@ def load(path: Path, model: type[D], changes: Sequence[str] | Mapping[str, Any] 
         raise ConfigError(f"{path}:1:1: a mapping of keys to values is expected here")
     _refuse_duplicates(root, path)
     if isinstance(changes, Mapping):
-        assigned = [_put(data, keys, value, replace=True) for keys, value in _leaves(changes)]
+        assigned = [_put(data, keys, value) for keys, value in _leaves(changes)]
     else:
         assigned = [_assign(data, text) for text in changes]
     try:
@@ -88,19 +88,24 @@ def _assign(data: dict[str, Any], text: str) -> tuple[str, ...]:
         parsed = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from None
+    for depth in range(1, len(path)):
+        if not isinstance(_at_path(data, path[:depth]), dict | type(None)):
+            raise ConfigError(f"--set {text}: {path[depth - 1]} is a single value here, not a mapping")
     return _put(data, path, parsed)
 
 
-def _put(
-    data: dict[str, Any], path: tuple[str, ...], value: Any, *, replace: bool = False
-) -> tuple[str, ...]:
-    """Put a value at the path of its keys, instead of single values above it on request; return the path."""
+def _at_path(data: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> tuple[str, ...]:
+    """Put a value at the path of its keys, instead of single values above it; return the path."""
     target = data
     for part in path[:-1]:
-        if target.get(part) is None or (replace and not isinstance(target[part], dict)):
+        if not isinstance(target.get(part), dict):
             target[part] = {}
-        if not isinstance(target[part], dict):
-            raise ConfigError(f"--set {'.'.join(path)}: {part} is a single value here, not a mapping")
         target = target[part]
     target[path[-1]] = value
     return path

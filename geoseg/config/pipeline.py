@@ -11,7 +11,11 @@ from geoseg.config.scene import SceneEntry
 
 # YAML 1.1 reads a bare `off` as false.
 Level = Annotated[
-    Literal["error", "warn", "off"], BeforeValidator(lambda value: "off" if value is False else value)
+    Literal["error", "warn", "off"],
+    BeforeValidator(
+        lambda value: "off" if value is False else value,
+        json_schema_input_type=Literal["error", "warn", "off", False],
+    ),
 ]
 
 
@@ -115,7 +119,10 @@ class Vectorize(Document):
     """CRS of the polygons, as PROJ reads it (`EPSG:4326`); default: that of the scene."""
     instances: Annotated[
         Instances | None,
-        BeforeValidator(lambda value: {"method": value} if isinstance(value, str) else value),
+        BeforeValidator(
+            lambda value: {"method": value} if isinstance(value, str) else value,
+            json_schema_input_type=Instances | Literal["components", "watershed"] | None,
+        ),
     ] = None
     """Objects; the name of a method means all classes."""
 

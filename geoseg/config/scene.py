@@ -61,7 +61,7 @@ class Radiometry(Document):
 
     dark_object: DarkObject | None = None
 
-    @field_validator("dark_object", mode="before")
+    @field_validator("dark_object", mode="before", json_schema_input_type=bool | DarkObject | None)
     @classmethod
     def _true_means_default(cls, value: object) -> object:
         return {} if value is True else None if value is False else value
@@ -93,7 +93,7 @@ class SceneEntry(Document):
     mask: MaskEntry | None = None
     radiometry: Radiometry = Radiometry()
 
-    @field_validator("bands", mode="before")
+    @field_validator("bands", mode="before", json_schema_input_type=dict[str, BandEntry | str | int])
     @classmethod
     def _short_forms(cls, value: object) -> object:
         if not isinstance(value, dict):

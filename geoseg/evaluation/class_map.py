@@ -14,7 +14,7 @@ from geoseg.core.errors import BundleError, ConfigError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE, NODATA, Legend, LegendClass
 from geoseg.core.run_files import RunFile
-from geoseg.models.bundle import CARD
+from geoseg.models.bundle import CARD, find_bundle
 from geoseg.models.card import read_card
 from geoseg.scenes import sources
 from geoseg.scenes.sources import SourceFile
@@ -109,7 +109,7 @@ def _of_run(path: Path) -> Legend | None:
     try:
         manifest = json.loads((path.parent / RunFile.RECORD).read_bytes())
         if path.name in manifest["outputs"]:
-            return read_card(Path(manifest["pipeline"]["model"]) / CARD).legend
+            return read_card(find_bundle(manifest["pipeline"]["model"]) / CARD).legend
     except (OSError, ValueError, KeyError, TypeError, BundleError):
         pass
     return None

@@ -87,6 +87,20 @@ def _is_bundle(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
+def find_bundle(place: Path | str) -> Path:
+    """Return the folder of a bundle that a folder or a name means.
+
+    Raises
+    ------
+    BundleError
+        When there is no such folder.
+    """
+    found = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
+    if found is None:
+        raise BundleError(f"model {lookup.not_found(Shelf.MODELS, place)}")
+    return found
+
+
 def open_bundle(place: Path | str) -> Bundle:
     """Open a bundle and verify that its files belong together.
 
@@ -104,9 +118,7 @@ def open_bundle(place: Path | str) -> Bundle:
     if is_uri(place):
         uri = str(place).rstrip("/")
         return replace(open_bundle(fetch_bundle(uri, (CARD, CONFIG), WEIGHTS)), uri=uri)
-    folder = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
-    if folder is None:
-        raise BundleError(f"model {lookup.not_found(Shelf.MODELS, place)}")
+    folder = find_bundle(place)
     card = read_card(folder / CARD)
     config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
     try:

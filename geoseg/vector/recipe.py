@@ -10,6 +10,7 @@ from pyproj.exceptions import CRSError
 
 from geoseg.config.pipeline import Instances, Length, Vectorize
 from geoseg.core.errors import ConfigError, did_you_mean
+from geoseg.core.extras import require
 from geoseg.core.legend import Legend
 
 
@@ -161,6 +162,8 @@ def resolve_objects(settings: Instances, legend: Legend, gsd_m: float | None) ->
     classes = _ids("instances.classes", slugs, legend)
     if settings.method == "components":
         return Objects(classes, Components(), boundary)
+    for module in ("skimage", "scipy"):
+        require(module, "objects", "vectorize.instances: watershed")
     if gsd_m is None and (settings.minimum_distance or settings.depth != "auto"):
         raise ConfigError(
             "vectorize.instances: distances are in metres, but the scene has no CRS; leave minimum_distance "

@@ -23,6 +23,6 @@ def test_a_code_of_two_classes_is_refused():
 
 def test_an_unknown_name_lists_the_known(monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(ConfigError, match=r"known in configs/legends: .*landcover-6"):
+    with pytest.raises(ConfigError, match=r"known: .*landcover-6"):
         resolve_legend("nope")
     assert len(resolve_legend("landcover-6").classes) == 6
