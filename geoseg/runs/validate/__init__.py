@@ -1,4 +1,4 @@
-"""A finished run held to what it promises, from its files alone."""
+"""Check a finished run against its promises, from its files alone."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,12 @@ def validate(place: Path | str) -> "Report":
     Parameters
     ----------
     place
-        A finished run: a folder, or a URI, whose files are fetched for the time of the check.
+        The folder of a finished run, or its URI; the files of a URI are downloaded for the check.
 
     Returns
     -------
     Report
-        What was checked, and everything that is not as it should be.
+        The checks and their failures.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Whether polygons are a coverage, told by their edges.
+"""Whether polygons form a coverage, decided by their edges.
 
-How many polygons lie over a point is the winding number of all their edges around it. Where two neighbours
-share an edge it cancels out. So when all edges but those of the outline have a partner, polygons that are
-valid one by one lie over each point within the outline exactly once: no gap, no overlap, no sliver.
-(`shapely.coverage_is_valid` answers the same, but takes minutes where a polygon has thousands of neighbours.)
+The number of polygons over a point is the winding number of all edges around it. Edges that two neighbours
+share cancel out. So when every edge except the outline is shared, valid polygons cover each point within the
+outline exactly once: no gap, no overlap, no sliver. (`shapely.coverage_is_valid` checks the same, but takes
+minutes when a polygon has thousands of neighbours.)
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Edges:
-    """Edges of polygons that no neighbour shares."""
+    """Edges of polygons that break the coverage, or belong to its outline."""
 
     middles: NDArray[np.float64]
-    """(x, y) of the middle of those that one polygon has, shape (N, 2)."""
+    """Midpoints (x, y) of the edges that only one polygon has, shape (N, 2)."""
     wrong: NDArray[np.float64]
-    """(x, y) of the middle of those that have polygons on the same side, or more than two, shape (M, 2)."""
+    """Midpoints (x, y) of the edges with two polygons on one side, or more than two in all, shape (M, 2)."""
 
 
-def lonely_edges(geometry: NDArray[np.object_]) -> Edges:
-    """Return the edges of polygons that have no partner: the same edge, backwards.
+def unshared_edges(geometry: NDArray[np.object_]) -> Edges:
+    """Return the edges that are not shared: no other polygon has the same edge in reverse.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Results of checks."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that is not as it should be."""
+    """One difference between a run folder and its promises."""
 
     file: str
     """Name in the run folder."""
     what: str
+    """The property that was checked."""
     expected: str
     found: str
 
@@ -20,12 +21,12 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Checks that belong together."""
+class CheckGroup:
+    """A group of checks and their failures."""
 
     name: str
     looked_at: str
-    """What was checked, for people."""
+    """The files and properties that were checked, in words."""
     failures: tuple[Failure, ...]
 
 
@@ -35,11 +36,11 @@ class Report:
 
     run: str
     """The folder or URI."""
-    groups: tuple[Group, ...]
+    groups: tuple[CheckGroup, ...]
 
     @property
     def failures(self) -> list[Failure]:
-        """Everything that is not as it should be."""
+        """All failures."""
         return [f for group in self.groups for f in group.failures]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The database inside a GeoPackage of polygons."""
+"""Checks of the database inside a GeoPackage of polygons."""
 
 import contextlib
 import sqlite3
@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from geoseg.core.run_files import RunFile
-from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
+from geoseg.runs.validate.finished_folder import FinishedFolder
 
 FILE = RunFile.GEOPACKAGE
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a GeoPackage without changing it."""
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         yield db
 
 
-def the_layer(db: sqlite3.Connection) -> str:
+def only_layer(db: sqlite3.Connection) -> str:
     """Return the name of the only layer.
 
     Raises
     ------
     ValueError
-        When there is none, or are several.
+        When there is no layer, or more than one.
     """
     rows = db.execute("SELECT table_name FROM gpkg_contents WHERE data_type = 'features'").fetchall()
     if len(rows) != 1:
@@ -34,17 +34,17 @@ def the_layer(db: sqlite3.Connection) -> str:
 
 
 def count(db: sqlite3.Connection, table: str) -> int:
-    """Return the number of rows."""
+    """Return the number of rows of a table."""
     (rows,) = db.execute(f"SELECT COUNT(*) FROM {_quoted(table)}").fetchone()  # noqa: S608
     return int(rows)
 
 
 def check_database(run: FinishedFolder, db: sqlite3.Connection) -> Iterator[Failure]:
-    """Hold the database to itself, its spatial index to the rows, and class names to the legend."""
-    (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if said != "ok":
-        yield Failure(FILE, "database", "whole", said)
-    layer = the_layer(db)
+    """Check the integrity of the database, its spatial index against the rows, and class names."""
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        yield Failure(FILE, "database", "whole", found)
+    layer = only_layer(db)
     features = count(db, layer)
     indexed = db.execute(
         "SELECT column_name FROM gpkg_extensions"

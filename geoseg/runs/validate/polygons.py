@@ -1,4 +1,4 @@
-"""Polygons of a run: valid, indexed, a coverage of the class map, the same in all files."""
+"""Checks of polygons: valid, indexed, a coverage of the class map, the same in all files."""
 
 import math
 import sqlite3
@@ -16,12 +16,12 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import one_line
 from geoseg.core.run_files import RunFile
-from geoseg.runs.validate.edges import lonely_edges
-from geoseg.runs.validate.files import FinishedFolder
+from geoseg.runs.validate.edges import unshared_edges
 from geoseg.runs.validate.findings import Failure
-from geoseg.runs.validate.geopackage import FILE, check_database, opened, the_layer
-from geoseg.runs.validate.layers import Layer, Placed, same_crs
-from geoseg.runs.validate.strips import Tally, walk
+from geoseg.runs.validate.finished_folder import FinishedFolder
+from geoseg.runs.validate.geopackage import FILE, check_database, only_layer, open_readonly
+from geoseg.runs.validate.polygon_file import PolygonFile, ProjectedLayer, same_crs
+from geoseg.runs.validate.strips import Tally, tally_strips
 from geoseg.vector.write.features import schema
 
 _UNREADABLE = (
@@ -29,31 +29,31 @@ _UNREADABLE = (
     pa.ArrowException, ValueError, TypeError, KeyError, OSError,
 )  # fmt: skip
 _SMALL = 50_000
-"""Features up to which all edges are looked at together."""
+"""Features up to which all edges are checked in memory."""
 
 
 def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
-    """Hold the polygons to the class map, and the files to what GIS expect of them.
+    """Check the polygons against the class map, and the files against what a GIS expects.
 
-    Unless they were generalised, rasterising them gives the map back. Generalised polygons still cover each
-    pixel once, up to the way that edges may move beside nodata, and keep each class's share of the map to
-    5 %. Classes and polygons that were left out leave gaps.
+    Rasterising polygons that are not generalised gives the map. Generalised polygons still cover each pixel
+    once, except near nodata, where edges may have moved, and keep each class's share of the map to 5 %.
+    Classes and polygons that were left out leave gaps.
     """
     first, *more = run.polygon_files
     try:
-        layer = yield from _opened(run, first)
+        layer = yield from _open_layer(run, first)
         yield from _attributes(run, layer)
-        placed = Placed.on(layer, _crs(run))
+        projected = ProjectedLayer.on(layer, _crs(run))
         edges = None
         if layer.attributes.num_rows < _SMALL:
-            # In the layer's own CRS: vertices of neighbours are the same to the last bit.
-            edges = lonely_edges(layer.polygons()[0])
+            # In the layer's own CRS, in which neighbours have vertices equal to the last bit.
+            edges = unshared_edges(layer.polygons()[0])
             if len(edges.wrong):
                 x, y = edges.wrong[0]
                 found = f"{len(edges.wrong)} others, one at {x:.9g}, {y:.9g}"
                 yield Failure(first, "edges", "one polygon on each side", found)
-            edges = replace(edges, middles=placed.points(edges.middles))
-        tally = walk(run, placed, edges)
+            edges = replace(edges, middles=projected.points(edges.middles))
+        tally = tally_strips(run, projected, edges)
     except _UNREADABLE as error:
         yield Failure(first, "polygons", "readable", one_line(error.__cause__ or error))
         return
@@ -61,8 +61,8 @@ def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
     yield from _areas(run, tally, first, layer.attributes)
     for name in more:
         try:
-            other = yield from _opened(run, name)
-            yield from _like(layer, other)
+            other = yield from _open_layer(run, name)
+            yield from _compare(layer, other)
         except _UNREADABLE as error:
             yield Failure(name, "polygons", "readable", one_line(error.__cause__ or error))
 
@@ -72,27 +72,27 @@ def _crs(run: FinishedFolder) -> CRS | None:
     return None if crs is None else CRS.from_wkt(crs.to_wkt())
 
 
-def _opened(run: FinishedFolder, name: str) -> Generator[Failure, None, Layer]:
-    """Open a file of polygons; hold its database and its CRS to what was asked for."""
+def _open_layer(run: FinishedFolder, name: str) -> Generator[Failure, None, PolygonFile]:
+    """Open a polygon file; check its database and its CRS."""
     path = run.folder / name
-    layer = Layer(path)
+    layer = PolygonFile(path)
     if name == FILE:
-        with opened(path) as db:
+        with open_readonly(path) as db:
             yield from check_database(run, db)
-            layer = Layer(path, the_layer(db))
+            layer = PolygonFile(path, only_layer(db))
     chosen = run.recipe.rules.crs
     expected = _crs(run) if chosen is None else chosen.proj
     if path.suffix == ".geojson":
         expected = CRS.from_epsg(4326)
     found = layer.crs
     if (found is None) != (expected is None) or (found and expected and not same_crs(found, expected)):
-        told = ["none" if crs is None else crs.to_string() for crs in (expected, found)]
-        yield Failure(name, "CRS", *told)
+        names = ["none" if crs is None else crs.to_string() for crs in (expected, found)]
+        yield Failure(name, "CRS", *names)
     return layer
 
 
-def _attributes(run: FinishedFolder, layer: Layer) -> Iterator[Failure]:
-    """Hold the columns to what is promised of them."""
+def _attributes(run: FinishedFolder, layer: PolygonFile) -> Iterator[Failure]:
+    """Check the names and ranges of the columns."""
     table, name, rules = layer.attributes, layer.path.name, run.recipe.rules
     columns = [n for n in schema(rules).names if n != "geom"]
     if table.column_names != columns:
@@ -127,22 +127,24 @@ def _coverage(run: FinishedFolder, tally: Tally, name: str, features: int) -> It
     for pixels, what in (
         (tally.overlaps, "overlaps"),
         (tally.gaps, "gaps"),
-        (tally.beyond, "nodata under polygons"),
+        (tally.on_nodata, "nodata under polygons"),
     ):
         if pixels:
             yield Failure(name, what, "none", f"{pixels} pixels")
     if run.gaps_are_known and tally.open_edges:
         yield Failure(name, "edges within the map", "shared by neighbours", f"{tally.open_edges} are not")
     if not run.generalised:
-        if tally.others:
-            yield Failure(name, "classes", "those of the map", f"{tally.others} pixels differ")
-        if tally.torn and run.recipe.objects is None:
-            yield Failure(name, "regions", "whole or left out", f"{tally.torn} pixel edges between both")
+        if tally.mismatched:
+            yield Failure(name, "classes", "those of the map", f"{tally.mismatched} pixels differ")
+        if tally.partly_covered and run.recipe.objects is None:
+            yield Failure(
+                name, "regions", "whole or left out", f"{tally.partly_covered} pixel edges between both"
+            )
     yield from _shares(run, tally, name)
 
 
 def _shares(run: FinishedFolder, tally: Tally, name: str) -> Iterator[Failure]:
-    """Hold each class's share to the map's, and what was left out to its confidence."""
+    """Check the share of each class against the map, and the confidence of polygons that were left out."""
     rules, boundary = run.recipe.rules, run.boundary
     slack = 0.05 * int(tally.mapped.sum())
     for number, c in run.legend.by_id().items():
@@ -153,38 +155,38 @@ def _shares(run: FinishedFolder, tally: Tally, name: str) -> Iterator[Failure]:
             yield Failure(
                 name, f"area of {c.slug}", f"{mapped} pixels within 5 % of the map", f"{burnt} pixels"
             )
-        bare = int(tally.bare[number])
+        bare = int(tally.uncovered[number])
         if rules.minimum_confidence and bare and not run.generalised and RunFile.CONFIDENCE in run.outputs:
-            mean = float(tally.bare_confidence[number]) / bare
-            # Polygons are chosen by whole per cent.
+            mean = float(tally.uncovered_confidence[number]) / bare
+            # Polygons are left out by whole per cent.
             if mean > rules.minimum_confidence + 0.01:
                 expected = f"below {rules.minimum_confidence:g}"
                 yield Failure(name, f"confidence of what is left out of {c.slug}", expected, f"{mean:.3f}")
 
 
 def _areas(run: FinishedFolder, tally: Tally, name: str, table: pa.Table) -> Iterator[Failure]:
-    """Hold the planar area of all polygons to the map's, the column `area_m2` to what they cover."""
+    """Check the planar area of all polygons against the map, and `area_m2` against the covered pixels."""
     rules = run.recipe.rules
-    covered_pixels = int(tally.mapped.sum()) - (0 if run.generalised else int(tally.bare.sum()))
+    covered_pixels = int(tally.mapped.sum()) - (0 if run.generalised else int(tally.uncovered.sum()))
     if not run.generalised:
         covered_pixels -= int(tally.mapped[list(rules.leave_out)].sum())
-    # Slivers between pixel centres show here only.
+    # Only this check sees slivers between pixel centres.
     whole = int(tally.mapped.sum()) == math.prod(run.geobox.shape) and run.gaps_are_known
     exact = not run.generalised or (whole and not rules.leave_out)
     if exact and abs(tally.area - covered_pixels) > 0.01 + 1e-6 * covered_pixels:
         yield Failure(name, "area of all polygons", f"{covered_pixels} pixels", f"{tally.area:.3f} pixels")
-    told = np.bincount(table["class_id"].to_numpy(), weights=table["area_m2"].to_numpy(), minlength=256)
+    stated = np.bincount(table["class_id"].to_numpy(), weights=table["area_m2"].to_numpy(), minlength=256)
     for number, c in run.legend.by_id().items():
         covered = float(tally.burnt_m2[number])
         pixel = covered / max(int(tally.burnt[number]), 1)
-        # Where edges are oblique, pixel centres tell an area to a pixel or so for each polygon.
-        slack = 0.02 * covered + (4 * pixel * math.sqrt(tally.parts[number]) if run.moved else 1e-3)
-        if abs(told[number] - covered) > slack:
-            yield Failure(name, f"sum of area_m2 of {c.slug}", f"{covered:.1f}", f"{told[number]:.1f}")
+        # With oblique edges, counting pixel centres gives the area to about a pixel for each polygon.
+        slack = 0.02 * covered + (4 * pixel * math.sqrt(tally.parts[number]) if run.edges_moved else 1e-3)
+        if abs(stated[number] - covered) > slack:
+            yield Failure(name, f"sum of area_m2 of {c.slug}", f"{covered:.1f}", f"{stated[number]:.1f}")
 
 
-def _like(layer: Layer, other: Layer) -> Iterator[Failure]:
-    """Hold a further file to the first one."""
+def _compare(layer: PolygonFile, other: PolygonFile) -> Iterator[Failure]:
+    """Compare a further file with the first one."""
     name, first, mine, its = other.path.name, layer.path.name, layer.attributes, other.attributes
     if its.num_rows != mine.num_rows:
         yield Failure(name, "polygons", f"{mine.num_rows} as in {first}", str(its.num_rows))
@@ -193,13 +195,13 @@ def _like(layer: Layer, other: Layer) -> Iterator[Failure]:
         yield Failure(name, "columns", ", ".join(mine.column_names), ", ".join(its.column_names))
         return
     for column in mine.column_names:
-        # Files have orders of their own.
+        # The order of features differs between formats.
         a, b = (np.sort(table[column].to_numpy()) for table in (mine, its))
         same = np.allclose(a, b, rtol=1e-9, atol=1e-9) if a.dtype.kind in "fiu" else np.array_equal(a, b)
         if not same:
             yield Failure(name, column, f"values as in {first}", "others")
     if mine.num_rows < _SMALL:
-        geometry, ids = Placed.on(other, layer.crs).polygons()
+        geometry, ids = ProjectedLayer.on(other, layer.crs).polygons()
         expected, expected_ids = layer.polygons()
         a, b = (
             np.bincount(i, weights=shapely.area(g), minlength=256)

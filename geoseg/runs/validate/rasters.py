@@ -1,4 +1,4 @@
-"""Rasters of a run: cloud-optimised, on one grid, and with the pixels that `run.json` counts."""
+"""Checks of rasters: cloud-optimised, on one grid, and with the pixel counts of `run.json`."""
 
 import math
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from geoseg.core.errors import one_line
 from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
-from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
+from geoseg.runs.validate.finished_folder import FinishedFolder
 
 _PIXELS = 4_000_000
-"""Pixels looked at together."""
+"""Pixels checked at once."""
 
 
 def row_spans(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -33,7 +33,7 @@ def row_spans(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 
 def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
-    """Hold every raster to its layout and grid, and their pixels to the record."""
+    """Check layout and grid of every raster, and the pixels against the record."""
     readable = []
     for name in run.rasters:
         try:
@@ -80,7 +80,7 @@ def _name(crs: CRS | None) -> str:
 
 
 def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
-    """Count the classes; hold confidence and probabilities to 0 to 1, and their nodata to that of the map."""
+    """Check pixel counts, the range of confidence and probabilities, and their nodata against the map."""
     areas, counts, covered = pixel_area_m2(run.geobox), np.zeros(256, np.int64), np.zeros(256)
     wrong = {name: np.zeros(2, np.int64) for name in others}
     for start, stop in row_spans(run.geobox.shape):
@@ -130,7 +130,7 @@ def _counts(
     elif areas is not None and recorded is not None:
         for number, c in legend.items():
             if not math.isclose(areas[number], recorded.get(c.slug, -1), rel_tol=1e-9, abs_tol=1e-3):
-                told = f"{recorded.get(c.slug)}"
+                found = f"{recorded.get(c.slug)}"
                 yield Failure(
-                    RunFile.RECORD, f"area of {c.slug}", f"{areas[number]:.3f} m2 as in the map", told
+                    RunFile.RECORD, f"area of {c.slug}", f"{areas[number]:.3f} m2 as in the map", found
                 )

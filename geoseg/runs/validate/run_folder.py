@@ -1,12 +1,13 @@
-"""All checks of a run folder."""
+"""Run all checks of a run folder."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
 from geoseg.core.run_files import RunFile
-from geoseg.runs.validate.files import FinishedFolder, check_files, check_record, read_finished
-from geoseg.runs.validate.findings import Failure, Group, Report
+from geoseg.runs.validate.findings import CheckGroup, Failure, Report
+from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
+from geoseg.runs.validate.integrity import check_files, check_record
 from geoseg.runs.validate.item import check_item
 from geoseg.runs.validate.polygons import check_polygons
 from geoseg.runs.validate.rasters import check_rasters
@@ -15,7 +16,7 @@ from geoseg.storage.store import open_store
 from geoseg.storage.workspace import local_copy
 
 _MOST = 20
-"""Failures kept of each group: a map that is wrong is wrong in many ways."""
+"""Most failures reported for each group, because a wrong map fails in many ways."""
 
 
 def check_folder(place: Path | str) -> Report:
@@ -27,10 +28,10 @@ def check_folder(place: Path | str) -> Report:
         return Report(store.at(), tuple(_groups(folder)))
 
 
-def _groups(folder: Path) -> Iterator[Group]:
+def _groups(folder: Path) -> Iterator[CheckGroup]:
     run = read_finished(folder)
     if isinstance(run, Failure):
-        yield Group("record", RunFile.RECORD, (run,))
+        yield CheckGroup("record", RunFile.RECORD, (run,))
         return
     checks: list[tuple[str, str, Callable[[FinishedFolder], Iterator[Failure]]]] = [
         ("record", "run.json: complete, its fingerprint that of its identity", check_record),
@@ -45,4 +46,4 @@ def _groups(folder: Path) -> Iterator[Group]:
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
     for name, looked_at, check in checks:
         found = tuple(check(run))
-        yield Group(name, looked_at, found[:_MOST])
+        yield CheckGroup(name, looked_at, found[:_MOST])

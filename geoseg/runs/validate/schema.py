@@ -10,7 +10,7 @@ _SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
 
 
 def schema_problems(item: dict[str, Any]) -> list[str]:
-    """Hold an item to the official STAC 1.1 schemas, which pystac brings along; extensions are left out."""
+    """Check an item against the official STAC 1.1 schemas, which pystac ships; extensions are not checked."""
     cache = get_local_schema_cache()
     registry = Registry().with_resources([(uri, Resource.from_contents(s)) for uri, s in cache.items()])
     problems = Draft7Validator(cache[_SCHEMA], registry=registry).iter_errors(item)

@@ -1,4 +1,4 @@
-"""Styles of a run: every one says the same of each class as the legend."""
+"""Checks of styles: titles and colours are those of the legend."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,19 +10,19 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import one_line
 from geoseg.core.run_files import RunFile
-from geoseg.runs.validate.files import FinishedFolder
 from geoseg.runs.validate.findings import Failure
-from geoseg.runs.validate.geopackage import FILE, opened
+from geoseg.runs.validate.finished_folder import FinishedFolder
+from geoseg.runs.validate.geopackage import FILE, open_readonly
 
-Said = dict[int, tuple[str | None, str]]
-"""Title (None where the format has no names) and colour of each class id."""
+ClassStyles = dict[int, tuple[str | None, str]]
+"""Title (None in formats without names) and colour of each class id."""
 
 _SLD = "{http://www.opengis.net/sld}"
 
 
 def check_styles(run: FinishedFolder) -> Iterator[Failure]:
-    """Hold colour table, names, attribute table, QML and SLD to the legend."""
-    readers: list[tuple[str, str, Callable[[Path], Said]]] = [
+    """Check colour table, names, attribute table, QML, SLD and default style against the legend."""
+    readers: list[tuple[str, str, Callable[[Path], ClassStyles]]] = [
         (RunFile.CLASSES, "colour table", _color_table),
         (RunFile.CLASSES_METADATA, "attribute table", _attribute_table),
         (RunFile.CLASSES_METADATA, "category names", _category_names),
@@ -35,7 +35,7 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
         if name not in run.outputs and name == FILE:
             continue
         try:
-            said = read(run.folder / name)
+            styles = read(run.folder / name)
         except (
             OSError,
             RasterioError,
@@ -47,10 +47,10 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
         ) as error:
             yield Failure(name, what, "readable", one_line(error))
             continue
-        # A palette of TIFF has 256 colours, whatever the classes are.
-        for number in sorted(legend.keys() if read is _color_table else legend.keys() | said.keys()):
+        # A TIFF palette always has 256 colours.
+        for number in sorted(legend.keys() if read is _color_table else legend.keys() | styles.keys()):
             title, color = legend.get(number, ("no class", "no colour"))
-            found = said.get(number, ("nothing", "nothing"))
+            found = styles.get(number, ("nothing", "nothing"))
             if found[1] not in {color, ""} or found[0] not in {title, None}:
                 yield Failure(
                     name, f"{what}, class {number}", f"{title} {color}", " ".join(filter(None, found))
@@ -59,12 +59,12 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
         yield Failure(RunFile.CONFIDENCE_QML, "file", "present", "missing")
 
 
-def _color_table(path: Path) -> Said:
+def _color_table(path: Path) -> ClassStyles:
     with rasterio.open(path) as src:
         return {i: (None, _hex(rgba[:3])) for i, rgba in src.colormap(1).items()}
 
 
-def _attribute_table(path: Path) -> Said:
+def _attribute_table(path: Path) -> ClassStyles:
     root = _parse(path)
     fields = [f.text for f in root.iterfind(".//GDALRasterAttributeTable/FieldDefn/Name")]
     rows = [dict(zip(fields, (f.text for f in r), strict=True)) for r in root.iterfind(".//Row")]
@@ -74,27 +74,27 @@ def _attribute_table(path: Path) -> Said:
     }
 
 
-def _category_names(path: Path) -> Said:
+def _category_names(path: Path) -> ClassStyles:
     names = [c.text for c in _parse(path).iterfind(".//CategoryNames/Category")]
     return {i: (name, "") for i, name in enumerate(names) if name}
 
 
-def _qml(path: Path) -> Said:
+def _qml(path: Path) -> ClassStyles:
     entries = _parse(path).iterfind("pipe/rasterrenderer/colorPalette/paletteEntry")
     return {int(e.attrib["value"]): (e.get("label"), e.attrib["color"].lower()) for e in entries}
 
 
-def _sld(path: Path) -> Said:
+def _sld(path: Path) -> ClassStyles:
     entries = _parse(path).iter(f"{_SLD}ColorMapEntry")
     return {int(e.attrib["quantity"]): (e.get("label"), e.attrib["color"].lower()) for e in entries}
 
 
-def _layer_style(path: Path) -> Said:
+def _layer_style(path: Path) -> ClassStyles:
     chosen = (
         "SELECT s.styleQML FROM layer_styles s JOIN gpkg_geometry_columns g"
         " ON g.table_name = s.f_table_name AND g.column_name = s.f_geometry_column WHERE s.useAsDefault"
     )
-    with opened(path) as db:
+    with open_readonly(path) as db:
         rows = db.execute(chosen).fetchall()
     if len(rows) != 1:
         raise ValueError(f"{len(rows)} default styles for the layer")

@@ -5,7 +5,7 @@ import pytest
 import shapely
 from shapely import box
 
-from geoseg.runs.validate.edges import lonely_edges
+from geoseg.runs.validate.edges import unshared_edges
 
 GRID = [box(x, y, x + 1, y + 1) for x in range(3) for y in range(3)]
 OUTLINE = 12
@@ -26,7 +26,7 @@ OUTLINE = 12
 )
 def test_only_a_coverage_has_no_more_than_its_outline(spoil, lonely, wrong):
     polygons = np.array(spoil(GRID), dtype=object)
-    found = lonely_edges(polygons)
+    found = unshared_edges(polygons)
     assert (len(found.middles), len(found.wrong)) == (lonely, wrong)
     # A hole is a coverage for GEOS; here it shows as edges within the outline.
     whole = shapely.coverage_is_valid(polygons) and shapely.area(polygons).sum() == 9
@@ -34,5 +34,5 @@ def test_only_a_coverage_has_no_more_than_its_outline(spoil, lonely, wrong):
 
 
 def test_no_polygons_have_no_edges():
-    found = lonely_edges(np.empty(0, dtype=object))
+    found = unshared_edges(np.empty(0, dtype=object))
     assert (len(found.middles), len(found.wrong)) == (0, 0)

@@ -1,4 +1,4 @@
-"""Files of polygons in any of the formats, read alike."""
+"""One way to read polygon files of all formats."""
 
 import json
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 FORMATS = ("gpkg", "fgb", "parquet", "geojson")
-"""In the order in which one is taken to be held to the map."""
+"""The first format that a run wrote is checked against the map."""
 
 Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
 
 
 @dataclass(frozen=True)
-class Layer:
-    """The only layer of a file."""
+class PolygonFile:
+    """A polygon file with its only layer."""
 
     path: Path
     name: str | None = None
-    """The layer, where a file may have several tables."""
+    """Name of the layer, for formats that can have several."""
 
     @property
     def _is_parquet(self) -> bool:
@@ -41,7 +42,7 @@ class Layer:
             return None if found is None else CRS.from_user_input(found)
         text = pyogrio.read_info(self.path, layer=self.name)["crs"]
         crs = None if text is None else CRS.from_user_input(text)
-        # A GeoPackage says so when a layer has none.
+        # A GeoPackage names the absence of a CRS.
         return None if crs is None or crs.name.lower().startswith("undefined") else crs
 
     @cached_property
@@ -54,7 +55,7 @@ class Layer:
         return table.drop_columns([n for n in table.column_names if n == "id"])
 
     def polygons(self, box: Box | None = None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-        """Return geometries and class ids of the features, or of those that meet a box."""
+        """Return geometries and class ids of the features, optionally of those that intersect a box."""
         if self._is_parquet:
             frame = gpd.read_parquet(self.path, columns=["geometry", "class_id"], bbox=box)
             return np.asarray(frame.geometry.values), frame.class_id.to_numpy(np.int64)
@@ -63,22 +64,22 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A layer seen in the CRS of the map."""
+class ProjectedLayer:
+    """A layer whose coordinates are transformed to the CRS of the map."""
 
-    layer: Layer
+    layer: PolygonFile
     back: Transformer | None
-    """From the layer's CRS to the map's, None where it is the same."""
+    """From the layer's CRS to that of the map; None when they are the same."""
 
     @classmethod
-    def on(cls, layer: Layer, crs: CRS | None) -> "Placed":
-        """See a layer in a CRS."""
+    def on(cls, layer: PolygonFile, crs: CRS | None) -> "ProjectedLayer":
+        """Transform a layer to a CRS."""
         if layer.crs is None or crs is None or same_crs(layer.crs, crs):
             return cls(layer, None)
         return cls(layer, Transformer.from_crs(layer.crs, crs, always_xy=True))
 
     def polygons(self, box: Box | None = None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-        """Return geometries and class ids of the features, or of those that meet a box, and maybe others."""
+        """Return geometries and class ids of the features; a box selects those near it."""
         if self.back is None:
             return self.layer.polygons(box)
         there = None
@@ -90,14 +91,14 @@ class Placed:
         return np.asarray(shapely.transform(geometry, self.points)), ids
 
     def points(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Bring coordinates of the layer into the CRS of the map, shape (N, 2)."""
+        """Transform coordinates (x, y) of the layer to the CRS of the map, shape (N, 2)."""
         if self.back is None:
             return xy
         return np.stack(self.back.transform(*xy.T), axis=1)
 
 
 def same_crs(one: CRS, other: CRS) -> bool:
-    """Say whether two CRS are the same but for the order of axes and the words for it."""
+    """Return whether two CRS are equal up to axis order and naming."""
     if one.equals(other, ignore_axis_order=True):
         return True
     codes = one.to_authority(), other.to_authority()
