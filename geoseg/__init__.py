@@ -14,9 +14,9 @@ _FUNCTIONS = {
     "open_run": "geoseg.runs.finished",
     "plan": "geoseg.notebook.run",
     "run": "geoseg.notebook.run",
-    "train": "geoseg.notebook.check",
-    "evaluate": "geoseg.notebook.check",
-    "validate": "geoseg.notebook.check",
+    "train": "geoseg.notebook.train",
+    "evaluate": "geoseg.notebook.evaluate",
+    "validate": "geoseg.notebook.evaluate",
 }
 
 __all__ = [

@@ -1,11 +1,11 @@
 from geoseg.core import errors as errors
-from geoseg.notebook.check import evaluate as evaluate
-from geoseg.notebook.check import train as train
-from geoseg.notebook.check import validate as validate
+from geoseg.notebook.evaluate import evaluate as evaluate
+from geoseg.notebook.evaluate import validate as validate
 from geoseg.notebook.open import open_bundle as open_bundle
 from geoseg.notebook.open import open_scene as open_scene
 from geoseg.notebook.run import plan as plan
 from geoseg.notebook.run import run as run
+from geoseg.notebook.train import train as train
 from geoseg.runs.finished import open_run as open_run
 
 __version__: str

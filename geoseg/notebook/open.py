@@ -1,4 +1,4 @@
-"""Open what geoseg reads: scenes and bundles."""
+"""Open scenes and bundles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def open_scene(
     gsd: float | None = None,
     catalog: str | Path | None = None,
 ) -> Scene:
-    """Open a scene; nothing but headers is read.
+    """Open a scene; only headers are read.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def open_scene(
     ConfigError
         When the name is in no catalog.
     SceneError
-        When a file or a band is missing, or the bands do not lie on one ground.
+        When a file or a band is missing, or the bands do not cover the same area.
 
     Examples
     --------

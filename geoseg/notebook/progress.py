@@ -1,4 +1,4 @@
-"""A bar where a person looks: in a notebook, or on a terminal."""
+"""The progress bar of a run, in a notebook or on a terminal."""
 
 import contextlib
 import html
@@ -11,7 +11,7 @@ from geoseg.runs.progress import Progress, Throughput, terminal_bar
 
 
 def progress_bar() -> AbstractContextManager[Callable[[Progress], None]]:
-    """Return what shows a run while it is entered; nothing where nobody looks, as in a job of a cluster."""
+    """Return a context whose callback shows events: a bar, or nothing outside notebook and terminal."""
     if _in_notebook():
         return _notebook_bar()
     return terminal_bar() if sys.stderr.isatty() else contextlib.nullcontext(lambda _: None)
@@ -25,8 +25,8 @@ def _in_notebook() -> bool:
 
 @contextlib.contextmanager
 def _notebook_bar() -> Iterator[Callable[[Progress], None]]:
-    """Yield what draws a bar into the output of the cell, which is gone at the end."""
-    # It is there: the notebook runs on it.
+    """Yield a callback that draws a bar into the output of the cell; the bar is removed at the end."""
+    # Not a dependency of geoseg; a notebook has it.
     from IPython.display import HTML, display  # noqa: PLC0415
 
     throughput = Throughput()
@@ -41,7 +41,7 @@ def _notebook_bar() -> Iterator[Callable[[Progress], None]]:
 
 
 def bar_html(event: Progress, speed: str) -> str:
-    """Return the picture of an event: a bar with blocks and throughput, or the file that is being made."""
+    """Return an event as HTML: a bar with blocks and throughput, or the file that is being made."""
     if not event.total:
         return f"<div>{html.escape(event.stage)} ...</div>"
     blocks = (

@@ -1,6 +1,5 @@
-"""Train networks, and say how good networks, maps and run folders are."""
+"""Measure how good maps, samples and bundles are; check the files of a run."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,59 +11,6 @@ from geoseg.runs.validate import validate as validate_folder
 if TYPE_CHECKING:
     from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport
     from geoseg.runs.validate.findings import Report
-    from geoseg.training.callbacks import Event
-    from geoseg.training.train import Trained
-
-
-def train(
-    training: str | Path,
-    *,
-    output: str | Path | None = None,
-    catalog: str | Path | None = None,
-    overwrite: bool = False,
-    on_event: Callable[["Event"], None] = lambda _: None,
-    **changes: Any,
-) -> "Trained | None":
-    """Train a network on labelled scenes or chips, into a bundle that `geoseg.run` uses.
-
-    An interrupted training is resumed by the same call.
-
-    Parameters
-    ----------
-    training
-        A training document: a file, or a name.
-    output
-        Folder of the training, instead of the document's.
-    catalog
-        The catalog file; None looks in the current folder, the user's, and in what ships with geoseg.
-    overwrite
-        Start again, also where a training was begun or finished.
-    on_event
-        Called after each batch and epoch.
-    **changes
-        Values to use instead of the document's; a mapping changes only the keys that it has.
-
-    Returns
-    -------
-    Trained or None
-        Folder, bundle and record; None in processes that only help to train on more devices.
-
-    Raises
-    ------
-    GeosegError
-        When the training cannot work or failed; its checkpoints are kept.
-
-    Examples
-    --------
-    >>> trained = geoseg.train("forest.yaml", fit={"epochs": 1})
-    >>> geoseg.open_bundle(trained.bundle).card.name
-    'forest'
-    """
-    from geoseg.training.prepare import prepare  # noqa: PLC0415 (torch takes seconds)
-    from geoseg.training.train import train as train_prepared  # noqa: PLC0415
-
-    prepared = prepare(training, changes, None if output is None else Path(output), catalog)
-    return train_prepared(prepared, overwrite=overwrite, on_event=on_event)
 
 
 def evaluate(
@@ -76,25 +22,25 @@ def evaluate(
     catalog: str | Path | None = None,
     **options: Any,
 ) -> "MapReport | BundleReport | SampleReport":
-    """Say how good a map, a labelled sample, or a bundle is.
+    """Measure how good a map or a bundle is, by a reference, a labelled sample, or labelled data.
 
     Parameters
     ----------
     subject
-        With `reference` a class map, or a run, whose confidence is judged, too; with `training` a bundle, its
-        name or folder; alone a labelled sample (`.gpkg`) of `geoseg sample`.
+        With `reference`: a class map, or a run, whose confidence is evaluated, too. With `training`: a
+        bundle, its name or folder. Alone: a labelled sample (`.gpkg`) of `geoseg sample`.
     reference
         A raster of codes, or polygons.
     training
         A training document; the bundle is measured on its data.
     split
-        Part of that data: train, val or test.
+        Part of the training's data: train, val or test.
     catalog
-        The catalog file of that data.
+        The catalog file of the training's data.
     **options
-        Of a comparison with a reference: `attribute` and `layer` of its polygons, `legend` (classes of the
-        map and codes of the reference), `ignore` (codes that do not count), `boundary` (tolerance in pixels
-        for outlines); see `geoseg.evaluation.evaluate.evaluate_map`.
+        For a comparison with a reference: `attribute` and `layer` of its polygons, `legend` (classes of the
+        map and codes of the reference), `ignore` (codes that are not counted), `boundary` (tolerance for
+        outlines in pixels); see `geoseg.evaluation.evaluate.evaluate_map`.
 
     Returns
     -------
@@ -104,7 +50,9 @@ def evaluate(
     Raises
     ------
     GeosegError
-        When the files do not fit; see the classes in `geoseg.errors`.
+        When the files do not fit each other; see the classes in `geoseg.errors`.
+    TypeError
+        When options are given without a reference.
 
     Examples
     --------
@@ -146,12 +94,14 @@ def validate(run: str | Path | Run) -> "Report":
     Returns
     -------
     Report
-        `failures` is empty when all is as it should be; `to_text()` lays it out.
+        `failures` is empty when every check passed; `to_text()` lays it out.
 
     Raises
     ------
     OutputError
         When there is no such folder.
+    ConfigError
+        When the libraries of the extra `validate` are not installed.
 
     Examples
     --------
