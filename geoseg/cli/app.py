@@ -1,4 +1,4 @@
-"""The command line. The only place that prints and that sets exit codes.
+"""The command line, the only module that prints and sets exit codes.
 
 Results go to stdout; messages, warnings and bars to stderr. Exit codes: 0 done, 1 failed, 2 usage or
 configuration, 130 interrupted.
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import geoseg
-from geoseg.cli import listing, runs, training
+from geoseg.cli import info, runs, training
 from geoseg.core.process import configure_process
 
 app = typer.Typer(
@@ -23,22 +23,22 @@ app = typer.Typer(
 catalog_app = typer.Typer(help="Scenes by name, from data_catalog.yaml.", no_args_is_help=True)
 models_app = typer.Typer(help="Model bundles.", no_args_is_help=True)
 for command in (
-    runs.run, runs.worker, listing.inspect, runs.validate, listing.init, runs.report, runs.view,
-    training.train, training.evaluate, training.sample, listing.doctor, listing.schema,
+    runs.run, runs.worker, info.inspect, runs.validate, info.init, runs.report, runs.view,
+    training.train, training.evaluate, training.sample, info.doctor, info.schema,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
-catalog_app.command("list")(listing.catalog_list)
-catalog_app.command("show")(listing.catalog_show)
-models_app.command("list")(listing.models_list)
-models_app.command("show")(listing.models_show)
+catalog_app.command("list")(info.catalog_list)
+catalog_app.command("show")(info.catalog_show)
+models_app.command("list")(info.models_list)
+models_app.command("show")(info.models_show)
 
 
 def main() -> None:
     """Run the command line."""
     configure_process()
-    # Imported modules are many objects that stay: the collector need not visit them often.
+    # Imports create many permanent objects: collect garbage less often, so as not to traverse them.
     gc.set_threshold(50_000)
     app()
 

@@ -16,12 +16,14 @@ from geoseg.scenes.scene import Scene
 def write_pipeline(
     scene_name: str, model: Path | str, output: Path | None, catalog_file: Path | None
 ) -> tuple[Path, list[str]]:
-    """Write a commented pipeline file; return its path and what the user should look at.
+    """Write a commented pipeline file; return its path and notes on what the user should check.
 
     Raises
     ------
     OutputError
-        When the file exists.
+        When the file exists or cannot be written.
+    GeosegError
+        When the scene or the bundle cannot be opened.
     """
     opened_bundle = open_bundle(model)
     name = re.sub(r"[^\w.-]+", "-", Path(scene_name.rstrip("/")).stem).strip("-.") or "scene"
@@ -43,7 +45,7 @@ def write_pipeline(
 
 
 def _quoted(value: str) -> str:
-    """Return a text as a YAML scalar, in quotes only when YAML would read something else."""
+    """Return a text as a YAML scalar, quoted only when YAML would read another value."""
     plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
     return value if plain else json.dumps(value, ensure_ascii=False)
 
@@ -64,7 +66,7 @@ cluster: local
 
 
 def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[str, list[str]]:
-    """Write the scene so that every band of the network is named."""
+    """Return the YAML lines of a scene, which name every band of the network, and notes."""
     if name in Catalog.open(catalog_file).scenes:
         return f"scene: {_quoted(name)}", []
     entry, _ = find_entry(name, catalog_file)
@@ -89,7 +91,7 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
 
 
 def _scale_lines(scene: Scene, notes: list[str]) -> list[str]:
-    """Write a scale only where the files do not say theirs."""
+    """Return the YAML lines of a scale when the files declare none."""
     if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
         return []
     notes.append(f"{scene.name} does not say its scale; 0.0001 is usual for reflectance stored as integers")

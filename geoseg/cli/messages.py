@@ -35,21 +35,21 @@ def show_result(result: Any, lay_out: Callable[[Any], str], *, as_json: bool) ->
 @contextlib.contextmanager
 def errors(*, debug: bool) -> Iterator[None]:
     """Turn errors into one line and an exit code."""
-    # A cluster manager ends jobs with SIGTERM: leave as tidily as after Ctrl-C.
+    # Cluster managers end jobs with SIGTERM: end as tidily as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not debug:
         warnings.simplefilter("ignore")
     try:
         yield
     except BrokenPipeError:
-        # Whoever read the result has seen enough, as with `geoseg inspect X | head`.
+        # The reader closed the pipe, as with `geoseg inspect X | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(0) from None
     except KeyboardInterrupt:
         say("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
-    except Exception as error:  # noqa: BLE001 - the last one that can say it in a line
-        # Errors of other libraries tell URLs as they got them.
+    except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
+        # Errors of other libraries may contain URLs with secrets.
         whole = redact("".join(traceback.format_exception(error))).splitlines()
         for line in whole if debug else [f"error: {line}" for line in _lines_of(error)]:
             say(line)

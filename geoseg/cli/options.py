@@ -10,10 +10,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings, errors and results.")]
 CatalogFile = Annotated[
     Path | None,
-    typer.Option("--catalog", help="The data catalog; default: those here, of the user and of geoseg."),
+    typer.Option(
+        "--catalog", help="The data catalog; default: those of the current folder, the user and geoseg."
+    ),
 ]
 ModelsFolder = Annotated[
     Path | None,
-    typer.Option("--folder", help="Where the bundles lie; default: here, of the user and of geoseg."),
+    typer.Option(
+        "--folder", help="Folder of the bundles; default: those of the current folder, the user and geoseg."
+    ),
 ]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]

@@ -1,4 +1,4 @@
-"""What a person sees and does while a command runs: lines, bars, signals."""
+"""Progress and signals while a command runs: lines, bars, Ctrl-C."""
 
 import contextlib
 import importlib.util
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def run_progress(*, quiet: bool, dashboard: bool) -> Iterator[Callable[["Progress"], None]]:
-    """Yield what shows the events of a run: a bar on a terminal, a line for each stage elsewhere."""
+    """Yield a callback that shows the events of a run: a bar on a terminal, else a line for each stage."""
     from geoseg.runs.progress import lines, terminal_bar
 
     if dashboard and importlib.util.find_spec("bokeh") is None:
@@ -36,22 +36,22 @@ def run_progress(*, quiet: bool, dashboard: bool) -> Iterator[Callable[["Progres
 
 
 def silent(_: str) -> None:
-    """Say nothing."""
+    """Ignore a message."""
 
 
 @contextlib.contextmanager
-def finishing() -> Iterator["Interruption"]:
-    """Let the first SIGINT or SIGTERM finish the blocks in hand; the second ends at once."""
+def graceful_shutdown() -> Iterator["Interruption"]:
+    """Let the first SIGINT or SIGTERM finish the blocks under way; the second ends at once."""
     from geoseg.inference.interruption import Interruption
 
     interruption = Interruption()
 
     def on_signal(*_: object) -> None:
-        if interruption.ask():
+        if interruption.request():
             say("finishing the blocks in hand; a second signal stops at once")
-        elif interruption.heard:
+        elif interruption.accepted:
             say("interrupted; the same command goes on where it stopped")
-            # Threads compute, and Python would wait for them: what they leave is as after a kill.
+            # Python would wait for the threads that compute. The run resumes from here as after a kill.
             os._exit(130)
         else:
             raise KeyboardInterrupt
@@ -66,7 +66,7 @@ def finishing() -> Iterator["Interruption"]:
 
 @contextlib.contextmanager
 def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
-    """Yield what shows the events of a training: a line for each epoch, on a terminal a bar too."""
+    """Yield a callback that shows a training: a line for each epoch, on a terminal also a bar."""
     from geoseg.training.callbacks import BatchDone, EpochDone
 
     def line(event: EpochDone) -> str:

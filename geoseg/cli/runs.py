@@ -1,6 +1,9 @@
 """Commands that make, check and show runs."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -10,15 +13,16 @@ import typer
 import geoseg
 from geoseg.cli.messages import errors, say, show_result
 from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder
-from geoseg.cli.progress import finishing, run_progress, silent
+from geoseg.cli.progress import graceful_shutdown, run_progress, silent
 
 if TYPE_CHECKING:
     from geoseg.inference.plan import Plan
+    from geoseg.runs.prepare import Batch
     from geoseg.runs.run import Options, Outcome
 
 
 class OnError(StrEnum):
-    """What to do when one of many scenes fails."""
+    """Whether the other scenes go on when one fails."""
 
     FAIL = "fail"
     SKIP = "skip"
@@ -53,7 +57,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
     ] = False,
-    dashboard: Annotated[bool, typer.Option("--dashboard", help="Say where Dask's dashboard is.")] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Print the address of Dask's dashboard.")
+    ] = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Write a timeline: profile.json, and a picture in the report.")
     ] = False,
@@ -67,73 +73,83 @@ def run(
     An interrupted run is resumed by the same command. Many scenes get a run folder each, by their name.
     """
     with errors(debug=debug):
-        from geoseg.cli import show
         from geoseg.runs.prepare import read_batch
-        from geoseg.runs.run import Options, check_batch, run_batch
 
         tell = silent if quiet else say
-        where = [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
-        batch = read_batch(pipeline, [*(assign or []), *where], output, catalog, scenes)
-        plan = None
+        on_cluster = [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
+        batch = read_batch(pipeline, [*(assign or []), *on_cluster], output, catalog, scenes)
+        options = None
+        if not dry_run:
+            options = _options(overwrite=overwrite, profile=profile, quiet=quiet, dashboard=dashboard)
         if batch.many:
             tell(f"geoseg {geoseg.__version__}: {len(batch.scenes)} scenes into {batch.folder}")
+            _run_scenes(batch, options, skip=on_error is OnError.SKIP, quiet=quiet, as_json=as_json)
         else:
             tell(f"geoseg {geoseg.__version__}: checking {pipeline}")
-            plan = batch.plan(batch.scenes[0])
-            for warning in plan.warnings:
-                say(f"warning: {warning}")
-        if dry_run and plan is not None:
-            show_result(plan.summary(), show.plan, as_json=as_json)
-        elif dry_run:
-            _show_outcomes(check_batch(batch, _Teller(quiet)), as_json=as_json)
-        else:
-            if plan is not None:
-                tell(show.plan_line(plan.summary()))
-            with run_progress(quiet=quiet, dashboard=dashboard) as on_progress, finishing() as interruption:
-                options = Options(overwrite, profile, on_progress, interruption)
-                if plan is None:
-                    skip = on_error is OnError.SKIP
-                    outcomes = run_batch(batch, options, skip=skip, on_outcome=_Teller(quiet))
-                else:
-                    _run_one(plan, options, as_json=as_json)
-                    return
-            _show_outcomes(outcomes, as_json=as_json)
+            _run_scene(batch.plan(batch.scenes[0]), options, tell, as_json=as_json)
 
 
-def _run_one(plan: "Plan", options: "Options", *, as_json: bool) -> None:
+@contextlib.contextmanager
+def _options(*, overwrite: bool, profile: bool, quiet: bool, dashboard: bool) -> Iterator["Options"]:
+    """Show progress and handle signals; yield the options of a run."""
+    from geoseg.runs.run import Options
+
+    with run_progress(quiet=quiet, dashboard=dashboard) as on_progress, graceful_shutdown() as interruption:
+        yield Options(overwrite, profile, on_progress, interruption)
+
+
+def _run_scene(
+    plan: "Plan",
+    options: AbstractContextManager["Options"] | None,
+    tell: Callable[[str], None],
+    *,
+    as_json: bool,
+) -> None:
+    """Run a plan; without options show it only."""
     from geoseg.cli import show
     from geoseg.runs.record import as_json as record_as_json
+
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    if options is None:
+        show_result(plan.summary(), show.plan, as_json=as_json)
+        return
+    tell(show.plan_line(plan.summary()))
     from geoseg.runs.run import run as run_plan
 
-    finished = run_plan(plan, options)
-    for warning in finished.record.warnings[len(plan.warnings) :]:
-        say(f"warning: {warning}")
-    typer.echo(record_as_json(finished.record) if as_json else show.run(finished))
+    with options as entered:
+        finished = run_plan(plan, entered)
+        for warning in finished.record.warnings[len(plan.warnings) :]:
+            say(f"warning: {warning}")
+        typer.echo(record_as_json(finished.record) if as_json else show.run(finished))
 
 
-class _Teller:
-    """Says what became of each scene of many."""
+def _run_scenes(
+    batch: "Batch",
+    options: AbstractContextManager["Options"] | None,
+    *,
+    skip: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run a pipeline on many scenes; without options check them only. Exit code 1 when one failed."""
+    from geoseg.cli import show
+    from geoseg.runs.batch import check_batch, run_batch
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-
-    def __call__(self, outcome: "Outcome") -> None:
+    def on_outcome(outcome: "Outcome") -> None:
         for warning in outcome.warnings:
             say(f"warning: {outcome.name}: {warning}")
         if outcome.state == "failed":
             say(f"error: {outcome.name}: {outcome.why}")
-        elif not self.quiet:
+        elif not quiet:
             say(f"{outcome.name}: {outcome.state}")
 
-
-def _show_outcomes(outcomes: list["Outcome"], *, as_json: bool) -> None:
-    """Write what became of many scenes; exit code 1 when one failed."""
-    from geoseg.cli import show
-
-    if as_json:
-        typer.echo(json.dumps([asdict(o) for o in outcomes], indent=2, ensure_ascii=False))
+    if options is None:
+        outcomes = check_batch(batch, on_outcome)
     else:
-        typer.echo(show.outcomes(outcomes))
+        with options as entered:
+            outcomes = run_batch(batch, entered, skip=skip, on_outcome=on_outcome)
+    show_result([asdict(o) for o in outcomes], lambda _: show.outcomes(outcomes), as_json=as_json)
     if any(o.state == "failed" for o in outcomes):
         raise typer.Exit(1)
 
@@ -162,7 +178,7 @@ def validate(
 ) -> None:
     """Check the files of a run: record, checksums, rasters, styles, polygons, STAC item.
 
-    Exit code 1 when something is not as it should be.
+    Exit code 1 when a check failed.
     """
     with errors(debug=debug):
         from geoseg.runs.validate import validate as check
@@ -177,7 +193,7 @@ def validate(
 def report(
     run: RunFolder,
     profile: Annotated[
-        bool, typer.Option("--profile", help="With a timeline, which profile.json holds, too.")
+        bool, typer.Option("--profile", help="Add a timeline, and write profile.json.")
     ] = False,
     debug: Debug = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the command line shows of scenes, bundles, runs and the machine: facts as plain values, and text."""
+"""Facts about scenes, bundles, runs and the machine as plain values, and their layout as text."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -26,11 +26,13 @@ from geoseg.raster.staging import count_finished
 from geoseg.runs.finished import Run
 from geoseg.runs.folder import STAGING
 from geoseg.runs.record import parse_record
-from geoseg.runs.run import Outcome
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
 from geoseg.storage.store import Store, is_store, open_store, within
 from geoseg.training.record import TrainingRecord
+
+if TYPE_CHECKING:
+    from geoseg.runs.run import Outcome
 
 _PACKAGES = (
     "torch", "torchvision", "segmentation-models-pytorch", "rasterio", "odc-geo", "dask", "distributed",
@@ -47,7 +49,7 @@ _DOCUMENTS: dict[Shelf, type[BaseModel]] = {
 
 
 def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
-    """Describe whatever a path or name means, and say where it was found."""
+    """Describe the scene, bundle, document or run folder that a path or name means."""
     if is_store(path):
         store = open_store(path)
         with as_output_error(path, "read"):
@@ -67,7 +69,7 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
 
 
 def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
-    """Say what came out of a training."""
+    """Describe the result of a training."""
     metrics = record.metrics
     return {
         "classes": _class_scores([c.model_dump() for c in metrics.classes]),
@@ -156,7 +158,7 @@ def bundle(place: Path | str) -> dict[str, Any]:
 
 
 def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what people compare; `geoseg.json` has the confusion matrix and the other parts too."""
+    """Return the scores that people compare, without confusion matrix and the other parts of the data."""
     kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts"}}
     if "classes" in kept:
         kept["classes"] = _class_scores(kept["classes"])
@@ -234,8 +236,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def outcomes(found: Sequence[Outcome]) -> str:
-    """Return how many scenes ended how, and a line for each that failed."""
+def outcomes(found: Sequence["Outcome"]) -> str:
+    """Return the number of scenes by state, and a line for each that failed."""
     counts = Counter(o.state for o in found)
     failed = [f"  {o.name}: {o.why}" for o in found if o.state == "failed"]
     text = f"{len(found)} scenes: " + ", ".join(f"{n} {state}" for state, n in counts.items())
@@ -266,7 +268,7 @@ def as_text(facts: Any, indent: int = 0) -> str:
 
 
 def _table(rows: list[dict[str, Any]], pad: str) -> str:
-    # Rows may leave out what does not concern them.
+    # Rows may lack keys.
     keys = list(dict.fromkeys(k for row in rows for k in row))
     cells = [keys, *([_value(row.get(k)) for k in keys] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
@@ -280,7 +282,7 @@ def _value(value: Any) -> str:
 
 
 def plan_line(plan: dict[str, Any]) -> str:
-    """Say in one line what is going to happen."""
+    """Lay a plan out in one line."""
     total = plan["memory_per_worker_bytes"]["total"]
     return (
         f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
@@ -296,7 +298,7 @@ def plan(summary: dict[str, Any]) -> str:
 
 
 def run(finished: Run) -> str:
-    """Say what a run left and how much of the scene is which class."""
+    """Lay out the share and area of each class, and the files of a run."""
     record = finished.record
     pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata"}
     valid = sum(pixels.values())

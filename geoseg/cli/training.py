@@ -1,4 +1,4 @@
-"""Commands that train networks and say how good a map is."""
+"""Commands that train networks and measure how good a map is."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,10 +21,10 @@ def train(
         Path | None, typer.Option(help="Folder of the training, instead of the file's.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start again, also where a training was begun or finished.")
+        bool, typer.Option("--overwrite", help="Start again, even if a training was begun or finished.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and divide the data, say what would be done, stop.")
+        bool, typer.Option("--dry-run", help="Read and split the data, print what would be done, stop.")
     ] = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
@@ -54,7 +54,7 @@ def train(
         with training_progress(quiet=quiet) as on_event:
             trained = run_training(prepared, overwrite=overwrite, on_event=on_event)
         if trained is None:
-            return  # a process that only helped to train
+            return  # a helper process of a training on several devices
         for warning in trained.record.warnings[len(prepared.warnings) :]:
             say(f"warning: {warning}")
         if as_json:
@@ -77,7 +77,7 @@ def evaluate(
         Path | None, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="What is true: a raster of codes, or polygons.")
+        str | None, typer.Option(help="The reference: a raster of codes, or polygons.")
     ] = None,
     attribute: Annotated[str | None, typer.Option(help="Column of the polygons with the class.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the polygons.")] = None,
@@ -85,7 +85,7 @@ def evaluate(
         str | None, typer.Option(help="Legend, name or file: classes of the map, codes of the reference.")
     ] = None,
     ignore: Annotated[
-        str, typer.Option(metavar="CODES", help="Codes of the reference that do not count, like 0,70.")
+        str, typer.Option(metavar="CODES", help="Codes of the reference that are not counted, like 0,70.")
     ] = "",
     confidence: Annotated[Path | None, typer.Option(help="confidence.tif of the run.")] = None,
     probabilities: Annotated[Path | None, typer.Option(help="probabilities.tif of the run.")] = None,
@@ -100,7 +100,7 @@ def evaluate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say how good a map is, by a reference or a labelled sample, or a bundle on labelled data."""
+    """Measure how good a map is, by a reference or a labelled sample, or a bundle on labelled data."""
     with errors(debug=debug):
         from geoseg.evaluation import evaluate as evaluating
         from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport, write_report

@@ -1,4 +1,4 @@
-"""Forward passes that fit the device: where memory runs out, batches are halved."""
+"""Batch back-off: when the device runs out of memory, batches are halved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +15,20 @@ from geoseg.tiling.arrays import HOST
 Tiles: TypeAlias = Sequence[tuple[Any, Any]]
 """Values and validity of each tile."""
 
-_fitting: dict[tuple[SegmenterSpec, int], int] = {}
+_batch_sizes: dict[tuple[SegmenterSpec, int], int] = {}
+"""Tiles that fit at once, by network and planned batch, where it is less than planned."""
+
 _lock = Lock()
 
 
 @dataclass(frozen=True)
 class BatchPrediction:
-    """The probabilities of a batch, and how many tiles at once the device could take."""
+    """The probabilities of a batch, and how many tiles fitted on the device at once."""
 
     tiles: list[Any]
-    """Of each tile, shape (C, rows, cols), where the segmenter has its arrays."""
+    """Probabilities of each tile, shape (C, rows, cols), in the memory of the segmenter's device."""
     size: int
+    """Tiles in each forward pass."""
 
 
 def predict_with_backoff(
@@ -36,21 +39,21 @@ def predict_with_backoff(
     gain: NDArray[np.float32],
     bias: NDArray[np.float32],
 ) -> BatchPrediction:
-    """Predict a batch of tiles, in smaller batches where the device has not enough memory for it.
+    """Predict a batch of tiles; use smaller batches when the device has not enough memory.
 
-    This process keeps to the smaller batches from then on. Their shape is constant too, but on a GPU another
-    shape may mean other kernels, and so other last bits.
+    This process keeps the smaller batch size from then on. Its shape is constant too, but on a GPU another
+    shape may select other kernels and so change the last bits.
 
     Parameters
     ----------
     segmenter, spec
-        The network, and what it was loaded from.
+        The network, and the specification that it was loaded from.
     tiles
-        Raw numbers (B, rows, cols) of up to `batch` tiles, and where they are valid (rows, cols), where the
-        segmenter has its arrays.
+        Raw numbers (B, rows, cols) and validity (rows, cols) of up to `batch` tiles, in the memory of the
+        segmenter's device.
     batch
-        Tiles of a whole batch; what is missing is filled up with empty ones, since a constant shape gives
-        constant results.
+        Tiles of a full batch. Fewer tiles are padded with empty ones: a constant shape gives constant
+        results.
     gain, bias
         Physical value = number * gain + bias, shape (B,).
 
@@ -61,16 +64,16 @@ def predict_with_backoff(
     """
     key = spec, batch
     while True:
-        size = _fitting.get(key, batch)
+        size = _batch_sizes.get(key, batch)
         try:
             return BatchPrediction(_predict(segmenter, tiles, size, gain, bias), size)
         except (DeviceMemoryError, MemoryError) as error:
             if size == 1:
                 raise DeviceMemoryError(_advice(error, tiles[0][0].shape)) from error
-        # Outside the handler: there the traceback still holds what did not fit.
+        # Outside the handler: inside it, the traceback still holds the arrays that did not fit.
         with _lock:
-            _fitting[key] = min(_fitting.get(key, batch), max(1, size // 2))
-        _give_back(spec)
+            _batch_sizes[key] = min(_batch_sizes.get(key, batch), max(1, size // 2))
+        _free_device_memory(spec)
 
 
 def _predict(
@@ -81,12 +84,12 @@ def _predict(
         values, valid = (arrays.stack(part, size) for part in zip(*tiles[i : i + size], strict=True))
         probabilities = segmenter.predict(values, valid, gain, bias)
         if arrays is HOST and len(tiles) > size:
-            probabilities = probabilities.copy()  # the next call may write over them
+            probabilities = probabilities.copy()  # the next call may overwrite them
         found += list(probabilities)
     return found[: len(tiles)]
 
 
-def _give_back(spec: SegmenterSpec) -> None:
+def _free_device_memory(spec: SegmenterSpec) -> None:
     if spec.device.startswith("cuda"):
         import torch  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Checks before a run: whether a scene looks like what the network was trained on."""
+"""Checks before a run: whether a scene resembles the training data of the network."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from geoseg.models.card import Card
 from geoseg.scenes.scene import Scene
 
 GSD_TOLERANCE = 0.25
-"""A scene's GSD may lie this share outside the network's range."""
+"""Share by which the GSD of a scene may lie outside the network's range."""
 
 MEAN_TOLERANCE = 3.0
-"""A band's mean may lie this many of the training pixels' standard deviations from theirs."""
+"""Standard deviations of the training pixels by which the mean of a band may differ from theirs."""
 
 EXPLAINED_TOLERANCE = 1.5
-"""A cause is named when it brings every band this near."""
+"""Standard deviations within which a likely cause must bring the mean of every band."""
 
 
 @dataclass(frozen=True)
 class BandStatistics:
-    """A band of the scene beside the same band of the training pixels, in physical units."""
+    """Mean of a band in the scene and in the training pixels, in physical units."""
 
     name: str
     mean: float
@@ -37,7 +37,7 @@ class BandStatistics:
 
 
 def report_problem(level: Level, message: str, key: str) -> None:
-    """Raise, warn or say nothing.
+    """Raise, warn or ignore, as the level says.
 
     Raises
     ------
@@ -51,7 +51,13 @@ def report_problem(level: Level, message: str, key: str) -> None:
 
 
 def check_gsd(scene: Scene, card: Card, level: Level) -> None:
-    """Compare the scene's ground sample distance with the network's range."""
+    """Compare the scene's ground sample distance with the network's range, in metres.
+
+    Raises
+    ------
+    PlanError
+        When it lies outside the range and `level` is error.
+    """
     gsd, low, high = scene.gsd_m, card.gsd_m.min, card.gsd_m.max
     if gsd is None:
         warnings.warn(
@@ -75,9 +81,9 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
     Raises
     ------
     SceneError
-        When neither the sample nor an overview of the whole scene shows a valid pixel.
+        When neither the sample nor an overview of the whole scene has a valid pixel.
     PlanError
-        When a band is far off and `level` is error.
+        When the mean of a band is far off and `level` is error.
     """
     pixels = scene.valid_sample()
     if not pixels.valid.any():
@@ -104,7 +110,7 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
 
 
 def _cause(scene: Scene, means: NDArray[np.float64], card: Card) -> str:
-    """Guess what is wrong: the first explanation that brings the bands near the training pixels."""
+    """Guess the cause: the first explanation that brings all bands near the training pixels."""
     expected = np.array([b.mean for b in card.bands])
     std = np.array([b.std for b in card.bands])
 

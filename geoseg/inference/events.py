@@ -1,15 +1,15 @@
-"""What happens to blocks, as facts that leave the workers while they work.
+"""Events of blocks, which workers send to the driver while they work.
 
-Every fact is a flat mapping of plain values with `time` (seconds since 1970, by the clock of whoever says it)
-and `event`. Those of the tasks, with `scene`, `block` and `worker`:
+Every event is a flat mapping of plain values with `time` (seconds since 1970, by the clock of the sender) and
+`event`. Tasks send these, with `scene`, `block` and `worker`:
 
-- `begun`: a worker took a block up. A block that is begun twice was done twice.
-- `unreadable`: a try to read it failed, with `try` and `why`.
-- `predicted`, `settled`: it is predicted, or staged, with `spans`, a list of [what, start, seconds]. What is
-  one of `read`, `wait` (for a place on the device), `forward`, `sum`, and of `settle`, `write`.
+- `begun`: a worker started to predict a block. A block that begins twice is predicted twice.
+- `unreadable`: an attempt to read the block failed, with its number `try` and the reason `why`.
+- `predicted`, `settled`: the block is predicted, or staged, with `spans`, a list of [step, start, seconds].
+  Steps are `read`, `wait` (for a free forward pass), `forward`, `sum`; of settling, `settle` and `write`.
 
-The driver adds `worker` (its address and `state`, `joined` or `left`) and `waiting` (no worker is there),
-the run `dashboard` (the `address` of Dask's).
+The driver adds `worker` (an address, and `state`, `joined` or `left`) and `waiting` (there is no worker); the
+run adds `dashboard` (the `address` of Dask's dashboard).
 """
 
 import time
@@ -23,18 +23,18 @@ Fact: TypeAlias = dict[str, Any]
 """One event."""
 
 Spans: TypeAlias = list[tuple[str, float, float]]
-"""What was done, when it began (seconds since 1970) and how long it took (seconds)."""
+"""Step, its start (seconds since 1970) and its duration (seconds)."""
 
 
 class Stopwatch:
-    """Collects spans; several threads may use one."""
+    """Collects spans; several threads may share a stopwatch."""
 
     def __init__(self) -> None:
         self.spans: Spans = []
 
     @contextmanager
     def time(self, what: str) -> Iterator[None]:
-        """Measure what stands in the block."""
+        """Measure the body of the `with` statement."""
         began, start = time.time(), time.perf_counter()
         try:
             yield
@@ -46,12 +46,12 @@ class Stopwatch:
         self.spans.append((what, round(began, 6), round(seconds, 6)))
 
     def total(self, what: str) -> float:
-        """Return the seconds spent on something, all threads together."""
+        """Return the seconds spent on a step, summed over all threads."""
         return sum(seconds for name, _, seconds in self.spans if name == what)
 
 
 def report(topic: str, event: str, **facts: Any) -> None:
-    """Tell whoever drives this run; says nothing where no Dask worker runs the task, or nobody listens."""
+    """Send an event to the driver; does nothing outside a Dask worker, or without a topic."""
     try:
         worker = get_worker()
     except ValueError:

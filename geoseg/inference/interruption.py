@@ -1,31 +1,31 @@
-"""A wish to end: the first one lets the blocks in hand be finished."""
+"""A request to end a run early; the first one lets the blocks under way be finished."""
 
 import contextlib
 from collections.abc import Iterator
 
 
 class Interruption:
-    """What signals and the driver share."""
+    """A request to end that signal handlers make and the driver obeys."""
 
     def __init__(self) -> None:
-        self.asked = False
-        """Whether to end as soon as the blocks in hand are staged."""
-        self.heard = False
-        """Whether somebody who heeds it was asked."""
-        self._heeded = 0
+        self.requested = False
+        """Whether the run shall end as soon as the blocks under way are staged."""
+        self.accepted = False
+        """Whether a request came while `graceful` work was running, which obeys it."""
+        self._graceful = 0
 
     @contextlib.contextmanager
-    def heeded(self) -> Iterator[None]:
-        """Mark work that looks at `asked` and ends tidily by itself."""
-        self._heeded += 1
+    def graceful(self) -> Iterator[None]:
+        """Mark work that polls `requested` and ends tidily by itself."""
+        self._graceful += 1
         try:
             yield
         finally:
-            self._heeded -= 1
+            self._graceful -= 1
 
-    def ask(self) -> bool:
-        """Ask to end; return whether somebody will heed it who has not been asked before."""
-        first = bool(self._heeded) and not self.asked
-        self.asked = True
-        self.heard = self.heard or first
+    def request(self) -> bool:
+        """Request the end; return whether this is the first request and graceful work will obey it."""
+        first = bool(self._graceful) and not self.requested
+        self.requested = True
+        self.accepted = self.accepted or first
         return first

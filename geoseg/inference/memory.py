@@ -1,4 +1,4 @@
-"""How much memory a run announces: what one worker holds at the same time, each array at its largest."""
+"""How much memory a run announces: all arrays of one worker at the same time, each at its largest."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,39 +7,39 @@ from geoseg.config.pipeline import Pipeline
 from geoseg.core.process import GDAL_CACHE_MB
 from geoseg.tiling.blocks import BlockGrid
 
-# Measured (tests/benchmarks/memory.py; torch.compile on the sample scene): what Python, GDAL, Dask and the
-# backend take before any pixel is read, and what a forward pass takes for each byte of torch's live tensors:
-# torch keeps scratch and reordered copies, OpenVINO uses the same memory again.
+# Measured with tests/benchmarks/memory.py, inductor on the sample scene: the memory of Python, GDAL, Dask and
+# the backend before any pixel is read, and of a forward pass for each byte of torch's live tensors. Torch
+# keeps scratch and reordered copies; OpenVINO reuses the same memory.
 BASE_BYTES = {"torch": 950_000_000, "inductor": 1_200_000_000, "openvino": 400_000_000}
 FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0}
-# On a GPU: room for cuDNN's workspaces and for what the allocator cannot use. Not measured yet.
+# On a GPU: room for cuDNN's workspaces and for the fragmentation of the allocator. Not measured yet.
 DEVICE_FACTOR = 1.3
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
-# Polygons come row by row of blocks. For each pixel of a row, maps with a region for every 480 pixels took
-# 30 bytes and with one for every 56 pixels 70; noise, which no network that learned draws, takes 1000.
-# A region takes 400 bytes while small ones are joined, an object as much; 50 pixels for each are assumed.
+# Polygons are made row by row of blocks. Measured bytes for each pixel of a row: 30 with one region for every
+# 480 pixels, 70 with one for every 56, and 1000 for noise, which no trained network produces. A region takes
+# 400 bytes while small ones are merged, and so does an object; one for every 50 pixels is assumed.
 POLYGON_ROWS = 1024
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
-# The picture of the scene: three bands of up to 3072 px a side, read by 256 rows of the scene; its colours.
+# The picture of the scene: three bands of up to 3072 px a side, read by 256 rows; and its colours.
 PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
 
 
 @dataclass(frozen=True)
 class PolygonCost:
-    """What making polygons takes in memory, in bytes a pixel."""
+    """Memory for making polygons, in bytes a pixel."""
 
     row: int = 0
-    """For each pixel of a row of blocks."""
+    """Bytes for each pixel of a row of blocks."""
     scene: int = 0
-    """For each pixel of the scene: numbers of its regions."""
+    """Bytes for each pixel of the scene: the numbers of its regions."""
     region: int = 0
-    """For each pixel of the largest region, where regions are cut into objects."""
+    """Bytes for each pixel of the largest region, when regions are split into objects."""
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> "PolygonCost":
-        """Return what a pipeline asks for."""
+        """Return the cost of the polygons that a pipeline asks for."""
         vectorize, outputs = pipeline.vectorize, pipeline.outputs
         objects = vectorize.instances is not None and bool(outputs.polygons or outputs.instances)
         return cls(
@@ -49,7 +49,7 @@ class PolygonCost:
         )
 
     def bytes(self, shape: tuple[int, int]) -> int:
-        """Return the memory for a scene of so many rows and columns."""
+        """Return the memory for a scene of a shape (rows, columns)."""
         rows, cols = shape
         return (
             self.row * min(rows, POLYGON_ROWS) * cols
@@ -60,66 +60,66 @@ class PolygonCost:
 
 @dataclass(frozen=True)
 class Memory:
-    """What one worker needs at most, in bytes."""
+    """The most memory that one worker needs, in bytes."""
 
     base: int
-    """Libraries."""
+    """Python and the libraries."""
     network: int
     """Weights and the working memory of a forward pass."""
     blocks: int
-    """Pixels, batches and sums of the blocks in hand."""
+    """Pixels and sums of the blocks that the worker handles at once."""
     fringes: int
-    """What finished blocks keep for their neighbours."""
+    """Fringes that finished blocks keep for their neighbours."""
     cache: int
     """GDAL's cache of internal tiles."""
     polygons: int
-    """A row of blocks and its polygons, after the network is done; numbers of all regions where small ones
-    are joined or objects numbered."""
+    """A row of blocks and its polygons, after the network is unloaded; the numbers of all regions when small
+    ones are merged or objects are numbered."""
     picture: int
-    """The scene as people see it, read beside the polygons."""
+    """The picture of the scene, which is read while polygons are made."""
     device: int = 0
-    """On the GPU: the network, a forward pass, pixels and sums of the blocks in hand; 0 on a CPU. Not part of
-    the total."""
+    """On the GPU: weights, forward passes, pixels and sums of the blocks handled at once; 0 on a CPU. Not
+    part of the total."""
 
     @property
     def total(self) -> int:
-        """All that is held at the same time."""
+        """Peak of the main memory."""
         return max(self.leading, self.base + self.cache + self.network + self.blocks + self.fringes)
 
     @property
     def leading(self) -> int:
-        """What the process that makes the outputs holds."""
+        """Peak of the process that makes the outputs."""
         return self.base + self.cache + self.polygons + self.picture
 
 
 @dataclass(frozen=True)
 class Load:
-    """What decides how much memory a worker needs."""
+    """All quantities that decide how much memory a worker needs."""
 
     blocks: BlockGrid
     side: int
     """Tiles along the side of a block."""
     batch: int
     passes: int
-    """Forward passes at once."""
+    """Forward passes that run at once."""
     slots: int
-    """Blocks at once."""
+    """Blocks that the worker handles at once."""
     bands: int
     number_bytes: int
-    """Bytes of a number of the scene."""
+    """Bytes of one raw number of the scene."""
     classes: int
     probabilities: bool
-    """Whether the percent of every class is staged."""
+    """Whether the probability of every class is staged, in percent."""
     device: str
     backend: str
     weights_bytes: int
     forward_bytes_per_pixel: float | None
-    """Live tensors of a forward pass, as the card says; None where nobody measured them."""
+    """Live tensors of a forward pass, from the card; None when they were not measured."""
     polygons: PolygonCost
 
 
 def memory_of(load: Load) -> Memory:
-    """Add up what one worker holds at the same time, each array at its largest."""
+    """Add up all arrays that one worker holds at the same time, each at its largest."""
     axes = load.blocks.rows, load.blocks.cols
     rows, cols = (a.tiles for a in axes)
     tile = rows.tile * cols.tile
@@ -131,16 +131,16 @@ def memory_of(load: Load) -> Memory:
     number = load.number_bytes
 
     per_pixel = load.forward_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
-    # Each pass holds its batch as read, the live tensors, and probabilities on their way to the sums.
+    # Each pass holds its batch as read, the live tensors, and the probabilities before they are summed.
     read = load.bands * number + 1
     batch = 2 * read + 4 * load.bands + per_pixel * FORWARD_FACTOR[load.backend] + 3 * sums
     forward = load.passes * load.batch * tile * batch
-    # Weights are held as read and as the network's own.
+    # Weights are in memory twice: as read, and in the network.
     network = int(forward) + 4 * load.weights_bytes
-    # A block's pixels, and as much again in memory that waits for the next block; sums, classes and strips.
+    # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
     planes = 2 + (load.classes if load.probabilities else 0)
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
-    # Of a single tile on a CPU nothing is kept but what waits for neighbours.
+    # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
     one = 2 * reach * read + held + core * (2 * planes + 8) + 3 * edge
     blocks = load.slots * one + core * planes * 3 + 3 * edge

@@ -9,18 +9,18 @@ from geoseg.inference.plan import SLOTS, Plan, make_grid
 
 
 def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are free") -> str | None:
-    """Return one line when the plan does not fit into memory, else None.
+    """Return a message when the plan does not fit into memory, else None.
 
     Parameters
     ----------
     plan
         The plan.
     tiling
-        What the pipeline asks for, to say what would fit.
+        The tiling options of the pipeline, for advice on what would fit.
     available
         Memory in bytes that all workers share.
     origin
-        Why it is so much, for the message.
+        End of the clause "but N GB ...": where the number comes from, for the message.
     """
     needed = plan.memory.total * plan.workers
     if needed <= available:
@@ -33,14 +33,14 @@ def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are 
 
 
 def check_device_memory(plan: Plan, free: int | None) -> str | None:
-    """Return one line when a batch does not fit into what is free on the GPU, else None.
+    """Return a message when a batch does not fit into the free memory of the GPU, else None.
 
     Parameters
     ----------
     plan
         The plan.
     free
-        Bytes; None where nobody knows.
+        Free memory of the GPU in bytes; None when it is unknown.
     """
     if free is None or plan.memory.device <= free:
         return None
@@ -57,7 +57,7 @@ def check_device_memory(plan: Plan, free: int | None) -> str | None:
 
 
 def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
-    """Return what would make a plan fit: the smallest change of the pipeline first."""
+    """Return the options that make a plan fit; small changes are tried first."""
     card = plan.bundle.card.tile
     current = max(plan.grid.tile_shape)
     smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
@@ -79,8 +79,8 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     return "no smaller tile fits either; free some memory or use fewer workers"
 
 
-def fewer_passes(plan: Plan, available: int) -> Plan:
-    """Return the plan with as many forward passes at once as have work and fit into memory, at least one."""
+def fit_passes(plan: Plan, available: int) -> Plan:
+    """Return the plan with as many concurrent forward passes as have work and fit into memory."""
     most = min(plan.passes, SLOTS * -(-(plan.block**2) // plan.batch))
     for passes in range(most, 1, -1):
         attempt = replace(plan, passes=passes)

@@ -28,15 +28,15 @@ SLOTS = 2
 """Blocks that a worker handles at once: one is read while the other is computed."""
 
 BLOCK_PIXELS = 1024
-"""Side of an automatic block, about."""
+"""Approximate side of an automatic block, in pixels."""
 
 GPU_BATCH_PIXELS = 1 << 22
-"""Pixels of an automatic batch on a GPU, at most: 16 tiles of 512 px. A CPU gains nothing from batches."""
+"""Most pixels of an automatic batch on a GPU: 16 tiles of 512 px. A CPU gains nothing from batches."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how the network runs: what `auto` in a pipeline means here."""
+    """Where and how the network runs, with every `auto` of the pipeline resolved."""
 
     cluster: Cluster
     device: str
@@ -56,14 +56,14 @@ class Plan:
     pipeline: Pipeline
     """The document, with one scene."""
     scene: Scene
-    """Its bands in network order."""
+    """The scene, its bands in network order."""
     bundle: Bundle
     folder: Path | str
-    """Where the run is kept: a folder, or a URI."""
+    """The run folder: a path, or a URI."""
     cluster: Cluster
-    """Where the tasks run, without `auto`."""
+    """The cluster that runs the tasks, without `auto`."""
     recipe: Recipe
-    """What polygons are asked for, in class ids and pixels."""
+    """How polygons are made, in class ids and pixels."""
     grid: TileGrid
     block: int
     """Tiles along the side of a block."""
@@ -74,11 +74,11 @@ class Plan:
     polygons: PolygonCost
     workers: int
     passes: int
-    """Forward passes that a worker runs at once; does not change the bytes."""
+    """Forward passes that a worker runs at once; they do not change the bytes."""
     warnings: tuple[str, ...] = ()
-    """What was noticed while the input was checked and did not stop the run."""
+    """Warnings of the checks of the input."""
     ask_workers_for_memory: bool = False
-    """Whether the machine of each worker must be asked if it has the announced memory."""
+    """Whether each worker must report that its machine has the announced memory."""
 
     def __repr__(self) -> str:
         height, width = self.scene.shape
@@ -91,23 +91,23 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What the run is called."""
+        """Name of the run."""
         return self.pipeline.name
 
     @property
     def retry(self) -> RetryPolicy:
-        """What to do with windows that cannot be read."""
+        """How windows that cannot be read are retried."""
         reading = self.pipeline.reading
         return RetryPolicy(reading.tries, reading.wait, nodata=reading.failed == "nodata")
 
     @property
     def probabilities(self) -> bool:
-        """Whether the percent of every class is staged and written."""
+        """Whether the probability of every class is staged and written, in percent."""
         return self.pipeline.outputs.probabilities
 
     @property
     def blocks(self) -> BlockGrid:
-        """The blocks."""
+        """The grid of blocks."""
         return BlockGrid.of(self.grid, self.block)
 
     @property
@@ -116,7 +116,7 @@ class Plan:
         return len(self.bundle.card.classes)
 
     def identity(self) -> dict[str, Any]:
-        """Return all that decides the bytes of the map; plain JSON values."""
+        """Return everything that decides the bytes of the map, as plain JSON values."""
         identity = {
             "geoseg": geoseg.__version__,
             "backend": (self.backend, version(LIBRARIES[self.backend])),
@@ -130,14 +130,14 @@ class Plan:
             "precision": self.precision,
             "augment": self.pipeline.inference.augment,
             "probabilities": self.probabilities,
-            # Left out otherwise: fingerprints stay what they were.
+            # Only when it is set, so that older fingerprints stay valid.
             **({"unread": "nodata"} if self.retry.nodata else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
     @property
     def segmenter(self) -> SegmenterSpec:
-        """What a process needs to load the network."""
+        """The specification from which a process loads the network."""
         return SegmenterSpec(
             folder=self.bundle.place,
             sha256=self.bundle.sha256,
@@ -157,7 +157,7 @@ class Plan:
 
     @cached_property
     def memory(self) -> Memory:
-        """What one worker needs at most."""
+        """The most memory that one worker needs."""
         return memory_of(
             Load(
                 blocks=self.blocks,
@@ -235,7 +235,7 @@ def make_plan(
     PlanError
         When tile or overlap do not fit the network.
     ConfigError
-        When the polygons asked for cannot be made from this scene.
+        When the requested polygons cannot be made from this scene.
     """
     recipe = _recipe(pipeline, scene, bundle)
     grid = make_grid(scene.shape, pipeline.tiling, bundle.card.tile)
@@ -243,7 +243,7 @@ def make_plan(
     height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block
-    # A batch does not go beyond a block: it would be filled up with empty tiles.
+    # A batch larger than a block would be padded with empty tiles.
     together = 1 if execution.device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
     return Plan(
         pipeline=pipeline,
@@ -285,16 +285,16 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
 
 
 def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGrid:
-    """Lay the tiles: sizes from the card unless the pipeline says otherwise, shrunk to the scene.
+    """Lay out the tiles: sizes from the card unless the pipeline gives them, shrunk to the scene.
 
     Parameters
     ----------
     shape
         Height and width of the scene in pixels.
     tiling
-        What the pipeline asks for.
+        The tiling options of the pipeline.
     card
-        What the network was measured with.
+        The tile sizes that the network takes.
 
     Raises
     ------
@@ -307,7 +307,7 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
             f"tiling.tile: {tile} does not fit the network: it takes multiples of {card.divisor} from "
             f"{card.min} to {card.max}"
         )
-    # A stride of whole divisors keeps the network's internal grids of all tiles in step.
+    # A stride that is a multiple of the divisor aligns the network's internal grids in all tiles.
     fitting = tile // 2 // card.divisor * card.divisor // 2 * 2
     overlap = min(card.overlap, fitting) if tiling.overlap == "auto" else tiling.overlap
     if 2 * overlap > tile:

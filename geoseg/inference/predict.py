@@ -1,4 +1,4 @@
-"""The two tasks of a run, pure but for reading the scene and writing the finished block."""
+"""The two tasks of a run; their only effects are reading the scene and writing the finished block."""
 
 import functools
 import time
@@ -31,19 +31,19 @@ from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums
 P = ParamSpec("P")
 T = TypeVar("T")
 
-stopping = Event()
-"""Set when this process is asked to end: tiles that have not begun are left out, and so is their block."""
+shutdown_requested = Event()
+"""Set when a run ends early: batches that have not begun are skipped, and their blocks are abandoned."""
 
-_reading = Lock()
-"""Held by the block that is read."""
+_read_lock = Lock()
+"""Held while a block is read, when blocks are read one at a time."""
 
 Unread: TypeAlias = Literal["unread"]
-"""Stands for the fringe of a block that could not be read: what it reaches is nodata, too."""
+"""Stands for the fringe of an unreadable block: the pixels that the fringe covers become nodata, too."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every task of a run must know; small, so that it can travel with each."""
+    """The arguments that all tasks of a scene share; small, because it is sent with each task."""
 
     scene: Scene
     segmenter: SegmenterSpec
@@ -51,34 +51,36 @@ class Job:
     grid: TileGrid
     batch: int
     probabilities: bool
-    """Whether the percent of every class is staged, too."""
+    """Whether the probability of every class is staged, too, in percent."""
     staging: Staging
     retry: RetryPolicy = ONCE
     label: str = ""
-    """What the scene is called in events."""
+    """Name of the scene in events."""
     topic: str = ""
-    """Where events go."""
+    """Dask topic to which events are sent."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted block: what is final, and what waits for its neighbours."""
+    """A predicted block: its planes, and the sums that wait for neighbours."""
 
     planes: NDArray[np.uint8]
     """Class id, confidence in percent and, on request, percent of each class, shape (planes, core rows, core
-    cols). The open strips are not filled in yet, but nodata is."""
+    cols). Nodata is final; the open strips are not filled in yet."""
     strips: Strips
+    """Sums of the open strips, which lack the fringes of the neighbours."""
     fringe: Fringe
+    """Sums for the neighbours in the east, south and south-east."""
     counts: dict[str, Any]
-    """Tiles and seconds of this task, and what it had trouble with."""
+    """Tiles, seconds and incidents of this task."""
 
     def fringe_part(self, part: str) -> Sums | Unread | None:
-        """Return what one neighbour needs of the fringe, and no more: `south`, `east` or `southeast`."""
+        """Return the part of the fringe for one neighbour: `south`, `east` or `southeast`."""
         return "unread" if "unread" in self.counts else getattr(self.fringe, part)
 
 
-def sendable(task: Callable[P, T]) -> Callable[P, T]:
-    """Let a task raise its errors without their causes: what GDAL raises cannot travel between processes."""
+def plain_errors(task: Callable[P, T]) -> Callable[P, T]:
+    """Make a task raise its errors without their causes, because errors of GDAL cannot be pickled."""
 
     @functools.wraps(task)
     def raising_plainly(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,28 +93,32 @@ def sendable(task: Callable[P, T]) -> Callable[P, T]:
     return raising_plainly
 
 
-@sendable
+@plain_errors
 def predict_block(job: Job, block: Block) -> Prediction:
-    """Read a block's window once, predict its tiles and add them up.
+    """Read a block's window once, predict its tiles and sum their probabilities.
 
-    A tile without one valid pixel is skipped: all its pixels are nodata anyway.
+    A tile without a valid pixel is skipped, because all its pixels are nodata anyway.
 
     Raises
     ------
     SceneError
         When the scene cannot be read.
+    DeviceMemoryError
+        When not even one tile fits on the device.
+    CancelledError
+        When the run ends early.
     """
     report(job.topic, "begun", scene=job.label, block=block.name)
-    _get_ready(job)
-    watch, trouble = Stopwatch(), _Trouble()
-    pixels = _read(job, block, watch, trouble)
+    _warm_up(job)
+    watch, incidents = Stopwatch(), _Incidents()
+    pixels = _read(job, block, watch, incidents)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
     mosaic = Mosaic(job.grid, block, job.legend.ids, every=job.probabilities, arrays=segmenter.arrays)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
-    # Batches finish in any order; the sums do not mind.
+    # Batches may finish in any order: integer sums do not depend on it.
     pool = device_pool(job.segmenter)
-    work = _Work(job, block, segmenter, values, valid, mosaic, watch, trouble, Lock())
+    work = _BatchContext(job, block, segmenter, values, valid, mosaic, watch, incidents, Lock())
     start = time.perf_counter()
     batches = [
         pool.submit(_predict_batch, work, chosen[i : i + job.batch], time.time())
@@ -124,7 +130,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     finally:
         for b in batches:
             b.cancel()
-    if stopping.is_set():
+    if shutdown_requested.is_set():
         raise CancelledError(f"{block.name} was given up")
     seconds = {
         "read": watch.total("read"),
@@ -136,18 +142,21 @@ def predict_block(job: Job, block: Block) -> Prediction:
         parts = mosaic.parts()
         parts.planes[:, ~core_valid] = NODATA
     facts = {"scene": job.label, "block": block.name, "pixels": core_valid.size, "spans": watch.spans}
-    report(job.topic, "predicted", **facts, **trouble.counts(job))
+    report(job.topic, "predicted", **facts, **incidents.counts(job))
     counts = {
         "tiles": len(chosen),
         "skipped": len(block.tiles) - len(chosen),
         "seconds": seconds,
-        **trouble.counts(job),
+        **incidents.counts(job),
     }
     return Prediction(parts.planes, parts.strips, parts.fringe, counts)
 
 
-def _get_ready(job: Job) -> None:
-    """Load what the first block of a process needs while it is read; what fails there is met again later."""
+def _warm_up(job: Job) -> None:
+    """Load network and kernels while the first block of a process is read.
+
+    Errors are dropped here; they are raised when the block is predicted.
+    """
     spec = job.segmenter
     if not is_loaded(spec):
         shape = (job.batch, len(job.scene.bands), *job.grid.tile_shape)
@@ -157,17 +166,18 @@ def _get_ready(job: Job) -> None:
 
 
 @dataclass
-class _Trouble:
-    """What went wrong with a block and did not stop the run."""
+class _Incidents:
+    """Failures of a block that did not stop the run."""
 
     retries: int = 0
+    """Attempts to read that were repeated."""
     unread: str = ""
-    """Why the block could not be read at all."""
+    """Reason of the last failed attempt; empty when the block was read in the end."""
     batch: int = 0
-    """Tiles at once that the device could take; 0 before any."""
+    """Fewest tiles that fitted on the device at once; 0 before the first batch."""
 
     def counts(self, job: Job) -> dict[str, Any]:
-        """Return the trouble as plain values, nothing when there was none."""
+        """Return the incidents as plain values; an empty dict without incidents."""
         found: dict[str, Any] = {}
         if self.retries:
             found["retries"] = self.retries
@@ -179,72 +189,76 @@ class _Trouble:
 
 
 @contextmanager
-def _turn(job: Job, watch: Stopwatch) -> Iterator[None]:
-    """Let blocks be read one at a time, where that is enough.
+def _read_slot(job: Job, watch: Stopwatch) -> Iterator[None]:
+    """Wait for a turn to read, when blocks are read one at a time; measure the reading.
 
-    GDAL keeps decoded internal tiles by handle: two at once would decode twice what their blocks share. A CPU
-    takes longer to predict a block than to read it, but a GPU would wait, and servers answer several at once.
+    GDAL caches decoded internal tiles by handle, so two concurrent readers decode the tiles that their blocks
+    share twice. One reader is enough on a CPU, which predicts slower than it reads. A GPU would wait, and
+    servers answer several requests at once.
     """
     several = job.segmenter.device != "cpu" or job.scene.remote
-    with nullcontext() if several else _reading, watch.time("read"):
+    with nullcontext() if several else _read_lock, watch.time("read"):
         yield
 
 
-def _read(job: Job, block: Block, watch: Stopwatch, trouble: _Trouble) -> Pixels:
-    """Read what a block's tiles see, with retries."""
+def _read(job: Job, block: Block, watch: Stopwatch, incidents: _Incidents) -> Pixels:
+    """Read the window of a block's tiles, with retries."""
 
     def on_failure(number: int, why: str) -> None:
-        trouble.retries, trouble.unread = number, why
+        incidents.retries, incidents.unread = number, why
         facts = {"scene": job.label, "block": block.name, "try": number, "why": why}
         report(job.topic, "unreadable", **facts)
 
     try:
-        pixels = read_with_retry(job.scene, block.reach, job.retry, on_failure, lambda: _turn(job, watch))
+        pixels = read_with_retry(
+            job.scene, block.reach, job.retry, on_failure, lambda: _read_slot(job, watch)
+        )
     except SceneError as error:
         raise SceneError(f"{block.name}: {error}") from error
     if pixels is None:
-        trouble.retries -= 1
+        incidents.retries -= 1
         return nodata_pixels(job.scene, block.reach)
-    trouble.unread = ""
+    incidents.unread = ""
     return pixels
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What the batches of a block share."""
+class _BatchContext:
+    """The arguments that all batches of a block share."""
 
     job: Job
     block: Block
     segmenter: Segmenter
     values: Any
-    """Raw numbers of what the block's tiles see, (B, rows, cols), where the segmenter has its arrays."""
+    """Raw numbers of the block's window, shape (B, rows, cols), in the memory of the segmenter's device."""
     valid: Any
-    """Where they are valid, (rows, cols), there too."""
+    """Their validity, shape (rows, cols), in the same memory."""
     mosaic: Mosaic
     watch: Stopwatch
-    trouble: _Trouble
-    adding: Lock
+    incidents: _Incidents
+    sum_lock: Lock
+    """Held while a batch is added to the mosaic."""
 
 
-def _predict_batch(work: _Work, tiles: list[Window], submitted: float) -> None:
-    """Predict up to a batch of tiles and add them."""
+def _predict_batch(work: _BatchContext, tiles: list[Window], submitted: float) -> None:
+    """Predict up to a batch of tiles and add them to the mosaic."""
     work.watch.add("wait", submitted, max(0.0, time.time() - submitted))
     job = work.job
     places = [t.relative_to(work.block.reach) for t in tiles]
     seen = [(work.values[:, rows, cols], work.valid[rows, cols]) for rows, cols in places]
-    if stopping.is_set():
+    if shutdown_requested.is_set():
         return
     with work.watch.time("forward"):
-        fitted = predict_with_backoff(
+        predicted = predict_with_backoff(
             work.segmenter, job.segmenter, seen, job.batch, job.scene.gain, job.scene.bias
         )
-    with work.adding, work.watch.time("sum"):
-        work.trouble.batch = min(work.trouble.batch or job.batch, fitted.size)
-        for tile, probabilities in zip(tiles, fitted.tiles, strict=True):
+    with work.sum_lock, work.watch.time("sum"):
+        work.incidents.batch = min(work.incidents.batch or job.batch, predicted.size)
+        for tile, probabilities in zip(tiles, predicted.tiles, strict=True):
             work.mosaic.add(tile, probabilities)
 
 
-@sendable
+@plain_errors
 def settle_block(
     job: Job,
     block: Block,
@@ -258,7 +272,7 @@ def settle_block(
     Returns
     -------
     counts
-        Tiles, valid pixels, pixels of each class, seconds; also kept in the block's marker.
+        Tiles, pixels of nodata and of each class, seconds; also written to the block's marker.
 
     Raises
     ------
@@ -267,7 +281,7 @@ def settle_block(
     """
     watch = Stopwatch()
     with watch.time("settle"):
-        planes = _settled(job, block, prediction, (from_north, from_west, from_northwest))
+        planes = _fill_open_strips(job, block, prediction, (from_north, from_west, from_northwest))
         numbers = _kernels.count(planes[0])
     pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
     counts = {
@@ -282,13 +296,13 @@ def settle_block(
     return counts
 
 
-def _settled(
+def _fill_open_strips(
     job: Job, block: Block, prediction: Prediction, fringes: tuple[Sums | Unread | None, ...]
 ) -> NDArray[np.uint8]:
     """Return the planes of a block with its open strips filled in."""
     planes = prediction.planes.copy()
     rows, cols = block.open_rows, block.open_cols
-    # What an unread neighbour shares with this block lacks its part of the sums.
+    # Where an unread neighbour overlaps this block, its part of the sums is missing.
     shared = (np.s_[:, :rows], np.s_[:, :, :cols], np.s_[:, :rows, :cols])
     for fringe, place in zip(fringes, shared, strict=True):
         if isinstance(fringe, str):

@@ -1,4 +1,4 @@
-"""Read a scene with retries: networks and shared disks fail for a while."""
+"""Read a scene with retries: networks and shared disks fail now and then."""
 
 import random
 import time
@@ -15,27 +15,28 @@ from geoseg.core.geometry import Window
 from geoseg.scenes.scene import Pixels, Scene
 
 LONGEST_WAIT = 60.0
-"""Seconds between two tries, at most."""
+"""Most seconds between two attempts."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to go on with a scene that cannot be read."""
+    """How often to read a window that fails, and what to do in the end."""
 
     tries: int = 1
+    """Attempts in all."""
     wait: float = 0.5
-    """Seconds until the second try; each further wait is three times longer."""
+    """Seconds before the second attempt; each further wait is three times longer."""
     nodata: bool = False
     """Whether a window that stays unreadable is nodata instead of an error."""
 
     def waits(self) -> list[float]:
-        """Return the seconds before each try but the first, with jitter: many workers ask one server."""
+        """Return the seconds before each further attempt, with jitter because many workers share a server."""
         steps = (min(self.wait * 3**i, LONGEST_WAIT) for i in range(self.tries - 1))
         return [step * random.uniform(0.75, 1.25) for step in steps]  # noqa: S311 (no secret)
 
 
 ONCE = RetryPolicy()
-"""A single try, as in tests and for chips."""
+"""A single attempt, as for chips and in tests."""
 
 
 def read_with_retry(
@@ -43,37 +44,37 @@ def read_with_retry(
     window: Window,
     policy: RetryPolicy,
     on_failure: Callable[[int, str], None],
-    turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    attempt: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Pixels | None:
-    """Read a window, again and again where that fails.
+    """Read a window; retry when reading fails.
 
     Parameters
     ----------
     scene
         The scene.
     window
-        What to read.
+        The window, in pixels of the scene.
     policy
-        How often, and what then.
+        How often to read, and what to do when every attempt fails.
     on_failure
-        Called with the number of each try that failed, from 1, and why.
-    turn
-        What each try is made in; nothing is held between them.
+        Called with the number of each failed attempt, from 1, and the reason.
+    attempt
+        Makes the context in which an attempt runs; it is left before the next wait.
 
     Returns
     -------
     pixels
-        None when the window cannot be read and `policy` makes it nodata.
+        None when the window cannot be read and `policy` turns it into nodata.
 
     Raises
     ------
     SceneError
-        When the window cannot be read and `policy` does not.
+        When the window cannot be read and `policy` does not turn it into nodata.
     """
     waits = policy.waits()
     for number in range(1, policy.tries + 1):
         try:
-            with turn(), _unremembered(scene) if number > 1 else nullcontext():
+            with attempt(), _uncached(scene) if number > 1 else nullcontext():
                 return scene.read(window)
         except (SceneError, OSError) as error:
             on_failure(number, one_line(error))
@@ -88,13 +89,13 @@ def read_with_retry(
 
 @dataclass(frozen=True, repr=False)
 class RetryingScene(Scene):
-    """A scene whose every window is read with retries; unreadable ones are nodata, if that is so."""
+    """A scene that reads every window with retries; the policy may turn unreadable ones into nodata."""
 
     policy: RetryPolicy = ONCE
 
     @classmethod
     def of(cls, scene: Scene, policy: RetryPolicy) -> "RetryingScene":
-        """Return the scene, read with retries."""
+        """Wrap a scene so that it is read with retries."""
         return cls(**{f.name: getattr(scene, f.name) for f in fields(Scene)}, policy=policy)
 
     def read(self, window: Window) -> Pixels:
@@ -110,8 +111,8 @@ def nodata_pixels(scene: Scene, window: Window) -> Pixels:
     return Pixels(values, np.zeros(window.shape, dtype=np.bool_))
 
 
-def _unremembered(scene: Scene) -> rasterio.Env:
-    """Let GDAL ask servers again: it remembers what one said last, also that it has no such file."""
+def _uncached(scene: Scene) -> rasterio.Env:
+    """Let GDAL ask the server again: it caches answers, also that a file is missing."""
     paths = dict.fromkeys(b.source.path for b in scene.bands)
     return rasterio.Env(CPL_VSIL_CURL_NON_CACHED=":".join(_vsi(p) for p in paths))
 

@@ -1,4 +1,4 @@
-"""Which workers are there: they come late, die, freeze and are cut off while a run goes on."""
+"""The worker monitor: workers join late, die, freeze or lose the network while a run goes on."""
 
 import time
 from collections.abc import Iterator
@@ -13,36 +13,43 @@ from geoseg.inference.events import Fact
 from geoseg.inference.plan import SLOTS
 
 RESOURCE = "GPU"
-"""Dask resource that stands for a place in a worker's pipeline, on a GPU or a CPU."""
+"""Dask resource that every worker offers, on a GPU or a CPU: one unit for each block it handles at once."""
 
-_EVERY = 1.0
-"""Seconds between two looks, at least."""
+_POLL_MIN = 1.0
+"""Least seconds between two polls of the scheduler."""
 
-_SELDOM = 5.0
-"""Seconds between two looks, at most."""
+_POLL_MAX = 5.0
+"""Most seconds between two polls of the scheduler."""
 
 
 class WorkerMonitor:
-    """The workers of a cluster that can take blocks.
+    """Keeps track of the workers that can take blocks.
+
+    Parameters
+    ----------
+    client
+        A client of the cluster.
 
     Raises
     ------
     PlanError
-        When there are workers, and none of them has the resource.
+        When the cluster has workers, but none offers the resource.
+    ClusterError
+        When the scheduler is gone.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.address = client.scheduler.address
-        limit = dask.config.get("distributed.scheduler.no-workers-timeout")
-        self.limit = float("inf") if limit is None else float(parse_timedelta(limit))
+        timeout = dask.config.get("distributed.scheduler.no-workers-timeout")
+        self.timeout = float("inf") if timeout is None else float(parse_timedelta(timeout))
         """Seconds without any worker after which the run stops."""
-        self.able: set[str] = set()
-        self.next = self.seen = time.monotonic()
-        self.said = False
+        self.addresses: set[str] = set()
+        self.next_poll = self.last_seen = time.monotonic()
+        self.warned = False
         workers = self._workers()
-        self.able = _able(workers)
-        if workers and not self.able:
+        self.addresses = _usable(workers)
+        if workers and not self.addresses:
             raise PlanError(
                 f"no worker of the cluster offers the resource {RESOURCE}; "
                 f"start workers with --resources {RESOURCE}={SLOTS}"
@@ -51,39 +58,39 @@ class WorkerMonitor:
     @property
     def count(self) -> int:
         """Number of workers that can take blocks."""
-        return len(self.able)
+        return len(self.addresses)
 
     def poll(self) -> Iterator[Fact]:
-        """Count the workers again, if it is time; yield who came and who went.
+        """Poll the scheduler when it is time; yield an event for each worker that joined or left.
 
         Raises
         ------
         ClusterError
-            When the scheduler is gone, or no worker came for too long.
+            When the scheduler is gone, or there was no worker for longer than the timeout.
         """
         if self.client.status != "running":
-            raise self.gone()
+            raise self.lost_cluster()
         now = time.monotonic()
-        if now < self.next:
+        if now < self.next_poll:
             return
-        able = _able(self._workers())
-        # Counting takes the longer the more there are; it shall not fill the driver's time.
-        self.next = time.monotonic() + min(max(_EVERY, 20 * (time.monotonic() - now)), _SELDOM)
-        for state, addresses in (("joined", able - self.able), ("left", self.able - able)):
+        usable = _usable(self._workers())
+        # A poll takes longer with more workers. A pause of 20 times that leaves 95 % of the driver's time.
+        self.next_poll = time.monotonic() + min(max(_POLL_MIN, 20 * (time.monotonic() - now)), _POLL_MAX)
+        for state, addresses in (("joined", usable - self.addresses), ("left", self.addresses - usable)):
             for address in sorted(addresses):
                 yield _fact("worker", worker=address, state=state)
-        self.able = able
-        if able:
-            self.seen, self.said = time.monotonic(), False
-        elif not self.said:
-            self.said = True
-            yield _fact("waiting", why="no worker is there", at_most_seconds=self.limit)
-        if time.monotonic() - self.seen > self.limit:
+        self.addresses = usable
+        if usable:
+            self.last_seen, self.warned = time.monotonic(), False
+        elif not self.warned:
+            self.warned = True
+            yield _fact("waiting", why="no worker is there", at_most_seconds=self.timeout)
+        if time.monotonic() - self.last_seen > self.timeout:
             raise self._without_workers()
 
-    def gone(self) -> ClusterError:
-        """Return what to say when tasks were lost with their scheduler."""
-        if self.client.status == "running" and not self.able:
+    def lost_cluster(self) -> ClusterError:
+        """Return the error for tasks that were lost with their scheduler or with the last worker."""
+        if self.client.status == "running" and not self.addresses:
             return self._without_workers()
         return ClusterError(
             f"the scheduler at {self.address} is gone; finished blocks are kept: start it again, or another "
@@ -92,29 +99,29 @@ class WorkerMonitor:
 
     def _without_workers(self) -> ClusterError:
         return ClusterError(
-            f"no worker of the cluster at {self.address} is left, nor did one come within {self.limit:.0f} "
+            f"no worker of the cluster at {self.address} is left, nor did one come within {self.timeout:.0f} "
             "s; finished blocks are kept: start workers and run the same command"
         )
 
     def _workers(self) -> dict[str, Any]:
         if self.client.status != "running":
-            raise self.gone()
+            raise self.lost_cluster()
         try:
             return dict(self.client.scheduler_info(n_workers=-1)["workers"])
         except (OSError, TimeoutError, ValueError) as error:
-            raise self.gone() from error
+            raise self.lost_cluster() from error
 
 
 def dashboard(client: Client) -> Fact:
-    """Return the fact that says where Dask's dashboard is."""
+    """Return the event with the address of Dask's dashboard."""
     link = str(client.dashboard_link)
     if client.scheduler.address.startswith("inproc"):
-        # Dask names the machine, but a scheduler in this process listens to it alone.
+        # Dask's link names the host, but a scheduler in this process listens on the loopback only.
         link = f"http://127.0.0.1:{client.scheduler_info()['services']['dashboard']}/status"
     return _fact("dashboard", address=link)
 
 
-def _able(workers: dict[str, Any]) -> set[str]:
+def _usable(workers: dict[str, Any]) -> set[str]:
     return {address for address, w in workers.items() if w.get("resources", {}).get(RESOURCE)}
 
 

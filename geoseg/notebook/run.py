@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from geoseg.inference.plan import Plan
 from geoseg.notebook.progress import progress_bar
+from geoseg.runs.batch import run_batch
 from geoseg.runs.finished import Run, open_run
 from geoseg.runs.prepare import prepare, read_batch
 from geoseg.runs.progress import Progress
-from geoseg.runs.run import Options, run_batch
+from geoseg.runs.run import Options
 from geoseg.runs.run import run as run_plan
 
 
@@ -70,29 +71,31 @@ def run(
     pipeline
         A file, a name like `landcover`, or a plan.
     output
-        Run folder or URI, instead of the pipeline's; of many scenes, what holds a run folder for each.
+        Run folder or URI, instead of the pipeline's; for many scenes, the folder of their run folders.
     catalog
         The catalog file; None looks in the current folder, the user's, and in what ships with geoseg.
     overwrite
         Replace a finished run, or the unfinished run of another plan.
     profile
-        Write a timeline, too: `profile.json`, and a picture in the report.
+        Also write a timeline: `profile.json`, and a picture in the report.
     on_error
         With many scenes: stop at one that fails, or go on with the others.
     progress
-        Show a bar, on a terminal or in a notebook; or what to call with each event.
+        Whether to show a bar, on a terminal or in a notebook; or a callback for events.
     **changes
         Values to use instead of the pipeline's; a mapping changes only the keys that it has.
 
     Returns
     -------
     Run or list of Run
-        The finished run; for a pipeline with `scenes` those of all scenes that did not fail.
+        The finished run; for a pipeline with `scenes`, the runs of all scenes that did not fail.
 
     Raises
     ------
     GeosegError
         When the run failed, see the classes in `geoseg.errors`; finished blocks are kept.
+    TypeError
+        When output, catalog or changes are given with a plan.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""A pipeline document to a finished run folder, and what reads one."""
+"""From a pipeline document to a finished run folder; opening and checking such folders."""

@@ -46,7 +46,7 @@ class Run:
     folder: Path | str
     """A folder, or a URI."""
     record: RunRecord
-    """Content of `run.json`."""
+    """The content of `run.json`."""
 
     @property
     def report(self) -> Path | str:
@@ -56,8 +56,8 @@ class Run:
     def classes(self) -> "xarray.DataArray":
         """Return the class map: ids, uint8, shape (y, x), 255 where there is no data.
 
-        Nothing is read before it is asked for. The attributes name the classes as the CF conventions do
-        (`flag_values`, `flag_meanings`), and `flag_colors` holds their colours.
+        The array is lazy. Its attributes name the classes by the CF conventions (`flag_values`,
+        `flag_meanings`); `flag_colors` holds their colours.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Run:
     def confidence(self) -> "xarray.DataArray":
         """Return the probability of the chosen class: 0 to 1, float32, shape (y, x), NaN without data.
 
-        Nothing is read before it is asked for.
+        The array is lazy.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Run:
         """
         attributes = {"long_name": "probability of the chosen class"}
         found = self._map(RunFile.CONFIDENCE, "confidence", attributes)
-        # NaN and not a fill value: xarray's statistics skip it.
+        # NaN instead of a fill value, because xarray's statistics skip it.
         return found.where(found != NODATA)
 
     def polygons(self) -> "geopandas.GeoDataFrame":
@@ -100,7 +100,7 @@ class Run:
         OutputError
             When the run wrote no polygons, or they lie in an object store.
         """
-        import geopandas  # noqa: PLC0415 (pandas takes a moment)
+        import geopandas  # noqa: PLC0415 (pandas is slow to import)
 
         forms = (RunFile.GEOPACKAGE, RunFile.GEOPARQUET, RunFile.FLATGEOBUF, RunFile.GEOJSON)
         path = self._local(next((f for f in forms if f in self.record.outputs), RunFile.GEOPACKAGE))
@@ -110,7 +110,7 @@ class Run:
         return geopandas.read_file(path, **layer)
 
     def _map(self, name: RunFile, title: str, attributes: dict[str, Any]) -> "xarray.DataArray":
-        # Only notebooks need them.
+        # Slow to import, and needed only here.
         import dask.array  # noqa: PLC0415
         import xarray  # noqa: PLC0415
         from odc.geo.xr import xr_coords  # noqa: PLC0415
@@ -137,7 +137,7 @@ class Run:
         return store.local / name
 
     def _shares(self) -> list[tuple[str, str, str, str]]:
-        """Return title, colour, share and area of each class."""
+        """Return title, colour, share and area of each class, as text."""
         record = self.record
         valid = sum(n for slug, n in record.pixels.items() if slug != "nodata")
         return [
@@ -198,7 +198,7 @@ def open_run(folder: Path | str) -> Run:
 
 
 class _LazyMap:
-    """The array protocol that dask slices: reads a window of a raster's first band when it is indexed."""
+    """A raster's first band as an array that dask can slice: indexing it reads a window."""
 
     def __init__(self, source: sources.SourceFile) -> None:
         self.source = source
@@ -207,7 +207,7 @@ class _LazyMap:
         self.ndim = 2
 
     def __getitem__(self, key: Sequence[slice | int]) -> NDArray[Any]:
-        # Dask hands later slices down to here: numbers, steps and empty spans as well as chunks.
+        # Dask fuses later slices into this one: keys may be integers, stepped or empty, not only chunks.
         rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
         if rows.size == 0 or cols.size == 0:
             return np.empty((*rows.shape, *cols.shape), dtype=self.dtype)

@@ -1,7 +1,7 @@
-"""The run folder: who may write into it, how a run resumes, and how results appear.
+"""The run folder: its lock, how a run resumes, and how outputs are published.
 
-It is a folder, or a prefix in an object store. Outputs are made in a local folder: in staging itself, or in a
-workspace from where they are uploaded.
+It is a local folder, or a prefix in an object store. Outputs are made in a local workspace: the staging
+folder itself, or a temporary folder from which they are uploaded.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class RunFolder:
 
     store: Store
     workspace: Path
-    """The local folder where outputs are made; that of the blocks, where they lie in a folder."""
+    """The local folder in which outputs are made; the staging folder, unless that is in an object store."""
     resumed: bool
     """Whether an unfinished run of the same plan was found."""
     check_lock: Callable[[], None]
@@ -37,14 +37,19 @@ class RunFolder:
 
     @property
     def staging(self) -> Store:
-        """Where finished blocks lie."""
+        """The store of the finished blocks."""
         return self.store.child(STAGING)
 
     def publish(self, files: list[Path], record: RunRecord) -> None:
-        """Bring finished outputs from the workspace into the folder; the record comes last.
+        """Move finished outputs from the workspace into the folder; write the record last.
 
-        While the record is missing the run counts as unfinished: whenever this is interrupted, the next
-        run makes the outputs again from the staged blocks.
+        A run without a record counts as unfinished. So after an interruption at any moment, the next run
+        makes the outputs again from the staged blocks.
+
+        Raises
+        ------
+        OutputError
+            When the lock was lost, or a file cannot be written.
         """
         self.check_lock()
         surplus = set(_outputs(_object_in(self.store, RunFile.RECORD))) - {f.name for f in files}
@@ -65,9 +70,9 @@ def open_run_folder(
     Parameters
     ----------
     place
-        The folder, made when it does not exist, or the URI of a prefix in an object store.
+        The folder, which is created when it does not exist, or the URI of a prefix in an object store.
     identity
-        All that decides the bytes of the map.
+        Everything that decides the bytes of the map.
     outputs
         Names of the files that the run will write.
     overwrite
@@ -76,7 +81,7 @@ def open_run_folder(
     Raises
     ------
     OutputError
-        When the folder cannot be written, is in use, or holds something that must not be overwritten.
+        When the folder cannot be written, is in use, or holds files that must not be overwritten.
     """
     store = open_store(place)
     store.create()
@@ -91,7 +96,7 @@ def open_run_folder(
 
 
 def finished_identity(place: Path | str) -> dict[str, Any] | None:
-    """Return the identity of the plan whose finished run is at a place, None when there is none."""
+    """Return the identity of the finished run in a folder or at a URI; None when there is none."""
     found = _object_in(open_store(place), RunFile.RECORD)
     return None if found is None else found.get("identity")
 
@@ -106,7 +111,7 @@ def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overw
         unknown = staged is None and any(not name.startswith(".") for name in staging.names())
     strangers = [name for name in (*outputs, RunFile.RECORD) if name in present]
     if unknown:
-        # Never deleted, whatever is asked for: it may be anybody's.
+        # Never deleted, not even with --overwrite: the files may not be geoseg's.
         raise OutputError(
             f"{staging.at()}: is not the staging of a geoseg run; move it away, or choose another folder "
             "with --output"

@@ -1,4 +1,4 @@
-"""A run as a STAC item (SpatioTemporal Asset Catalog 1.1), as catalogs and data cubes read it."""
+"""A run as a STAC item (SpatioTemporal Asset Catalog 1.1), which catalogs and data cubes read."""
 
 import json
 import re
@@ -29,13 +29,13 @@ from geoseg.core.run_files import RunFile
 from geoseg.models.bundle import CARD, Bundle
 from geoseg.scenes.scene import Scene
 
-# pystac has no classes for these, or for older versions only.
+# pystac has no classes for these extensions, or only for older versions.
 _RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 
 MULTIHASH_SHA256 = "1220"
-"""What a multihash begins with: the code of sha2-256 and its length, 32 bytes."""
+"""Prefix of a multihash: the code of sha2-256 and its length, 32 bytes."""
 
 _KINDS = {
     ".tif": (pystac.MediaType.COG, ["data"]),
@@ -98,16 +98,16 @@ def make_item(
     name
         Name of the run.
     scene, bundle
-        What was classified, and by which model: linked as `derived_from`.
+        The classified scene and the model, linked as `derived_from`.
     outputs
-        The files, each an asset with size and checksum. `report.html` and `run.json` are assets too, without
-        them: they are written later.
+        The files, each an asset with size and checksum. `report.html` and `run.json` become assets without
+        them, because they are written after the item.
     pixels
         Pixels of each class id, and of nodata (255).
     fingerprint
-        Hash over all that decides the map; its beginning makes the item's id unique.
+        Hash of everything that decides the map; its first digits make the item's id unique.
     finished
-        When the run ended; also `datetime` of the item where the scene does not say when it was taken.
+        When the run ended; also the `datetime` of the item when the acquisition time is unknown.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def make_item(
 def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
     """Return the outline of a grid in WGS 84 longitude and latitude, cut at the antimeridian (RFC 7946).
 
-    None without a CRS, or where a part of the grid has no place on the earth.
+    Return None without a CRS, or when a part of the grid lies outside the earth.
     """
     if geobox.crs is None:
         return None
@@ -161,7 +161,7 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
     except ProjError:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FixWindingWarning)  # it says that it turned a ring, as it should
+        warnings.simplefilter("ignore", FixWindingWarning)  # reversing a ring is what is wanted
         cut = antimeridian.fix_polygon(lonlat)
     return shapely.transform(cut, lambda xy: np.round(xy, 7))  # about a centimetre
 
@@ -200,7 +200,7 @@ def _asset(name: str) -> pystac.Asset:
 
 
 def _key(path: Path) -> str:
-    """Rasters by their stem, as data cubes name their variables; other files by their name."""
+    """Return the key of an asset: stem of a raster, which data cubes use as variable name, else file name."""
     return path.stem if path.suffix == ".tif" else path.name
 
 
@@ -218,7 +218,7 @@ def _classes(bundle: Bundle, pixels: Mapping[int, int]) -> list[dict[str, Any]]:
     classes = [
         Classification.create(
             value=c.id,
-            # Names are for machines: letters, digits, - and _.
+            # The extension allows only letters, digits, - and _ in names.
             name=re.sub(r"[^0-9A-Za-z_-]+", "-", c.slug),
             title=c.title,
             color_hint=c.color[1:].upper(),
@@ -245,5 +245,5 @@ def _links(scene: Scene, bundle: Bundle) -> list[pystac.Link]:
 
 
 def _href(path: str) -> str:
-    """Return a place as a URI; GDAL's `/vsi` paths stay as they are."""
+    """Return a path as a URI; URIs and GDAL's `/vsi` paths stay as they are."""
     return path if "://" in path or path.startswith("/vsi") else Path(path).resolve().as_uri()

@@ -1,9 +1,9 @@
-"""`events.jsonl`: what happened in a run, one JSON object a line, to follow it live or to draw it later.
+"""`events.jsonl`: the event log of a run, one JSON object a line, to follow it live or to draw it later.
 
-Lines are only ever appended, each at once and whole, so a killed run leaves all but its last moment. Every
-start begins with a line `run`, which has the version of this form. What else there is stands in
-`geoseg.inference.events`; the run itself adds `done` (a block, with how far the scene is), `output` (a file,
-with `began` and `seconds`), `warning`, and as its last line `finished`, `failed` or `interrupted`.
+Each line is appended whole and at once, so the log of a killed run lacks only the last moment. Every start
+writes a line `run` with the version of this form. `geoseg.inference.events` lists the events of tasks; the
+run adds `done` (a block, and how many of the scene are done), `output` (a file, with `began` and `seconds`),
+`warning`, and as its last line `finished`, `failed` or `interrupted`.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from geoseg.inference.events import Fact
 from geoseg.runs.folder import RunFolder
 
 FORM = 1
-"""Version of the form; a reader skips events and keys that it does not know."""
+"""Version of the form; readers skip events and keys that they do not know."""
 
 
 @contextlib.contextmanager
 def event_log(folder: RunFolder) -> Iterator["EventLog"]:
-    """Open the event file of a run folder; in an object store it appears when the run ends."""
+    """Open the event log of a run folder; in an object store the file appears when the run ends."""
     if folder.store.local is not None:
         with EventLog(folder.store.local / RunFile.EVENTS, resumed=folder.resumed) as log:
             yield log
@@ -40,20 +40,20 @@ def event_log(folder: RunFolder) -> Iterator["EventLog"]:
 
 
 class EventLog:
-    """The event file of a run folder, open for appending.
+    """The event log of a run folder, open for appending.
 
     Parameters
     ----------
     path
         The file.
     resumed
-        Whether it goes on with what is there.
+        Whether to append to the file of an earlier start.
     """
 
     def __init__(self, path: Path, *, resumed: bool) -> None:
         self.path = path
         with as_output_error(path):
-            # Unbuffered: a line is written whole or not at all, also when the process is killed.
+            # Unbuffered: even when the process is killed, a line is written whole or not at all.
             self._file = path.open("ab" if resumed else "wb", buffering=0)
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class EventLog:
         Raises
         ------
         OutputError
-            When the disk is full.
+            When the line cannot be written, as on a full disk.
         """
         line = json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n"
         with as_output_error(self.path):
@@ -91,7 +91,7 @@ def read_events(path: Path) -> list[Fact]:
 
 
 def parse_events(data: bytes) -> list[Fact]:
-    """Return the events in the content of a file; a last line that was cut short is left out."""
+    """Return the events in the content of a log; a truncated last line is left out."""
     events = []
     for line in data.splitlines():
         try:

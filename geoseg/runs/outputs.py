@@ -1,4 +1,4 @@
-"""The files of a run: maps, polygons, pictures and what describes them, made from finished blocks."""
+"""The files of a run, made from finished blocks: maps, polygons, pictures, STAC item."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def staging_of(plan: Plan, store: Store) -> Staging:
 
 
 def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
-    """Name the files that a run will leave, with its profile on request."""
+    """Return the names of the files that a run will write, with its profile on request."""
     outputs = pipeline.outputs
     written = {
         RunFile.CLASSES: True,
@@ -68,11 +68,11 @@ def write_maps(
     plan
         The plan; all its blocks are finished.
     staging_folder
-        Where they lie.
+        The local folder of the blocks.
     workers
-        Who traces polygons.
+        The executor that traces polygons.
     on_event
-        Called with the file that is being made.
+        Called when a file is begun.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def write_maps(
         cog(RunFile.PROBABILITIES, bands, "AVERAGE")
     if outputs.polygons or outputs.instances:
         on_event(Progress("polygons"))
-        # The blocks are read faster than the map made of them.
+        # The uncompressed blocks are read faster than the finished map.
         confidence = staging_folder / "share.vrt"
         write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
         files += _write_vectors(plan, staging_folder, class_map, confidence, workers)
@@ -112,8 +112,8 @@ def write_maps(
 def _write_vectors(
     plan: Plan, folder: Path, class_map: Path, confidence: Path, workers: Workers
 ) -> list[Path]:
-    """Make polygons, and the raster of objects that they were parted by; return their paths."""
-    # pandas, pyogrio and scipy: nobody waits for them, or keeps them in memory, before there is a map.
+    """Make polygons, and the raster of objects that separates them; return their paths."""
+    # pandas, pyogrio and scipy are slow to import and take memory: not before there is a map.
     from geoseg.vector.vectorize import OBJECTS, vectorize  # noqa: PLC0415
 
     outputs = plan.pipeline.outputs
@@ -128,14 +128,14 @@ def _write_vectors(
 
 
 def read_picture(plan: Plan) -> ScenePicture:
-    """Read the scene as people see it; load what draws it, too.
+    """Read the picture of the scene; import the libraries that draw it, too.
 
     Raises
     ------
     SceneError
         When a file cannot be read.
     """
-    # matplotlib takes a moment: it comes beside the maps, not before there are any.
+    # matplotlib is slow to import: it is imported while maps are made.
     from geoseg.report import quicklook, run_page  # noqa: F401, PLC0415
 
     return scene_picture(RetryingScene.of(plan.scene, plan.retry))
@@ -174,7 +174,7 @@ def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime
 
 
 def _provenance(plan: Plan) -> dict[str, Any]:
-    """Return where the polygons come from, for the GeoPackage's metadata."""
+    """Return the provenance of the polygons, for the metadata of the GeoPackage."""
     return {
         "software": f"geoseg {geoseg.__version__}",
         "scene": plan.scene.name,

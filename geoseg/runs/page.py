@@ -1,4 +1,4 @@
-"""The page of a finished run: made again from the run folder alone, or found to be opened."""
+"""The page of a finished run: made again from the run folder alone, or found for a browser."""
 
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,29 @@ from geoseg.storage.workspace import local_copy
 
 
 def remake_page(place: Path | str, *, profile: bool = False) -> str:
-    """Make the page of a finished run again; return its place.
+    """Make the page of a finished run again; return its path or URI.
 
-    The scene is shown when its files are still where the run found them.
+    The page shows the scene when its files are still where the run read them.
 
     Parameters
     ----------
     place
-        The run folder.
+        The run folder, or its URI.
     profile
-        Show the timeline and write `profile.json`, also where the run did not.
+        Show the timeline and write `profile.json`, even if the run did not.
 
     Raises
     ------
     OutputError
-        When the folder holds no finished run, its maps cannot be read, or a timeline is asked for and its
-        events are gone.
+        When the folder holds no finished run, its maps cannot be read, or a timeline is requested and the
+        event log is missing.
     """
     store = open_store(place)
     record = read_record(store)
     with store.lock(), local_copy(store) as folder:
         picture, note = _scene(record.identity["scene"])
         path = folder / RunFile.PAGE
-        # A page that had a timeline keeps it.
+        # A page with a timeline keeps it.
         timeline = _timeline(store) if profile or RunFile.PROFILE in record.outputs else None
         write_run_page(path, RunPage(record, folder, picture, note, timeline))
         record = with_output(record, path)
@@ -60,7 +60,7 @@ def find_page(place: Path | str) -> Path:
     Raises
     ------
     OutputError
-        When there is none, or it is not on this machine.
+        When there is no page, or it lies in an object store.
     """
     store = open_store(place)
     if store.local is None:
@@ -89,7 +89,7 @@ def _timeline(store: Store) -> Timeline:
 
 
 def _scene(identity: dict[str, Any]) -> tuple[ScenePicture | None, str]:
-    """Return the picture of the scene, if it is still there, and what is to be said of it."""
+    """Return the picture of the scene, None when it cannot be read, and a note for the page."""
     try:
         scene, changed = reopen_scene(identity)
         picture = scene_picture(scene)

@@ -1,4 +1,4 @@
-"""A pipeline document to plans: what can be known before anything is computed."""
+"""From a pipeline document to plans: all checks that need no computing."""
 
 import json
 import sys
@@ -15,26 +15,27 @@ from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
 from geoseg.inference import checks
-from geoseg.inference.memory_checks import check_device_memory, check_memory, fewer_passes
+from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, Plan, make_plan
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.runs.folder import finished_identity
 from geoseg.scenes.catalog import resolve_scene
 from geoseg.scenes.listing import ListedScene, list_scenes
+from geoseg.scenes.scene import Scene
 from geoseg.storage.store import is_uri, open_store, within
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The scenes of a pipeline, one or many, not opened yet."""
+    """A pipeline and its scenes, one or many, which are not opened yet."""
 
     pipeline: Pipeline
     bundle: Bundle
     scenes: tuple[ListedScene, ...]
     folder: Path | str
-    """The run folder of one scene, or the folder that holds one for each of many, by its name; or a URI."""
+    """The run folder of one scene; for many scenes, the folder of their run folders. A path or a URI."""
     many: bool
-    """Whether the pipeline is for many scenes, also where its list has only one."""
+    """Whether the pipeline has a list of scenes, even one with a single entry."""
     catalog: Path | None = None
 
     def folder_of(self, scene: ListedScene) -> Path | str:
@@ -81,7 +82,7 @@ def read_batch(
     Raises
     ------
     ConfigError
-        When the pipeline or the list of scenes is not as it should be.
+        When the pipeline or the list of scenes is not valid.
     BundleError
         When the bundle cannot be used.
     """
@@ -149,11 +150,11 @@ def plan_scene(
     bundle
         Its bundle, opened.
     folder
-        The run folder, or the URI of a place in an object store.
+        The run folder, or its URI.
     catalog
         The data catalog; None looks in all folders where names are looked up.
     checked
-        Identity of a scene whose pixels were checked before; the same scene is not sampled again.
+        Identity of a scene whose pixels were checked before; a scene of this identity is not sampled again.
 
     Raises
     ------
@@ -162,7 +163,6 @@ def plan_scene(
     """
     if pipeline.scene is None:
         raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
-    # Everything cheap is checked first; these take seconds to import.
     with collect_warnings() as notices:
         bands = [b.common_name for b in bundle.card.bands]
         gsd = None if pipeline.gsd == "auto" else pipeline.gsd
@@ -170,31 +170,37 @@ def plan_scene(
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
             checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
-        from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
-        from geoseg.inference.clusters.capacity import capacity_of  # noqa: PLC0415
-        from geoseg.models.backends.auto import resolve_backend, resolve_precision  # noqa: PLC0415
+        plan, asks_workers = _place(pipeline, scene, bundle, folder)
+    open_store(folder)  # fail now when the URI cannot be used
+    return replace(plan, warnings=tuple(notices), ask_workers_for_memory=asks_workers)
 
-        shape = capacity_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
-        precision = resolve_precision(pipeline.inference.precision, shape.device)
-        execution = Execution(
-            cluster=shape.cluster,
-            device=shape.device,
-            backend=resolve_backend(pipeline.inference.backend, bundle, shape.device, precision),
-            precision=precision,
-            workers=shape.workers,
-            passes=shape.passes,
-        )
-        plan = make_plan(pipeline, scene, bundle, folder, execution)
-        available = sys.maxsize if shape.memory is None else shape.memory
-        plan = fewer_passes(plan, available)
-        problem = check_memory(plan, pipeline.tiling, available, shape.origin) or shape.problem_here(
-            plan.memory
-        )
-        if problem is not None:
-            checks.report_problem(pipeline.checks.memory, problem, "memory")
-        small = check_device_memory(plan, shape.device_memory)
-        if small is not None and pipeline.checks.memory != "off":
-            checks.report_problem("warn", small, "memory")
-    open_store(folder)  # a place that cannot be written is told now
-    ask = shape.memory is None and pipeline.checks.memory == "error"
-    return replace(plan, warnings=tuple(notices), ask_workers_for_memory=ask)
+
+def _place(pipeline: Pipeline, scene: Scene, bundle: Bundle, folder: Path | str) -> tuple[Plan, bool]:
+    """Plan a run on its cluster and check the memory; return whether the workers must be asked for theirs."""
+    # Slow to import, so the scene is checked first.
+    from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
+    from geoseg.inference.clusters.capacity import capacity_of  # noqa: PLC0415
+    from geoseg.models.backends.auto import resolve_backend, resolve_precision  # noqa: PLC0415
+
+    capacity = capacity_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
+    precision = resolve_precision(pipeline.inference.precision, capacity.device)
+    execution = Execution(
+        cluster=capacity.cluster,
+        device=capacity.device,
+        backend=resolve_backend(pipeline.inference.backend, bundle, capacity.device, precision),
+        precision=precision,
+        workers=capacity.workers,
+        passes=capacity.passes,
+    )
+    level = pipeline.checks.memory
+    available = sys.maxsize if capacity.memory is None else capacity.memory
+    plan = fit_passes(make_plan(pipeline, scene, bundle, folder, execution), available)
+    problem = check_memory(plan, pipeline.tiling, available, capacity.origin) or capacity.problem_here(
+        plan.memory
+    )
+    if problem is not None:
+        checks.report_problem(level, problem, "memory")
+    small = check_device_memory(plan, capacity.device_memory)
+    if small is not None and level != "off":
+        checks.report_problem("warn", small, "memory")
+    return plan, capacity.memory is None and level == "error"

@@ -1,4 +1,4 @@
-"""How far a run is: the event that tells it, its throughput, and a bar or lines that show it."""
+"""Progress of a run: its event, the throughput, and a bar or lines that show them."""
 
 import contextlib
 import os
@@ -14,45 +14,49 @@ _LINES = 30.0
 
 @dataclass(frozen=True)
 class Progress:
-    """Event: what the run is doing."""
+    """Event: the current stage of a run and its progress."""
 
     stage: str
     """`predict`, or the name of the file that is being written."""
     done: int = 0
-    """Blocks finished."""
+    """Finished blocks."""
     total: int = 0
+    """All blocks of the scene; 0 when the stage has none."""
     pixels: int = 0
     """Pixels of the scene in the block just finished."""
     name: str = ""
     """The scene."""
     fact: Fact | None = None
-    """What happened to a block or a worker."""
+    """The event of a block or a worker, see `geoseg.inference.events`."""
 
     @property
     def waiting(self) -> bool:
-        """Whether no worker is there."""
+        """Whether the run waits for workers."""
         return self.fact is not None and self.fact["event"] == "waiting"
 
 
 @dataclass
 class _Worker:
     since: float
+    """Time of its first event, in seconds since 1970."""
     pixels: int = 0
     busy: float = 0.0
     """Seconds in which at least one forward pass ran."""
     until: float = 0.0
-    """End of the last of them."""
+    """End of the last forward pass, in seconds since 1970."""
 
 
 @dataclass
 class Throughput:
-    """How fast a run is, worker by worker, from what the tasks tell."""
+    """Speed of a run, worker by worker, from the events of tasks."""
 
     workers: dict[str, _Worker] = field(default_factory=dict)
+    """By address."""
     now: float = 0.0
+    """Time of the latest event, in seconds since 1970."""
 
     def add(self, fact: Fact) -> None:
-        """Take a fact into account."""
+        """Add an event."""
         address = fact.get("worker")
         if address is None:
             return
@@ -68,7 +72,7 @@ class Throughput:
             worker.until = max(worker.until, start + took)
 
     def text(self) -> str:
-        """Return pixels per second of the workers together and of each, and how busy their devices are."""
+        """Return a line: pixels per second in all and by worker, and how busy the devices are."""
         lives = {a: self.now - w.since for a, w in self.workers.items() if self.now > w.since}
         rates = [self.workers[a].pixels / s / 1e6 for a, s in lives.items()]
         if not any(rates):
@@ -80,7 +84,7 @@ class Throughput:
 
 @contextlib.contextmanager
 def lines(say: Callable[[str], None]) -> Iterator[Callable[[Progress], None]]:
-    """Yield what tells a line for each stage, and every half minute how far it is."""
+    """Yield a callback that says a line for each stage, and every half minute the progress in it."""
     throughput, stage, told = Throughput(), "", 0.0
 
     def on_progress(event: Progress) -> None:
@@ -99,8 +103,8 @@ def lines(say: Callable[[str], None]) -> Iterator[Callable[[Progress], None]]:
 
 @contextlib.contextmanager
 def terminal_bar() -> Iterator[Callable[[Progress], None]]:
-    """Yield what draws a bar on the terminal of stderr."""
-    # Only a terminal needs it.
+    """Yield a callback that draws a bar on the terminal of stderr."""
+    # Slow to import, and needed only on a terminal.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
@@ -112,7 +116,7 @@ def terminal_bar() -> Iterator[Callable[[Progress], None]]:
         TimeRemainingColumn(),
     )
     throughput = Throughput()
-    # A descriptor of its own: the bar goes on while GDAL's messages are being caught.
+    # Its own descriptor: the bar is shown even while stderr is redirected to catch messages of GDAL.
     with (
         os.fdopen(os.dup(2), "w") as terminal,
         Bars(*columns, console=Console(file=terminal), transient=True) as bars,

@@ -1,4 +1,4 @@
-"""`run.json`: made from a finished run, written and read."""
+"""The record of a run, `run.json`: make, write and read it."""
 
 import json
 import resource
@@ -46,17 +46,17 @@ class Totals:
     classes: dict[int, int]
     """Pixels by class id."""
     nodata: int
-    """Pixels without a class."""
+    """Pixels of nodata."""
     tiles: int
     """Tiles that went through the network."""
     skipped: int
     """Tiles without one valid pixel."""
     seconds: dict[str, float]
-    """By step."""
+    """Seconds by step."""
 
     @classmethod
     def of(cls, counts: Iterable[Mapping[str, Any]]) -> "Totals":
-        """Add up what is counted of each block."""
+        """Add up the counts of all blocks."""
         classes: Counter[int] = Counter()
         seconds: Counter[str] = Counter()
         numbers: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class Totals:
 
 
 def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> tuple[Trouble, list[str]]:
-    """Return what blocks had trouble with, and a line for each kind that changed the map."""
+    """Return the incidents of all blocks, and a warning for each kind that changed the map."""
     names = {p: plan.blocks.block(*p).name for p, c in counts.items() if c.keys() & _TROUBLE}
     unread = {names[p]: counts[p]["unread"] for p in sorted(names) if "unread" in counts[p]}
     batches = {names[p]: counts[p]["batch"] for p in sorted(names) if "batch" in counts[p]}
@@ -102,7 +102,7 @@ def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What happened in a run besides its result."""
+    """Facts about a run besides its result."""
 
     finished: datetime
     resumed: bool
@@ -125,7 +125,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
     files
         The outputs, the class map among them.
     about
-        What happened.
+        Facts about the run.
     """
     legend = plan.bundle.card.legend
     outputs = {f.name: f for f in files}
@@ -161,7 +161,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
 
 
 def with_output(record: RunRecord, file: Path) -> RunRecord:
-    """Return a record that lists one file more, or again."""
+    """Return the record with an entry for a file, which is added or replaced."""
     return record.model_copy(
         update={"outputs": {**record.outputs, file.name: OutputFile(**output_entry(file))}}
     )
@@ -169,7 +169,7 @@ def with_output(record: RunRecord, file: Path) -> RunRecord:
 
 def as_json(record: RunRecord) -> str:
     """Return the content of `run.json`."""
-    # Not pydantic's writer: it would turn a NaN of the identity into null.
+    # Not pydantic's writer, which turns a NaN in the identity into null.
     return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
 
 
@@ -205,15 +205,15 @@ def parse_record(data: bytes, place: Path | str) -> RunRecord:
     data
         The content.
     place
-        Where it was read, for messages.
+        The file or URI, for messages.
 
     Raises
     ------
     OutputError
-        When it is damaged or of another format.
+        When the record is damaged or of another format.
     """
     content = as_object(data, place, OutputError, "as `geoseg run` writes it")
-    found = content.get("format", FORMAT)  # runs of 0.1.0 before its release have none
+    found = content.get("format", FORMAT)  # records written before the release of 0.1.0 have none
     if found != FORMAT:
         raise OutputError(
             f"{place}: is of the format {found!r}, and this geoseg reads {FORMAT!r}; use the version that "
@@ -233,10 +233,10 @@ def parse_record(data: bytes, place: Path | str) -> RunRecord:
 
 
 def peak_bytes() -> int:
-    """Return the largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Not getrusage: there a process inherits the peak of the one that started it.
+        # Not getrusage, in which a process inherits the peak of its parent.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024

@@ -28,7 +28,7 @@ class Small(FreeSegmenter):
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    monkeypatch.setattr(backoff, "_fitting", {})
+    monkeypatch.setattr(backoff, "_batch_sizes", {})
 
 
 SPEC = SegmenterSpec(None, "0", "cpu", "torch", "fp32", "none", 1)

@@ -114,7 +114,7 @@ def test_every_tile_is_predicted_exactly_once(pipeline_file, tmp_path, free):
 def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monkeypatch):
     most: dict[str, int] = {}
 
-    class Watched(driver._Desk):
+    class Watched(driver._Dispatcher):
         def collect(self):
             yield from super().collect()
             held = {
@@ -125,7 +125,7 @@ def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monke
             }
             most.update({k: max(n, most.get(k, 0)) for k, n in held.items()})
 
-    monkeypatch.setattr(driver, "_Desk", Watched)
+    monkeypatch.setattr(driver, "_Dispatcher", Watched)
     # Forty lines of eight blocks.
     scene = write_raster(tmp_path / "s.tif", reflectance(1920, 384), names=BAND_NAMES, scale=0.0001)
     more = "tiling: {tile: 64, overlap: 16, block: 1}", "checks: {statistics: off}"
@@ -225,7 +225,7 @@ def test_blocks_of_files_are_read_one_at_a_time_on_a_cpu(device, remote, most, m
 
     def read():
         both.wait()
-        with predict._turn(job, Stopwatch()):
+        with predict._read_slot(job, Stopwatch()):
             inside[0] += 1
             time.sleep(0.2)
             seen.append(inside[0])
@@ -248,7 +248,7 @@ def test_a_failed_read_leaves_the_turn_to_others(pipeline_file, tmp_path, free, 
     monkeypatch.setattr(Scene, "read", broken)
     with pytest.raises(SceneError, match="it fails"):
         predict_block(job, BlockGrid.of(job.grid, 1).block(0, 0))
-    assert not predict._reading.locked()
+    assert not predict._read_lock.locked()
 
 
 def test_any_order_of_tasks_gives_the_same_bytes(pipeline_file, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from geoseg.config.cluster import Local
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
-from geoseg.inference.memory_checks import check_device_memory, check_memory, fewer_passes
+from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, make_grid, make_plan
 from geoseg.models.card import CardTile
 from geoseg.runs.prepare import prepare
@@ -137,9 +137,9 @@ def test_a_plan_that_does_not_fit_names_what_would(pipeline_file):
 
 def test_forward_passes_are_no_more_than_have_work_and_fit(pipeline_file):
     plan = replace(prepare(pipeline_file), passes=64, block=2)
-    assert fewer_passes(plan, 10**12).passes == 8  # two blocks of four tiles
-    assert fewer_passes(plan, replace(plan, passes=3).memory.total).passes == 3
-    assert fewer_passes(plan, 0).passes == 1
+    assert fit_passes(plan, 10**12).passes == 8  # two blocks of four tiles
+    assert fit_passes(plan, replace(plan, passes=3).memory.total).passes == 3
+    assert fit_passes(plan, 0).passes == 1
 
 
 def test_polygons_of_a_large_map_are_announced_and_can_be_left_out(pipeline_file):

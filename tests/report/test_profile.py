@@ -14,10 +14,11 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import sha256
 from geoseg.core.run_files import RunFile
 from geoseg.report.timeline import STAGES
+from geoseg.runs.batch import run_batch
 from geoseg.runs.log import read_events
 from geoseg.runs.page import remake_page
 from geoseg.runs.prepare import prepare, read_batch
-from geoseg.runs.run import Options, run, run_batch
+from geoseg.runs.run import Options, run
 from geoseg.runs.validate import validate
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.inference.free import Untracked, install, uninstall

@@ -174,11 +174,11 @@ def test_a_run_waits_for_workers_and_says_so(plan, undisturbed, two, client, tmp
 def test_a_wish_to_end_stages_what_is_in_hand(plan, undisturbed, tmp_path):
     interruption, facts = Interruption(), []
     with local() as client, pytest.raises(KeyboardInterrupt):
-        facts = drive(client, plan, tmp_path / "run", 8, interruption.ask, interruption)
+        facts = drive(client, plan, tmp_path / "run", 8, interruption.request, interruption)
     staged = sums(tmp_path / "run")
     assert 8 <= len(staged) <= 20  # what was begun, and no more of the window
-    assert interruption.heard
-    assert not interruption.ask()  # a second one is not waited for
+    assert interruption.accepted
+    assert not interruption.request()  # a second one is not waited for
     with local() as client:
         facts = drive(client, plan, tmp_path / "run")
     assert sums(tmp_path / "run") == undisturbed

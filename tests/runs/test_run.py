@@ -8,9 +8,10 @@ import rasterio
 
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.core.run_files import RunFile
+from geoseg.runs.batch import SUMMARY, run_batch
 from geoseg.runs.log import read_events
 from geoseg.runs.prepare import prepare, read_batch
-from geoseg.runs.run import SUMMARY, Options, run, run_batch
+from geoseg.runs.run import Options, run
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.inference.free import Untracked, install, uninstall
 

@@ -1,4 +1,4 @@
-"""One scene on its way: from staged blocks to published outputs, step by step."""
+"""The run of one scene: which blocks are staged, the work that is left, and publishing the outputs."""
 
 import contextlib
 import os
@@ -37,10 +37,10 @@ from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, t
 T = TypeVar("T")
 
 Counts = dict[tuple[int, int], dict[str, Any]]
-"""What is known of each staged block, by row and column of blocks."""
+"""Counts of each staged block, by row and column of blocks."""
 
 CHECKS = 3
-"""Times that staged blocks are held to their checksums before a disk is not trusted any more."""
+"""Times that staged blocks may be verified before damaged ones stop the run."""
 
 
 @dataclass
@@ -56,10 +56,10 @@ class SceneRun:
     """Whether the timeline is drawn and written."""
     counts: Counts = field(default_factory=dict)
     checked: int = 0
-    """How often the staged blocks were looked at."""
+    """How often the staged blocks were verified."""
 
     def open(self) -> None:
-        """Find out which blocks are staged, and say so."""
+        """Find the staged blocks; log and report them."""
         plan = self.plan
         self.counts = self._staged()
         self.log.add(
@@ -69,15 +69,15 @@ class SceneRun:
         )  # fmt: skip
         for warning in plan.warnings:
             self.log.add("warning", text=warning)
-        self._tell()
+        self._report_progress()
 
     def complete(self) -> bool:
-        """Return whether every block is staged and whole; one that was damaged since is to be done again.
+        """Return whether every block is staged and undamaged; damaged blocks must be predicted again.
 
         Raises
         ------
         OutputError
-            When blocks are damaged again and again.
+            When blocks are still damaged after `CHECKS` rounds.
         """
         blocks = self.plan.blocks
         if len(self.counts) < blocks.count:
@@ -94,7 +94,7 @@ class SceneRun:
         return not damaged
 
     def work(self) -> SceneWork:
-        """Return what is left to predict."""
+        """Return the blocks that are left to predict."""
         plan = self.plan
         job = Job(
             scene=plan.scene.with_absolute_paths(),
@@ -109,18 +109,18 @@ class SceneRun:
         )
         return SceneWork(plan.name, job, plan.blocks, self.counts.copy())
 
-    def note_fact(self, fact: Fact) -> None:
-        """Take note of what happens to blocks and workers."""
+    def record_fact(self, fact: Fact) -> None:
+        """Log and report an event of a block or a worker."""
         self.log.write(fact)
-        self._tell(fact=fact)
+        self._report_progress(fact=fact)
 
-    def note_block(self, event: BlockDone) -> None:
-        """Take note of a block that is staged."""
+    def record_block(self, event: BlockDone) -> None:
+        """Count, log and report a block that is staged."""
         self.counts[event.block.row, event.block.col] = event.counts
         name = self.plan.name
         self.log.add("done", scene=name, block=event.block.name, done=event.done, blocks=event.total)
         height, width = event.block.core.shape
-        self._tell(height * width)
+        self._report_progress(height * width)
 
     def publish(self, client: Client) -> RunRecord:
         """Make the outputs from the staged blocks, move them into the run folder, return the record.
@@ -128,7 +128,7 @@ class SceneRun:
         Parameters
         ----------
         client
-            The cluster; its workers trace polygons, where they see the maps.
+            The cluster; its workers trace polygons when they can read the maps.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class SceneRun:
         steps(Progress(RunFile.PAGE))
         files.append(self._page(record, picture))
         steps.end()
-        # The page tells what was known before it; the record counts it in.
+        # The page shows the record without the page; the record lists it.
         record = with_output(record, files[-1])
         if self.profile:
             files.append(workspace / RunFile.PROFILE)
@@ -212,14 +212,14 @@ class SceneRun:
     def _staging(self) -> Staging:
         return outputs.staging_of(self.plan, self.folder.staging)
 
-    def _tell(self, pixels: int = 0, fact: Fact | None = None) -> None:
+    def _report_progress(self, pixels: int = 0, fact: Fact | None = None) -> None:
         plan = self.plan
         self.on_event(Progress("predict", len(self.counts), plan.blocks.count, pixels, plan.name, fact))
 
 
 @contextlib.contextmanager
 def _tracers(folder: RunFolder, client: Client) -> Iterator[Workers]:
-    """Yield who traces polygons: the cluster, where it sees the maps; else threads of this process."""
+    """Yield the executor that traces polygons: the cluster when it can read the maps, else local threads."""
     if folder.staging.local is not None:
         yield workers_of(client)
         return
@@ -229,13 +229,13 @@ def _tracers(folder: RunFolder, client: Client) -> Iterator[Workers]:
 
 
 def _in_background(task: Callable[[], T]) -> Future[T]:
-    """Start a task in a thread that nobody waits for when something else fails, or the user gives up."""
+    """Start a task in a daemon thread, which the process does not wait for after an error."""
     future: Future[T] = Future()
 
     def work() -> None:
         try:
             future.set_result(task())
-        except BaseException as error:  # noqa: BLE001 (whoever asks for the result gets it)
+        except BaseException as error:  # noqa: BLE001 (the future raises it)
             future.set_exception(error)
 
     Thread(target=work, daemon=True).start()
@@ -243,7 +243,7 @@ def _in_background(task: Callable[[], T]) -> Future[T]:
 
 
 class _Steps:
-    """Writes an event for each output when the next one begins, and passes the news on."""
+    """Logs each output when the next one begins, and forwards the progress."""
 
     def __init__(self, log: EventLog, scene: str, on_event: Callable[[Progress], None]) -> None:
         self.log, self.scene, self.on_event = log, scene, on_event
@@ -255,7 +255,7 @@ class _Steps:
         self.on_event(event)
 
     def end(self) -> None:
-        """End the step under way."""
+        """End the current step."""
         if self.file:
             seconds = round(perf_counter() - self.start, 4)
             self.log.add(

@@ -1,4 +1,4 @@
-"""Commands that say what is there: scenes, bundles, run folders, this machine; and `geoseg init`."""
+"""Commands that describe scenes, bundles, run folders and this machine; and `geoseg init`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ def inspect(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say what a scene, a bundle or a run folder is."""
+    """Describe a scene, a bundle or a run folder."""
     with errors(debug=debug):
         from geoseg.cli import show
 
@@ -25,7 +25,7 @@ def inspect(
 
 def init(
     scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
-    model: Annotated[str, typer.Option("--model", help="The bundle that shall classify it.")],
+    model: Annotated[str, typer.Option("--model", help="The bundle to classify it with.")],
     output: Annotated[
         Path | None, typer.Option(help="The file to write; default pipelines/NAME.yaml.")
     ] = None,

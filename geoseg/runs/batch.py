@@ -1,0 +1,79 @@
+"""Run or check a pipeline on many scenes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from geoseg.core.errors import GeosegError, one_line
+from geoseg.runs.prepare import Batch
+from geoseg.runs.run import Loop, Options, Outcome, ScenePlan
+from geoseg.storage.store import open_store
+
+SUMMARY = "scenes.json"
+"""File with the outcome of every scene, in the folder that holds the run folders."""
+
+
+def run_batch(
+    batch: Batch,
+    options: Options | None = None,
+    *,
+    skip: bool = False,
+    on_outcome: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Run a pipeline on every scene of a batch; scenes that are finished already are skipped.
+
+    Parameters
+    ----------
+    batch
+        The scenes.
+    options
+        How to run them.
+    skip
+        Go on with the other scenes when one fails; otherwise the first failure stops the run.
+    on_outcome
+        Called with the outcome of each scene.
+
+    Returns
+    -------
+    outcomes
+        In the order in which the scenes ended; also written to `scenes.json`.
+
+    Raises
+    ------
+    GeosegError
+        When the cluster is gone, or a scene failed and `skip` is not set; finished blocks are kept.
+    """
+    scenes = [ScenePlan(s.name, batch.folder_of(s), partial(batch.plan, s)) for s in batch.scenes]
+    with Loop(scenes, options or Options(), many=True, skip=skip, on_outcome=on_outcome) as loop:
+        try:
+            loop.run()
+        finally:
+            _write_summary(batch.folder, loop.outcomes)
+    return loop.outcomes
+
+
+def check_batch(batch: Batch, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+    """Check and plan every scene; nothing is written.
+
+    A scene that fails its check is an outcome, not an error.
+    """
+    outcomes = []
+    for listed in batch.scenes:
+        folder = str(batch.folder_of(listed))
+        try:
+            plan = batch.plan(listed)
+        except GeosegError as error:
+            outcomes.append(Outcome(listed.name, "failed", folder, one_line(error)))
+        else:
+            outcomes.append(Outcome(listed.name, "can run", folder, "", plan.warnings))
+        on_outcome(outcomes[-1])
+    return outcomes
+
+
+def _write_summary(folder: Path | str, outcomes: list[Outcome]) -> None:
+    text = json.dumps([asdict(o) for o in outcomes], indent=2, ensure_ascii=False)
+    store = open_store(folder)
+    store.create()
+    store.write(SUMMARY, text.encode() + b"\n")
