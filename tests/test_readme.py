@@ -84,7 +84,9 @@ def test_the_tour_leaves_the_files_that_the_readme_names(toured):
 
 def test_the_walk_from_labels_to_a_map(toured):
     ((path, text),) = re.findall(r"Save this as `(\S+)`:\n\n```yaml\n(.*?)```", TRAINING, flags=re.DOTALL)
-    (toured / path).write_text(text)
+    # An eighth of the chips: the commands and the form of what they say are the same.
+    assert "per_epoch: 128" in text
+    (toured / path).write_text(text.replace("per_epoch: 128", "per_epoch: 16"))
     assert follow(TRAINING, toured) == 4
     assert (toured / "outputs/training/try/training.html").stat().st_size > 0
     with rasterio.open(toured / "outputs/forest/classes.tif") as map_:

@@ -1,25 +1,38 @@
 """The main job on the real scene: the shipped pipeline, against one pass over the whole image."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.runs.prepare import prepare
-from geoseg.runs.run import run
 from tests.conftest import ROOT
 from tests.whole_image import compare, whole_image_classes
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
-    """The plan and the folder of the sample run."""
+    """The plan, the folder and the record of the sample run, in a process whose memory is its own."""
     folder = tmp_path_factory.mktemp("sample") / "landcover"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        prepared = prepare(ROOT / "pipelines/landcover.yaml", output=folder)
-        result = run(prepared)
-    return prepared, folder, result.record.model_dump(mode="json")
+        plan = prepare(ROOT / "pipelines/landcover.yaml", output=folder)
+    command = [
+        sys.executable,
+        "-m",
+        "geoseg",
+        "run",
+        "pipelines/landcover.yaml",
+        "--output",
+        folder,
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return plan, folder, json.loads(done.stdout)
 
 
 def read(path):
@@ -60,9 +73,7 @@ def test_coast_forest_and_fields_lie_where_they_are(sample):
     assert sum(areas.values()) == pytest.approx(classes.size * 100)
 
 
-def test_announced_memory_holds_on_the_real_job(geoseg, tmp_path):
-    done = geoseg("run", "pipelines/landcover.yaml", "--output", tmp_path / "run", "--json", "--quiet")
-    import json
-
-    memory = json.loads(done.stdout)["memory_bytes"]
+def test_announced_memory_holds_on_the_real_job(sample):
+    _, _, record = sample
+    memory = record["memory_bytes"]
     assert memory["peak_of_this_process"] <= memory["announced_per_worker"]
