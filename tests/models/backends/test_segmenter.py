@@ -343,7 +343,8 @@ def compilations(monkeypatch, fresh):
 
 def test_a_network_is_compiled_for_any_number_of_shapes(bundle, compilations):
     run = segmenter(bundle, backend="inductor")
-    sides = range(64, 64 + 12 * 32, 32)
+    # By default torch gives a function up after eight.
+    sides = range(64, 64 + 10 * 32, 32)
     for _ in range(2):
         for side in sides:
             run.predict(*batch(1, (64, side)), GAIN, BIAS)
