@@ -96,6 +96,8 @@ class Memory:
 class Load:
     """All quantities that decide how much memory a worker needs."""
 
+    shape: tuple[int, int]
+    """Height and width of the scene in pixels."""
     blocks: BlockGrid
     side: int
     """Tiles along the side of a block."""
@@ -147,9 +149,9 @@ def memory_of(load: Load) -> Memory:
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
-    shape = rows.length, cols.length
-    seen = min(PICTURE_PIXELS, _product(shape))
-    picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, rows.length) * cols.length) + 4 * seen
+    height, width = load.shape
+    seen = min(PICTURE_PIXELS, height * width)
+    picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, height) * width) + 4 * seen
     device = 0
     if load.device != "cpu":
         passing = read + 4 * load.bands + per_pixel * DEVICE_FACTOR + 3 * sums
@@ -161,7 +163,7 @@ def memory_of(load: Load) -> Memory:
         blocks=blocks,
         fringes=fringes,
         cache=GDAL_CACHE_MB * 1_000_000,
-        polygons=load.polygons.bytes(shape),
+        polygons=load.polygons.bytes(load.shape),
         picture=picture,
         device=device,
     )

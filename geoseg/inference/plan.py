@@ -160,6 +160,7 @@ class Plan:
         """The most memory that one worker needs."""
         return memory_of(
             Load(
+                shape=self.scene.shape,
                 blocks=self.blocks,
                 side=self.block,
                 batch=self.batch,

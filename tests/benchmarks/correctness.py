@@ -37,9 +37,8 @@ def main() -> None:
     for tile, overlap in SIZES:
         sizes = [f"tiling.tile={tile}", f"tiling.overlap={overlap}", "outputs.polygons=[]"]
         with tempfile.TemporaryDirectory() as folder:
-            prepared = prepare(PIPELINE, sizes, Path(folder))
-            run(prepared)
-            plan = prepared
+            plan = prepare(PIPELINE, sizes, Path(folder))
+            run(plan)
             with rasterio.open(Path(folder) / "classes.tif") as src:
                 d = compare(src.read(1), whole, plan)
         print(

@@ -53,9 +53,9 @@ class Bench:
     def __init__(self, folder: Path, side: int) -> None:
         self.folder = folder
         self.bundle = make_bundle(folder / "bundle")
-        self.plan = disturb.prepare_square(folder, self.bundle, side).plan
+        self.plan = disturb.prepare_square(folder, self.bundle, side)
         (folder / "small").mkdir()
-        self.small = disturb.prepare_square(folder / "small", self.bundle, 600).plan
+        self.small = disturb.prepare_square(folder / "small", self.bundle, 600)
         self.count = self.plan.blocks.count
         self.half = self.count // 2
 

@@ -28,8 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     pipeline = pipeline_file(scene_file(CACHE, options.side)) if options.side else PIPELINE
-    prepared = prepare(pipeline)
-    plan = prepared
+    plan = prepare(pipeline)
     spec = plan.segmenter
     segmenter = load_segmenter(spec)
     values, valid = batch_of(plan)

@@ -83,13 +83,12 @@ def _table(network: str, pipeline: Path, tile: int, options: argparse.Namespace,
         settings.append(f"inference.precision={precision}")
         bare, rates, shares, peak = [], [], [], 0
         for _ in range(options.rounds):
-            prepared = prepare(pipeline, settings, folder / "run")
-            plan = prepared
+            plan = prepare(pipeline, settings, folder / "run")
             pixels = plan.grid.count * plan.grid.tile_shape[0] * plan.grid.tile_shape[1] / 1e6
-            bare.append(_bare(prepared))
+            bare.append(_bare(plan))
             if options.device != "cpu":
                 torch.cuda.reset_peak_memory_stats()
-            classes, seconds = _classes(prepared)
+            classes, seconds = _classes(plan)
             peak = max(peak, torch.cuda.max_memory_allocated()) if options.device != "cpu" else 0
             rates.append(pixels / seconds)
             shares.append(rates[-1] / bare[-1])
@@ -102,9 +101,8 @@ def _table(network: str, pipeline: Path, tile: int, options: argparse.Namespace,
         )
 
 
-def _bare(prepared: Plan, seconds: float = 3.0) -> float:
+def _bare(plan: Plan, seconds: float = 3.0) -> float:
     """Return the network pixels (Mpx) a second of a batch that lies on the device."""
-    plan = prepared
     segmenter = load_segmenter(plan.segmenter)
     batch = [segmenter.arrays.put(a) for a in batch_of(plan)]
     pixels = plan.batch * plan.grid.tile_shape[0] * plan.grid.tile_shape[1]
@@ -124,14 +122,14 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _classes(prepared: Plan) -> tuple[np.ndarray, float]:
+def _classes(plan: Plan) -> tuple[np.ndarray, float]:
     """Run; return the class map and the seconds until all blocks were staged."""
-    manifest = run(prepared, Options(overwrite=True)).record.model_dump(mode="json")
-    return _class_map(prepared), manifest["seconds"]["predict"]
+    manifest = run(plan, Options(overwrite=True)).record.model_dump(mode="json")
+    return _class_map(plan), manifest["seconds"]["predict"]
 
 
-def _class_map(prepared: Plan) -> np.ndarray:
-    with rasterio.open(Path(prepared.folder) / "classes.tif") as src:
+def _class_map(plan: Plan) -> np.ndarray:
+    with rasterio.open(Path(plan.folder) / "classes.tif") as src:
         return src.read(1)
 
 
@@ -142,8 +140,8 @@ def _processes(pipeline: Path, settings: list[str], options: argparse.Namespace,
         for count, seconds in found.items():
             path = folder / f"{count}.yaml"
             path.write_text(yaml.safe_dump({"kind": "local", "workers": count}))
-            prepared = prepare(pipeline, [*settings, f"cluster={path}"], folder / "run")
-            seconds.append(_classes(prepared)[1])
+            plan = prepare(pipeline, [*settings, f"cluster={path}"], folder / "run")
+            seconds.append(_classes(plan)[1])
     ratios = [many / one for one, many in zip(*found.values(), strict=True)]
     print(f"\n{options.processes} processes on one device / one: {spread(ratios)} of the time\n")
 
@@ -151,14 +149,14 @@ def _processes(pipeline: Path, settings: list[str], options: argparse.Namespace,
 def _too_little(pipeline: Path, settings: list[str], folder: Path) -> None:
     """Let a batch meet a device with room for less; compare with the batch that it was halved to."""
     settings = [*settings, "tiling.block=3", "inference.batch=9"]
-    prepared = prepare(pipeline, settings, folder / "run")
+    plan = prepare(pipeline, settings, folder / "run")
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(prepared.memory.device / 3 / total)
-    trouble = run(prepared, Options(overwrite=True)).record.model_dump(mode="json")["trouble"]
+    torch.cuda.set_per_process_memory_fraction(plan.memory.device / 3 / total)
+    trouble = run(plan, Options(overwrite=True)).record.trouble.model_dump()
     torch.cuda.set_per_process_memory_fraction(1.0)
     batch = min(trouble["smaller_batches"].values())  # fails where nothing was halved
-    classes = _class_map(prepared)
+    classes = _class_map(plan)
     smaller = prepare(pipeline, [*settings[:-1], f"inference.batch={batch}"], folder / "run")
     run(smaller, Options(overwrite=True))
     differ = int((classes != _class_map(smaller)).sum())

@@ -88,8 +88,8 @@ def main() -> None:
     print("| side | geoseg, wall s | CPU s | GDAL, wall s | CPU s | geoseg / GDAL, wall |")
     print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as temporary:
-        prepared = prepare(PIPELINE, ["outputs.polygons=[]"], Path(temporary) / "run")
-        run(prepared)
+        plan = prepare(PIPELINE, ["outputs.polygons=[]"], Path(temporary) / "run")
+        run(plan)
         with rasterio.open(Path(temporary) / "run/classes.tif") as src:
             classes = src.read(1)
         legend = open_bundle("configs/models/landcover-s2").card.legend

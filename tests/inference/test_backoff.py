@@ -63,8 +63,8 @@ def test_a_run_says_that_batches_were_cut_and_gives_the_same_bytes(pipeline_file
     try:
         for most in (99, 2):
             install(Small(most))
-            prepared = prepare(pipeline_file, ["inference.batch=8", "tiling.block=2"], tmp_path / str(most))
-            manifest = run(prepared).record.model_dump(mode="json")
+            plan = prepare(pipeline_file, ["inference.batch=8", "tiling.block=2"], tmp_path / str(most))
+            manifest = run(plan).record.model_dump(mode="json")
             outputs[most] = manifest["outputs"]["classes.tif"]["sha256"]
     finally:
         uninstall()

@@ -176,14 +176,14 @@ def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
 
     monkeypatch.setattr("geoseg.inference.clusters.capacity.free_device_memory", free)
     room = 10**12
-    prepared = prepare(pipeline_file, ["inference.batch=8"])
-    assert (prepared.device, prepared.backend, asked) == ("cuda", "torch", ["cuda"])
-    assert prepared.warnings == ()
-    device = prepared.memory.device
-    assert prepared.summary()["memory_per_worker_bytes"]["device"] == device
-    grown = replace(prepared, batch=16).memory.device
-    tile, weights = prepared.grid.tile_shape, prepared.bundle.weights_bytes
-    assert (grown - device) / 8 > tile[0] * tile[1] * prepared.bundle.card.memory_bytes_per_pixel
+    plan = prepare(pipeline_file, ["inference.batch=8"])
+    assert (plan.device, plan.backend, asked) == ("cuda", "torch", ["cuda"])
+    assert plan.warnings == ()
+    device = plan.memory.device
+    assert plan.summary()["memory_per_worker_bytes"]["device"] == device
+    grown = replace(plan, batch=16).memory.device
+    tile, weights = plan.grid.tile_shape, plan.bundle.weights_bytes
+    assert (grown - device) / 8 > tile[0] * tile[1] * plan.bundle.card.memory_bytes_per_pixel
     assert weights < device < grown
     room = device - 1
     (warning,) = prepare(pipeline_file, ["inference.batch=8"]).warnings
@@ -199,12 +199,12 @@ def test_a_gpu_that_is_too_small_is_told_before(pipeline_file, monkeypatch):
     ("tile", "block", "batch"), [(512, 3, 9), (256, 5, 25), (128, 11, 121), (64, 21, 441)]
 )
 def test_a_batch_on_a_gpu_does_not_go_beyond_a_block(pipeline_file, tile, block, batch):
-    prepared = prepare(pipeline_file)
-    scene = prepared.scene
+    plan = prepare(pipeline_file)
+    scene = plan.scene
     plan = make_plan(
-        prepared.pipeline.model_copy(update={"tiling": Tiling(tile=tile, overlap=tile // 4)}),
+        plan.pipeline.model_copy(update={"tiling": Tiling(tile=tile, overlap=tile // 4)}),
         replace(scene, geobox=scene.geobox.zoom_to((8192, 8192))),
-        prepared.bundle, "out",
+        plan.bundle, "out",
         Execution(Local(), device="cuda", backend="torch", precision="fp32", workers=1, passes=1),
     )  # fmt: skip
     assert (plan.block, plan.batch) == (block, batch)

@@ -105,11 +105,11 @@ def test_a_block_that_stays_unreadable_becomes_nodata_if_the_pipeline_says_so(da
     for scene in (whole, broken):
         folder = tmp_path / scene.stem
         folder.mkdir()
-        prepared = prepare_unsampled(write_pipeline(folder, scene, bundle.folder, *more))
-        manifest = run(prepared).record.model_dump(mode="json")
+        plan = prepare_unsampled(write_pipeline(folder, scene, bundle.folder, *more))
+        manifest = run(plan).record.model_dump(mode="json")
         with rasterio.open(folder / "out/classes.tif") as src:
             maps[scene.stem] = src.read(1)
-    plan, unread = prepared, manifest["trouble"]["unread_blocks"]
+    unread = manifest["trouble"]["unread_blocks"]
     assert 0 < len(unread) < plan.blocks.count
     assert manifest["trouble"]["read_again"] == len(unread)
     assert any(
@@ -136,9 +136,9 @@ def test_a_run_that_takes_nodata_is_another_plan(scene_file, bundle, tmp_path):
 
 
 def test_a_scene_that_vanishes_is_named(scene_file, bundle, tmp_path):
-    prepared = prepare(write_pipeline(tmp_path, scene_file, bundle.folder, QUICK))
+    plan = prepare(write_pipeline(tmp_path, scene_file, bundle.folder, QUICK))
     # A handle that is open would go on reading what was planned.
     sources._forget_handles()
     shutil.move(scene_file, tmp_path / "elsewhere.tif")
     with pytest.raises(SceneError, match=r"block_00000_00000: .*scene.tif: .* \(tried 4 times\)"):
-        run(prepared)
+        run(plan)

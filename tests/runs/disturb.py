@@ -29,7 +29,7 @@ class NotPermittedError(Exception):
 
 
 def prepare_square(folder, bundle, side):
-    """Write a square scene and its pipeline; return what is prepared."""
+    """Write a square scene and its pipeline; return its plan."""
     scene = write_raster(folder / "scene.tif", reflectance(side, side), names=BAND_NAMES, scale=0.0001)
     return prepare(write_pipeline(folder, scene, bundle.folder, *PIPELINE))
 

@@ -44,7 +44,7 @@ FRINGE = 6
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory, bundle):
     """A scene of 36 blocks."""
-    plan = prepare_square(tmp_path_factory.mktemp("faults"), bundle, 1100).plan
+    plan = prepare_square(tmp_path_factory.mktemp("faults"), bundle, 1100)
     assert plan.blocks.count == 36
     return plan
 

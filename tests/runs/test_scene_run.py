@@ -17,13 +17,13 @@ def test_a_picture_that_cannot_be_read_stops_the_run_and_the_next_one_goes_on(
     def broken(_):
         raise SceneError("scene.tif: cannot be read")
 
-    prepared = prepare(pipeline_file, output=tmp_path / "run")
+    plan = prepare(pipeline_file, output=tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(outputs, "read_picture", broken)
         with pytest.raises(SceneError, match=r"scene.tif: cannot be read"):
-            run(prepared)
+            run(plan)
     assert not (tmp_path / "run/run.json").exists()
-    assert run(prepared).record.model_dump(mode="json")["resumed"]
+    assert run(plan).record.resumed
 
 
 def test_nobody_waits_for_the_picture_when_the_maps_cannot_be_written(pipeline_file, tmp_path, monkeypatch):

@@ -28,10 +28,10 @@ def whole_image_probabilities(bundle, values, margin, shape):
 def test_one_tile_over_the_scene_equals_a_plain_forward_pass(tmp_path, scene_file, architecture):
     bundle = make_bundle(tmp_path / "bundle", architecture=architecture)
     path = write_pipeline(tmp_path, scene_file, bundle.folder)
-    prepared = prepare(path, ["tiling.tile=512", "outputs.polygons=[]"])
-    assert prepared.grid.count == 1
-    run(prepared)
-    p = whole_image_probabilities(bundle, reflectance(300, 260), 16, prepared.grid.tile_shape)
+    plan = prepare(path, ["tiling.tile=512", "outputs.polygons=[]"])
+    assert plan.grid.count == 1
+    run(plan)
+    p = whole_image_probabilities(bundle, reflectance(300, 260), 16, plan.grid.tile_shape)
     with rasterio.open(tmp_path / "out/classes.tif") as src:
         classes = src.read(1)
     with rasterio.open(tmp_path / "out/confidence.tif") as src:

@@ -156,9 +156,9 @@ def test_a_run_writes_the_objects_that_were_asked_for(pipeline_file):
 def test_what_is_noticed_about_objects_stands_in_the_manifest(pipeline_file, monkeypatch):
     strict = partial(instances.write_instances, largest=9)
     monkeypatch.setattr(vectorize, "write_instances", strict)
-    prepared = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
-    manifest = run(prepared).record.model_dump(mode="json")
-    assert "left in one piece" in manifest["warnings"][len(prepared.warnings)]
+    plan = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
+    manifest = run(plan).record.model_dump(mode="json")
+    assert "left in one piece" in manifest["warnings"][len(plan.warnings)]
 
 
 def test_an_engineering_crs_gives_polygons_with_planar_measures(tmp_path, bundle):

@@ -50,8 +50,8 @@ class Toy:
 
     def run(self, name: str, cluster: str, tell=lambda _: None) -> dict[str, str]:
         """Run on a cluster; return the sha256 of each output."""
-        prepared = prepare(self.path, [f"cluster={cluster}"], self.folder / name)
-        run(prepared, Options(on_progress=lambda event: tell(event.stage)))
+        plan = prepare(self.path, [f"cluster={cluster}"], self.folder / name)
+        run(plan, Options(on_progress=lambda event: tell(event.stage)))
         return self.sums(name)
 
     def sums(self, name: str) -> dict[str, str]:

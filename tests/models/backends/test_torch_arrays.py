@@ -102,10 +102,10 @@ def test_a_run_gives_the_same_bytes_with_sums_on_the_device(
     for name in ("host", "device"):
         if name == "device":
             monkeypatch.setattr(torch_segmenter, "arrays_for", Counted)
-        prepared = prepare(pipeline_file, ["inference.backend=torch", *settings], tmp_path / name)
+        plan = prepare(pipeline_file, ["inference.backend=torch", *settings], tmp_path / name)
         monkeypatch.setattr("geoseg.models.backends.load._loaded", {})
         monkeypatch.setattr("geoseg.inference.backoff._fitting", {})
-        run(prepared)
+        run(plan)
         assert bool(added) == (name == "device")
         found[name] = {f.name: sha256(f) for f in (tmp_path / name).glob("*.tif")}
     assert len(found["host"]) >= 2
