@@ -120,7 +120,7 @@ def catalog(catalog_file: Path | None) -> list[dict[str, Any]]:
         raise ConfigError(f"{catalog_file}: no such file; say where the catalog is with --catalog")
     return [
         {"name": name, "title": entry.title, "catalog": str(path), "files": _files_of(name, catalog_file)}
-        for name, (entry, path) in sorted(Catalog.open(catalog_file).scenes.items())
+        for name, (entry, path) in Catalog.open(catalog_file).scenes.items()
     ]
 
 

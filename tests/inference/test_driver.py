@@ -3,6 +3,7 @@
 import errno
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread
 from types import SimpleNamespace
@@ -22,7 +23,6 @@ from geoseg.inference.clusters import connect, results
 from geoseg.inference.events import Stopwatch
 from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, predict_block, settle_block
-from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.runs.outputs import staging_of
 from geoseg.runs.prepare import prepare
 from geoseg.scenes.scene import Scene
@@ -47,15 +47,7 @@ def test_workers_that_take_dealt_blocks_in_turn_get_neighbours(count, workers):
 
 def job_of(plan, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    spec = SegmenterSpec(
-        plan.bundle.folder,
-        plan.bundle.sha256,
-        plan.device,
-        plan.backend,
-        plan.precision,
-        plan.augment,
-        passes=2,
-    )
+    spec = replace(plan.segmenter, passes=2)
     staging = staging_of(plan, FolderStore(folder))
     return Job(plan.scene, spec, plan.bundle.card.legend, plan.grid, plan.batch, plan.probabilities, staging)
 

@@ -110,7 +110,7 @@ def test_a_block_that_cannot_be_read_fails_its_scene_alone(work, tmp_path, monke
 
 
 def test_a_pipeline_with_scenes_is_a_batch_and_one_with_neither_is_refused(work, tmp_path):
-    assert read_batch(work) is None
+    assert not read_batch(work).many
     many = tmp_path / "many.yaml"
     many.write_text(work.read_text().replace(f"scene: {tmp_path}/a.tif", f"scenes: ['{tmp_path}/c.tif']"))
     assert [s.name for s in read_batch(many).scenes] == ["c"]
