@@ -77,7 +77,7 @@ def test_the_sample_runs_in_an_empty_folder_and_is_valid(geoseg):
     geoseg("run", "landcover", "--quiet")
     folder = geoseg.empty / "outputs/landcover"
     assert (folder / "classes.tif").exists()
-    assert json.loads(geoseg("validate", folder, "--json").stdout)["failures"] == []
+    assert json.loads(geoseg("validate", folder, "--json").stdout)["valid"]
     assert sorted(p.name for p in geoseg.empty.iterdir()) == ["outputs"]
 
 

@@ -96,6 +96,8 @@ def find_bundle(place: Path | str) -> Path:
         When there is no such folder.
     """
     found = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
+    if found is None and "/" in str(place):
+        raise BundleError(f"{place}: no such bundle folder; see: geoseg models list")
     if found is None:
         raise BundleError(f"model {lookup.not_found(Shelf.MODELS, place)}")
     return found

@@ -20,7 +20,7 @@ from geoseg.evaluation.metrics import confusion_matrix, plain, scores
 from geoseg.evaluation.reports import ChipScores
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.training.chips import EvaluationChips
-from geoseg.training.record import TrainingScores
+from geoseg.training.scores import TrainingScores
 
 MOST_PIXELS = 1_000_000
 """Most labelled pixels that the temperature is fitted on."""

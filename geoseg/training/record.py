@@ -13,9 +13,9 @@ from geoseg.core import provenance
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.secrets import redacted
-from geoseg.evaluation.reports import ChipScores
 from geoseg.models.card import Card
 from geoseg.training.history import EpochRow
+from geoseg.training.scores import TrainingScores
 
 if TYPE_CHECKING:
     from geoseg.models.bundle import Bundle
@@ -28,7 +28,8 @@ _VERSIONED = ("torch", "torchvision", "segmentation-models-pytorch", "timm", "li
 
 
 class _Values(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Keys of a later geoseg are kept, see docs/policy.md.
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Seconds(_Values):
@@ -45,19 +46,6 @@ class BundleEntry(_Values):
     """Relative to the folder of the training."""
     sha256: str
     """Of the weights."""
-
-
-class _Reference(_Values):
-    reference: str
-    """What the scores were measured on, in words."""
-
-
-# Fields of the last base come first.
-class TrainingScores(ChipScores, _Reference):
-    """Scores on the part that nothing was fitted to."""
-
-    other_parts: dict[str, ChipScores]
-    """Scores on other parts, or with test-time augmentation."""
 
 
 class TrainingRecord(_Values):

@@ -15,7 +15,7 @@ from pystac.extensions.projection import ProjectionExtension
 from geoseg.config.scene import SceneEntry
 from geoseg.core.legend import NODATA
 from geoseg.runs.item import Output, footprint, make_item
-from geoseg.runs.validate.schema import schema_problems
+from geoseg.runs.validate.stac_schema import schema_problems
 from geoseg.scenes.opening import open_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 from tests.stac_fields import extension_problems

@@ -12,7 +12,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.runs.item import LATER, MULTIHASH_SHA256, footprint
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
-from geoseg.runs.validate.schema import schema_problems
+from geoseg.runs.validate.stac_schema import schema_problems
 
 
 def check_item(run: FinishedFolder) -> Iterator[Failure]:

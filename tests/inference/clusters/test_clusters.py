@@ -114,7 +114,10 @@ def test_names_files_addresses_and_mappings(tmp_path, monkeypatch):
     path.write_text("workers: 3\n")
     assert resolve_cluster(str(path)).workers == 3
     assert resolve_cluster("tcp://node1:8786").address == "tcp://node1:8786"
-    with pytest.raises(ConfigError, match="'workstatoin' is neither a file nor one of configs/clusters; did"):
+    with pytest.raises(
+        ConfigError,
+        match=r"cluster workstatoin: no such file, nor a name in configs/clusters .*; did you mean",
+    ):
         resolve_cluster("workstatoin")
     with pytest.raises(
         ConfigError, match=r"'udp://x' is no address of a scheduler; write it like tcp://node1"

@@ -104,7 +104,7 @@ def test_a_run_gives_the_same_bytes_with_sums_on_the_device(
             monkeypatch.setattr(torch_segmenter, "arrays_for", Counted)
         plan = prepare(pipeline_file, ["inference.backend=torch", *settings], tmp_path / name)
         monkeypatch.setattr("geoseg.models.backends.load._loaded", {})
-        monkeypatch.setattr("geoseg.inference.backoff._fitting", {})
+        monkeypatch.setattr("geoseg.inference.backoff._batch_sizes", {})
         run(plan)
         assert bool(added) == (name == "device")
         found[name] = {f.name: sha256(f) for f in (tmp_path / name).glob("*.tif")}
