@@ -118,7 +118,8 @@ def run(
             return run_plan(planned, Options(overwrite, profile, show))
     with showing as show:
         outcomes = run_batch(batch, Options(overwrite, profile, show), skip=on_error == "skip")
-    return [open_run(o.folder) for o in outcomes if o.state != "failed"]
+    folders = {o.name: o.folder for o in outcomes if o.state != "failed"}
+    return [open_run(folders[scene.name]) for scene in batch.scenes if scene.name in folders]
 
 
 def _silent(_: Progress) -> None:
