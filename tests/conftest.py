@@ -30,6 +30,17 @@ configure_process()
 os.environ.setdefault("GEOSEG_CACHE", str(ROOT / ".pytest_cache" / "geoseg"))
 
 
+LONG = (
+    "test_readme.py", "test_train.py", "test_examples.py", "test_memory.py", "test_wheel.py",
+    "test_resume.py", "test_faults.py", "test_s3.py", "test_segmenter.py", "test_architectures.py",
+)  # fmt: skip
+"""The files that take longest, so that no worker begins one of them when the other is nearly done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def memory_given_back():
     """Give memory that networks left free back to the system: one process runs hundreds of tests."""

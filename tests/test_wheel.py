@@ -7,7 +7,6 @@ import sys
 import sysconfig
 import venv
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -85,24 +84,6 @@ def test_a_pipeline_of_ones_own_is_written_and_planned(geoseg):
     geoseg("init", "sentinel2-sample", "--model", "landcover-s2", "--output", "mine.yaml")
     planned = json.loads(geoseg("run", "mine.yaml", "--dry-run", "--json").stdout)
     assert planned["model"] == "landcover-s2"
-    assert geoseg("run", "landcover", "--cluster", "slurm", "--dry-run").stdout
-
-
-def test_the_current_folder_comes_before_the_users_and_that_before_the_shipped(geoseg):
-    def write(folder: Path, title: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = f"scenes:\n  sentinel2-sample: {{title: {title}, uri: /nowhere.tif}}\n"
-        (folder / "data_catalog.yaml").write_text(text)
-
-    def title() -> str:
-        rows = json.loads(geoseg("catalog", "list", "--json").stdout)
-        return next(r["title"] for r in rows if r["name"] == "sentinel2-sample")
-
-    assert title().startswith("Sentinel-2 L1C")
-    write(geoseg.home, "of the user")
-    assert title() == "of the user"
-    write(geoseg.empty, "of this folder")
-    assert title() == "of this folder"
 
 
 def test_an_unknown_name_says_where_was_looked(geoseg):
