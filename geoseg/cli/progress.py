@@ -1,7 +1,6 @@
 """Progress and signals while a command runs: lines, bars, Ctrl-C."""
 
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from geoseg.cli.messages import say
-from geoseg.core.errors import ConfigError
+from geoseg.core.extras import require
 
 if TYPE_CHECKING:
     from geoseg.inference.interruption import Interruption
@@ -22,8 +21,8 @@ def run_progress(*, quiet: bool, dashboard: bool) -> Iterator[Callable[["Progres
     """Yield a callback that shows the events of a run: a bar on a terminal, else a line for each stage."""
     from geoseg.runs.progress import lines, terminal_bar
 
-    if dashboard and importlib.util.find_spec("bokeh") is None:
-        raise ConfigError("--dashboard needs bokeh; get it with: python -m pip install 'geoseg[dashboard]'")
+    if dashboard:
+        require("bokeh", "dashboard", "--dashboard")
     shown = terminal_bar() if sys.stderr.isatty() and not quiet else lines(silent if quiet else say)
     with shown as show:
 

@@ -17,6 +17,7 @@ from geoseg.config.legend import LegendDocument
 from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
 from geoseg.config.pipeline import Pipeline
+from geoseg.config.scene import SceneEntry
 from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.core.files import as_output_error
@@ -28,6 +29,7 @@ from geoseg.runs.folder import STAGING
 from geoseg.runs.record import parse_record
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
+from geoseg.scenes.opening import open_scene
 from geoseg.storage.store import Store, is_store, open_store, within
 from geoseg.training.record import TrainingRecord
 
@@ -119,14 +121,19 @@ def catalog(catalog_file: Path | None) -> list[dict[str, Any]]:
     if catalog_file is not None and not catalog_file.exists():
         raise ConfigError(f"{catalog_file}: no such file; say where the catalog is with --catalog")
     return [
-        {"name": name, "title": entry.title, "catalog": str(path), "files": _files_of(name, catalog_file)}
+        {
+            "name": name,
+            "title": entry.title,
+            "catalog": str(path),
+            "files": _files_of(name, entry, path.parent),
+        }
         for name, (entry, path) in Catalog.open(catalog_file).scenes.items()
     ]
 
 
-def _files_of(name: str, catalog_file: Path | None) -> str:
+def _files_of(name: str, entry: SceneEntry, base: Path) -> str:
     try:
-        resolve_scene(name, name, None, None, catalog_file)
+        open_scene(entry, name, base)
     except SceneError as error:
         return f"missing: {error}"
     return "found"

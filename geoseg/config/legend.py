@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from geoseg.config import lookup
 from geoseg.config.loader import Document, load
 from geoseg.config.lookup import Shelf
-from geoseg.core.errors import ConfigError
 from geoseg.core.legend import Legend, LegendClass, Remap
 
 
@@ -57,7 +56,4 @@ def resolve_legend(legend: str | LegendDocument, overrides: Sequence[str] = ()) 
     """
     if isinstance(legend, LegendDocument):
         return legend
-    path = lookup.find(Shelf.LEGENDS, legend)
-    if path is None:
-        raise ConfigError(f"legend {lookup.not_found(Shelf.LEGENDS, legend)}")
-    return load(path, LegendDocument, overrides)
+    return load(lookup.locate(Shelf.LEGENDS, legend), LegendDocument, overrides)

@@ -13,7 +13,7 @@ from pathlib import Path
 import platformdirs
 
 import geoseg
-from geoseg.core.errors import did_you_mean
+from geoseg.core.errors import ConfigError, did_you_mean
 
 
 class Shelf(StrEnum):
@@ -83,10 +83,24 @@ def names(shelf: Shelf) -> list[str]:
     return sorted({p.stem for folder in folders() for p in (folder / shelf).glob("*.yaml")})
 
 
+def locate(shelf: Shelf, name: Path | str) -> Path:
+    """Return the file that a name or a path means.
+
+    Raises
+    ------
+    ConfigError
+        When there is none; tells the known names.
+    """
+    found = find(shelf, name)
+    if found is None:
+        raise ConfigError(not_found(shelf, name))
+    return found
+
+
 def not_found(shelf: Shelf, name: Path | str) -> str:
     """Return what to say of a name that no folder has: what is known, and what may have been meant."""
-    known = names(shelf)
+    known, kind = names(shelf), shelf.name.lower().removesuffix("s")
     return (
-        f"{name}: no such file, nor a name in {shelf} of this folder, of {home()} or of geoseg"
+        f"{kind} {name}: no such file, nor a name in {shelf} of this folder, of {home()} or of geoseg"
         f"{did_you_mean(str(name), known)}; known: {', '.join(known) or 'none'}"
     )

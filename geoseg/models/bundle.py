@@ -99,7 +99,7 @@ def find_bundle(place: Path | str) -> Path:
     if found is None and "/" in str(place):
         raise BundleError(f"{place}: no such bundle folder; see: geoseg models list")
     if found is None:
-        raise BundleError(f"model {lookup.not_found(Shelf.MODELS, place)}")
+        raise BundleError(lookup.not_found(Shelf.MODELS, place))
     return found
 
 

@@ -2,13 +2,11 @@
 
 import base64
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError
@@ -17,8 +15,8 @@ from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import read_record
 from geoseg.scenes import sources
-from geoseg.scenes.scene import window_of
-from geoseg.storage.store import open_store, within
+from geoseg.scenes.windows import WindowArray
+from geoseg.storage.store import is_uri, open_store, within
 
 if TYPE_CHECKING:
     import geopandas
@@ -115,10 +113,10 @@ class Run:
         import xarray  # noqa: PLC0415
         from odc.geo.xr import xr_coords  # noqa: PLC0415
 
-        if name not in self.record.outputs:
-            raise OutputError(f"{self.folder}: the run wrote no {name}")
-        source = sources.inspect(str(within(self.folder, name)))
-        raster = _LazyMap(source)
+        source = sources.inspect(str(self._place(name)))
+        raster = WindowArray(
+            tuple(source.geobox.shape), np.dtype(source.dtype), lambda w: sources.read(source, [1], w)[0][0]
+        )
         lazy = dask.array.from_array(
             raster, chunks=(_CHUNK, _CHUNK), name=False, asarray=False, meta=np.empty(0, raster.dtype)
         )
@@ -128,13 +126,16 @@ class Run:
         found.encoding["_FillValue"] = NODATA
         return found
 
-    def _local(self, name: RunFile) -> Path:
+    def _place(self, name: RunFile) -> Path | str:
         if name not in self.record.outputs:
             raise OutputError(f"{self.folder}: the run wrote no {name}")
-        store = open_store(self.folder)
-        if store.local is None:
-            raise OutputError(f"{store.at(name)}: lies in an object store; copy it to this machine first")
-        return store.local / name
+        return within(self.folder, name)
+
+    def _local(self, name: RunFile) -> Path:
+        place = self._place(name)
+        if is_uri(place):
+            raise OutputError(f"{place}: lies in an object store; copy it to this machine first")
+        return Path(place)
 
     def _shares(self) -> list[tuple[str, str, str, str]]:
         """Return title, colour, share and area of each class, as text."""
@@ -194,24 +195,4 @@ def open_run(folder: Path | str) -> Run:
     >>> geoseg.open_run("outputs/example")
     <Run landcover: sentinel2-sample, 1933 x 1947 px, landcover-s2, 6 classes, in outputs/example>
     """
-    return Run(folder if "://" in str(folder) else Path(folder), read_record(open_store(folder)))
-
-
-class _LazyMap:
-    """A raster's first band as an array that dask can slice: indexing it reads a window."""
-
-    def __init__(self, source: sources.SourceFile) -> None:
-        self.source = source
-        self.shape = tuple(source.geobox.shape)
-        self.dtype = np.dtype(source.dtype)
-        self.ndim = 2
-
-    def __getitem__(self, key: Sequence[slice | int]) -> NDArray[Any]:
-        # Dask fuses later slices into this one: keys may be integers, stepped or empty, not only chunks.
-        rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
-        if rows.size == 0 or cols.size == 0:
-            return np.empty((*rows.shape, *cols.shape), dtype=self.dtype)
-        window = window_of(rows, cols)
-        values, _ = sources.read(self.source, [1], window)
-        picked: NDArray[Any] = values[0][rows - window.rows.start]
-        return picked[..., cols - window.cols.start]
+    return Run(folder if is_uri(folder) else Path(folder), read_record(open_store(folder)))

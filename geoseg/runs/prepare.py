@@ -86,10 +86,7 @@ def read_batch(
     BundleError
         When the bundle cannot be used.
     """
-    found = lookup.find(Shelf.PIPELINES, path)
-    if found is None:
-        raise ConfigError(f"pipeline {lookup.not_found(Shelf.PIPELINES, path)}")
-    pipeline = load(found, Pipeline, changes)
+    pipeline = load(lookup.locate(Shelf.PIPELINES, path), Pipeline, changes)
     folder = output or pipeline.outputs.folder
     folder = folder if is_uri(folder) else Path(folder)
     catalog = None if catalog is None else Path(catalog)

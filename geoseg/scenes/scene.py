@@ -16,6 +16,7 @@ from geoseg.scenes import grid, resample, sources
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.resample import Taps
 from geoseg.scenes.sources import SourceFile
+from geoseg.scenes.windows import WindowArray
 
 if TYPE_CHECKING:
     import xarray
@@ -288,7 +289,9 @@ class Scene:
         from odc.geo.xr import xr_coords  # noqa: PLC0415
 
         lazy = dask.array.from_array(
-            _Lazy(self),
+            WindowArray(
+                (len(self.bands), *self.shape), np.dtype(np.float32), lambda w: self.physical(self.read(w))
+            ),
             chunks=(len(self.bands), chunk, chunk),
             name=False,
             asarray=False,
@@ -317,27 +320,6 @@ class Scene:
         }
 
 
-class _Lazy:
-    """An array for Dask that reads a window when it is indexed."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-        self.shape = (len(scene.bands), *scene.shape)
-        self.dtype = np.dtype(np.float32)
-        self.ndim = 3
-
-    def __getitem__(self, key: tuple[slice | int, slice | int, slice | int]) -> NDArray[np.float32]:
-        # Dask passes later slices down to here: numbers, steps and empty spans as well as chunks.
-        bands, rows, cols = (np.arange(n)[k] for k, n in zip(key, self.shape, strict=True))
-        if rows.size == 0 or cols.size == 0:
-            return np.empty((*bands.shape, *rows.shape, *cols.shape), dtype=self.dtype)
-        window = window_of(rows, cols)
-        values = self.scene.physical(self.scene.read(window))
-        picked = values[bands]
-        picked = picked[..., rows - window.rows.start, :]
-        return picked[..., cols - window.cols.start]
-
-
 def _reflect(
     array: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp], middle: tuple[slice, slice]
 ) -> None:
@@ -347,11 +329,6 @@ def _reflect(
     )
     array[..., beyond_rows, middle[1]] = array[..., rows[beyond_rows], middle[1]]
     array[..., beyond_cols] = array[..., cols[beyond_cols]]
-
-
-def window_of(rows: NDArray[np.intp], cols: NDArray[np.intp]) -> Window:
-    """Return the smallest window around positions along both axes."""
-    return Window(*(Span(int(p.min()), int(p.max()) + 1) for p in (rows, cols)))
 
 
 def _spread(length: int) -> list[Span]:

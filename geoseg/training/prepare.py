@@ -104,10 +104,7 @@ def prepare(
         When the training cannot work; see the subclasses.
     """
     require("lightning", "train", "training")
-    found = lookup.find(Shelf.TRAININGS, path)
-    if found is None:
-        raise ConfigError(f"training {lookup.not_found(Shelf.TRAININGS, path)}")
-    document = load(found, Training, changes)
+    document = load(lookup.locate(Shelf.TRAININGS, path), Training, changes)
     legend = resolve_legend(document.legend)
     with collect_warnings() as notices:
         labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)

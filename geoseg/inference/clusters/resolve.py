@@ -27,10 +27,7 @@ def resolve_cluster(cluster: str | Cluster) -> Cluster:
         return cluster
     if "://" in cluster:
         return _at(cluster)
-    path = lookup.find(Shelf.CLUSTERS, cluster)
-    if path is None:
-        raise ConfigError(f"cluster {lookup.not_found(Shelf.CLUSTERS, cluster)}")
-    return load(path, ClusterFile).root
+    return load(lookup.locate(Shelf.CLUSTERS, cluster), ClusterFile).root
 
 
 def _at(address: str) -> Address:
