@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from geoseg.config import lookup
 from geoseg.config.loader import Document, load
 from geoseg.config.lookup import Shelf
-from geoseg.core.legend import Legend, LegendClass, Remap
+from geoseg.core.legend import Legend, Remap
 
 
 class ClassEntry(Document):
@@ -38,7 +38,7 @@ class LegendDocument(Document):
     @property
     def legend(self) -> Legend:
         """The classes."""
-        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.classes))
+        return Legend.of(self.classes)
 
     @property
     def remap(self) -> Remap:

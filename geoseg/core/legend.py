@@ -1,10 +1,10 @@
 """The legend: which class has which id, name and colour."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,26 @@ class LegendClass:
         return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
 
 
+class ClassFields(Protocol):
+    """An entry of a document or a record that describes a class."""
+
+    @property
+    def id(self) -> int:
+        """Pixel value."""
+
+    @property
+    def slug(self) -> str:
+        """Name for machines."""
+
+    @property
+    def title(self) -> str:
+        """Name for people."""
+
+    @property
+    def color(self) -> str:
+        """`#rrggbb`."""
+
+
 @dataclass(frozen=True)
 class Legend:
     """The classes of a map, in the channel order of the network."""
@@ -59,6 +79,17 @@ class Legend:
             double = {v for v in values if values.count(v) > 1}
             if double:
                 raise ValueError(f"class {key} {double.pop()!r} is used twice")
+
+    @classmethod
+    def of(cls, entries: Iterable[ClassFields]) -> "Legend":
+        """Return the legend that entries of a document or a record describe, in their order.
+
+        Raises
+        ------
+        ValueError
+            When a value is not valid, or an id or slug is used twice.
+        """
+        return cls(tuple(LegendClass(e.id, e.slug, e.title, e.color) for e in entries))
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -10,7 +10,7 @@ from geoseg.config.fields import Count, Positive
 from geoseg.config.loader import Document
 from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
-from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.legend import Legend
 
 FORMAT = "geoseg-bundle/1"
 
@@ -99,13 +99,13 @@ class Card(Document):
     @field_validator("classes")
     @classmethod
     def _distinct(cls, classes: tuple[CardClass, ...]) -> tuple[CardClass, ...]:
-        Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in classes))
+        Legend.of(classes)
         return classes
 
     @property
     def legend(self) -> Legend:
         """The classes, in channel order."""
-        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.classes))
+        return Legend.of(self.classes)
 
     @property
     def input_bands(self) -> tuple[Band, ...]:

@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
-from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.legend import Legend
 from geoseg.core.run_files import RunFile
 from geoseg.report import run_parts
 from geoseg.report.html import read_template, render
@@ -62,7 +62,7 @@ class RunPage:
     @cached_property
     def legend(self) -> Legend:
         """Classes in channel order."""
-        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.record.classes))
+        return Legend.of(self.record.classes)
 
     @property
     def class_map(self) -> Path:

@@ -12,7 +12,7 @@ from pyproj.exceptions import CRSError
 from geoseg.config.pipeline import Vectorize
 from geoseg.config.run_record import OutputFile, RunRecord
 from geoseg.core.errors import ConfigError, OutputError, one_line
-from geoseg.core.legend import Legend, LegendClass
+from geoseg.core.legend import Legend
 from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.runs.record import read_record
@@ -33,7 +33,7 @@ class FinishedFolder:
     @cached_property
     def legend(self) -> Legend:
         """The classes of the map."""
-        return Legend(tuple(LegendClass(c.id, c.slug, c.title, c.color) for c in self.record.classes))
+        return Legend.of(self.record.classes)
 
     @cached_property
     def geobox(self) -> GeoBox:
