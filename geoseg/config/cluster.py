@@ -13,24 +13,24 @@ from pydantic import (
     model_validator,
 )
 
-from geoseg.config.fields import Auto, Count
+from geoseg.config.fields import GATE, Auto, Count, Gpus, Port, Seconds
 from geoseg.config.loader import Document
 
-Seconds = Annotated[int, Field(ge=0)]
+_MOST_BYTES = 1 << 50
 
 
 def _positive(size: ByteSize) -> ByteSize:
-    if size <= 0:
+    if not 0 < size <= _MOST_BYTES:
         raise ValueError("write a size like 16GB or 16GiB")
     return size
 
 
-ByteCount = Annotated[ByteSize, AfterValidator(_positive)]
+ByteCount = Annotated[ByteSize, AfterValidator(_positive), GATE]
 
 
 def _sexagesimal(value: object) -> object:
     """Return as text what YAML 1.1 reads as a number to the base of 60: `12:00:00`."""
-    if not isinstance(value, int) or value < 60:
+    if isinstance(value, bool) or not isinstance(value, int) or not 60 <= value < 1 << 40:
         return value
     parts = []
     while value:
@@ -83,7 +83,7 @@ class Address(_Remote):
     address: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/]+:\d+$")]
     workers: Count = 1
     """The run begins with this many workers; more may join."""
-    gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    gpus: Annotated[int, Field(ge=0, le=1), GATE] = 0
     """GPUs of each worker."""
     wait: Seconds = 60
     """Seconds to wait for the scheduler and its workers."""
@@ -108,7 +108,7 @@ class _Launched(_Remote):
     """Environment variables of the workers."""
     local_directory: str | None = None
     """Folder for scratch files of Dask on the worker's machine, like /tmp."""
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Gpus = 0
     """GPUs of each host or job; there is a worker for each."""
 
 
@@ -119,7 +119,7 @@ class Ssh(_Launched):
     hosts: Annotated[tuple[str, ...], Field(min_length=1)]
     """One worker for each, or one for each of its GPUs; a host may be named more than once."""
     username: str | None = None
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    port: Port | None = None
     private_key: str | None = None
     """File; none: the agent's keys and those in ~/.ssh, as ssh does it."""
     known_hosts: str | None = None
@@ -178,7 +178,7 @@ class Kubernetes(_Remote):
     workers: Count = 1
     cores: Count
     memory: ByteCount
-    gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    gpus: Annotated[int, Field(ge=0, le=1), GATE] = 0
     """GPUs of each pod (nvidia.com/gpu)."""
     name: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40)] = "geoseg"
     namespace: str = "default"

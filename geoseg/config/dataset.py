@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from geoseg.config.fields import Positive
+from geoseg.config.fields import Finite, Gsd, Nodata, Offset, Scale
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
@@ -34,13 +34,13 @@ class ChipsEntry(_Dataset):
     """JSON file of image stem -> group. Chips of one group overlap or touch and stay in one part."""
     bands: tuple[str, ...] = ()
     """Band names in the order of the files; default: the names in the files."""
-    scale: Positive | None = None
+    scale: Scale | None = None
     """Physical value = number * scale + offset."""
-    offset: float | None = None
-    nodata: float | None = None
-    valid_range: tuple[float, float] | None = None
+    offset: Offset | None = None
+    nodata: Nodata | None = None
+    valid_range: tuple[Finite, Finite] | None = None
     """Physical values outside are nodata."""
-    gsd: Positive | None = None
+    gsd: Gsd | None = None
     """Ground sample distance in metres, for chips without a CRS."""
 
 

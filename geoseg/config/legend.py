@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from geoseg.config import lookup
+from geoseg.config.fields import ClassId, Code
 from geoseg.config.loader import Document, load
 from geoseg.config.lookup import Shelf
 from geoseg.core.legend import Legend, Remap
@@ -14,12 +15,12 @@ from geoseg.core.legend import Legend, Remap
 class ClassEntry(Document):
     """One class."""
 
-    id: Annotated[int, Field(ge=0, le=254)]
+    id: ClassId
     """Pixel value in class maps."""
     slug: Annotated[str, Field(min_length=1)]
     title: str
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-    codes: tuple[int, ...] | None = None
+    codes: tuple[Code, ...] | None = None
     """Values of this class in label rasters; default: its id."""
 
 
@@ -27,7 +28,7 @@ class LegendDocument(Document):
     """The classes in the channel order of the network."""
 
     classes: Annotated[tuple[ClassEntry, ...], Field(min_length=2)]
-    ignore: tuple[int, ...] = ()
+    ignore: tuple[Code, ...] = ()
     """Label values that neither train nor count in figures."""
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from geoseg.config.cluster import Cluster
-from geoseg.config.fields import Auto, Count, NonNegative, Share
+from geoseg.config.fields import Auto, Count, Gsd, NonNegative, Overlap, Share, Side, Tries
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
@@ -22,11 +22,11 @@ Level = Annotated[
 class Tiling(Document):
     """Sizes of tiles and blocks."""
 
-    tile: Auto | Count = "auto"
+    tile: Auto | Side = "auto"
     """Tile side in pixels; auto: as the bundle's card says."""
-    overlap: Auto | Annotated[int, Field(ge=0, multiple_of=2)] = "auto"
+    overlap: Auto | Overlap = "auto"
     """Pixels that neighbouring tiles share; auto: as the bundle's card says."""
-    block: Auto | Count = "auto"
+    block: Auto | Side = "auto"
     """Tiles along the side of a block, the work of one task."""
 
 
@@ -58,7 +58,7 @@ class Checks(Document):
 class Reading(Document):
     """What to do when a scene cannot be read: networks and shared disks may fail for a while."""
 
-    tries: Count = 4
+    tries: Tries = 4
     """Attempts to read a block before it counts as unreadable."""
     wait: NonNegative = 0.5
     """Seconds before the second attempt, about; each further wait is three times longer, up to a minute."""
@@ -67,7 +67,7 @@ class Reading(Document):
     neighbours."""
 
 
-Length = NonNegative | Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?px$")]
+Length = NonNegative | Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? ?px$")]
 """Metres (for areas square metres), or pixels when written like `1.5 px`."""
 
 
@@ -156,7 +156,7 @@ class Pipeline(Document):
     under `scene` says of bands, scale and nodata then holds for each."""
     model: str
     """A bundle: a folder, or a URI in an object store."""
-    gsd: Auto | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
+    gsd: Auto | Gsd = "auto"
     """Ground sample distance of the map in metres; auto: that of the scene."""
     tiling: Tiling = Tiling()
     inference: Inference = Inference()

@@ -1,21 +1,15 @@
 """A scene, as `data_catalog.yaml` and pipelines describe it."""
 
-import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from geoseg.config.fields import Positive
+from geoseg.config.fields import GATE, BandNumber, Code, Gsd, Nodata, Offset, Positive, Scale, Time
 from geoseg.config.loader import Document
 
-Bit = Annotated[int, Field(ge=0, le=31)]
+Bit = Annotated[int, Field(ge=0, le=31), GATE]
 BitGroup = Bit | Annotated[tuple[Bit, ...], Field(min_length=1)]
-
-
-def _utc(time: dt.datetime | None) -> dt.datetime | None:
-    if time is None:
-        return None
-    return time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
 
 
 class BandEntry(Document):
@@ -23,12 +17,12 @@ class BandEntry(Document):
 
     uri: str | None = None
     """File of the band; default: the scene's `uri`."""
-    band: Annotated[int, Field(ge=1)] = 1
+    band: BandNumber = 1
     """Number of the band in its file, from 1."""
-    scale: Positive | None = None
+    scale: Scale | None = None
     """Reflectance = number * scale + offset; default: the scene's, then the file's."""
-    offset: float | None = None
-    nodata: float | None = None
+    offset: Offset | None = None
+    nodata: Nodata | None = None
     wavelength_um: Positive | None = None
 
 
@@ -36,8 +30,8 @@ class MaskEntry(Document):
     """A quality band that marks pixels which are not classified."""
 
     uri: str
-    band: Annotated[int, Field(ge=1)] = 1
-    invalid_values: tuple[int, ...] = ()
+    band: BandNumber = 1
+    invalid_values: tuple[Code, ...] = ()
     """Pixels with one of these values are nodata."""
     invalid_bits: tuple[BitGroup, ...] = ()
     """Pixels with one of these bits set are nodata; a list of bits means all of them together."""
@@ -82,22 +76,25 @@ class SceneEntry(Document):
     """Translates band designations (`B5`) to common names."""
     bands: dict[str, BandEntry] = Field(default_factory=dict)
     """Bands by name; default: the names in the files. A text is a file, a number a band number."""
-    scale: Positive | None = None
-    offset: float | None = None
-    nodata: float | None = None
+    scale: Scale | None = None
+    offset: Offset | None = None
+    nodata: Nodata | None = None
     """A pixel is nodata when any of its bands has this value."""
-    gsd: Positive | None = None
+    gsd: Gsd | None = None
     """Ground sample distance of the grid in metres; default: that of the finest band in use."""
-    datetime: Annotated[dt.datetime | None, AfterValidator(_utc)] = None
+    datetime: Time | None = None
     """Time of acquisition, in UTC unless it has another zone; part of the STAC item."""
     mask: MaskEntry | None = None
     radiometry: Radiometry = Radiometry()
 
-    @field_validator("bands", mode="before", json_schema_input_type=dict[str, BandEntry | str | int])
+    @field_validator("bands", mode="before", json_schema_input_type=dict[str, BandEntry | str | BandNumber])
     @classmethod
     def _short_forms(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
+        for name, v in value.items():
+            if isinstance(v, bool):
+                raise PydanticCustomError("band", f"{name}: write a file or the number of a band")
         return {
             name: {"uri": v} if isinstance(v, str) else {"band": v} if isinstance(v, int) else v
             for name, v in value.items()

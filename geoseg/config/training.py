@@ -5,11 +5,24 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from geoseg.config.dataset import DatasetEntry
-from geoseg.config.fields import Auto, Count, NonNegative, Positive, Share
+from geoseg.config.fields import (
+    GATE,
+    Auto,
+    Below1,
+    Count,
+    Finite,
+    Gsd,
+    NonNegative,
+    Overlap,
+    Positive,
+    Share,
+    Side,
+    Whole,
+)
 from geoseg.config.legend import LegendDocument
 from geoseg.config.loader import Document
 
-Range = tuple[float, float]
+Range = tuple[Finite, Finite]
 
 
 class Network(Document):
@@ -29,11 +42,11 @@ class Transfer(Document):
     """A bundle folder to fine-tune: all weights that fit, instead of `encoder_weights`."""
     stem: Literal["repeat", "bands"] = "repeat"
     """Kernels of the first layer: their mean repeated, or mapped by band name."""
-    freeze_epochs: Annotated[int, Field(ge=0)] = 0
+    freeze_epochs: Whole = 0
     """Epochs in which the encoder is frozen, batch-norm statistics included."""
     encoder_rate: Positive = 1.0
     """Learning rate of the encoder as a multiple of the decoder's."""
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1), GATE] = 1.0
     """Factor between the learning rates of an encoder stage and of the stage after it."""
 
 
@@ -48,11 +61,11 @@ class Split(Document):
     test: Share = 0.15
     block: Count = 1024
     """Side of a block in pixels."""
-    buffer: Annotated[int, Field(ge=0)] = 64
+    buffer: Whole = 64
     """Pixels between blocks that belong to no part."""
-    tries: Count = 2000
+    tries: Annotated[int, Field(ge=1, le=1_000_000), GATE] = 2000
     """Random divisions to try; the one whose parts have the most similar class shares is used."""
-    seed: int = 0
+    seed: Whole = 0
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "Split":
@@ -64,7 +77,7 @@ class Split(Document):
 class Chips(Document):
     """The training samples that are cut from the labelled data."""
 
-    size: Annotated[int, Field(ge=16)] = 256
+    size: Annotated[int, Field(ge=16, le=65_536), GATE] = 256
     """Side in pixels."""
     sampler: Literal["random", "grid"] = "random"
     """Chips at random positions, or side by side."""
@@ -125,7 +138,7 @@ class LossTerm(Document):
     """Factor in the sum."""
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
     """Of cross-entropy and focal: by class frequency f as 1/f, 1/sqrt(f), or effective numbers."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Below1 = 0.0
     """Of cross-entropy."""
     gamma: NonNegative = 2.0
     """Of focal: how strongly easy pixels are weighted down."""
@@ -143,10 +156,10 @@ class Optimizer(Document):
     """Peak learning rate of decoder and head."""
     weight_decay: NonNegative = 0.01
     """Weight decay of convolutions and linear layers; norms and biases have none."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Below1 = 0.9
     """Of sgd."""
     schedule: Literal["cosine", "one-cycle", "constant"] = "cosine"
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    warmup: Below1 = 0.05
     """Share of all steps in which the rate rises."""
     clip: NonNegative = 5.0
     """Largest norm of the gradient; 0: any."""
@@ -155,19 +168,19 @@ class Optimizer(Document):
 class Fit(Document):
     """Epochs, batches, precision and devices."""
 
-    epochs: Count = 50
-    batch: Count = 16
+    epochs: Annotated[int, Field(ge=1, le=1_000_000), GATE] = 50
+    batch: Side = 16
     """Chips whose gradients make one step."""
-    accumulate: Count = 1
+    accumulate: Side = 1
     """Forward passes into which a batch is cut; their gradients are added."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on GPUs that support it, else fp32; weights stay fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Auto | Count = "auto"
     """GPUs, or processes on a CPU; auto: all GPUs, one process on a CPU."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=1024), GATE] = 0
     """Processes that read and augment chips; 0: the training process does."""
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    average: Below1 = 0.0
     """Decay of an exponential moving average of the weights, which replaces them in the bundle; 0: none."""
     patience: Count | None = None
     """Stop after this many epochs without a higher mIoU on val."""
@@ -185,17 +198,17 @@ class Measurement(Document):
 class TileEntry(Document):
     """Tile sizes for the card, in pixels."""
 
-    size: Count
-    min: Count
-    max: Count
-    overlap: Annotated[int, Field(ge=0, multiple_of=2)]
+    size: Side
+    min: Side
+    max: Side
+    overlap: Overlap
 
 
 class GsdEntry(Document):
     """Ground sample distances that the bundle is meant for, in metres."""
 
-    min: Positive
-    max: Positive
+    min: Gsd
+    max: Gsd
 
 
 class Training(Document):
@@ -219,7 +232,7 @@ class Training(Document):
     """Default: the range of the training data."""
     tile: TileEntry | None = None
     """Default: from the network and the chips."""
-    seed: int = 0
+    seed: Whole = 0
     split: Split = Split()
     chips: Chips = Chips()
     augmentation: Augmentation = Augmentation()

@@ -4,9 +4,21 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from geoseg.config.fields import Count, Positive
+from geoseg.config.fields import (
+    GATE,
+    ClassId,
+    Finite,
+    Gsd,
+    Nodata,
+    Offset,
+    Overlap,
+    Positive,
+    Scale,
+    Side,
+    Temperature,
+)
 from geoseg.config.loader import Document
 from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
@@ -21,11 +33,11 @@ class CardBand(Document):
     name: str
     common_name: str
     wavelength_um: Positive | None = None
-    scale: Positive = 1.0
+    scale: Scale = 1.0
     """Scale of the training data, for information: a run uses the scale of its scene."""
-    offset: float = 0.0
-    nodata: float | None = None
-    mean: FiniteFloat
+    offset: Offset = 0.0
+    nodata: Nodata | None = None
+    mean: Finite
     """Mean of the training pixels in physical units (reflectance)."""
     std: Positive
     """Standard deviation of the training pixels in physical units."""
@@ -34,8 +46,8 @@ class CardBand(Document):
 class GsdRange(Document):
     """Ground sample distances that the network was trained for, in metres."""
 
-    min: Positive
-    max: Positive
+    min: Gsd
+    max: Gsd
 
     @model_validator(mode="after")
     def _ordered(self) -> "GsdRange":
@@ -47,11 +59,11 @@ class GsdRange(Document):
 class CardTile(Document):
     """Tile sizes, in pixels. A network that sees the whole tile (PSPNet) has `min` = `size` = `max`."""
 
-    size: Count
-    min: Count
-    max: Count
-    overlap: Annotated[int, Field(ge=0, multiple_of=2)]
-    divisor: Count
+    size: Side
+    min: Side
+    max: Side
+    overlap: Overlap
+    divisor: Side
     """The network takes tiles whose sides are multiples of this."""
 
     @model_validator(mode="after")
@@ -66,7 +78,7 @@ class CardTile(Document):
 class CardClass(Document):
     """One class, in the network's channel order."""
 
-    id: Annotated[int, Field(ge=0, le=254)]
+    id: ClassId
     slug: str
     title: str
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
@@ -84,10 +96,10 @@ class Card(Document):
     gsd_m: GsdRange
     tile: CardTile
     classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
-    ignore_index: int = 255
-    temperature: Positive = 1.0
+    ignore_index: Literal[255] = 255
+    temperature: Temperature = 1.0
     """Logits are divided by it before the softmax, which calibrates the probabilities."""
-    memory_bytes_per_pixel: Positive | None = None
+    memory_bytes_per_pixel: Annotated[float, Field(ge=1, le=1e12), GATE] | None = None
     """Measured working memory of a forward pass for each pixel of a batch, fp32."""
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
