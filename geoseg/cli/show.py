@@ -111,7 +111,7 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
 def _band(b: Any) -> dict[str, Any]:
     res = abs(b.source.geobox.resolution.x)
     return {
-        "name": b.name, "common_name": b.common_name, "dtype": b.source.dtype, "resolution": res,
+        "name": b.name, "common_name": b.common_name, "dtype": str(b.dtype), "resolution": res,
         "scale": b.scale, "offset": b.offset, "nodata": b.nodata, "file": Path(b.source.path).name,
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ may also be called `swir1` and `swir2`, as analysts do.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SENTINEL2 = {
@@ -53,6 +54,12 @@ def common_name(name: str, sensor: str | None = None) -> str:
         if label.upper().startswith("SR_"):
             return SENSORS["landsat-8"].get(label.upper(), label.lower())
     return _ALIASES.get(label.lower(), label.lower())
+
+
+def sensor_in(names: Iterable[str]) -> str | None:
+    """Return the sensor that alone has such bands: B8A, or a number with a zero, is Sentinel-2's."""
+    own = {"B8A", *(f"B0{i}" for i in range(1, 10))}
+    return "sentinel-2" if own & {n.strip().upper() for n in names} else None
 
 
 def designation_in(stem: str) -> str | None:

@@ -58,7 +58,7 @@ class ClassMap:
         inside = window.clip(self.shape)
         if not inside:
             return found
-        planes, valid = sources.read(self.source, (1,), inside, mask=self.source.masked)
+        planes, valid = sources.read(self.source, (1,), inside)
         values = planes[0].astype(np.promote_types(planes.dtype, np.uint8), copy=False)  # int8 lacks 255
         channels = np.where((values >= 0) & (values <= 255), self._channel[values & 255], -1)
         if self.source.nodata[0] is not None:
@@ -92,11 +92,11 @@ def open_class_map(path: Path, legend: Legend | None = None) -> ClassMap:
         When no legend is given and the map has none.
     """
     source = sources.inspect(str(path))
-    bands = len(source.names) - (1 if source.masked and len(source.names) == 2 else 0)
-    if bands != 1 or np.dtype(source.dtype).kind not in "iu":
+    bands = len(source.data_bands)
+    if source.data_bands != (1,) or source.dtype(1).kind not in "iu":
         raise SceneError(
-            f"{path}: is no class map: it holds {bands} band{'s' * (bands != 1)} of {source.dtype}, not one "
-            "of class ids; a run writes it as classes.tif"
+            f"{path}: is no class map: it holds {bands} band{'s' * (bands != 1)} of {source.dtypes[0]}, not "
+            "one of class ids; a run writes it as classes.tif"
         )
     own = legend or _of_run(path) or _of_names(path.with_name(f"{path.name}.aux.xml"))
     if own is None:

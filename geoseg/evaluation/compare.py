@@ -87,7 +87,7 @@ def open_probabilities(path: str, class_map: ClassMap, *, all_classes: bool) -> 
     if source.geobox != class_map.source.geobox:
         raise SceneError(f"{path}: is not on the grid of {class_map.source.path}; take both from one run")
     if not all_classes:
-        if len(source.names) != 1 or np.dtype(source.dtype).kind != "f":
+        if len(source.names) != 1 or source.dtype(1).kind != "f":
             raise SceneError(f"{path}: is no confidence map: one band of probabilities from 0 to 1 is needed")
         return ProbabilityRaster(source, (1,))
     if len(source.names) != len(legend):

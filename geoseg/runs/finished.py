@@ -115,7 +115,7 @@ class Run:
 
         source = sources.inspect(str(self._place(name)))
         raster = WindowArray(
-            tuple(source.geobox.shape), np.dtype(source.dtype), lambda w: sources.read(source, [1], w)[0][0]
+            tuple(source.geobox.shape), source.dtype(1), lambda w: sources.read(source, [1], w)[0][0]
         )
         lazy = dask.array.from_array(
             raster, chunks=(_CHUNK, _CHUNK), name=False, asarray=False, meta=np.empty(0, raster.dtype)

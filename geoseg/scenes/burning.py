@@ -22,6 +22,7 @@ from rasterio.features import rasterize
 from geoseg.core.errors import SceneError, did_you_mean, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import UNLABELLED
+from geoseg.scenes.versions import FileVersion, version_of
 
 VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet"})
 
@@ -46,15 +47,17 @@ class PolygonCodes:
     crs: CRS
     extent: BoundingBox
     """Extent in the layer's CRS."""
-    size: int
-    modified: int
+    version: FileVersion
 
     def identity(self) -> dict[str, Any]:
-        """Return size and time of the last change, layer, column and names."""
+        """Return the version of the file, layer, column and names."""
+        version = self.version
         return {
-            "size": self.size, "modified": self.modified, "layer": self.layer, "attribute": self.attribute,
+            "files": [[version.path, version.size, version.stamp]],
+            "layer": self.layer,
+            "attribute": self.attribute,
             "names": [list(pair) for pair in self.names],
-        }  # fmt: skip
+        }
 
     def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
         """Return the codes of a window, shape (rows, cols); a polygon owns the pixels whose centre it covers.
@@ -124,7 +127,7 @@ def open_polygons(
     """Open a layer of polygons; parameters and errors as `geoseg.scenes.labels.open_labels`."""
     if geobox.crs is None:
         raise SceneError(f"{path}: polygons need a scene with a CRS; burn them into a raster of its shape")
-    size, modified = _version(path)
+    version = version_of(path)
     if Path(path).suffix.lower() in (".parquet", ".geoparquet"):
         raise SceneError(f"{path}: GeoParquet is not read; convert it: ogr2ogr labels.gpkg {path}")
     with _as_scene_errors(path):
@@ -143,7 +146,7 @@ def open_polygons(
     codes = tuple(sorted({n.strip().casefold(): c for n, c in names.items()}.items()))
     column = _column(path, attribute, [str(f) for f in info["fields"]])
     extent = BoundingBox(*map(float, info["total_bounds"]), crs=crs)
-    return PolygonCodes(path, chosen, column, codes, crs, extent, size, modified)
+    return PolygonCodes(path, chosen, column, codes, crs, extent, version)
 
 
 def bounds_in(crs: CRS, geobox: GeoBox) -> tuple[float, float, float, float]:
@@ -171,16 +174,6 @@ def _only_layer(path: str) -> str:
         found = ", ".join(layers) or "none"
         raise SceneError(f"{path}: which layer? say it with layer; layers with geometry: {found}")
     return layers[0]
-
-
-def _version(path: str) -> tuple[int, int]:
-    if "://" in path or path.startswith("/vsi"):
-        return 0, 0
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        raise SceneError(f"{path}: no such file") from None
-    return stat.st_size, stat.st_mtime_ns
 
 
 @contextmanager

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Proj
-from pyproj.exceptions import ProjError
+from pyproj.exceptions import CRSError, ProjError
 
-from geoseg.core.errors import SceneError
+from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Span
-from geoseg.scenes.sources import SourceFile
+from geoseg.scenes.sources import LONGEST_SIDE, MOST_PIXELS, SourceFile
+
+_ALONG_BORDER = 21
+"""Points along each border of a grid at which its CRS is tried."""
 
 
 def gsd_m(geobox: GeoBox) -> float | None:
@@ -74,16 +77,74 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
         When the CRS differ, or the extents differ by more than a pixel of the coarser file.
     """
     finest = min(sources, key=lambda s: (abs(s.geobox.resolution.x), s.path))
+    check_place(finest)
     for other in sources:
         _check_same_ground(finest, other)
     grid, native = finest.geobox, gsd_m(finest.geobox)
-    if gsd is None or (native is not None and math.isclose(gsd, native, rel_tol=1e-3)):
-        return grid
-    if native is None:
+    if gsd is None or native is None or math.isclose(gsd, native, rel_tol=1e-3):
         return grid  # without a CRS pixels have no known size; the declared GSD is that of the grid
     ratio = gsd / native
     shape = max(1, round(grid.shape.y / ratio)), max(1, round(grid.shape.x / ratio))
+    if shape[0] * shape[1] > MOST_PIXELS or max(shape) > LONGEST_SIDE:
+        raise SceneError(
+            f"{finest.path}: a GSD of {gsd:g} m makes {shape[1]} x {shape[0]} px of this scene of "
+            f"{native:.3g} m, more than any map has; choose a coarser gsd"
+        )
     return GeoBox(shape, grid.transform @ Affine.scale(ratio), grid.crs)
+
+
+def check_place(source: SourceFile) -> None:
+    """Check that a grid lies on the Earth: everything that a run derives from its CRS later depends on it.
+
+    Raises
+    ------
+    SceneError
+        When the CRS is neither geographic nor projected, is one of another planet, or a border of the grid
+        has no longitude and latitude.
+    """
+    geobox, crs = source.geobox, source.geobox.crs
+    if crs is None:
+        return
+    if not (crs.geographic or crs.projected):
+        raise SceneError(
+            f"{source.path}: its CRS {crs_name(crs)} is neither geographic nor projected, so it has no place "
+            "on the Earth; warp it to one that is: gdalwarp -t_srs EPSG:CODE"
+        )
+    try:
+        lon, lat = _border_in_degrees(geobox)
+    except (ProjError, CRSError) as error:
+        raise SceneError(
+            f"{source.path}: its CRS {crs_name(crs)} has no way to longitude and latitude on the Earth "
+            f"({one_line(error)[:80]}); correct it: gdal_edit.py -a_srs EPSG:CODE"
+        ) from None
+    if not (np.isfinite(lon) & np.isfinite(lat)).all():
+        raise SceneError(
+            f"{source.path}: a part of its grid lies beyond what {crs_name(crs)} can show of the Earth; "
+            "cut that off: gdalwarp -te"
+        )
+    beyond = abs(geobox.resolution.y) if crs.geographic else 0.0  # grids whose pixel centres lie on the poles
+    if np.abs(lat).max() > 90 + beyond + 1e-6:
+        raise SceneError(
+            f"{source.path}: its grid reaches latitude {lat[np.abs(lat).argmax()]:.6g}, beyond the pole; "
+            "correct it with gdal_edit.py -a_ullr"
+        )
+    if crs.geographic and geobox.extent.boundingbox.span_x > 360 * (1 + 1e-6) + abs(geobox.resolution.x):
+        raise SceneError(f"{source.path}: its grid goes round the Earth more than once; cut it: gdalwarp -te")
+
+
+def _border_in_degrees(geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return longitude and latitude of points on the border and in the middle of a grid."""
+    share = np.linspace(0, 1, _ALONG_BORDER)
+    ends = np.zeros_like(share), np.ones_like(share)
+    across = np.concatenate([share, share, *ends, [0.5]]) * geobox.shape.x
+    down = np.concatenate([*ends, share, share, [0.5]]) * geobox.shape.y
+    x, y = geobox.transform * (across, down)
+    if geobox.crs.geographic:
+        factor = float(geobox.crs.proj.axis_info[0].unit_conversion_factor) * 180 / math.pi
+        _ = geobox.crs.transformer_to_crs(CRS("EPSG:4326"))  # fails for other planets
+        return x * factor, y * factor
+    lon, lat = geobox.crs.transformer_to_crs(CRS("EPSG:4326"))(x, y)
+    return lon, lat
 
 
 def _check_same_ground(one: SourceFile, other: SourceFile) -> None:

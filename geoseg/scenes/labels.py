@@ -78,8 +78,8 @@ class RasterCodes:
     source: SourceFile
 
     def identity(self) -> dict[str, Any]:
-        """Return size and time of the last change."""
-        return {"size": self.source.size, "modified": self.source.modified}
+        """Return the versions of its files."""
+        return {"files": [[v.path, v.size, v.stamp] for v in self.source.files]}
 
     def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
         """Return the codes of a window that lies inside the grid, shape (rows, cols)."""
@@ -97,7 +97,7 @@ class RasterCodes:
             for part in _halves(window):
                 found[part.relative_to(window)] = self.read(geobox, part)
             return found
-        values, valid = sources.read(self.source, (1,), needed, mask=self.source.masked)
+        values, valid = sources.read(self.source, (1,), needed)
         codes = self._whole_numbers(values[0], valid, needed)
         return np.where(known, codes[rows - needed.rows.start, cols - needed.cols.start], found)
 
@@ -233,9 +233,12 @@ def _span(bounds: Sequence[float]) -> str:
 
 
 def _check_bands(source: SourceFile) -> None:
-    bands = len(source.names) - (1 if source.masked and len(source.names) == 2 else 0)
-    if bands != 1:
-        raise SceneError(f"{source.path}: has {bands} bands; labels are one band of class codes")
+    if source.data_bands != (1,):
+        raise SceneError(
+            f"{source.path}: has {len(source.data_bands)} bands; labels are one band of class codes"
+        )
+    if source.dtype(1).kind == "c":
+        raise SceneError(f"{source.path}: holds {source.dtypes[0]}; labels are whole-number codes of classes")
 
 
 def _check_shapes(source: SourceFile, geobox: GeoBox) -> None:

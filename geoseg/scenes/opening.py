@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geoseg.config.fields import Offset, Scale, check_number
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
-from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in
+from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in, sensor_in
 from geoseg.core.errors import SceneError, did_you_mean
 from geoseg.core.secrets import redact
 from geoseg.scenes import grid, radiometry, sources
@@ -57,8 +57,9 @@ def open_scene(
     offered = _offered(entry, base)
     chosen = offered if bands is None else [_find(offered, b, name) for b in bands]
     opened = tuple(_band(c, entry) for c in chosen)
-    geobox = grid.common_grid([b.source for b in opened], gsd or entry.gsd)
     mask = None if entry.mask is None else _mask(entry.mask, entry, base)
+    opened, mask = _as_data(opened, mask, {(c.path, c.entry.band) for c in offered if entry.bands})
+    geobox = grid.common_grid([b.source for b in opened], gsd or entry.gsd)
     if mask is not None:
         grid.common_grid([opened[0].source, mask.source], None)
     scene = Scene(
@@ -83,8 +84,13 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
     SceneError
         When a file is missing or cannot be opened.
     """
+    alpha = {path: tuple(numbers) for path, *numbers in identity["alpha"]}
+
+    def source(path: str) -> SourceFile:
+        return replace(sources.inspect(path), alpha=alpha.get(path, ()))
+
     bands = tuple(
-        SceneBand(name, name, sources.inspect(path), index, scale, offset, nodata, None, declared=True)
+        SceneBand(name, name, source(path), index, scale, offset, nodata, None, declared=True)
         for name, path, index, scale, offset, nodata in identity["bands"]
     )
     mask = identity["mask"]
@@ -92,9 +98,7 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
         identity["name"],
         GeoBox(tuple(identity["shape"]), Affine(*identity["transform"]), identity["crs"]),
         bands,
-        None
-        if mask is None
-        else SceneMask(sources.inspect(mask[0]), mask[1], tuple(mask[2]), tuple(mask[3])),
+        None if mask is None else SceneMask(source(mask[0]), mask[1], tuple(mask[2]), tuple(mask[3])),
         tuple(identity["haze"]),
     )
     return scene, json.loads(json.dumps(scene.identity()["files"])) != identity["files"]
@@ -103,30 +107,28 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
 def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
     """List the bands of an entry; open a file only when its bands have no names in the entry."""
     if entry.bands:
-        return [
-            _Candidate(
-                name, common_name(name, entry.sensor), _place(b.uri or entry.uri or "", entry, base), b
-            )
-            for name, b in entry.bands.items()
-        ]
+        places = {n: _place(b.uri or entry.uri or "", entry, base) for n, b in entry.bands.items()}
+        return _candidates([(n, places[n], b) for n, b in entry.bands.items()], entry.sensor)
     place = _place(entry.uri or "", entry, base)
     if Path(place).is_dir():
         files = sorted(f for f in Path(place).iterdir() if f.suffix.lower() in _SUFFIXES)
         named = [(designation_in(f.stem), f) for f in files]
-        found = [
-            _Candidate(n, common_name(n, entry.sensor), str(f), BandEntry(uri=str(f))) for n, f in named if n
-        ]
+        found = [(n, str(f), BandEntry(uri=str(f))) for n, f in named if n]
         if not found:
             raise SceneError(
                 f"{place}: no file in this folder is named after a band, like scene_B02.tif; "
                 "list the files under bands: in data_catalog.yaml"
             )
-        return found
-    names = sources.inspect(place).names
-    return [
-        _Candidate(n or f"band {i}", common_name(n or f"band {i}", entry.sensor), place, BandEntry(band=i))
-        for i, n in enumerate(names, start=1)
-    ]
+        return _candidates(found, entry.sensor)
+    source = sources.inspect(place)
+    numbered = [(source.names[i - 1] or f"band {i}", place, BandEntry(band=i)) for i in source.data_bands]
+    return _candidates(numbered, entry.sensor)
+
+
+def _candidates(bands: Sequence[tuple[str, str, BandEntry]], sensor: str | None) -> list[_Candidate]:
+    """Return bands with their common names; without a sensor, that which their names alone can mean."""
+    meant = sensor or sensor_in(name for name, *_ in bands)
+    return [_Candidate(name, common_name(name, meant), place, entry) for name, place, entry in bands]
 
 
 def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
@@ -148,16 +150,48 @@ def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
     return found[0]
 
 
+def _as_data(
+    bands: tuple[SceneBand, ...], mask: SceneMask | None, named: set[tuple[str, int]]
+) -> tuple[tuple[SceneBand, ...], SceneMask | None]:
+    """Return bands and quality band whose files have no alpha bands that are data of the scene.
+
+    Who names a band says that it is data, whatever GDAL calls it, and whether a network wants it or not.
+    """
+    data = named | {(b.source.place, b.index) for b in bands}
+    if mask is not None:
+        data |= {(mask.source.place, mask.index)}
+
+    def without(source: SourceFile) -> SourceFile:
+        return replace(source, alpha=tuple(i for i in source.alpha if (source.place, i) not in data))
+
+    opened = tuple(replace(b, source=without(b.source)) for b in bands)
+    return opened, mask and replace(mask, source=without(mask.source))
+
+
 def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     """Open the file of a band; values of the entry win over values in the file."""
     source, here = sources.inspect(candidate.path), candidate.entry
     _check_band(source, here.band)
+    if here.band in source.palettes:
+        raise SceneError(
+            f"{source.path}: is a palette image, whose values are numbers of colours; convert it to RGB: "
+            f"gdal_translate -expand rgb {source.path} rgb.tif"
+        )
+    if source.dtype(here.band).kind == "c":
+        raise SceneError(
+            f"{source.path}: complex numbers ({source.dtype(here.band)}) cannot be classified; export "
+            "amplitudes first"
+        )
 
     def first(*values: float | None) -> float | None:
         return next((v for v in values if v is not None), None)
 
     in_file = source.scales[here.band - 1], source.offsets[here.band - 1]
     in_file_declared = in_file != (1.0, 0.0)
+    if here.scale is None and entry.scale is None:
+        check_number(in_file[0], Scale, f"{source.path}: the scale of band {here.band}", SceneError)
+    if here.offset is None and entry.offset is None:
+        check_number(in_file[1], Offset, f"{source.path}: the offset of band {here.band}", SceneError)
     scale = first(here.scale, entry.scale, in_file[0] if in_file_declared else None)
     offset = first(here.offset, entry.offset, in_file[1] if in_file_declared else None)
     return SceneBand(
@@ -187,8 +221,9 @@ def _place(uri: str, entry: SceneEntry, base: Path) -> str:
 def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
     source = sources.inspect(_place(mask.uri, entry, base))
     _check_band(source, mask.band)
-    if mask.invalid_bits and np.dtype(source.dtype).kind not in "iu":
-        raise SceneError(f"{source.path}: holds {source.dtype}, which has no bits; use invalid_values")
+    dtype = source.dtype(mask.band)
+    if dtype.kind == "c" or (mask.invalid_bits and dtype.kind not in "iu"):
+        raise SceneError(f"{source.path}: holds {dtype}, which has no bits; use invalid_values")
     groups = [(b,) if isinstance(b, int) else b for b in mask.invalid_bits]
     return SceneMask(source, mask.band, mask.invalid_values, tuple(sum(1 << b for b in g) for g in groups))
 

@@ -87,17 +87,17 @@ def _of_url(url: str) -> tuple[int, str]:
         error.close()
         if error.code in {404, 410}:
             raise SceneError(f"{url}: no such file (HTTP {error.code})") from None
-        return _unknown(url, f"HTTP {error.code}")
+        return unknown(url, f"HTTP {error.code}")
     except (OSError, ValueError, HTTPException) as error:
         why = getattr(error, "reason", None) or error
         raise SceneError(f"{url}: cannot be reached: {why}") from None
     total = re.search(r"/(\d+)$", received.get("Content-Range", ""))
     size = int(total[1] if total else received.get("Content-Length") or 0)
     tag = received.get("ETag") or received.get("Last-Modified") or ""
-    return (size, tag) if tag or size else _unknown(url, "it tells neither size nor ETag")
+    return (size, tag) if tag or size else unknown(url, "it tells neither size nor ETag")
 
 
-def _unknown(url: str, why: str) -> tuple[int, str]:
+def unknown(url: str, why: str) -> tuple[int, str]:
     """Warn and return no version: GDAL may have credentials that this module has not."""
     warnings.warn(
         GeosegWarning(f"{url}: its version could not be asked for ({why}); a change of it will go unnoticed"),

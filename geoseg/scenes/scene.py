@@ -31,6 +31,8 @@ _SAMPLES_AT_ONCE = 4
 _OVERVIEW_ROWS = 256
 """Rows of the scene that an overview reads at once."""
 
+_LARGEST = np.finfo(np.float32).max
+
 _PREVIEW_WINDOW = 2048
 """Pixels of the scene along the side of a window of a preview."""
 
@@ -54,16 +56,35 @@ class SceneBand:
     declared: bool
     """Whether scale and offset were declared, by the catalog or the file, or are the default 1 and 0."""
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of its numbers."""
+        return self.source.dtype(self.index)
+
 
 @dataclass(frozen=True)
 class SceneMask:
-    """A quality band: which of its values mean nodata."""
+    """A quality band: which of its values mean nodata. Where it is nodata itself, the scene is, too."""
 
     source: SourceFile
     index: int
     invalid_values: tuple[int, ...]
     invalid_bits: tuple[int, ...]
     """Bit patterns: a pixel is nodata when all bits of one of them are set."""
+
+    def read(self, geobox: GeoBox, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Read a window inside a grid, nearest neighbour.
+
+        Returns
+        -------
+        values
+            Shape (rows, cols).
+        known
+            False where the quality band is nodata, NaN or masked itself, shape (rows, cols); None: nowhere.
+        """
+        nodata = (self.source.nodata[self.index - 1],)
+        read, known = _read_on(self.source, (self.index,), geobox, window, resample.nearest, nodata)
+        return read[0], known
 
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where the values of the quality band are valid, same shape."""
@@ -121,7 +142,7 @@ class Scene:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Data type that holds the numbers of every band."""
-        return np.result_type(*(b.source.dtype for b in self.bands))
+        return np.result_type(*(b.dtype for b in self.bands))
 
     @property
     def gain(self) -> NDArray[np.float32]:
@@ -138,7 +159,7 @@ class Scene:
     def remote(self) -> bool:
         """Whether one of its files, or of the files of a VRT, is on a server."""
         files = {b.source for b in self.bands} | ({self.mask.source} if self.mask else set())
-        return any(is_remote(path) for f in files for path in (f.path, *(part for part, *_ in f.parts)))
+        return any(is_remote(version.path) for f in files for version in f.files)
 
     def with_absolute_paths(self) -> "Scene":
         """Return the scene with absolute paths, for processes with another current folder."""
@@ -178,18 +199,20 @@ class Scene:
     def _read_files(self, window: Window, out: NDArray[Any]) -> NDArray[np.bool_]:
         """Read all bands into `out` (bands, rows, cols); return where all are valid, (rows, cols)."""
         valid = np.ones(window.shape, dtype=np.bool_)
-        for source in dict.fromkeys(b.source for b in self.bands):
-            here = [i for i, b in enumerate(self.bands) if b.source == source]
+        for source, dtype in dict.fromkeys((b.source, b.dtype) for b in self.bands):
+            here = [i for i, b in enumerate(self.bands) if (b.source, b.dtype) == (source, dtype)]
             indexes, nodata = zip(*((self.bands[i].index, self.bands[i].nodata) for i in here), strict=True)
             whole = len(here) == len(self.bands)  # all of them, in their order
-            read, mask = _read_on(source, indexes, self.geobox, window, None, nodata, out if whole else None)
+            read, known = _read_on(source, indexes, self.geobox, window, None, nodata, out if whole else None)
             if read is not out:
                 out[here] = read
-            if mask is not None:
-                valid &= mask
+            if known is not None:
+                valid &= known
         if self.mask is not None:
-            quality = _read_on(self.mask.source, (self.mask.index,), self.geobox, window, resample.nearest)[0]
-            valid &= self.mask.valid(quality[0])
+            quality, known = self.mask.read(self.geobox, window)
+            valid &= self.mask.valid(quality)
+            if known is not None:
+                valid &= known
         return valid
 
     def physical(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -316,7 +339,8 @@ class Scene:
             if self.mask is None
             else [self.mask.source.path, self.mask.index, self.mask.invalid_values, self.mask.invalid_bits],
             "haze": self.haze,
-            "files": [[f.path, f.size, f.modified, *f.parts] for f in files],
+            "files": [[v.path, v.size, v.stamp] for f in files for v in f.files],
+            "alpha": [[f.path, *f.alpha] for f in files if f.alpha],
         }
 
 
@@ -353,7 +377,8 @@ def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np
             whole = values.dtype.kind in "iu" and float(number).is_integer()
             checks.append(band == (int(number) if whole else number))
         if values.dtype.kind == "f":
-            checks.append(~np.isfinite(band))
+            # Networks compute in single precision, where larger numbers are infinite.
+            checks.append(~(np.abs(band) <= _LARGEST))
         for check in checks:
             bad = check if bad is None else bad | check
     return bad
@@ -375,7 +400,7 @@ def _read_on(
     """
     nodata = nodata or (None,) * len(indexes)
     if source.geobox == target:
-        values, mask = sources.read(source, indexes, window, mask=source.masked, out=out)
+        values, mask = sources.read(source, indexes, window, out)
         return values, _valid(values, nodata, mask)
     coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
     method = method or (resample.average if coarser else resample.bilinear)
@@ -384,7 +409,7 @@ def _read_on(
         for axis, span in enumerate((window.rows, window.cols))
     ]
     part = Window(*(Span(t.first, t.stop) for t in taps))
-    values, mask = sources.read(source, indexes, part, mask=source.masked)
+    values, mask = sources.read(source, indexes, part)
     valid = _valid(values, nodata, mask)
     resampled, valid = resample.apply(values, valid, *taps)
     if values.dtype.kind in "iu":

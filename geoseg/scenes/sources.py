@@ -1,13 +1,9 @@
-"""Raster files: their paths, headers, open handles and pixels."""
+"""Raster files: their paths, headers and pixels."""
 
-import errno
 import importlib.util
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,20 +11,38 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
+from rasterio.rpc import RPC
 
+from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.secrets import redact
+from geoseg.scenes import handles
 from geoseg.scenes.gdal import prepare_gdal
-from geoseg.scenes.remote import has_version, is_remote, uri_of, version
+from geoseg.scenes.remote import has_version, is_remote
+from geoseg.scenes.turns import AS_STORED, OF_EXIF, Turn
+from geoseg.scenes.versions import (
+    FileVersion,
+    names_dataset,
+    part_of_dataset,
+    parts_of,
+    version_of,
+    versions_of,
+)
 from geoseg.scenes.windows import to_rasterio
 
-_AT_ONCE = 16
-_IDLE_HANDLES = 64
+_ROTATION = 1e-3
+"""Pixels by which a grid may be rotated over the whole file, and still count as north-up: rounding."""
+_EXIF_ORIENTATION = 0x0112
+MOST_PIXELS = 1 << 40
+"""Pixels of a file or a map: a million a side."""
+LONGEST_SIDE = 2**31 - 1
+"""Pixels along a side, of which GDAL reads no more."""
 
 
 def resolve(uri: str, base: Path) -> str:
@@ -59,6 +73,8 @@ def resolve(uri: str, base: Path) -> str:
         return str(Path(spec.origin).parent / path)
     if is_remote(uri):
         return uri
+    if part := part_of_dataset(uri, base):
+        return uri.replace(part, str(base / part), 1)
     return str(base / uri)
 
 
@@ -66,34 +82,54 @@ def resolve(uri: str, base: Path) -> str:
 class SourceFile:
     """The header of a raster file."""
 
-    path: str
-    """Path or URL, without credentials."""
     geobox: GeoBox
-    """Its grid."""
-    dtype: str
+    """Its grid, north-up where it has a CRS."""
+    dtypes: tuple[str, ...]
+    """Data type of each band."""
     names: tuple[str, ...]
     """Name of each band from its description or colour interpretation; else an empty text."""
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     nodata: tuple[float | None, ...]
-    masked: bool
-    """Whether it has a mask band or an alpha band."""
-    size: int
-    """Bytes, 0 when unknown."""
-    modified: int | str
-    """Time of the last change in nanoseconds; of a remote file the ETag."""
-    parts: tuple[tuple[str, int, int | str], ...] = ()
-    """Path, size and time or ETag of every other file that it consists of, like those of a VRT."""
+    masks: tuple[int, ...]
+    """For each band the number of the band whose mask of GDAL is its own, from 1; 0: it has none."""
+    alpha: tuple[int, ...]
+    """Numbers of the alpha bands, which are masks and no data, from 1."""
+    palettes: tuple[int, ...]
+    """Numbers of the bands whose values are numbers of colours, from 1."""
+    version: FileVersion
+    parts: tuple[FileVersion, ...] = ()
+    """Every other file that it consists of, like those of a VRT."""
+    turn: Turn = AS_STORED
+    """How the grid is made of rows and columns of the file."""
     level: int | None = None
     """Number of the overview that is read, from 0; None for full resolution."""
     opened_as: str | None = field(default=None, repr=False)
     """What GDAL opens where it differs from `path`: a signed URL, for example. Never written to a file."""
 
-    def open(self, **options: Any) -> Any:
-        """Open the file with rasterio."""
-        path = self.opened_as or self.path
-        prepare_gdal(path)
-        return rasterio.open(path, **options)
+    @property
+    def path(self) -> str:
+        """Path or URL, without credentials."""
+        return self.version.path
+
+    @property
+    def place(self) -> str:
+        """What GDAL opens."""
+        return self.opened_as or self.path
+
+    @property
+    def data_bands(self) -> tuple[int, ...]:
+        """Numbers of the bands that are no alpha bands, from 1."""
+        return tuple(i for i in range(1, len(self.names) + 1) if i not in self.alpha)
+
+    @property
+    def files(self) -> tuple[FileVersion, ...]:
+        """The file and all others that it consists of."""
+        return (self.version, *self.parts)
+
+    def dtype(self, band: int) -> np.dtype[Any]:
+        """Return the data type of a band, counted from 1."""
+        return np.dtype(self.dtypes[band - 1])
 
 
 def inspect(path: str) -> SourceFile:
@@ -102,14 +138,15 @@ def inspect(path: str) -> SourceFile:
     Raises
     ------
     SceneError
-        When the file is missing or no raster, or its grid is rotated or not north-up.
+        When the file is missing or no raster, or its grid is rotated or lies nowhere.
     """
-    found = _inspect(path, *_version(path))
-    local = [p for p in found.parts if not has_version(p[0])]
-    if local != list(_parts([f for f, *_ in local])):
+    _refuse_stream(path)
+    found = _inspect(path, version_of(path))
+    local = tuple(p for p in found.parts if not has_version(p.path))
+    if local != versions_of([p.path for p in local]):
         # A part of a VRT changed, which the version of the VRT does not show.
         _inspect.cache_clear()
-        found = _inspect(path, *_version(path))
+        found = _inspect(path, version_of(path))
     return found
 
 
@@ -122,69 +159,54 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
         When the file cannot be opened.
     """
     try:
-        with source.open() as src:
+        prepare_gdal(source.place)
+        with rasterio.open(source.place) as src:
             fitting = [i for i, f in enumerate(src.overviews(1)) if f <= factor]
         if not fitting:
             return source
-        with source.open(overview_level=fitting[-1]) as src:
-            geobox = GeoBox((src.height, src.width), src.transform, source.geobox.crs)
+        with rasterio.open(source.place, overview_level=fitting[-1]) as src:
+            shape = source.turn.shape((src.height, src.width))
     except RasterioError as error:
         raise SceneError(f"{source.path}: cannot be opened: {one_line(error)}") from error
-    return replace(source, geobox=geobox, level=fitting[-1])
+    return replace(source, geobox=source.geobox.zoom_to(shape), level=fitting[-1])
 
 
 def with_absolute_path(source: SourceFile) -> SourceFile:
     """Return the file with an absolute path, for processes with another current folder."""
-    if "://" in source.path or source.path.startswith("/vsi"):
+    if is_remote(source.path):
         return source
-    return replace(source, path=str(Path(source.path).absolute()))
+    if part := part_of_dataset(source.path):
+        absolute = source.path.replace(part, str(Path(part).absolute()), 1)
+    else:
+        absolute = str(Path(source.path).absolute())
+    return replace(source, version=replace(source.version, path=absolute))
 
 
-def _version(path: str) -> tuple[int, int | str]:
-    """Return size and time of the last change, of a remote file size and ETag; zeros when unknown.
-
-    Raises
-    ------
-    SceneError
-        When the file does not exist.
-    """
-    if has_version(path):
-        return version(path)
-    if is_remote(path):
-        return 0, 0
-    try:
-        stat = Path(path).stat()
-    except OSError as error:
-        raise SceneError(
-            f"{path}: {'no such file' if error.errno == errno.ENOENT else error.strerror}"
-        ) from None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _parts(files: Sequence[str]) -> tuple[tuple[str, int, int | str], ...]:
-    """Return name, size and time or ETag of files; those of remote files are requested in parallel."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return tuple((redact(f), *v) for f, v in zip(files, pool.map(_version, files), strict=True))
+def _refuse_stream(path: str) -> None:
+    if path.startswith(("/vsistdin", "/vsistdout")) or "_streaming/" in path:
+        raise SceneError(f"{path}: is a stream, and windows are read in any order; save it to a file first")
 
 
 @lru_cache(maxsize=1024)
-def _inspect(path: str, size: int, modified: int | str) -> SourceFile:
+def _inspect(path: str, version: FileVersion) -> SourceFile:
     prepare_gdal(path)
     try:
         with rasterio.open(path) as src:
-            transform, crs = src.transform, src.crs
-            info = SourceFile(
-                path=redact(path),
-                geobox=GeoBox((src.height, src.width), transform, crs),
-                dtype=src.dtypes[0],
+            _check_bands(path, src)
+            geobox, turn = _grid(path, src)
+            return SourceFile(
+                geobox=geobox,
+                dtypes=tuple(src.dtypes),
                 names=tuple(_band_name(src, i) for i in src.indexes),
                 scales=tuple(src.scales),
                 offsets=tuple(src.offsets),
                 nodata=tuple(src.nodatavals),
-                masked=any(MaskFlags.per_dataset in flags for flags in src.mask_flag_enums),
-                size=size,
-                modified=modified,
-                parts=_parts([f for f in src.files if uri_of(f) != uri_of(path) and _exists(f)]),
+                masks=tuple(_mask_of(i, flags) for i, flags in enumerate(src.mask_flag_enums, start=1)),
+                alpha=tuple(i for i in src.indexes if _is_alpha(src, i)),
+                palettes=tuple(i for i in src.indexes if src.colorinterp[i - 1] is ColorInterp.palette),
+                version=version,
+                parts=parts_of(path, src),
+                turn=turn,
                 opened_as=path if redact(path) != path else None,
             )
     except RasterioError as error:
@@ -192,23 +214,105 @@ def _inspect(path: str, size: int, modified: int | str) -> SourceFile:
         raise SceneError(
             f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error)})"
         ) from error
-    if transform.b != 0 or transform.d != 0:
+
+
+def _check_bands(path: str, src: Any) -> None:
+    if src.count:
+        if src.width * src.height > MOST_PIXELS:
+            raise SceneError(
+                f"{path}: {src.width} x {src.height} px are more than any scene has; is its header damaged?"
+            )
+        return
+    inside = [name for name in src.subdatasets if names_dataset(name)]
+    if not inside:
+        raise SceneError(f"{path}: has no band")
+    raise SceneError(
+        f"{path}: holds {len(inside)} data sets and no raster of its own; name one of them: {inside[0]}"
+    )
+
+
+def _grid(path: str, src: Any) -> tuple[GeoBox, Turn]:
+    """Return the grid of an open file, and how it is made of rows and columns of the file."""
+    shape, transform = (src.height, src.width), src.transform
+    if transform.is_identity and src.crs is None:
+        _refuse_other_georeference(path, src)
+        turn = _turn_of_photograph(path, src)
+        return GeoBox(turn.shape(shape), transform, None), turn
+    if not all(map(math.isfinite, transform)):
+        raise SceneError(f"{path}: its geotransform holds NaN or infinity; set it with gdal_edit.py -a_ullr")
+    if abs(transform.b) * shape[0] > _ROTATION * abs(transform.a) or (
+        abs(transform.d) * shape[1] > _ROTATION * abs(transform.e)
+    ):
         raise SceneError(
             f"{path}: its grid is rotated; make a north-up copy first: gdalwarp {path} north_up.tif"
         )
-    if crs is not None and (transform.a <= 0 or transform.e >= 0):
+    if transform.a == 0 or transform.e == 0:
+        raise SceneError(f"{path}: its pixels have no width or height; set them with gdal_edit.py -a_ullr")
+    left, top, wide, high = transform.c, transform.f, transform.a, transform.e
+    if src.crs is None:
+        _refuse_unknown_crs(path, src)
+        return GeoBox(shape, Affine(wide, 0, left, 0, high, top), None), AS_STORED
+    turn = Turn(rows_reversed=high > 0, cols_reversed=wide < 0)
+    if turn.rows_reversed:
+        top, high = top + high * shape[0], -high
+    if turn.cols_reversed:
+        left, wide = left + wide * shape[1], -wide
+    try:
+        return GeoBox(shape, Affine(wide, 0, left, 0, high, top), src.crs), turn
+    except Exception as error:  # odc-geo and PROJ have no common error
         raise SceneError(
-            f"{path}: its grid is not north-up; make a copy that is: gdalwarp {path} north_up.tif"
-        )
-    if np.dtype(info.dtype).kind == "c":
-        raise SceneError(
-            f"{path}: complex numbers ({info.dtype}) cannot be classified; export amplitudes first"
-        )
-    return info
+            f"{path}: its CRS cannot be used ({one_line(error)}); give it another: gdal_edit.py -a_srs"
+        ) from error
 
 
-def _exists(file: str) -> bool:
-    return has_version(file) or Path(file).is_file()
+def _refuse_other_georeference(path: str, src: Any) -> None:
+    """Refuse a file that says where its pixels lie otherwise than by a grid: the map would lie nowhere."""
+    ways = (
+        ("ground control points", "-tps", bool(src.gcps[0])),
+        ("rational polynomial coefficients (RPC)", "-rpc", isinstance(src.rpcs, RPC)),
+        ("geolocation arrays", "-geoloc", "GEOLOCATION" in src.tag_namespaces()),
+    )
+    for what, option, there in ways:
+        if there:
+            raise SceneError(
+                f"{path}: has {what} and no grid, so a map of it would lie nowhere; warp it first: "
+                f"gdalwarp {option} -t_srs EPSG:CODE {path} warped.tif"
+            )
+
+
+def _refuse_unknown_crs(path: str, src: Any) -> None:
+    """Refuse a VRT whose CRS PROJ does not know: GDAL drops it, and the map would lie nowhere."""
+    if src.driver == "VRT" and Path(path).is_file():
+        found = re.search(r"<SRS[^>]*>([^<]+)</SRS>", Path(path).read_text(errors="replace"))
+        if found is not None:
+            raise SceneError(
+                f"{path}: its CRS {found[1][:60]} is not known to PROJ; correct it: gdal_edit.py "
+                "-a_srs EPSG:CODE"
+            )
+
+
+def _turn_of_photograph(path: str, src: Any) -> Turn:
+    """Return how a photograph is turned upright, by its EXIF tag; GDAL reads the tag of JPEG alone."""
+    tag = src.tags().get("EXIF_Orientation")
+    if tag is None and src.driver in {"PNG", "WEBP"} and Path(path).is_file():
+        from PIL import Image  # noqa: PLC0415
+
+        with Image.open(path) as picture:
+            tag = picture.getexif().get(_EXIF_ORIENTATION)
+    return OF_EXIF.get(int(tag) if str(tag).isdigit() else 1, AS_STORED)
+
+
+def _mask_of(band: int, flags: Sequence[MaskFlags]) -> int:
+    """Return the number of the band whose mask a band shares; 0 where nodata or alpha alone make the mask."""
+    if MaskFlags.all_valid in flags or MaskFlags.alpha in flags or list(flags) == [MaskFlags.nodata]:
+        return 0
+    return 1 if MaskFlags.per_dataset in flags else band
+
+
+def _is_alpha(src: Any, band: int) -> bool:
+    """Return whether a band is the mask of the others; its description may say that it is data."""
+    described = common_name(src.descriptions[band - 1] or "")
+    return src.colorinterp[band - 1] is ColorInterp.alpha and described not in WAVELENGTH_UM
 
 
 def _band_name(src: Any, index: int) -> str:
@@ -219,109 +323,45 @@ def _band_name(src: Any, index: int) -> str:
     return color if color in {"red", "green", "blue", "nir"} else ""
 
 
-class _Handles:
-    """The open files of this process, each used by one thread at a time, as GDAL requires.
-
-    The handle that was used last is used next: GDAL caches decoded internal tiles by handle, and neighbouring
-    windows share some, whatever thread reads them.
-    """
-
-    def __init__(self) -> None:
-        self.idle: OrderedDict[SourceFile, list[Any]] = OrderedDict()
-        self.lock = threading.Lock()
-
-    @contextmanager
-    def borrow(self, source: SourceFile) -> Iterator[Any]:
-        """Yield a handle; after an error it is closed, since its state may be broken."""
-        with self.lock:
-            kept = self.idle.pop(source, [])
-            handle = kept.pop() if kept else None
-            if kept:
-                self.idle[source] = kept
-        if handle is None:
-            handle = source.open(**({} if source.level is None else {"overview_level": source.level}))
-        else:
-            # Options of GDAL may be those of one thread, and another thread opened the file.
-            prepare_gdal(source.opened_as or source.path)
-        try:
-            yield handle
-        except BaseException:
-            handle.close()
-            raise
-        with self.lock:
-            self.idle.setdefault(source, []).append(handle)
-            self.idle.move_to_end(source)
-            extra = self._oldest() if sum(map(len, self.idle.values())) > _IDLE_HANDLES else None
-        if extra is not None:
-            extra.close()
-
-    def _oldest(self) -> Any:
-        source, kept = next(iter(self.idle.items()))
-        handle = kept.pop(0)
-        if not kept:
-            del self.idle[source]
-        return handle
-
-
-_handles = _Handles()
-_inherited: list[_Handles] = []
-
-
-def _forget_handles() -> None:
-    """Let a forked process, such as a worker that loads training data, open its own handles.
-
-    Parent and child share the offset in an open file: each would read at the position of the other. The
-    handles of the parent stay open and unused: closing them takes locks of GDAL that may never be released.
-    """
-    global _handles  # noqa: PLW0603
-    _inherited.append(_handles)
-    _handles = _Handles()
-
-
-os.register_at_fork(after_in_child=_forget_handles)
-
-
 def read(
-    source: SourceFile,
-    indexes: Sequence[int],
-    window: Window,
-    *,
-    mask: bool = False,
-    out: NDArray[Any] | None = None,
+    source: SourceFile, indexes: Sequence[int], window: Window, out: NDArray[Any] | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Read a window that lies inside a file.
 
     Parameters
     ----------
     source, indexes, window
-        The file, its bands from 1, and the window.
-    mask
-        Whether the mask is read, too.
+        The file, its bands from 1, which have one data type, and the window.
     out
-        Array of shape (bands, rows, cols) for numbers of its data type; it may be a view of a larger one.
+        Array of shape (bands, rows, cols) for numbers of that data type; it may be a view of a larger one.
 
     Returns
     -------
     values
-        Shape (bands, rows, cols): `out` or a new array in the file's data type.
-    mask
-        Shape (rows, cols), True where the file's mask or alpha band says valid; None when `mask` is False.
+        Shape (bands, rows, cols): `out` or a new array in the bands' data type.
+    valid
+        Shape (rows, cols), True where the masks of these bands and the alpha bands that are not among them
+        say so; None when there are none. Nodata is not looked at.
 
     Raises
     ------
     SceneError
         When the data cannot be read, for example from a truncated file.
     """
-    part = to_rasterio(window)
+    part = to_rasterio(source.turn.window(window, source.geobox.shape))
+    masks = {source.masks[i - 1] for i in indexes} - {0}
+    alphas = [i for i in source.alpha if i not in indexes]
     try:
-        with _handles.borrow(source) as src:
+        with handles.borrow(source) as src:
             # GDAL would clamp numbers of another data type, including nodata.
-            same_type = out is not None and {src.dtypes[i - 1] for i in indexes} == {out.dtype.name}
-            values = src.read(list(indexes), window=part, out=out if same_type else None)
-            valid = src.read_masks(indexes[0], window=part) > 0 if mask else None
+            whole = out is not None and source.turn == AS_STORED and out.dtype == source.dtype(indexes[0])
+            values = src.read(list(indexes), window=part, out=out if whole else None)
+            planes = [src.read_masks(i, window=part) > 0 for i in sorted(masks)]
+            planes += [src.read(i, window=part) > 0 for i in alphas]
     except RasterioError as error:
         raise SceneError(
             f"{source.path}: cannot be read at {window}: the file is truncated or damaged; "
             f"get it again ({one_line(error.__cause__ or error)})"
         ) from error
-    return values, valid
+    valid = source.turn.picture(np.logical_and.reduce(planes)) if planes else None
+    return source.turn.picture(values), valid

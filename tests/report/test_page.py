@@ -187,7 +187,7 @@ def test_without_its_scene_the_page_shows_the_classes_alone_and_says_so(copied):
 
 def test_a_scene_that_was_written_to_is_shown_with_a_note(copied):
     manifest = read_manifest(copied)
-    manifest["identity"]["scene"]["files"][0][2] += 1
+    manifest["identity"]["scene"]["files"][0][2] += "1"
     (copied / "run.json").write_text(json.dumps(manifest))
     page = Page(Path(remake_page(copied)).read_text("utf-8"))
     assert "have been written to since the run" in page.text

@@ -16,6 +16,7 @@ from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
 from geoseg.scenes import gdal, remote, sources
 from geoseg.scenes.opening import open_scene, reopen_scene
+from geoseg.scenes.versions import FileVersion
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 from tests.s3 import BUCKET, KEY, SECRET
 
@@ -217,7 +218,9 @@ def test_a_vrt_knows_the_versions_of_its_remote_parts(s3, scene, tmp_path):
     rasterio.shutil.copy(part, tmp_path / "mosaic.vrt", driver="VRT")
     fresh()
     tag = s3.client.head_object(Bucket=BUCKET, Key="parts/scene.tif")["ETag"]
-    assert sources.inspect(str(tmp_path / "mosaic.vrt")).parts == ((part, scene.stat().st_size, tag),)
+    assert sources.inspect(str(tmp_path / "mosaic.vrt")).parts == (
+        FileVersion(part, scene.stat().st_size, tag),
+    )
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,56 @@ def test_the_scale_of_web_mercator_is_taken_out():
     geobox = GeoBox.from_bbox((x, y - 1000, x + 1000, y), crs="EPSG:3857", resolution=10)
     assert gsd_m(geobox) == pytest.approx(5.0, rel=0.01)
     assert pixel_area_m2(geobox) == pytest.approx(25.0, rel=0.01)
+
+
+MARS = (
+    'GEOGCS["Mars",DATUM["Mars",SPHEROID["Mars",3396190,169.89]],PRIMEM["x",0],'
+    'UNIT["degree",0.0174532925199433]]'
+)
+GEOSTATIONARY = "+proj=geos +h=35785831 +lon_0=0 +sweep=y"
+
+
+def placed(folder, crs, gsd, origin):
+    values = np.ones((1, 20, 30), np.uint8)
+    return sources.inspect(str(write_raster(folder / "a.tif", values, crs=crs, gsd=gsd, origin=origin)))
+
+
+@pytest.mark.parametrize(
+    ("crs", "gsd", "origin", "message"),
+    [
+        ('LOCAL_CS["site",UNIT["metre",1]]', 10, (0, 2000), "CRS site is neither geographic nor projected"),
+        ("EPSG:4978", 10, (0, 2000), "CRS EPSG:4978 is neither geographic nor projected"),
+        (MARS, 0.1, (10, 20), "CRS Mars has no way to longitude and latitude on the Earth"),
+        (GEOSTATIONARY, 400_000, (-6e6, 4e6), "a part of its grid lies beyond what unknown can show"),
+        ("EPSG:32633", 1e6, (-3e7, 1e7), "a part of its grid lies beyond what EPSG:32633 can show"),
+        ("EPSG:4326", 0.1, (170, 95), "its grid reaches latitude 95, beyond the pole"),
+    ],
+)
+def test_a_grid_without_a_place_on_the_earth_is_refused_before_anything_is_computed(
+    tmp_path, crs, gsd, origin, message
+):
+    with pytest.raises(SceneError, match=message):
+        grid.common_grid([placed(tmp_path, crs, gsd, origin)], None)
+
+
+@pytest.mark.parametrize(
+    ("crs", "gsd", "origin"),
+    [
+        (GEOSTATIONARY, 4000, (-6e4, 6e4)),
+        ("EPSG:4326", 9, (-180, 90)),
+        ("EPSG:4326", 9, (0, 90)),
+        ("EPSG:4326", 1, (170, 10)),
+        ("EPSG:3031", 200_000, (-3e6, 2e6)),
+        ("EPSG:7415", 10, (155_000, 463_000)),
+        ("EPSG:4807", 0.1, (0, 50)),
+    ],
+)
+def test_any_grid_with_a_place_on_the_earth_is_welcome(tmp_path, crs, gsd, origin):
+    found = grid.common_grid([placed(tmp_path, crs, gsd, origin)], None)
+    assert grid.gsd_m(found) > 0
+
+
+def test_a_gsd_that_makes_more_pixels_than_any_map_has_is_refused(tmp_path):
+    source = placed(tmp_path, "EPSG:32633", 10, (500_000, 4_500_000))
+    with pytest.raises(SceneError, match=r"a GSD of 0.0001 m makes 3000000 x 2000000 px"):
+        grid.common_grid([source], 1e-4)

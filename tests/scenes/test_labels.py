@@ -264,7 +264,7 @@ def test_labels_can_be_pickled_and_read_by_many_threads(tmp_path, grid, kind):
         gpd.GeoDataFrame({"class_id": [3, 7]}, geometry=shapes(grid)[:2], crs=UTM).to_file(path)
     labels = pickle.loads(pickle.dumps(open_labels(str(path), grid)))  # noqa: S301
     assert labels.identity()["path"] == str(path)
-    assert labels.identity()["size"] == path.stat().st_size
+    assert labels.identity()["files"][0][:2] == [str(path), path.stat().st_size]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: labels.read(WHOLE), range(8)))
     for one in found:

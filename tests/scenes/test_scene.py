@@ -1,3 +1,5 @@
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -6,14 +8,15 @@ import pytest
 import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.scenes import sources
-from geoseg.scenes.opening import open_scene
+from geoseg.scenes.opening import open_scene, reopen_scene
 from geoseg.scenes.scene import SAMPLE_SIZE, Scene
+from geoseg.scenes.versions import FileVersion
 from tests.conftest import write_raster
 
 WEST, NORTH = 3_000.0, 9_000.0
@@ -110,24 +113,32 @@ def test_beyond_the_border_the_scene_is_reflected_like_numpy_pads(tmp_path, heig
     assert (found.valid == ~np.isnan(expected)).all()
 
 
+def vrt(path, bands, mask_of=None):
+    """Write a VRT of bands (GDAL type, file, band number); `mask_of` has m.tif for its own mask."""
+    mask = (
+        '<MaskBand><VRTRasterBand dataType="Byte"><SimpleSource><SourceFilename relativeToVRT="1">m.tif'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></MaskBand>"
+    )
+    with rasterio.open(path.parent / bands[0][1]) as src:
+        place = ", ".join(map(str, src.transform.to_gdal()))
+        srs = src.crs.to_wkt().replace('"', "&quot;")
+        height, width = src.shape
+    text = f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{srs}</SRS><GeoTransform>{place}'
+    text += "</GeoTransform>"
+    for i, (kind, name, number) in enumerate(bands, start=1):
+        text += f'<VRTRasterBand dataType="{kind}" band="{i}">{mask if mask_of == i else ""}<SimpleSource>'
+        text += f'<SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>{number}</SourceBand>'
+        text += "</SimpleSource></VRTRasterBand>"
+    path.write_text(text + "</VRTDataset>")
+    return path
+
+
 def test_numbers_of_another_type_than_the_first_band_keep_their_nodata(tmp_path):
     write_raster(tmp_path / "qa.tif", np.ones((1, 8, 8), np.uint16))
     values = np.full((1, 8, 8), 5, np.int16)
     values[0, :3] = -9999
     write_raster(tmp_path / "b.tif", values)
-    bands = "".join(
-        f'<VRTRasterBand dataType="{kind}" band="{i}"><SimpleSource><SourceFilename relativeToVRT="1">{name}'
-        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
-        for i, (kind, name) in enumerate([("UInt16", "qa.tif"), ("Int16", "b.tif")], start=1)
-    )
-    with rasterio.open(tmp_path / "b.tif") as src:
-        place = ", ".join(map(str, src.transform.to_gdal()))
-        srs = src.crs.to_wkt().replace('"', "&quot;")
-    mixed = tmp_path / "mixed.vrt"
-    mixed.write_text(
-        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{srs}</SRS><GeoTransform>{place}</GeoTransform>'
-        f"{bands}</VRTDataset>"
-    )
+    mixed = vrt(tmp_path / "mixed.vrt", [("UInt16", "qa.tif", 1), ("Int16", "b.tif", 1)])
     scene = scene_of(tmp_path, {"red": (mixed, 2)}, nodata=-9999)
     found = scene.read(Window.of(-2, 0, 10, 8))
     assert found.valid.sum(axis=1).tolist() == [0, 0, 0, 0, 0, 8, 8, 8, 8, 8]
@@ -150,7 +161,7 @@ def test_bands_of_several_files_and_a_mask_are_reflected_alike(tmp_path):
 def test_a_vrt_over_files_on_a_server_is_remote(ground):
     assert not ground.remote
     band = ground.bands[0]
-    far = replace(band.source, parts=(("/vsicurl/https://example.org/a.tif", 1, "etag"),))
+    far = replace(band.source, parts=(FileVersion("/vsicurl/https://example.org/a.tif", 1, "etag"),))
     assert replace(ground, bands=(replace(band, source=far),)).remote
 
 
@@ -382,9 +393,9 @@ def test_a_preview_reads_the_smallest_overview_that_will_do(tmp_path, monkeypatc
     path = with_overviews(write_raster(tmp_path / "a.tif", np.ones((1, 512, 512), np.uint8)))
     scene, read, seen = scene_of(tmp_path, {"red": (path, 1)}), sources.read, []
 
-    def counted(source, indexes, window, **more):
+    def counted(source, indexes, window, *out):
         seen.append((source.level, np.prod(window.shape)))
-        return read(source, indexes, window, **more)
+        return read(source, indexes, window, *out)
 
     monkeypatch.setattr(sources, "read", counted)
     assert scene.preview(128).values.shape == (1, 128, 128)
@@ -528,3 +539,186 @@ def test_a_change_behind_a_vrt_changes_the_identity(tmp_path):
     write_raster(small, np.full((1, 8, 8), 9, np.uint16), names=["blue"], compress="zstd")
     assert scene().identity() != before
     assert (scene().read(Window.of(0, 0, 16, 16)).values == 9).all()
+
+
+def numbers(height=12, width=10, bands=2, seed=0):
+    return np.random.default_rng(seed).integers(300, 60_000, (bands, height, width)).astype(np.uint16)
+
+
+def test_wide_numbers_behind_a_byte_band_are_not_cut(tmp_path):
+    write_raster(tmp_path / "qa.tif", np.full((1, 12, 10), 7, np.uint8))
+    write_raster(tmp_path / "o.tif", numbers())
+    path = vrt(tmp_path / "s.vrt", [("Byte", "qa.tif", 1), ("UInt16", "o.tif", 1), ("UInt16", "o.tif", 2)])
+    scene = scene_of(tmp_path, {"red": (path, 2), "nir": (path, 3)})
+    assert scene.dtype == np.uint16
+    assert (whole(scene).values == numbers()).all()
+
+
+@pytest.mark.parametrize(
+    ("types", "common"),
+    [
+        (("UInt16", "Int32"), "int32"),
+        (("UInt16", "Int16"), "int32"),
+        (("Byte", "UInt16"), "uint16"),
+        (("Int16", "Float32"), "float32"),
+        (("Float64", "UInt32"), "float64"),
+    ],
+)
+def test_bands_of_two_types_meet_in_one_that_holds_both(tmp_path, types, common):
+    small = (numbers() // 256).astype(np.uint16)
+    write_raster(tmp_path / "o.tif", small)
+    path = vrt(tmp_path / "s.vrt", [(types[0], "o.tif", 1), (types[1], "o.tif", 2)])
+    scene = scene_of(tmp_path, {"red": (path, 1), "nir": (path, 2)})
+    assert scene.dtype == common
+    pixels = scene.read(Window.of(-2, -2, 16, 14))
+    assert (pixels.values == np.pad(small, ((0, 0), (2, 2), (2, 2)), mode="reflect")).all()
+    assert (scene_of(tmp_path, {"nir": (path, 2), "red": (path, 1)}).read(Window.of(3, 2, 5, 4)).values
+            == small[::-1, 3:8, 2:6]).all()  # fmt: skip
+
+
+def test_complex_numbers_in_a_band_that_is_not_wanted_do_no_harm(tmp_path):
+    write_raster(tmp_path / "o.tif", numbers())
+    path = vrt(tmp_path / "s.vrt", [("CFloat32", "o.tif", 1), ("UInt16", "o.tif", 2)])
+    assert (whole(scene_of(tmp_path, {"red": (path, 2)})).values[0] == numbers()[1]).all()
+
+
+@pytest.mark.parametrize("bands", [2, 3, 4, 5, 7])
+def test_an_alpha_band_masks_files_of_any_number_of_bands(tmp_path, bands):
+    planes = numbers(bands=bands)
+    planes[-1] = 255
+    planes[-1, 4, 5] = 0
+    path = write_raster(tmp_path / "a.tif", planes, photometric="minisblack")
+    with rasterio.open(path, "r+") as dst:
+        dst.colorinterp = [ColorInterp.undefined] * (bands - 1) + [ColorInterp.alpha]
+    for gsd in (None, 5):
+        fields = {} if gsd is None else {"gsd": gsd}
+        scene = open_scene(SceneEntry(uri=str(path), **fields), "toy", tmp_path)
+        assert len(scene.bands) == bands - 1
+        assert (~whole(scene).valid).sum() == (1 if gsd is None else 4)
+
+
+def test_a_band_that_is_named_is_data_whatever_gdal_calls_it(tmp_path):
+    planes = numbers(bands=4)
+    planes[3, 2:5] = 0
+    path = write_raster(tmp_path / "a.tif", planes, photometric="rgb", alpha="yes")
+    named = {"red": (path, 1), "green": (path, 2), "nir": (path, 4)}
+    scene = scene_of(tmp_path, named)
+    assert whole(scene).valid.all()
+    assert (whole(scene).values[2] == planes[3]).all()
+    entry = SceneEntry(uri=str(path), bands={"red": 1, "nir": 4})
+    only_red = open_scene(entry, "toy", tmp_path, ["red"])
+    assert whole(only_red).valid.all()  # also where a network does not want it
+    again, _ = reopen_scene(json.loads(json.dumps(only_red.identity())))
+    assert whole(again).valid.all()
+    unnamed = open_scene(SceneEntry(uri=str(path)), "toy", tmp_path, ["red"])
+    assert (~whole(unnamed).valid).sum() == 3 * 10
+    again, _ = reopen_scene(json.loads(json.dumps(unnamed.identity())))
+    assert (~whole(again).valid).sum() == 3 * 10
+
+
+def test_the_description_of_a_band_may_say_that_it_is_no_alpha(tmp_path):
+    path = write_raster(
+        tmp_path / "a.tif",
+        numbers(bands=4),
+        photometric="rgb",
+        alpha="yes",
+        names=("red", "green", "blue", "nir"),
+    )
+    scene = open_scene(SceneEntry(uri=str(path)), "toy", tmp_path)
+    assert [b.common_name for b in scene.bands] == ["red", "green", "blue", "nir"]
+
+
+@pytest.mark.parametrize("masked", [1, 2])
+def test_the_mask_of_one_band_hides_the_pixel(tmp_path, masked):
+    write_raster(tmp_path / "o.tif", numbers())
+    mask = np.full((1, 12, 10), 255, np.uint8)
+    mask[0, :3, :4] = 0
+    write_raster(tmp_path / "m.tif", mask)
+    path = vrt(tmp_path / "s.vrt", [("UInt16", "o.tif", 1), ("UInt16", "o.tif", 2)], mask_of=masked)
+    scene = scene_of(tmp_path, {"red": (path, 1), "nir": (path, 2)})
+    assert (whole(scene).valid == (mask[0] > 0)).all()
+    assert whole(scene_of(tmp_path, {"red": (path, 3 - masked)})).valid.all()
+
+
+@pytest.mark.parametrize("unknown", ["nodata", "nan", "mask"])
+def test_unknown_quality_is_nodata(tmp_path, unknown):
+    quality = np.zeros((1, 12, 12), np.float32 if unknown == "nan" else np.uint8)
+    quality[0, :3] = {"nodata": 255, "nan": np.nan, "mask": 0}[unknown]
+    options = {"nodata": 255} if unknown == "nodata" else {}
+    image = write_raster(tmp_path / "image.tif", np.full((1, 12, 12), 9, np.uint8))
+    path = write_raster(tmp_path / "quality.tif", quality, **options)
+    if unknown == "mask":
+        write_raster(
+            tmp_path / "m.tif", np.where(np.arange(12)[:, None] < 3, 0, 255).repeat(12, 1).astype("u1")
+        )
+        path = vrt(tmp_path / "quality.vrt", [("Byte", "quality.tif", 1)], mask_of=1)
+    mask = MaskEntry(uri=str(path), invalid_values=(1,))
+    scene = scene_of(tmp_path, {"red": (image, 1)}, mask=mask)
+    assert (~whole(scene).valid).sum(axis=1).tolist() == [12] * 3 + [0] * 9
+
+
+def test_numbers_that_are_infinite_in_single_precision_are_invalid(tmp_path):
+    values = np.ones((6, 6))
+    values[1, 2] = 1e300
+    values[3, 4] = -1e300
+    scene = one_band(tmp_path, values)
+    assert np.argwhere(~whole(scene).valid).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(("mirrored_rows", "mirrored_cols"), [(True, False), (False, True), (True, True)])
+def test_a_file_with_south_or_east_first_is_read_north_up(tmp_path, mirrored_rows, mirrored_cols):
+    from affine import Affine
+
+    values = numbers(bands=1)
+    north_up = one_band(tmp_path, values, nodata=int(values[0, 1, 1]))
+    stored = values[:, :: -1 if mirrored_rows else 1, :: -1 if mirrored_cols else 1]
+    place = north_up.geobox.transform
+    if mirrored_rows:
+        place = place @ Affine.translation(0, 12) @ Affine.scale(1, -1)
+    if mirrored_cols:
+        place = place @ Affine.translation(10, 0) @ Affine.scale(-1, 1)
+    path = tmp_path / "turned.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=12, width=10, dtype="uint16", crs="EPSG:32633",
+        transform=place, nodata=int(values[0, 1, 1]),
+    ) as dst:  # fmt: skip
+        dst.write(stored)
+    scene = scene_of(tmp_path, {"red": (path, 1)})
+    assert scene.geobox == north_up.geobox
+    for window in (Window.of(0, 0, 12, 10), Window.of(2, 3, 4, 5), Window.of(-3, -2, 9, 14)):
+        assert (scene.read(window).values == north_up.read(window).values).all()
+        assert (scene.read(window).valid == north_up.read(window).valid).all()
+    coarse = replace(north_up, geobox=north_up.geobox.zoom_to((6, 5)))
+    turned = replace(scene, geobox=coarse.geobox)
+    assert (whole(turned).values == whole(coarse).values).all()
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("form", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_a_photograph_is_turned_as_its_camera_was_held(tmp_path, form, tag):
+    from PIL import Image, ImageOps
+
+    picture = Image.fromarray((np.arange(24 * 32) % 251).astype(np.uint8).reshape(24, 32)).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    path = tmp_path / f"photo.{form}"
+    picture.save(path, exif=exif, **({"lossless": True} if form == "webp" else {}))
+    upright = np.moveaxis(np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")), -1, 0)
+    scene = open_scene(SceneEntry(uri=str(path)), "photo", tmp_path)
+    assert scene.shape == upright.shape[1:]
+    assert (whole(scene).values == upright).all()
+    assert (scene.read(Window.of(3, 5, 7, 4)).values == upright[:, 3:10, 5:9]).all()
+
+
+def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_seen(tmp_path):
+    before = one_band(tmp_path, np.full((6, 6), 1, np.uint8))
+    path, time = tmp_path / "one.tif", (tmp_path / "one.tif").stat()
+    said = before.identity()
+    other = write_raster(tmp_path / "other.tif", np.full((6, 6), 2, np.uint8))
+    os.utime(other, ns=(time.st_atime_ns, time.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (time.st_size, time.st_mtime_ns)
+    after = scene_of(tmp_path, {"red": (path, 1)})
+    assert after.identity() != said
+    assert (whole(after).values == 2).all()

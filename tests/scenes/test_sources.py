@@ -3,15 +3,19 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
-from geoseg.scenes import sources
+from geoseg.scenes import handles, sources
+from geoseg.scenes.versions import FileVersion
 from tests.conftest import ROOT, write_raster
 
 NUMBERS = np.arange(2 * 30 * 20, dtype=np.uint16).reshape(2, 30, 20)
@@ -54,18 +58,19 @@ def test_a_header_is_read(tmp_path):
     assert info.geobox.shape == (30, 20)
     assert info.geobox.transform == Affine(10, 0, 500_000, 0, -10, 4_500_000)
     assert info.geobox.crs.epsg == 32633
-    assert (info.dtype, info.names) == ("uint16", ("red", "nir"))
+    assert (info.dtypes, info.names) == (("uint16", "uint16"), ("red", "nir"))
     assert (info.scales, info.offsets, info.nodata) == ((0.5, 0.5), (0.0, 0.0), (7.0, 7.0))
-    assert not info.masked
-    assert info.size == path.stat().st_size
-    assert info.modified == path.stat().st_mtime_ns
+    assert (info.masks, info.alpha, info.palettes) == ((0, 0), (), ())
+    found = path.stat()
+    assert info.version == FileVersion(str(path), found.st_size, f"{found.st_mtime_ns}/{found.st_ctime_ns}")
 
 
 def test_colours_name_bands_without_description(tmp_path):
     path = tmp_path / "rgba.tif"
     write_raster(path, np.zeros((4, 8, 8), np.uint8), photometric="rgb", alpha="yes")
     assert sources.inspect(str(path)).names == ("red", "green", "blue", "")
-    assert sources.inspect(str(path)).masked
+    assert sources.inspect(str(path)).alpha == (4,)
+    assert sources.inspect(str(path)).data_bands == (1, 2, 3)
 
 
 def test_a_missing_file_is_told(tmp_path):
@@ -102,7 +107,7 @@ def test_a_file_that_was_repaired_is_read_after_a_failure(tmp_path):
     info = sources.inspect(str(path))
     with pytest.raises(SceneError):
         sources.read(info, [1], Window.of(0, 0, 200, 200))
-    assert info not in sources._handles.idle
+    assert info not in handles._handles.idle
     path.write_bytes(whole)
     assert (sources.read(info, [1], Window.of(0, 0, 200, 200))[0] == 1).all()
 
@@ -112,11 +117,12 @@ def test_a_file_that_was_repaired_is_read_after_a_failure(tmp_path):
     [
         (Affine(9, 3, 0, 3, -9, 0), "EPSG:32633", "its grid is rotated.*gdalwarp"),
         (Affine.rotation(20), None, "its grid is rotated.*gdalwarp"),
-        (Affine(10, 0, 50, 0, 10, 50), "EPSG:32633", "its grid is not north-up.*gdalwarp"),
-        (Affine(-10, 0, 50, 0, -10, 50), "EPSG:32633", "its grid is not north-up.*gdalwarp"),
+        (Affine(0, 10, 0, -10, 0, 0), "EPSG:32633", "its grid is rotated.*gdalwarp"),
+        (Affine(float("nan"), 0, 0, 0, -10, 0), "EPSG:32633", "its geotransform holds NaN or infinity"),
+        (Affine(10, 0, float("inf"), 0, -10, 0), "EPSG:32633", "its geotransform holds NaN or infinity"),
     ],
 )  # fmt: skip
-def test_a_grid_that_is_not_north_up_is_refused(tmp_path, transform, crs, message):
+def test_a_grid_that_is_rotated_or_no_grid_is_refused(tmp_path, transform, crs, message):
     path = tmp_path / "a.tif"
     with rasterio.open(path, "w", driver="GTiff", count=1, height=8, width=8, dtype="uint8", crs=crs,
                        transform=transform) as dst:  # fmt: skip
@@ -135,12 +141,6 @@ def test_a_picture_without_georeference_is_welcome(tmp_path):
     assert info.geobox.shape == (8, 9)
 
 
-def test_complex_numbers_are_refused(tmp_path):
-    path = write_raster(tmp_path / "sar.tif", np.ones((1, 8, 8), np.complex64))
-    with pytest.raises(SceneError, match=r"sar\.tif: complex numbers \(complex64\) cannot be classified"):
-        sources.inspect(str(path))
-
-
 def test_a_window_of_some_bands_is_read(tmp_path):
     info = sources.inspect(str(write_raster(tmp_path / "a.tif", NUMBERS)))
     values, mask = sources.read(info, [2, 1], Window.of(3, 4, 5, 6))
@@ -154,8 +154,7 @@ def test_an_alpha_band_is_the_mask(tmp_path):
     planes[1, 2, 3] = 0
     path = write_raster(tmp_path / "a.tif", planes, photometric="minisblack", alpha="yes")
     info = sources.inspect(str(path))
-    assert info.masked
-    mask = sources.read(info, [1], Window.of(0, 0, 6, 6), mask=True)[1]
+    mask = sources.read(info, [1], Window.of(0, 0, 6, 6))[1]
     assert np.argwhere(~mask).tolist() == [[2, 3]]
 
 
@@ -164,10 +163,10 @@ def test_a_handle_is_lent_to_one_thread_and_then_to_the_next(tmp_path):
     lent = []
 
     def borrow():
-        with sources._handles.borrow(source) as handle:
+        with handles._handles.borrow(source) as handle:
             lent.append(handle)
 
-    with sources._handles.borrow(source) as mine:
+    with handles._handles.borrow(source) as mine:
         thread = threading.Thread(target=borrow)
         thread.start()
         thread.join()
@@ -189,7 +188,7 @@ def test_threads_that_read_together_see_their_own_windows(tmp_path):
 
     with ThreadPoolExecutor(6) as pool:
         assert not any(pool.map(wrong, [*range(0, 592, 3)] * 3))
-    assert 1 <= len(sources._handles.idle[source]) <= 6
+    assert 1 <= len(handles._handles.idle[source]) <= 6
 
 
 def read_in_forked_processes(path):
@@ -232,6 +231,101 @@ def test_no_more_handles_are_kept_than_allowed(tmp_path):
     infos = [sources.inspect(str(write_raster(tmp_path / f"{i}.tif", NUMBERS[:1] + i))) for i in range(80)]
     for i, info in [*enumerate(infos), *enumerate(infos)]:
         assert sources.read(info, [1], Window.of(0, 0, 1, 1))[0] == i
-    kept = sources._handles.idle
-    assert sum(map(len, kept.values())) == sources._IDLE_HANDLES
-    assert list(kept) == infos[-sources._IDLE_HANDLES :]
+    kept = handles._handles.idle
+    assert sum(map(len, kept.values())) == handles.IDLE_HANDLES
+    assert list(kept) == infos[-handles.IDLE_HANDLES :]
+
+
+@pytest.mark.parametrize(("rotation", "fine"), [(1e-13, True), (1e-3, True), (2e-2, False)])
+def test_a_rotation_of_less_than_a_thousandth_of_a_pixel_is_rounding(tmp_path, rotation, fine):
+    path = tmp_path / "a.tif"
+    place = Affine(10, rotation / 8, 50, -rotation / 8, -10, 50)
+    with rasterio.open(path, "w", driver="GTiff", count=1, height=8, width=8, dtype="uint8", crs="EPSG:32633",
+                       transform=place) as dst:  # fmt: skip
+        dst.write(np.ones((1, 8, 8), np.uint8))
+    if fine:
+        assert sources.inspect(str(path)).geobox.transform == Affine(10, 0, 50, 0, -10, 50)
+        return
+    with pytest.raises(SceneError, match="its grid is rotated"):
+        sources.inspect(str(path))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("way", ["points", "rpc"])
+def test_what_lies_somewhere_without_a_grid_is_refused(tmp_path, way):
+    path = write_raster(tmp_path / "a.tif", NUMBERS, crs=None)
+    with rasterio.open(path, "r+") as dst:
+        dst.transform = Affine.identity()
+        if way == "points":
+            corners = [(r, c) for r in (0, 30) for c in (0, 20)]
+            points = [GroundControlPoint(r, c, 500_000 + 10 * c, 4_500_000 - 10 * r) for r, c in corners]
+            dst.gcps = points, rasterio.crs.CRS.from_epsg(32633)
+        else:
+            dst.rpcs = RPC(
+                height_off=0, height_scale=1, lat_off=45, lat_scale=1, line_den_coeff=[1.0] * 20,
+                line_num_coeff=[1.0] * 20, line_off=1, line_scale=1, long_off=15, long_scale=1,
+                samp_den_coeff=[1.0] * 20, samp_num_coeff=[1.0] * 20, samp_off=1, samp_scale=1,
+            )  # fmt: skip
+    option = {"points": "-tps", "rpc": "-rpc"}[way]
+    with pytest.raises(SceneError, match=rf"no grid, so a map of it would lie nowhere; .*gdalwarp {option} "):
+        sources.inspect(str(path))
+
+
+def test_a_virtual_raster_of_an_unknown_crs_is_no_photograph(tmp_path):
+    path = tmp_path / "a.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:999999</SRS><GeoTransform>5, 10, 0, 5, 0, -10'
+        '</GeoTransform><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    )
+    with pytest.raises(SceneError, match=r"its CRS EPSG:999999 is not known to PROJ"):
+        sources.inspect(str(path))
+
+
+@pytest.mark.parametrize("stream", ["/vsistdin/", "/vsicurl_streaming/http://127.0.0.1:9/a.tif"])
+def test_streams_are_refused_before_anything_is_asked(stream):
+    with pytest.raises(SceneError, match="is a stream, and windows are read in any order"):
+        sources.inspect(stream)
+
+
+def test_pixels_without_width_are_refused(tmp_path):
+    path = tmp_path / "a.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32633</SRS><GeoTransform>5, 0, 0, 5, 0, -10'
+        '</GeoTransform><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    )
+    with pytest.raises(SceneError, match="its pixels have no width or height"):
+        sources.inspect(str(path))
+
+
+def test_a_header_of_more_pixels_than_any_scene_has_is_refused(tmp_path):
+    path = tmp_path / "a.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="2147483647" rasterYSize="2147483647"><VRTRasterBand dataType="Byte" '
+        'band="1"/></VRTDataset>'
+    )
+    with pytest.raises(SceneError, match="2147483647 x 2147483647 px are more than any scene has"):
+        sources.inspect(str(path))
+
+
+def test_a_container_of_data_sets_names_them(tmp_path):
+    path = cube(tmp_path / "cube.nc")
+    with pytest.raises(SceneError, match=r"holds 2 data sets .*; name one of them: netcdf:.*cube\.nc:blue$"):
+        sources.inspect(str(path))
+    found = sources.inspect(f"NETCDF:{path}:red")
+    assert found.geobox.shape == (6, 8)
+    assert [Path(v.path).name for v in found.files] == ["cube.nc:red"]
+    values = sources.read(found, [1], Window.of(0, 0, 6, 8))[0]
+    assert (values[0] == np.arange(48).reshape(6, 8)).all()
+
+
+def cube(path):
+    """Write a netCDF file of two variables on a grid in degrees."""
+    import xarray
+
+    y, x = 50 - 0.1 * np.arange(6), 10 + 0.1 * np.arange(8)
+    values = np.arange(48, dtype=np.int16).reshape(6, 8)
+    data = xarray.Dataset(dict.fromkeys(("blue", "red"), (("lat", "lon"), values)), {"lat": y, "lon": x})
+    data.lat.attrs.update(standard_name="latitude", units="degrees_north")
+    data.lon.attrs.update(standard_name="longitude", units="degrees_east")
+    data.to_netcdf(path, engine="scipy")
+    return path

@@ -66,7 +66,7 @@ def needs_of(plan: Plan, staging: Store) -> Needs:
         backend=plan.backend,
         bundle=plan.bundle.place,
         bundle_sha256=plan.bundle.sha256,
-        files=tuple(dict.fromkeys((s.path, s.size) for s in sources)),
+        files=tuple(dict.fromkeys((s.path, s.version.size) for s in sources)),
         staging=staging.resolved(),
         token=f".workers-{uuid.uuid4().hex}",
         device=plan.device,
@@ -207,7 +207,7 @@ def problem_of(needs: Needs) -> str | None:
             return f"{name} is {mine}, but {value} where the run was started; install the same there"
     try:
         found = open_bundle(needs.bundle).sha256
-        sizes = {path: inspect(path).size for path, _ in needs.files}
+        sizes = {path: inspect(path).version.size for path, _ in needs.files}
     except GeosegError as error:
         return f"{one_line(error)}; put it where all workers see it under this path"
     if found != needs.bundle_sha256:
