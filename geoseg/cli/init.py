@@ -2,13 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error, write_atomic
+from geoseg.inference.checks import SCALINGS, likely_scaling
 from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.models.card import Card
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.scene import Scene
 
@@ -87,15 +91,35 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
             notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
         bands.append(f"    {band.common_name}: {here}")
     where = f"  {'folder' if folder else 'uri'}: {_quoted(name)}"
-    return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, notes)]), notes
+    return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, model.card, notes)]), notes
 
 
-def _scale_lines(scene: Scene, notes: list[str]) -> list[str]:
+def _scale_lines(scene: Scene, card: Card, notes: list[str]) -> list[str]:
     """Return the YAML lines of a scale when the files declare none."""
     if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
         return []
-    notes.append(f"{scene.name} does not say its scale; 0.0001 is usual for reflectance stored as integers")
+    scale, offset, kind = _guess(scene, card)
+    notes.append(f"{scene.name} does not say its scale; {scale:.6g} is a guess ({kind}), please check")
     return [
-        "  scale: 0.0001   # reflectance = number * scale + offset; not declared in the file, please check",
-        "  offset: 0.0",
+        f"  scale: {scale!r}   # physical value = number * scale + offset; not in the file, please check",
+        f"  offset: {offset!r}",
     ]
+
+
+def _guess(scene: Scene, card: Card) -> tuple[float, float, str]:
+    """Return scale, offset and what they are usual for: those that fit the pixels, else the type."""
+    wanted = {b.common_name: b for b in scene.bands}
+    bands = [wanted.get(b.common_name) for b in card.bands]
+    if None not in bands:
+        picked = replace(scene, bands=tuple(b for b in bands if b is not None))
+        pixels = picked.valid_sample()
+        if pixels.valid.any():
+            raw = [v[pixels.valid].astype(np.float64) for v in pixels.values]
+            found = likely_scaling(raw, card.bands)
+            if found is not None:
+                return found
+    largest = max(b.mean + b.std for b in card.bands)
+    first = card.bands[0]
+    if largest <= np.iinfo(scene.dtype).max * first.scale + first.offset and first.scale != 1:
+        return first.scale, first.offset, "as the training data"
+    return (1 / 255, 0.0, "8-bit pictures") if scene.dtype == np.uint8 else SCALINGS[0]

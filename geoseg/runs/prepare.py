@@ -166,6 +166,7 @@ def plan_scene(
         scene = resolve_scene(pipeline.scene, pipeline.name, bands, gsd, catalog)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
+            checks.check_quality(scene)
             checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         plan, asks_workers = _place(pipeline, scene, bundle, folder)
     open_store(folder)  # fail now when the URI cannot be used

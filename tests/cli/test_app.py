@@ -105,7 +105,7 @@ def test_init_says_what_it_had_to_guess(geoseg_here, bundle, tmp_path):
     path = tmp_path / "p.yaml"
     done = geoseg_here("init", scene, "--model", bundle.folder, "--output", path)
     assert "names no band nir; band 4 is a guess" in done.stderr
-    assert "0.0001 is usual" in done.stderr
+    assert "0.0001 is a guess" in done.stderr
     assert "nir: 4   # not found by name, please check" in path.read_text()
     ran = geoseg_here("run", path, "--output", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr

@@ -124,9 +124,9 @@ def test_bands_of_different_extent(tmp_path, bundle):
 @pytest.mark.parametrize(
     ("scale", "cause"),
     [
-        (None, "the scale is not declared, 0.0001 would fit"),
-        (0.001, "the scale is wrong, 0.0001 would fit"),
-        (1.0e-6, "the scale is wrong, 0.0001 would fit"),
+        (None, "the scale is not declared; scale: 0.0001"),
+        (0.001, "the scale is wrong; scale: 0.0001"),
+        (1.0e-6, "the scale is wrong; scale: 0.0001"),
     ],
 )
 def test_wrong_or_missing_scale(tmp_path, bundle, scale, cause):

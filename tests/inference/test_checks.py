@@ -1,8 +1,11 @@
 import warnings
 
+import numpy as np
 import pytest
 
-from geoseg.core.errors import GeosegWarning, PlanError
+from geoseg.config.scene import MaskEntry, SceneEntry
+from geoseg.core.errors import GeosegWarning, PlanError, SceneError
+from geoseg.core.geometry import Window
 from geoseg.inference import checks
 from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
@@ -41,16 +44,77 @@ def test_only_the_bands_that_are_off_are_named(tmp_path, bundle):
     scene = resolve_scene(str(path), "b", BAND_NAMES)
     with pytest.raises(PlanError) as caught:
         checks.check_statistics(scene, bundle.card, "error")
-    assert "the mean of red 0.9 (trained on 0.22) is far" in str(caught.value)
+    assert "the mean of red 0.9 (trained on 0.22) is unlike what toy was trained on" in str(caught.value)
     assert "wrong scale, offset or band order, or a place unlike the training data" in str(caught.value)
 
 
 def test_a_large_scene_that_is_valid_in_a_corner_only_is_looked_at_there(tmp_path, bundle):
-    import numpy as np
-
     values = np.zeros((4, 4000, 4000), np.uint16)
-    values[:, 300:500, 300:500] = 2000
+    values[:, 300:500, 300:500] = reflectance(200, 200)
     path = write_raster(tmp_path / "c.tif", values, names=BAND_NAMES, scale=0.0001, nodata=0, compress="zstd")
     scene = resolve_scene(str(path), "c", BAND_NAMES)
     assert not scene.sample().valid.any()
     checks.check_statistics(scene, bundle.card, "error")
+
+
+def refusal(path, card, scale=None):
+    scene = resolve_scene(SceneEntry(uri=str(path), scale=scale), "s", BAND_NAMES)
+    with pytest.raises(PlanError) as caught:
+        checks.check_statistics(scene, card, "error")
+    return str(caught.value)
+
+
+def test_a_scale_that_makes_all_pixels_alike_is_found_by_the_spread(tmp_path, bundle):
+    # The mean of an 8-bit picture at 0.0001 is dark, and dark is near the mean of these training pixels.
+    picture = (reflectance(128, 128) // 40).astype(np.uint8)
+    path = write_raster(tmp_path / "p.tif", picture, names=BAND_NAMES)
+    said = refusal(path, bundle.card, scale=0.0001)
+    assert "its bands hardly vary, " in said
+    assert said.endswith(
+        "scale is wrong; scale: 0.00392157, offset: 0 (8-bit pictures) would fit; "
+        "to go on all the same: --set checks.statistics=warn"
+    )
+
+
+def test_one_value_everywhere_is_refused(tmp_path, bundle):
+    path = write_raster(tmp_path / "c.tif", np.full((4, 64, 64), 2200, np.uint16), names=BAND_NAMES)
+    said = refusal(path, bundle.card, scale=0.0001)
+    assert "its bands hardly vary, " in said
+    assert "likely cause: one value everywhere" in said
+
+
+def test_the_scaling_of_landsat_is_named(tmp_path, bundle):
+    numbers = np.rint((reflectance(64, 64) / 10_000 + 0.2) / 2.75e-5).astype(np.uint16)
+    path = write_raster(tmp_path / "l.tif", numbers, names=BAND_NAMES)
+    said = refusal(path, bundle.card)
+    assert "scale: 2.75e-05, offset: -0.2 (Landsat Collection 2 Level-2) would fit" in said
+
+
+def test_undeclared_nodata_among_the_pixels_is_noticed_by_the_spread(tmp_path, bundle):
+    values = reflectance(256, 256).astype(np.int32)
+    values[:, 0, :3] = -(10**8)
+    values[:, 1, :3] = 10**8
+    path = write_raster(tmp_path / "n.tif", values, names=BAND_NAMES)
+    assert "vary unlike what toy was trained on" in refusal(path, bundle.card, scale=0.0001)
+
+
+def test_numbers_beyond_single_precision_are_refused_even_without_the_check(tmp_path, bundle):
+    values = reflectance(64, 64).astype(np.float64)
+    values[1, 5, 5] = 1e35
+    scene = resolve_scene(str(write_raster(tmp_path / "h.tif", values, names=BAND_NAMES)), "h", BAND_NAMES)
+    with pytest.raises(SceneError, match="too large for single precision"):
+        checks.check_statistics(scene, bundle.card, "off")
+
+
+def test_the_share_of_unknown_quality_is_said(tmp_path):
+    quality = np.zeros((1, 64, 64), np.uint8)
+    quality[0, :16] = 255
+    write_raster(tmp_path / "qa.tif", quality, nodata=255)
+    path = write_raster(tmp_path / "s.tif", reflectance(64, 64), names=BAND_NAMES)
+    mask = MaskEntry(uri=str(tmp_path / "qa.tif"), invalid_values=(1,))
+    scene = resolve_scene(SceneEntry(uri=str(path), mask=mask), "s", BAND_NAMES)
+    with pytest.warns(
+        GeosegWarning, match=r"^s: 25 % of the pixels looked at are nodata in the quality band"
+    ):
+        checks.check_quality(scene)
+    assert int((~scene.read(Window.of(0, 0, 64, 64)).valid).sum()) == 16 * 64
