@@ -4,8 +4,9 @@ Every message is one line that says what is wrong, where, and what to do. The co
 exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from geoseg.core.secrets import redact
@@ -64,6 +65,12 @@ class GeosegWarning(UserWarning):
 def one_line(error: BaseException) -> str:
     """Return an error's message on one line, or its type's name when it carries none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def listed(names: Collection[str], most: int = 14) -> str:
+    """Return names for a message: all of a few, the first of many."""
+    more = len(names) - most
+    return ", ".join([*islice(names, most), *([f"and {more} more"] if more > 0 else [])])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,15 +2,36 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from geoseg.core.errors import GeosegWarning
+from geoseg.core.secrets import redact
+
+SLOW = 10.0
+"""Seconds of silence after which a wait is said."""
 
 _lock = threading.Lock()
 _here = threading.local()
-_state: dict[str, Any] = {"users": 0}
+_state: dict[str, Any] = {"users": 0, "tell": lambda _: None}
+
+
+def say_waits_by(tell: Callable[[str], None]) -> None:
+    """Set what tells the user of a wait; without it nothing does."""
+    _state["tell"] = tell
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Tell the user when the block takes longer than `SLOW`."""
+    timer = threading.Timer(SLOW, lambda: _state["tell"](f"no answer yet from {redact(what)}; still waiting"))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -17,9 +17,18 @@ ARENAS = 2
 """Arenas of glibc's malloc. By default each thread has its own, which keeps what the thread frees. The arrays
 of a run are large and few: its threads do not wait for one another here."""
 
+GDAL_NETWORK = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+}
+"""Ends a request after 10 seconds without a connection, or 30 seconds below 1000 bytes a second; GDAL's
+default is to wait for ever."""
+
 GDAL_VARIABLES = {
     "GDAL_CACHEMAX": str(GDAL_CACHE_MB),
     "GDAL_MAX_DATASET_POOL_SIZE": str(GDAL_OPEN_FILES),
+    **GDAL_NETWORK,
 }
 
 VARIABLES = {

@@ -78,6 +78,8 @@ class SceneRun:
         ------
         OutputError
             When blocks are still damaged after `CHECKS` rounds.
+        SceneError
+            When a file of the scene was written to meanwhile.
         """
         blocks = self.plan.blocks
         if len(self.counts) < blocks.count:
@@ -91,7 +93,24 @@ class SceneRun:
             )
         for block in damaged:
             self.log.add("warning", text=f"{block.name} was damaged after it was staged; it is done again")
+        if not damaged:
+            self._check_scene()
         return not damaged
+
+    def _check_scene(self) -> None:
+        """Check that the blocks are of one scene: its files are those that the plan was made for."""
+        name = self.plan.name
+        try:
+            changed = self.plan.scene.changed_file()
+        except SceneError as error:
+            self.log.add("warning", text=f"whether the scene changed is not known: {error}")
+            return
+        if changed is not None:
+            self.log.add("warning", scene=name, text=f"{changed} was written to during the run")
+            raise SceneError(
+                f"{changed}: was written to while the scene was read, so the map would be of two scenes; "
+                "run it again with --overwrite"
+            )
 
     def work(self) -> SceneWork:
         """Return the blocks that are left to predict."""

@@ -11,7 +11,9 @@ from geoseg.config.loader import load
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, SceneError, did_you_mean
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.remote import is_remote
 from geoseg.scenes.scene import Scene
+from geoseg.scenes.versions import names_dataset
 
 CATALOG = "data_catalog.yaml"
 """The file of a catalog."""
@@ -95,7 +97,7 @@ def find_entry(scene: str, catalog: Path | str | None = None) -> tuple[SceneEntr
     if scene in opened.scenes:
         entry, path = opened.scenes[scene]
         return entry, path.parent
-    if "://" in scene or scene.startswith("/vsi") or Path(scene).exists():
+    if is_remote(scene) or names_dataset(scene) or _exists(scene):
         return SceneEntry(uri=scene), Path()
     if "/" in scene or Path(scene).suffix:
         raise SceneError(f"{scene}: no such file or folder")
@@ -103,6 +105,13 @@ def find_entry(scene: str, catalog: Path | str | None = None) -> tuple[SceneEntr
         f"scene {scene!r} is not in {opened}, and no file of that name is here"
         f"{did_you_mean(scene, opened.scenes) or '; see: geoseg catalog list'}"
     )
+
+
+def _exists(scene: str) -> bool:
+    try:
+        return Path(scene).exists()
+    except (OSError, ValueError):  # too long, or with a NUL
+        return False
 
 
 def resolve_scene(

@@ -8,7 +8,7 @@ import rasterio
 from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
 from rasterio.env import getenv, hasenv
 
-from geoseg.core.process import GDAL_CACHE_MB, GDAL_VARIABLES
+from geoseg.core.process import GDAL_CACHE_MB, GDAL_NETWORK, GDAL_VARIABLES
 from geoseg.scenes.remote import STORES, has_version, uri_of
 from geoseg.storage import aws
 
@@ -19,6 +19,7 @@ def prepare_gdal(path: str) -> None:
         return
     # GDAL would mix the bytes of a new version with cached ones of the old version, even after closing it.
     options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *STORES))}
+    options.update({k: v for k, v in GDAL_NETWORK.items() if k not in os.environ})
     if uri_of(path).startswith("s3://"):
         options.update(aws.access().gdal_options())
     for key, value in options.items():

@@ -99,12 +99,14 @@ def check_place(source: SourceFile) -> None:
     Raises
     ------
     SceneError
-        When the CRS is neither geographic nor projected, is one of another planet, or a border of the grid
-        has no longitude and latitude.
+        When the CRS is geocentric or one of another planet, or a border of the grid has no longitude and
+        latitude.
     """
     geobox, crs = source.geobox, source.geobox.crs
     if crs is None:
         return
+    if crs.proj.is_engineering:
+        return  # a plan of a site: its map has no place on the Earth, and needs none
     if not (crs.geographic or crs.projected):
         raise SceneError(
             f"{source.path}: its CRS {crs_name(crs)} is neither geographic nor projected, so it has no place "

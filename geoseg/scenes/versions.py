@@ -87,6 +87,8 @@ def file_of(path: str) -> str:
         ends = [m.end() for m in _ARCHIVE_END.finditer(rest)]
         local = (rest[:end] for end in ends if not is_remote(rest) and Path(rest[:end]).is_file())
         return file_of(next(local, rest[: ends[0]] if ends else rest))
+    if path.startswith("vrt://"):
+        return file_of(path.removeprefix("vrt://").partition("?")[0])
     return part_of_dataset(path) or path
 
 

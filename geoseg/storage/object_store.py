@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.core.errors import GeosegError, one_line
 from geoseg.core.files import as_output_error
+from geoseg.core.notices import waiting_for
 from geoseg.storage import aws
 from geoseg.storage.lease import ObjectVersion, lease
 
@@ -27,7 +28,9 @@ SCHEMES = ("s3", "gs", "az")
 _PIECE = 8 * 1024 * 1024
 _RETRIES: Any = {"max_retries": 5, "retry_timeout": aws.RETRY_TIMEOUT}
 # The limit covers the transfer of the whole body.
-_REQUESTS: Any = {"timeout": "15m", "connect_timeout": "10s"}
+_TRANSFERS: Any = {"timeout": "15m", "connect_timeout": "10s"}
+_QUESTIONS: Any = {"timeout": "20s", "connect_timeout": "10s"}
+"""Of requests with a short answer: a store that does not answer them is not there."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class ObjectStore:
 
     def names(self) -> list[str]:
         """Return the names of objects, and of prefixes, directly below this one."""
-        with _as_os_errors():
-            found = self._client().list_with_delimiter()
+        with _as_os_errors(), waiting_for(self.uri):
+            found = self._client(_QUESTIONS).list_with_delimiter()
         places = [*(o["path"] for o in found["objects"]), *found["common_prefixes"]]
         return sorted(p.rstrip("/").rpartition("/")[2] for p in places)
 
@@ -82,7 +85,7 @@ class ObjectStore:
         """Return ETag, size and time of an object without reading it, None when it does not exist."""
         try:
             with _as_os_errors():
-                found = self._client().head(name)
+                found = self._client(_QUESTIONS).head(name)
         except FileNotFoundError:
             return None
         return ObjectVersion(found["e_tag"] or "", found["size"], found["last_modified"])
@@ -132,24 +135,25 @@ class ObjectStore:
         """Lock the prefix with an object that is renewed, see `geoseg.storage.lease`."""
         return lease(self)
 
-    def _client(self) -> "Client":
-        return _client(self.uri)
+    def _client(self, requests: Any = _TRANSFERS) -> "Client":
+        return _client(self.uri, *requests.items())
 
 
-@lru_cache(maxsize=64)
-def _client(uri: str) -> "Client":
+@lru_cache(maxsize=128)
+def _client(uri: str, *requests: tuple[str, str]) -> "Client":
     """Return this process's client, with the credentials of this machine."""
     try:
         from obstore.store import S3Store, from_url  # noqa: PLC0415
     except ImportError as error:
         raise aws.missing_library_error(error) from error
     scheme, _, rest = uri.partition("://")
+    options: Any = dict(requests)
     if scheme != "s3":
-        other: Client = from_url(uri, client_options=_REQUESTS, retry_config=_RETRIES)
+        other: Client = from_url(uri, client_options=options, retry_config=_RETRIES)
         return other
     access = aws.access()
     bucket, _, prefix = rest.partition("/")
-    options: Any = {**_REQUESTS, "allow_http": access.plain_http}
+    options["allow_http"] = access.plain_http
     return S3Store(
         bucket, prefix=prefix or None, endpoint=access.endpoint, region=access.region,
         credential_provider=access.credentials(), skip_signature=access.anonymous,

@@ -1,12 +1,13 @@
 """Many scenes in one run: one window, a folder each, failures named, resumed where it stopped."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import rasterio
 
-from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.errors import ConfigError, OutputError, SceneError
 from geoseg.core.run_files import RunFile
 from geoseg.runs.batch import SUMMARY, run_batch
 from geoseg.runs.log import read_events
@@ -130,3 +131,47 @@ def test_the_command_line_sums_up_and_exits_1_when_a_scene_failed(work, tmp_path
     assert "3 scenes: 1 failed, 2 done" in done.stdout or "3 scenes: 2 done, 1 failed" in done.stdout
     assert f"b: {tmp_path}/b.tif: cannot be opened" in done.stdout
     assert (tmp_path / "out/c/classes.tif").exists()
+
+
+@pytest.mark.parametrize("how", ["replaced", "rewritten", "same time"])
+def test_a_scene_that_is_written_to_during_its_run_gives_no_map(work, tmp_path, how):
+    path, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    time = path.stat()
+
+    def change(event):
+        if event.stage != "predict" or event.done != 1 or not other.exists():
+            return
+        if how == "rewritten":
+            path.write_bytes(other.read_bytes())
+            other.unlink()
+            return
+        other.replace(path)
+        if how == "same time":
+            os.utime(path, ns=(time.st_atime_ns, time.st_mtime_ns))
+
+    with pytest.raises(SceneError, match=r"a\.tif: was written to while the scene was read"):
+        run(prepare(work), Options(on_progress=change))
+    assert not other.exists()
+    assert not list((tmp_path / "out").glob("*.tif"))
+    assert not (tmp_path / "out" / RunFile.RECORD).exists()
+    with pytest.raises(OutputError, match="unfinished run of another plan"):
+        run(prepare(work))
+    done = run(prepare(work), Options(overwrite=True))
+    again = run(prepare(work, (), tmp_path / "again"))
+    assert done.record.pixels == again.record.pixels
+
+
+def test_a_scene_that_was_replaced_between_kill_and_resume_is_not_mixed(work, tmp_path):
+    path, time = tmp_path / "a.tif", (tmp_path / "a.tif").stat()
+
+    def stop(event):
+        if event.stage == "predict" and event.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(prepare(work), Options(on_progress=stop))
+    (tmp_path / "b.tif").replace(path)
+    os.utime(path, ns=(time.st_atime_ns, time.st_mtime_ns))
+    assert path.stat().st_size == time.st_size
+    with pytest.raises(OutputError, match="unfinished run of another plan"):
+        run(prepare(work))
