@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,12 +83,45 @@ def as_output_error(place: Path | str, what: Literal["written", "read"] = "writt
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            free = shutil.disk_usage(Path(place).parent).free / 1e6
-            raise OutputError(
-                f"{place}: cannot be written: {os.strerror(error.errno)} ({free:.0f} MB free); make room and "
-                "run the same command again, finished blocks are kept"
-            ) from error
-        raise OutputError(
-            f"{place}: cannot be {what}: {error.strerror or error}; choose another folder with --output"
-        ) from error
+        raise unusable_place(place, error, what) from error
+
+
+def unusable_place(
+    place: Path | str, reason: str | BaseException, what: Literal["written", "read"] = "written"
+) -> OutputError:
+    """Return the error for a file that cannot be written or read, with the advice that its cause calls for.
+
+    Parameters
+    ----------
+    place
+        The path, or the URI in an object store.
+    reason
+        The error, or what a library said.
+    what
+        What failed.
+    """
+    number = reason.errno if isinstance(reason, OSError) else None
+    text = reason if isinstance(reason, str) else getattr(reason, "strerror", None) or one_line(reason)
+    if number in _FULL or _FULL_IN_WORDS.search(text):
+        remedy = f"({_free_mb(place):.0f} MB free); make room and run the same command again, {_KEPT}"
+        return OutputError(f"{place}: cannot be {what}: {text} {remedy}")
+    if number in (errno.EMFILE, errno.ENFILE) or "oo many open files" in text:
+        remedy = "allow more: ulimit -n 1024"
+    elif number in _SILENT:
+        remedy = f"run the same command again when it answers, {_KEPT}"
+    elif number is None:
+        remedy = f"make room or check the disk, and run the same command again, {_KEPT}"
+    else:
+        remedy = "choose another folder with --output"
+    return OutputError(f"{place}: cannot be {what}: {text}; {remedy}")
+
+
+_KEPT = "finished blocks are kept"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SILENT = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ECONNRESET, errno.EIO)
+_FULL_IN_WORDS = re.compile(r"no space left|disk is full|quota|file too large", re.IGNORECASE)
+
+
+def _free_mb(place: Path | str) -> float:
+    folder = next((p for p in Path(place).parents if p.exists()), Path())
+    return shutil.disk_usage(folder).free / 1e6

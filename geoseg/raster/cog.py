@@ -18,8 +18,8 @@ import rasterio.shutil
 from rasterio._err import CPLE_BaseError  # errors of rasterio.shutil.copy reach Python as these
 from rasterio.errors import RasterioError
 
-from geoseg.core.errors import OutputError, one_line
-from geoseg.core.files import as_output_error
+from geoseg.core.errors import one_line
+from geoseg.core.files import as_output_error, unusable_place
 from geoseg.core.legend import NODATA, Legend
 from geoseg.raster.overviews import write_overviews
 from geoseg.raster.staging import Staging
@@ -147,10 +147,7 @@ def _gdal_as_output_error(path: Path) -> Iterator[None]:
             yield
     except (RasterioError, CPLE_BaseError) as error:
         reason = messages[0] if messages else one_line(error.__cause__ or error)
-        raise OutputError(
-            f"{path}: cannot be written: {reason}; make room and run the same command again, "
-            "finished blocks are kept"
-        ) from error
+        raise unusable_place(path, reason) from error
 
 
 @contextlib.contextmanager

@@ -105,9 +105,10 @@ def assign(
     else:
         count = 1 + (split.val > 0) + (split.test > 0)
         if len(units) < count:
+            smaller = f"take smaller blocks than {split.block}" if split.by == "block" else "split by: block"
             raise ConfigError(
-                f"split: {len(units)} {split.by}(s) cannot be divided into {count} parts; "
-                "split by: block, or set split.test=0"
+                f"split: {len(units)} {split.by}(s) cannot be divided into {count} parts; {smaller}, or set "
+                "split.test=0"
             )
         parts = _most_similar(units, cells, split)
     divided = {part: tuple(c for c in cells if parts[c.region.unit] == part) for part in PARTS}

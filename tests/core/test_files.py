@@ -4,6 +4,7 @@ import stat
 
 import pytest
 
+from geoseg.core import files
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error, write_atomic
 
@@ -74,3 +75,21 @@ def test_a_folder_that_must_not_be_written_is_told(tmp_path):
 def test_other_errors_pass_through(tmp_path):
     with pytest.raises(ZeroDivisionError), as_output_error(tmp_path / "a"):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "allow more: ulimit -n 1024"),
+        ("Attempt to open failed: Too many open files", "allow more: ulimit -n 1024"),
+        (OSError(errno.EHOSTUNREACH, "cannot be reached"), "run the same command again when it answers"),
+        (OSError(errno.ENODEV, "there is no such bucket"), "choose another folder with --output"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "make room and run the same command again"),
+        ("database or disk is full", "make room and run the same command again"),
+        ("broken", "make room or check the disk, and run the same command again"),
+    ],
+)
+def test_the_advice_is_that_of_the_cause(tmp_path, reason, remedy):
+    said = str(files.unusable_place(tmp_path / "x.tif", reason))
+    assert said.startswith(f"{tmp_path}/x.tif: cannot be written: ")
+    assert remedy in said

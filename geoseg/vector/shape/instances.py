@@ -19,8 +19,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 
-from geoseg.core.errors import GeosegWarning, OutputError, one_line
-from geoseg.core.files import as_output_error
+from geoseg.core.errors import GeosegWarning, one_line
+from geoseg.core.files import as_output_error, unusable_place
 from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
 from geoseg.scenes.windows import to_rasterio
@@ -120,10 +120,8 @@ def _rasterio_as_output_error(class_map: Path, destination: Path) -> Iterator[No
     try:
         yield
     except RasterioError as error:
-        raise OutputError(
-            f"{destination}: cannot be made from {class_map.name}: {one_line(error.__cause__ or error)}; "
-            "make room and run the same command again, finished blocks are kept"
-        ) from error
+        cause = one_line(error.__cause__ or error)
+        raise unusable_place(destination, f"{cause} (made from {class_map.name})") from error
 
 
 def _read(raster: Any, window: Window) -> NDArray[Any]:

@@ -16,7 +16,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from geoseg.core.errors import OutputError, one_line
+from geoseg.core.errors import one_line
+from geoseg.core.files import unusable_place
 from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
@@ -98,7 +99,7 @@ def write_generalized(
                 dst.write(plane, 1, window=to_rasterio(task.window))
         _check_whole(path)
     except rasterio.errors.RasterioError as error:
-        raise OutputError(f"{path}: cannot be written: {one_line(error)}; make room and run again") from error
+        raise unusable_place(path, one_line(error.__cause__ or error)) from error
 
 
 def _check_whole(path: Path) -> None:
@@ -111,7 +112,7 @@ def _check_whole(path: Path) -> None:
                 for what in ("OFFSET", "SIZE")
             )
             if not offset or offset + length > size:
-                raise OutputError(f"{path}: cannot be written: it is not whole; make room and run again")
+                raise unusable_place(path, "it is not whole")
 
 
 @dataclass(frozen=True)

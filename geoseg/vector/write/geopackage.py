@@ -14,8 +14,7 @@ from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from rasterio.warp import transform_bounds
 
-from geoseg.core.errors import OutputError, one_line
-from geoseg.core.files import as_output_error
+from geoseg.core.files import as_output_error, unusable_place
 
 GEOMETRY = "geom"
 """Name of the geometry column."""
@@ -103,10 +102,7 @@ def write_features(
         if raised:
             # GDAL only reports that the stream broke.
             raise raised[0] from None
-        raise OutputError(
-            f"{path}: cannot be written: {one_line(error)}; make room and run the same command again, "
-            "finished blocks are kept"
-        ) from error
+        raise unusable_place(path, error) from error
 
 
 def _keeping_errors(

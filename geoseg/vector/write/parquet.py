@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 
-from geoseg.core.errors import OutputError, one_line
+from geoseg.core.files import unusable_place
 from geoseg.vector.write.geopackage import read_features
 
 _GROUP = 50_000
@@ -51,7 +51,7 @@ def write_parquet(source: Path, path: Path, crs: CRS | None, geometry_type: str)
             _merge(parts, path, _geo_metadata(crs, geometry_type, bounds))
     except (OSError, pa.ArrowException) as error:
         path.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {one_line(error)}; make room and run again") from error
+        raise unusable_place(path, error) from error
 
 
 def _bounds(source: Path) -> tuple[float, ...]:
