@@ -5,12 +5,14 @@ configuration, 130 interrupted.
 """
 
 import gc
+import sys
 from typing import Annotated
 
 import typer
 
 import geoseg
 from geoseg.cli import info, runs, training
+from geoseg.cli.messages import say
 from geoseg.core.process import configure_process
 
 app = typer.Typer(
@@ -40,7 +42,11 @@ def main() -> None:
     configure_process()
     # Imports create many permanent objects: collect garbage less often, so as not to traverse them.
     gc.set_threshold(50_000)
-    app()
+    try:
+        app()
+    except OSError as error:  # help and usage are written outside of the commands
+        say(f"error: stdout: {error.strerror or error}")
+        sys.exit(1)
 
 
 @app.callback(invoke_without_command=True)

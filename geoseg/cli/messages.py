@@ -12,12 +12,23 @@ from typing import Any
 import typer
 
 from geoseg.core.errors import GeosegError, one_line
+from geoseg.core.notices import say_waits_by
 from geoseg.core.secrets import redact
+
+LONGEST_LINE = 300
+"""Characters of a message; `--debug` shows more."""
+
+_MOST_LINES = 10
 
 
 def say(message: str) -> None:
     """Write a message to stderr."""
     typer.echo(message, err=True)
+
+
+def warn(message: str) -> None:
+    """Write a warning to stderr."""
+    say(shortened(f"warning: {message}"))
 
 
 def show_facts(facts: Any, *, as_json: bool) -> None:
@@ -37,10 +48,13 @@ def errors(*, debug: bool) -> Iterator[None]:
     """Turn errors into one line and an exit code."""
     # Cluster managers end jobs with SIGTERM: end as tidily as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    say_waits_by(warn)
     if not debug:
         warnings.simplefilter("ignore")
     try:
         yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
     except BrokenPipeError:
         # The reader closed the pipe, as with `geoseg inspect X | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -51,18 +65,31 @@ def errors(*, debug: bool) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
         # Errors of other libraries may contain URLs with secrets.
         whole = redact("".join(traceback.format_exception(error))).splitlines()
-        for line in whole if debug else [f"error: {line}" for line in _lines_of(error)]:
+        for line in whole if debug else [shortened(f"error: {line}") for line in _lines_of(error)]:
             say(line)
         raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
 
 
+def shortened(line: str) -> str:
+    """Return a line of at most `LONGEST_LINE` characters: its beginning says where, its end what to do."""
+    if len(line) <= LONGEST_LINE:
+        return line
+    begin = LONGEST_LINE // 3
+    return f"{line[:begin]} ... {line[begin + 5 - LONGEST_LINE :]}"
+
+
 def _lines_of(error: Exception) -> list[str]:
     if isinstance(error, GeosegError):
-        return str(error).splitlines()
+        lines = str(error).splitlines()
+        more = len(lines) - _MOST_LINES
+        return [*lines[:_MOST_LINES], *([f"and {more} more problems like these"] if more > 0 else [])]
     if isinstance(error, MemoryError):
         less = (
             "smaller tiles (--set tiling.tile=256 --set tiling.block=1) or, in training, a smaller fit.batch"
         )
         return [f"out of memory; less is needed with {less}"]
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else "the result cannot be written or a file read: "
+        return [f"{place}{error.strerror or one_line(error)}"]
     # A bug in geoseg; the user still gets one line.
     return [f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}"]

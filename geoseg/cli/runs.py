@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, say, show_result
+from geoseg.cli.messages import errors, say, shortened, show_result, warn
 from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder
 from geoseg.cli.progress import graceful_shutdown, run_progress, silent
 
@@ -110,7 +110,7 @@ def _run_scene(
     from geoseg.runs.record import as_json as record_as_json
 
     for warning in plan.warnings:
-        say(f"warning: {warning}")
+        warn(warning)
     if options is None:
         show_result(plan.summary(), show.plan, as_json=as_json)
         return
@@ -120,7 +120,7 @@ def _run_scene(
     with options as entered:
         finished = run_plan(plan, entered)
         for warning in finished.record.warnings[len(plan.warnings) :]:
-            say(f"warning: {warning}")
+            warn(warning)
         typer.echo(record_as_json(finished.record) if as_json else show.run(finished))
 
 
@@ -138,9 +138,9 @@ def _run_scenes(
 
     def on_outcome(outcome: "Outcome") -> None:
         for warning in outcome.warnings:
-            say(f"warning: {outcome.name}: {warning}")
+            warn(f"{outcome.name}: {warning}")
         if outcome.state == "failed":
-            say(f"error: {outcome.name}: {outcome.why}")
+            say(shortened(f"error: {outcome.name}: {outcome.why}"))
         elif not quiet:
             say(f"{outcome.name}: {outcome.state}")
 

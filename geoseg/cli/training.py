@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, say, show_facts
+from geoseg.cli.messages import errors, say, show_facts, warn
 from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet
 from geoseg.cli.progress import silent, training_progress
 from geoseg.core.errors import ConfigError
@@ -42,7 +42,7 @@ def train(
         (silent if quiet else say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
         prepared = prepare(training, assign or [], output, catalog)
         for warning in prepared.warnings:
-            say(f"warning: {warning}")
+            warn(warning)
         if dry_run:
             from geoseg.training.build import check_network
 
@@ -56,7 +56,7 @@ def train(
         if trained is None:
             return  # a helper process of a training on several devices
         for warning in trained.record.warnings[len(prepared.warnings) :]:
-            say(f"warning: {warning}")
+            warn(warning)
         if as_json:
             typer.echo(trained.record.to_json())
         else:
@@ -123,7 +123,7 @@ def evaluate(
                 "say what to compare: --map FILE --reference FILE, --sample FILE, or TRAINING --model BUNDLE"
             )
         for warning in report.warnings:
-            say(f"warning: {warning}")
+            warn(warning)
         if output is not None:
             write_report(output, report)
         typer.echo(report.to_json() if as_json else report_text(report))

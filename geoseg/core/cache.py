@@ -1,6 +1,7 @@
 """The folder for files that geoseg can make or download again."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -11,4 +12,10 @@ def cache_folder() -> Path:
     """
     if chosen := os.environ.get("GEOSEG_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoseg"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "geoseg"
+    try:
+        return Path.home() / ".cache" / "geoseg"
+    except RuntimeError:
+        # A user without a home, as in containers that run under any number.
+        return Path(tempfile.gettempdir()) / f"geoseg-cache-{os.getuid()}"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.config.pipeline import Level
-from geoseg.core.errors import GeosegWarning, PlanError, SceneError
+from geoseg.core.errors import GeosegWarning, PlanError, SceneError, listed
 from geoseg.models.card import Card, CardBand
 from geoseg.scenes.scene import Scene
 
@@ -31,9 +31,6 @@ _LEAST_SPREAD = 0.1
 
 _ENOUGH = 1024
 """Pixels that can be told to be all alike: fewer may well be one field."""
-
-_NAMED = 3
-"""Bands that a message names."""
 
 _MOST = 1e30
 """Physical values beyond leave single precision when a network squares them."""
@@ -154,21 +151,25 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
         BandStatistics(b.name, float(m), float(s), e.mean, e.std)
         for b, m, s, e in zip(scene.bands, means, stds, card.bands, strict=True)
     ]
-    unlike = f"unlike what {card.name} was trained on; likely cause:"
     # Written so that a NaN is far.
     if far := [r for r in rows if not r.distance <= MEAN_TOLERANCE]:
-        named = ", ".join(f"{r.name} {r.mean:.3g} (trained on {r.expected_mean:.3g})" for r in far[:_NAMED])
-        message = f"{scene.name}: the mean of {named} is {unlike} {_cause(scene, raw, card)}"
-        report_problem(level, message, "statistics")
+        one = far[0]
+        what = f"the mean of {one.name} is {one.mean:.3g}, where {card.name} knows {one.expected_mean:.3g}"
+        cause = _cause(scene, raw, card)
     elif raw[0].size >= _ENOUGH and not max(r.spread for r in rows) >= 1 / SPREAD_TOLERANCE:
-        most = max(rows, key=lambda r: r.spread)
+        far, most = rows, max(rows, key=lambda r: r.spread)
+        what = (
+            f"{most.name} hardly varies, by {most.std:.2g}, where {card.name} knows {most.expected_std:.2g}"
+        )
         cause = _scaling_cause(scene, raw, card) or "one value everywhere, or a wrong scale"
-        message = f"its bands hardly vary, {most.name} by {most.std:.2g} (trained on {most.expected_std:.2g})"
-        report_problem(level, f"{scene.name}: {message}, {unlike} {cause}", "statistics")
-    elif wild := [r for r in rows if not r.spread <= SPREAD_TOLERANCE]:
-        named = ", ".join(f"{r.name} by {r.std:.3g} (trained on {r.expected_std:.3g})" for r in wild[:_NAMED])
+    elif far := [r for r in rows if not r.spread <= SPREAD_TOLERANCE]:
+        one = far[0]
+        what = f"{one.name} varies by {one.std:.3g}, where {card.name} knows {one.expected_std:.3g}"
         cause = _scaling_cause(scene, raw, card) or "noise, or nodata that is not declared"
-        report_problem(level, f"{scene.name}: {named} vary {unlike} {cause}", "statistics")
+    else:
+        return
+    others = "" if len(far) == 1 else f" ({listed([r.name for r in far[1:]], 3)} alike)"
+    report_problem(level, f"{scene.name}: {what}{others}; likely cause: {cause}", "statistics")
 
 
 def likely_scaling(
