@@ -1,6 +1,8 @@
 """Model bundles: a folder with `geoseg.json`, `config.json` and `model.safetensors`.
 
-Only JSON and safetensors are read, never a pickle: opening a bundle runs no code of its author.
+Only JSON and safetensors are read, never a pickle: opening a bundle runs no code of its author. What it
+says of the network is held to the arguments that are known, and its weights to the network, before anything
+is read or allocated.
 """
 
 import hashlib
@@ -11,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.config import lookup
 from geoseg.config.lookup import Shelf
-from geoseg.core.errors import BundleError, one_line
+from geoseg.core.errors import BundleError
 from geoseg.core.files import read_object, sha256
 from geoseg.models.card import Card, read_card
 from geoseg.models.fetching import fetch_bundle
+from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.readme import readme
 from geoseg.storage.store import is_uri
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 CARD, CONFIG, WEIGHTS = "geoseg.json", "config.json", "model.safetensors"
@@ -65,22 +69,27 @@ class Bundle:
         Raises
         ------
         BundleError
-            When the weights do not fit the architecture.
+            When the network cannot be built, or the weights do not fit it.
         """
+        weights = self.weights()
         # Importing torch takes seconds, and a run checks its inputs before.
-        from safetensors import SafetensorError  # noqa: PLC0415
-        from safetensors.torch import load_file  # noqa: PLC0415
-
         from geoseg.models.networks.architectures import build  # noqa: PLC0415
 
         network = build(self.config)
-        try:
-            network.load_state_dict(load_file(self.folder / WEIGHTS), strict=True)
-        except (SafetensorError, RuntimeError, OSError) as error:
-            raise BundleError(
-                f"{self.folder / WEIGHTS}: does not fit {CONFIG}: {one_line(error)[:300]}"
-            ) from error
+        network.load_state_dict(weights, strict=True)
         return network.eval()
+
+    def weights(self) -> "dict[str, torch.Tensor]":
+        """Read the weights, once their names, shapes and types were compared with the architecture's.
+
+        Raises
+        ------
+        BundleError
+            When the network cannot be built, or they do not fit it.
+        """
+        from geoseg.models.weights import read_weights  # noqa: PLC0415
+
+        return read_weights(self.folder / WEIGHTS, self.config, self.folder / CONFIG)
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -123,6 +132,10 @@ def open_bundle(place: Path | str) -> Bundle:
     folder = find_bundle(place)
     card = read_card(folder / CARD)
     config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
+    try:
+        check_arguments(config)
+    except BundleError as error:
+        raise BundleError(f"{folder / CONFIG}: {error}") from None
     try:
         digest = sha256(folder / WEIGHTS)
     except OSError as error:

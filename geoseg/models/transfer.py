@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from geoseg.core.errors import BundleError, GeosegWarning
@@ -124,7 +123,7 @@ def start_from_bundle(
     BundleError
         When less than 80 % of the encoder's tensors are in the bundle, by name and shape.
     """
-    offered = load_file(bundle.folder / WEIGHTS)
+    offered = bundle.weights()
     target, taken, source = network.state_dict(), dict(offered), str(bundle.folder)
     encoder: nn.Module = network.encoder  # type: ignore[assignment]
     stem_key = f"encoder.{stem_key_of(encoder, len(band_names))}"

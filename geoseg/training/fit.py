@@ -195,7 +195,7 @@ def _fit_once(
                 _loader(train, step.chips, entry, draws),
                 _loader(val, step.chips, entry, UnrepeatedSampler(len(val), step.devices)),  # type: ignore[arg-type]
                 ckpt_path=last if resumed else None,
-                weights_only=False,
+                weights_only=True,
             )
         except SystemExit as error:
             # Lightning exits so after Ctrl-C and SIGTERM.

@@ -1,5 +1,10 @@
+import contextlib
 import json
+import pickle
 import shutil
+import socket
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from geoseg.core.errors import BundleError
 from geoseg.models.bundle import list_bundles, open_bundle, save_bundle
 from geoseg.models.networks.architectures import SMP, build
-from tests.conftest import make_bundle
+from tests.conftest import ROOT, make_bundle
 
 
 @pytest.fixture(scope="module", params=["Unet", "PSPNet"])
@@ -125,7 +130,7 @@ def test_a_configuration_without_a_known_architecture_is_refused(config):
     "arguments", [{"encoder_name": "no-such-net"}, {"decoder_channels": (1,)}, {"encoder_depth": 99}]
 )
 def test_arguments_that_do_not_build_a_network_are_refused(arguments):
-    with pytest.raises(BundleError, match=r"architecture Unet cannot be built from config\.json: "):
+    with pytest.raises(BundleError, match=r"architecture Unet cannot be built: |is no encoder"):
         build({"_model_class": "Unet", "encoder_name": "resnet18", **arguments})
 
 
@@ -183,3 +188,74 @@ def test_bundles_of_a_folder_are_listed_by_name(bundle, tmp_path):
     (tmp_path / "c").mkdir()
     assert [p.name for p in list_bundles(tmp_path)] == ["a", "b"]
     assert list_bundles(tmp_path / "gone") == []
+
+
+class Watch:
+    """Notes what is done beyond reading the bundle and installed packages, while it is on."""
+
+    def __init__(self):
+        self.on, self.seen = False, []
+        self.places = (sys.prefix, sys.base_prefix, str(ROOT), "/proc/", "/sys/")
+        sys.addaudithook(self.note)
+
+    def note(self, event, values):
+        if not self.on or self.seen:
+            return
+        if event == "open" and isinstance(values[0], str):
+            inside = Path(values[0]).name in ("geoseg.json", "config.json", "model.safetensors")
+            if not inside and not values[0].startswith(self.places):
+                self.seen.append((event, values[0]))
+        elif event.startswith(("socket.", "pickle.", "os.system", "subprocess.", "os.exec", "urllib.")):
+            self.seen.append((event, str(values)[:200]))
+
+    def __enter__(self):
+        self.on, self.seen = True, []
+
+    def __exit__(self, *_):
+        self.on = False
+
+
+@pytest.fixture(scope="module")
+def watch():
+    """One for all tests: a hook cannot be taken away again."""
+    return Watch()
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "DPT"])
+def test_opening_a_bundle_fetches_and_unpickles_nothing(architecture, tmp_path, watch, monkeypatch):
+    folder = make_bundle(tmp_path / "b", architecture=architecture).folder
+    for module, name in (
+        (torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"),
+        (torch.hub, "download_url_to_file"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("a pickle or a download"))
+    with watch:
+        open_bundle(folder).network()
+    assert watch.seen == []
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"checkpoint_path": "{folder}/evil.pth"}, {"pretrained_cfg": {"file": "{folder}/evil.pth"}},
+        {"pretrained": True}, {"encoder_name": "tu-hf-hub:evil/model"},
+        {"encoder_name": "tu-local-dir:{folder}"}, {"encoder_weights": "imagenet"},
+    ],
+)  # fmt: skip
+def test_a_hostile_bundle_fetches_and_unpickles_nothing(hostile, folder, watch):
+    (folder / "evil.pth").write_bytes(pickle.dumps(Path("evil")))
+    edit(folder / "config.json", **json.loads(json.dumps(hostile).replace("{folder}", str(folder))))
+    with watch, contextlib.suppress(BundleError):
+        open_bundle(folder).network()
+    assert watch.seen == []
+
+
+def test_the_watch_sees_sockets_pickles_and_other_files(watch, tmp_path):
+    for act in (
+        lambda: socket.create_connection(("127.0.0.1", 9), timeout=1),
+        lambda: pickle.loads(pickle.dumps(Path("x"))),  # noqa: S301 (its own)
+        lambda: Path("/etc/hostname").read_text(encoding="utf-8"),
+    ):
+        with watch, contextlib.suppress(OSError):
+            act()
+        assert len(watch.seen) == 1

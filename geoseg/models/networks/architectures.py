@@ -13,10 +13,13 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from geoseg.core.errors import BundleError, did_you_mean, one_line
+from geoseg.core.errors import BundleError, one_line
+from geoseg.models.networks.arguments import check_arguments
+from geoseg.models.networks.encoders import check_encoder, offline
 from geoseg.models.networks.fcn import FCN
 from geoseg.models.networks.segnet import SegNet
 
@@ -35,26 +38,26 @@ def build(config: dict[str, Any]) -> nn.Module:
     Parameters
     ----------
     config
-        `_model_class` and the arguments of its constructor, as smp's `save_pretrained` writes them. Entries
-        that begin with an underscore and `encoder_weights` are ignored: nothing is downloaded.
+        `_model_class` and the arguments of its constructor, as smp's `save_pretrained` writes them. Only
+        those in `geoseg.models.networks.arguments` are accepted; `encoder_weights` is ignored: nothing is
+        downloaded.
 
     Raises
     ------
     BundleError
-        When the architecture or its arguments are unknown.
+        When the architecture, its encoder or its arguments are unknown.
     """
-    name = str(config.get("_model_class"))
-    if name not in REGISTRY:
-        raise BundleError(
-            f"architecture {name!r} is not known{did_you_mean(name, REGISTRY)}; known: {', '.join(REGISTRY)}"
-        )
-    arguments = {k: v for k, v in config.items() if not k.startswith("_") and k != "encoder_weights"}
+    name, arguments = str(config.get("_model_class")), check_arguments(config)
+    if name in SMP and "encoder_name" in arguments:
+        check_encoder(arguments["encoder_name"])
     try:
-        return REGISTRY[name](encoder_weights=None, **arguments)
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise BundleError(
-            f"architecture {name} cannot be built from config.json: {one_line(error)}"
-        ) from error
+        with offline():
+            return REGISTRY[name](encoder_weights=None, **arguments)
+    except (
+        TypeError, ValueError, LookupError, RuntimeError, OSError, AttributeError, AssertionError,
+        ArithmeticError, ImportError,
+    ) as error:  # fmt: skip
+        raise BundleError(f"architecture {name} cannot be built: {one_line(error)[:160]}") from error
 
 
 def divisor(network: nn.Module | dict[str, Any]) -> int:
@@ -122,13 +125,25 @@ def without_content(network: nn.Module | dict[str, Any]) -> Any:
                 return build(network).eval()
         except BundleError:
             # Some encoders compute with numbers while they are built. A wrong configuration fails again.
-            return build(network).to("meta").eval()
+            with _Unfilled():
+                return build(network).to("meta").eval()
     if next(network.parameters()).is_meta and not network.training:
         return network  # it is such a copy already
     # Tensors in the memo are not copied: the weights never exist twice.
     memo: dict[int, Any] = {id(b): b.to("meta") for b in network.buffers()}
     memo |= {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in network.parameters()}
     return copy.deepcopy(network, memo).eval()
+
+
+class _Unfilled(TorchFunctionMode):
+    """Puts new tensors on the meta device, but those of computed numbers, such as `torch.linspace`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        options = dict(kwargs or {})
+        creates = func in (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+        if creates and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
 
 
 def empty_tile(empty: nn.Module, factor: int) -> torch.Tensor:
