@@ -1,6 +1,7 @@
 """Convert the network of a bundle to OpenVINO, once on each machine; the cache folder keeps it."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, one_line
+from geoseg.core.files import read_json, sha256
 from geoseg.core.process import configure_process
 from geoseg.models.backends.openvino_upsampling import fuse_upsampling
 from geoseg.models.bundle import Bundle, open_bundle
@@ -30,6 +32,9 @@ BF16 = {"INFERENCE_PRECISION_HINT": "bf16"}
 """Hint for bfloat16; on a processor without it, OpenVINO silently uses float32, see `has_bfloat16`."""
 
 _MODEL, _REFUSAL = "model.xml", "refused.txt"
+
+_RECORD = "kept.json"
+"""Name of the file with the hashes of the others."""
 
 
 def is_installed() -> bool:
@@ -54,7 +59,7 @@ def load_model(bundle: Bundle) -> Any:
     """Return the network of a bundle as an `openvino.Model`: (N, B, rows, cols) to logits, for any size.
 
     The first call on a machine converts the network and compares it with torch, which takes seconds; later
-    calls read a file.
+    calls read the files that it kept. Files that are not as they were kept are made again.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def load_model(bundle: Bundle) -> Any:
         the cache, too.
     """
     kept = cache_folder() / "openvino" / f"{bundle.sha256[:32]}-{version('openvino')}"
-    if kept.exists():
+    if _is_as_kept(kept):
         return _read(bundle, kept)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -79,12 +84,33 @@ def load_model(bundle: Bundle) -> Any:
         process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
         if process.returncode:
             raise _refused(bundle, (process.stderr.strip().splitlines() or ["its process was killed"])[-1])
-        if parent is None:
+        if parent is None or not _keep(folder, kept, Path(temporary)):
             return _read(bundle, folder)
-        # The rename fails if another process has converted the network meanwhile; its result is the same.
-        with contextlib.suppress(OSError):
-            folder.rename(kept)
     return _read(bundle, kept)
+
+
+def _is_as_kept(folder: Path) -> bool:
+    """Return whether a folder holds the files that a conversion left there, with the same bytes."""
+    hashes = read_json(folder / _RECORD) or {}
+    try:
+        complete = _MODEL in hashes or _REFUSAL in hashes
+        return complete and all(sha256(folder / Path(name).name) == h for name, h in hashes.items())
+    except OSError:
+        return False
+
+
+def _keep(folder: Path, kept: Path, aside: Path) -> bool:
+    """Give a folder its place in the cache, instead of a damaged one; return whether a good one is there.
+
+    Another process may do the same: whichever comes first stays, because both hold the same network.
+    """
+    with contextlib.suppress(OSError):
+        hashes = {f.name: sha256(f) for f in folder.iterdir()}
+        (folder / _RECORD).write_text(json.dumps(hashes), encoding="utf-8")
+        if kept.exists() and not _is_as_kept(kept):
+            kept.rename(aside / "damaged")
+        folder.rename(kept)
+    return _is_as_kept(kept)
 
 
 def _read(bundle: Bundle, folder: Path) -> Any:

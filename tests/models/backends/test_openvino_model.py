@@ -1,6 +1,9 @@
+import ast
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,9 +38,56 @@ def test_a_network_is_converted_once(bundle, cache, monkeypatch, own_process):
     with torch.inference_mode():
         assert first == pytest.approx(bundle.network()(torch.from_numpy(x)).numpy(), abs=1e-2)
     (folder,) = cache.iterdir()
-    assert sorted(f.name for f in folder.iterdir()) == ["model.bin", "model.xml"]
+    assert sorted(f.name for f in folder.iterdir()) == ["kept.json", "model.bin", "model.xml"]
     monkeypatch.setattr(openvino_model.subprocess, "run", None)
     assert logits(load_model(bundle), x).tobytes() == first.tobytes()
+
+
+def test_a_kept_network_that_is_not_what_was_kept_is_converted_again(bundle, cache):
+    x = np.random.default_rng(0).normal(size=(1, 4, 64, 64)).astype(np.float32)
+    first = logits(load_model(bundle), x)
+    (folder,) = cache.iterdir()
+    weights = folder / "model.bin"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert logits(load_model(bundle), x).tobytes() == first.tobytes()
+    assert sorted(f.name for f in folder.iterdir()) == ["kept.json", "model.bin", "model.xml"]
+    assert list(cache.iterdir()) == [folder]
+
+
+@pytest.fixture
+def without_conversion(monkeypatch):
+    """Replace conversions by a refusal, which takes no time."""
+
+    def refuse(command, **_):
+        arguments = command[-1].partition("convert_bundle(")[2]
+        _, folder = ast.literal_eval(f"({arguments}")
+        Path(folder, "refused.txt").write_text("no")
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(openvino_model.subprocess, "run", refuse)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: (f / "refused.txt").write_text(""),
+        lambda f: (f / "refused.txt").write_text("because"),
+        lambda f: (f / "refused.txt").unlink(),
+        lambda f: (f / "kept.json").unlink(),
+        lambda f: (f / "kept.json").write_text("{}"),
+        lambda f: (f / "kept.json").write_text('{"kept.json": 5}'),
+        lambda f: (f / "kept.json").write_text("[" * 10**5),
+        lambda f: (shutil.rmtree(f), f.touch()),
+        lambda f: (shutil.rmtree(f), f.mkdir()),
+    ],
+)
+def test_each_damage_of_what_was_kept_is_seen(bundle, cache, without_conversion, damage):
+    for _ in range(3):
+        with pytest.raises(BundleError, match=r"cannot run this network \(no\)"):
+            load_model(bundle)
+        (folder,) = cache.iterdir()
+        assert sorted(f.name for f in folder.iterdir()) == ["kept.json", "refused.txt"]
+        damage(folder)
 
 
 def test_another_bundle_has_another_model(bundle, cache, tmp_path):
