@@ -7,7 +7,15 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from geoseg.config.yaml_text import parse_yaml
 from geoseg.core.errors import ConfigError, did_you_mean
+from geoseg.core.parsing import MOST_DEPTH, read_bytes
+
+_MOST_BYTES = 4_000_000
+"""Largest document; YAML of this size takes half a minute to read."""
+
+_MOST_PROBLEMS = 20
+"""Problems that are told at once."""
 
 
 class Document(BaseModel):
@@ -37,15 +45,9 @@ def load(path: Path, model: type[D], changes: Sequence[str] | Mapping[str, Any] 
     ConfigError
         When the file cannot be read, is not YAML, or does not fit the model: one line for each problem.
     """
+    text = _text_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        root, data = parse_yaml(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
@@ -65,12 +67,23 @@ def load(path: Path, model: type[D], changes: Sequence[str] | Mapping[str, Any] 
         raise ConfigError("\n".join(_explain(error, model, path, root, data, assigned))) from None
 
 
+def _text_of(path: Path) -> str:
+    try:
+        return read_bytes(path, _MOST_BYTES).decode()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read: it is not UTF-8; save it as UTF-8 ({error})") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
 def _refuse_duplicates(node: yaml.Node, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise ConfigError(f"{_at(path, key)}: {key.value}: this key stands twice")
+                raise ConfigError(f"{_at(path, key)}: {key.value[:100]}: this key stands twice")
             seen.add(key.value)
             _refuse_duplicates(value, path)
     elif isinstance(node, yaml.SequenceNode):
@@ -82,15 +95,22 @@ def _assign(data: dict[str, Any], text: str) -> tuple[str, ...]:
     """Apply one `key.subkey=value` to the data; return the key's path."""
     key, sign, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
+    shown = text if len(text) <= 100 else f"{text[:97]}..."
     if not sign or not all(path):
-        raise ConfigError(f"--set {text}: write it as key=value, for example --set tiling.tile=512")
+        raise ConfigError(f"--set {shown}: write it as key=value, for example --set tiling.tile=512")
+    if len(path) > MOST_DEPTH:
+        raise ConfigError(f"--set {shown}: no document has keys that deep")
     try:
-        parsed = yaml.safe_load(value)
+        if len(value) > _MOST_BYTES:
+            raise ValueError  # noqa: TRY301 (told as other values that are none)
+        _, parsed = parse_yaml(value)
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"--set {shown}: {_shorten(value)} is not a YAML value: {error.problem}") from None
     except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"--set {text}: {value!r} is not a YAML value") from None
+        raise ConfigError(f"--set {shown}: {_shorten(value)} is not a YAML value") from None
     for depth in range(1, len(path)):
         if not isinstance(_at_path(data, path[:depth]), dict | type(None)):
-            raise ConfigError(f"--set {text}: {path[depth - 1]} is a single value here, not a mapping")
+            raise ConfigError(f"--set {shown}: {path[depth - 1]} is a single value here, not a mapping")
     return _put(data, path, parsed)
 
 
@@ -113,6 +133,8 @@ def _put(data: dict[str, Any], path: tuple[str, ...], value: Any) -> tuple[str, 
 
 def _leaves(changes: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the path of keys and the plain value of each change."""
+    if len(above) > MOST_DEPTH:
+        raise ConfigError(f"changes: {above[0]}: no document has keys that deep")
     for key, value in changes.items():
         path = (*above, *str(key).split("."))
         if isinstance(value, Mapping) and value:
@@ -140,7 +162,8 @@ def _explain(
 ) -> list[str]:
     """Return one line for each key that is wrong."""
     messages: dict[tuple[str, ...], str] = {}
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems[:_MOST_PROBLEMS]:
         keys = _keys(data, problem["loc"], missing=problem["type"] == "missing")
         if problem["type"] == "extra_forbidden":
             message = "unknown key" + did_you_mean(keys[-1], _known_keys(model, problem["loc"]))
@@ -158,7 +181,9 @@ def _explain(
             continue  # from a union member of another shape; the errors of the keys inside are more exact
         source = next(("--set " + ".".join(a) for a in assigned if a == keys[: len(a)]), None)
         where = source or _at(path, _node(root, keys))
-        lines.append(f"{where}: {'.'.join(keys) or 'document'}: {message}")
+        lines.append(f"{where}: {'.'.join(keys)[:100] or 'document'}: {message}")
+    if len(problems) > _MOST_PROBLEMS:
+        lines.append(f"{path}: {len(problems) - _MOST_PROBLEMS} further problems")
     return lines
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.core.errors import GeosegError, OutputError, one_line
+from geoseg.core.parsing import parse_json, read_bytes
 
 
 def sha256(path: Path) -> str:
@@ -28,8 +28,8 @@ def output_entry(path: Path) -> dict[str, Any]:
 def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str, Any]:
     """Return the object in a JSON file; an error says what was `expected` in it."""
     try:
-        data = path.read_bytes()
-    except OSError as cause:
+        data = read_bytes(path)
+    except (OSError, ValueError) as cause:
         raise error(f"{path}: cannot be read: {one_line(cause)}") from cause
     return as_object(data, path, error, expected)
 
@@ -37,7 +37,7 @@ def read_object(path: Path, error: type[GeosegError], expected: str) -> dict[str
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file, None when the file is missing or damaged."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_bytes(path))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
@@ -46,7 +46,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def as_object(data: bytes, place: Path | str, error: type[GeosegError], expected: str) -> dict[str, Any]:
     """Return the object in JSON bytes; an error names the `place` and what was `expected` there."""
     try:
-        content = json.loads(data.decode())
+        content = parse_json(data.decode())
     except ValueError as cause:
         raise error(f"{place}: cannot be read: {one_line(cause)}") from cause
     if not isinstance(content, dict):

@@ -1,6 +1,5 @@
 """Class maps: rasters of class ids, read as channel numbers."""
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import BundleError, ConfigError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE, NODATA, Legend, LegendClass
+from geoseg.core.parsing import parse_json, read_bytes
 from geoseg.core.run_files import RunFile
 from geoseg.models.bundle import CARD, find_bundle
 from geoseg.models.card import read_card
@@ -107,7 +107,7 @@ def open_class_map(path: Path, legend: Legend | None = None) -> ClassMap:
 def _of_run(path: Path) -> Legend | None:
     """Return the legend of the bundle that made a map; None when the run or the bundle is not there."""
     try:
-        manifest = json.loads((path.parent / RunFile.RECORD).read_bytes())
+        manifest = parse_json(read_bytes(path.parent / RunFile.RECORD))
         if path.name in manifest["outputs"]:
             return read_card(find_bundle(manifest["pipeline"]["model"]) / CARD).legend
     except (OSError, ValueError, KeyError, TypeError, BundleError):

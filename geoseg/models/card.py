@@ -1,6 +1,5 @@
 """The card of a bundle, `geoseg.json`: the facts about a network that a run needs before it loads it."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +22,7 @@ from geoseg.config.loader import Document
 from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
 from geoseg.core.legend import Legend
+from geoseg.core.parsing import parse_json, read_bytes
 
 FORMAT = "geoseg-bundle/1"
 
@@ -134,7 +134,7 @@ def read_card(path: Path) -> Card:
         When the file is missing, is not JSON or does not follow the model.
     """
     try:
-        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Card.model_validate(parse_json(read_bytes(path).decode()))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; a bundle is a folder with geoseg.json, config.json and "
                           "model.safetensors") from None  # fmt: skip
@@ -142,5 +142,5 @@ def read_card(path: Path) -> Card:
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"]) or "document"
-            raise BundleError(f"{path}: {key}: {first['msg']}") from None
+            raise BundleError(f"{path}: {key[:100]}: {first['msg']}") from None
         raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

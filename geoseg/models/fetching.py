@@ -1,7 +1,6 @@
 """Fetch bundles from an object store, once on each machine."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, OutputError
 from geoseg.core.files import as_output_error, sha256
 from geoseg.core.locks import wait_for_lock
+from geoseg.core.parsing import parse_json
 from geoseg.storage.store import Store, open_store
 
 
@@ -56,7 +56,7 @@ def _read(store: Store, name: str) -> bytes:
 
 def _weights_sha256(place: str, card: bytes) -> str:
     try:
-        return str(json.loads(card)["weights_sha256"])
+        return str(parse_json(card)["weights_sha256"])
     except (ValueError, KeyError, TypeError):
         raise BundleError(f"{place}: does not say the checksum of the weights (weights_sha256)") from None
 

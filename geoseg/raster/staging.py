@@ -24,6 +24,7 @@ from rasterio.io import MemoryFile
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
+from geoseg.core.parsing import parse_json
 from geoseg.storage.store import FolderStore, Store
 from geoseg.tiling.blocks import Block
 
@@ -132,7 +133,7 @@ class Staging:
     def _read_intact(self, block: Block) -> tuple[bytes, dict[str, Any]] | None:
         """Return the bytes of a block and its counts, None when it is missing or damaged."""
         try:
-            marker = json.loads(self.store.read(_marker(block)) or b"")
+            marker = parse_json(self.store.read(_marker(block)) or b"")
             data = self.store.read(_raster(block))
             if data is None or marker["sha256"] != hashlib.sha256(data).hexdigest():
                 return None

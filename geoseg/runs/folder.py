@@ -14,6 +14,7 @@ from typing import Any
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, difference
 from geoseg.core.files import as_output_error
+from geoseg.core.parsing import parse_json
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import write_record
 from geoseg.storage.store import Store, open_store
@@ -145,7 +146,7 @@ def _object_in(store: Store, name: str) -> dict[str, Any] | None:
     with as_output_error(store.at(name), "read"):
         data = store.read(name)
     try:
-        content = json.loads(data or b"")
+        content = parse_json(data or b"")
     except ValueError:
         return None
     return content if isinstance(content, dict) else None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from geoseg.core.files import as_output_error
+from geoseg.core.parsing import parse_json
 from geoseg.core.run_files import RunFile
 from geoseg.inference.events import Fact
 from geoseg.runs.folder import RunFolder
@@ -95,7 +96,7 @@ def parse_events(data: bytes) -> list[Fact]:
     events = []
     for line in data.splitlines():
         try:
-            events.append(json.loads(line))
+            events.append(parse_json(line))
         except ValueError:
             continue
     return events

@@ -22,6 +22,7 @@ import psutil
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
+from geoseg.core.parsing import parse_json
 
 NAME = ".geoseg.lock"
 
@@ -209,7 +210,7 @@ def _content(owner: dict[str, Any]) -> bytes:
 
 def _read(store: ConditionalStore) -> dict[str, Any]:
     try:
-        card = json.loads(store.read(NAME) or b"{}")
+        card = parse_json(store.read(NAME) or b"{}")
     except ValueError:
         return {}
     return card if isinstance(card, dict) else {}

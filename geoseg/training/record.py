@@ -12,6 +12,7 @@ from geoseg.config.training import Training
 from geoseg.core import provenance
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
+from geoseg.core.parsing import parse_json, read_bytes
 from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.training.history import EpochRow
@@ -132,7 +133,7 @@ def read_record(path: Path) -> TrainingRecord:
         When the file is missing, damaged or of another format.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_bytes(path))
     except (OSError, ValueError) as error:
         raise OutputError(_unusable(path, f"cannot be read: {one_line(error)}")) from error
     if not isinstance(content, dict):

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_an_override_may_bring_a_missing_key(tmp_path):
         ("=5", "--set =5: write it as key=value, for example --set tiling.tile=512"),
         ("a..b=5", "--set a..b=5: write it as key=value, for example --set tiling.tile=512"),
         ("name.x=5", "--set name.x=5: name is a single value here, not a mapping"),
-        ("gsd=[1", "--set gsd=[1: '[1' is not a YAML value"),
+        ("gsd=[1", "--set gsd=[1: '[1' is not a YAML value: expected ',' or ']', but got '<stream end>'"),
         ("name=2024-13-45", "--set name=2024-13-45: '2024-13-45' is not a YAML value"),
         ("tiling.tiel=5", "--set tiling.tiel: tiling.tiel: unknown key; did you mean 'tile'?"),
         ("model=", "--set model: model: input should be a valid string (got None)"),
@@ -205,3 +206,57 @@ def test_documents_are_frozen(tmp_path):
     document = load(write(tmp_path, GOOD), Pipeline)
     with pytest.raises(ValueError, match="frozen"):
         document.name = "other"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("zzz=" + "[" * 3000 + "]" * 3000, "more than 64 lists and mappings"),
+        (".".join(["a"] * 3000) + "=1", "no document has keys that deep"),
+        ("zzz=&a [*a]", "an alias stands inside the value that it repeats"),
+        ("zzz=" + "9" * 5000, "a number of 5000 characters"),
+        ("zzz=[a" + "b" * 10_000, "is not a YAML value"),
+    ],
+)
+def test_a_change_beyond_the_limits_is_one_short_line(tmp_path, change, said):
+    message = refusal(tmp_path, GOOD, overrides=[change])
+    assert message.startswith(f"--set {change[:20]}")
+    assert said in message
+    assert "\n" not in message
+    assert len(message) <= 300
+
+
+def test_a_mapping_of_changes_that_holds_itself_is_refused(tmp_path):
+    changes = {}
+    changes["tiling"] = changes
+    assert refusal(tmp_path, GOOD, overrides=changes) == "changes: tiling: no document has keys that deep"
+
+
+@pytest.mark.parametrize("added", ["zzz: &z [*z]\n", "zzz: " + "[" * 1500 + "]" * 1500 + "\n"])
+def test_a_document_beyond_the_limits_is_told_with_its_place(tmp_path, added):
+    message = refusal(tmp_path, GOOD + added)
+    assert re.match(r"p\.yaml:8:\d+: not valid YAML: (an alias stands|more than 64 lists)", message)
+
+
+@pytest.mark.timeout(20)
+def test_a_document_that_is_endless_or_too_large_is_refused(tmp_path):
+    (tmp_path / "large.yaml").write_text(GOOD + "zzz: " + "a" * 4_000_000)
+    with pytest.raises(ConfigError, match=r"large\.yaml: cannot be read: is larger than 4 MB"):
+        load(tmp_path / "large.yaml", Pipeline)
+    with pytest.raises(ConfigError, match=r"/dev/zero: cannot be read: is no regular file"):
+        load(Path("/dev/zero"), Pipeline)
+    (tmp_path / "wide.yaml").write_text(GOOD.encode().decode(), encoding="utf-16")
+    with pytest.raises(ConfigError, match=r"wide\.yaml: cannot be read: it is not UTF-8; save it as UTF-8"):
+        load(tmp_path / "wide.yaml", Pipeline)
+
+
+def test_a_flood_of_problems_is_cut(tmp_path):
+    lines = refusal(tmp_path, GOOD + "".join(f"k{i}: 1\n" for i in range(2000))).splitlines()
+    assert len(lines) == 21
+    assert lines[-1].endswith(": 1980 further problems")
+
+
+def test_keys_and_values_are_shown_without_what_a_terminal_obeys(tmp_path):
+    message = refusal(tmp_path, GOOD + '"a\\e[2Jb": 1\n')
+    assert "a\\x1b[2Jb: unknown key" in message

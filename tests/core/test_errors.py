@@ -26,3 +26,8 @@ def test_a_close_word_is_suggested(word, expected):
 
 def test_nothing_is_suggested_when_nothing_is_known():
     assert errors.did_you_mean("tile", iter(())) == ""
+
+
+@pytest.mark.parametrize("kind", [errors.GeosegError, errors.BundleError, errors.GeosegWarning])
+def test_a_message_shows_what_a_terminal_would_obey(kind):
+    assert str(kind("a\x1b[2J\tb\rc\ud800\u202e\nd é")) == r"a\x1b[2J\tb\rc\ud800\u202e" + "\nd é"
