@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from geoseg.core.errors import GeosegError
+from geoseg.core.text import check_line
 
 Auto = Literal["auto"]
 
@@ -87,6 +88,11 @@ Nodata = Annotated[
     GATE,
 ]
 """A value that means nodata. NaN and infinity mean it always."""
+
+
+Line = Annotated[str, AfterValidator(check_line), Field(max_length=1000)]
+"""One line of text without control characters."""
+Name = Annotated[Line, Field(min_length=1, max_length=200)]
 
 
 def _date(value: object) -> object:

@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from geoseg.core.legend import Legend
 
 FORMAT: Literal["geoseg-run/1"] = "geoseg-run/1"
 """A reader takes files of this format, and keeps keys that it does not know."""
@@ -114,3 +116,9 @@ class RunRecord(_Part):
     warnings: list[str]
     outputs: dict[str, OutputFile]
     """By file name."""
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, classes: list[RecordedClass]) -> list[RecordedClass]:
+        Legend.of(classes)
+        return classes

@@ -12,6 +12,7 @@ from geoseg.config.fields import (
     Count,
     Finite,
     Gsd,
+    Line,
     NonNegative,
     Overlap,
     Positive,
@@ -215,10 +216,10 @@ class Training(Document):
     """A training file."""
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-    version: str = "0.1.0"
-    title: str = ""
+    version: Line = "0.1.0"
+    title: Line = ""
     description: str = ""
-    license: str = ""
+    license: Line = ""
     limitations: tuple[str, ...] = ()
     dataset: str | DatasetEntry
     """A name in the data catalog, or an entry as the catalog has it."""

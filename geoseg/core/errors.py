@@ -4,17 +4,13 @@ Every message is one line that says what is wrong, where, and what to do. The co
 exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 """
 
-import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
 from geoseg.core.secrets import redact
-
-# Control characters but the newline, which parts lines of one message; characters that turn the direction of
-# a line; and surrogates, which UTF-8 lacks.
-_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+from geoseg.core.text import printable
 
 
 class GeosegError(Exception):
@@ -65,17 +61,6 @@ class GeosegWarning(UserWarning):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(redact(str(message))))
-
-
-def printable(text: str) -> str:
-    r"""Return a text that no terminal takes as a command and every encoding can hold.
-
-    Examples
-    --------
-    >>> printable("a\x1b[2J")
-    'a\\x1b[2J'
-    """
-    return _UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """The legend: which class has which id, name and colour."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +10,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.text import check_line
+
 NODATA = 255
 """Value of pixels without a class in every class and confidence raster."""
 
-# Control characters, and characters that XML 1.0 excludes: style files cannot contain them.
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_SEPARATOR = re.compile(r"[/\\]")
+
+
+def _key(slug: str) -> str:
+    """Return what two slugs that a file system or a database may take for one have in common."""
+    return unicodedata.normalize("NFKC", slug).casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +39,24 @@ class LegendClass:
     def __post_init__(self) -> None:
         if not 0 <= self.id < NODATA:
             raise ValueError(f"class id {self.id} of {self.slug!r} is not between 0 and 254")
-        if self.slug == "nodata":
+        for what, text, longest in (("slug", self.slug, 100), ("title", self.title, 200)):
+            if not text.strip():
+                raise ValueError(f"the {what} of class {self.id} is empty; give every class a name")
+            try:
+                check_line(text)
+            except ValueError as error:
+                raise ValueError(f"{what} {text[:longest]!r} of class {self.id} {error}") from None
+            if len(text) > longest:
+                raise ValueError(
+                    f"{what} {text[:20]!r}... of class {self.id} is longer than {longest} letters"
+                )
+        if self.slug != self.slug.strip() or _SEPARATOR.search(self.slug) or not self.slug.strip("."):
+            raise ValueError(
+                f"slug {self.slug!r} of class {self.id} has spaces around it, '/' or '\\', or is only dots; "
+                "write it like grass-shrub"
+            )
+        if _key(self.slug) == "nodata":
             raise ValueError("a class cannot be called 'nodata'")
-        if _UNWRITABLE.search(self.title):
-            raise ValueError(f"title {self.title!r} of {self.slug!r} has control characters; write one line")
         if not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
             raise ValueError(f"colour {self.color!r} of {self.slug!r} is not written #rrggbb")
 
@@ -74,11 +95,15 @@ class Legend:
     def __post_init__(self) -> None:
         if not self.classes:
             raise ValueError("a legend needs at least one class")
-        for key in ("id", "slug"):
-            values = [getattr(c, key) for c in self.classes]
-            double = {v for v in values if values.count(v) > 1}
-            if double:
-                raise ValueError(f"class {key} {double.pop()!r} is used twice")
+        seen: dict[Any, str] = {}
+        for c in self.classes:
+            for what, value, key in (("id", c.id, c.id), ("slug", c.slug, _key(c.slug))):
+                if key in seen:
+                    like = (
+                        "" if seen[key] == str(value) else f" (as {seen[key]!r}, which differs by case only)"
+                    )
+                    raise ValueError(f"class {what} {value!r} is used twice{like}")
+                seen[key] = str(value)
 
     @classmethod
     def of(cls, entries: Iterable[ClassFields]) -> "Legend":

@@ -22,6 +22,7 @@ from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.core.notices import collect_warnings
+from geoseg.core.text import check_line
 from geoseg.evaluation.area import FEWEST, allocate
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import ProbabilityRaster
@@ -263,6 +264,8 @@ def _checked(strata: pd.DataFrame) -> pd.DataFrame:
     if strata[["slug", "title"]].isna().any(axis=None):
         raise ValueError("a class has no name")
     strata = strata.astype(_COLUMNS)
+    for text in strata[["slug", "title"]].to_numpy().ravel():
+        check_line(text)
     area, mapped = strata["area_m2"], strata["pixels"] > 0
     if strata["class_id"].duplicated().any() or not mapped.any() or (strata["pixels"] < 0).any():
         raise ValueError("each class has one row with its pixels")

@@ -10,6 +10,8 @@ from geoseg.config.fields import (
     ClassId,
     Finite,
     Gsd,
+    Line,
+    Name,
     Nodata,
     Offset,
     Overlap,
@@ -30,8 +32,8 @@ FORMAT = "geoseg-bundle/1"
 class CardBand(Document):
     """One input band, in the network's order."""
 
-    name: str
-    common_name: str
+    name: Name
+    common_name: Name
     wavelength_um: Positive | None = None
     scale: Scale = 1.0
     """Scale of the training data, for information: a run uses the scale of its scene."""
@@ -88,9 +90,9 @@ class Card(Document):
     """The card of a bundle."""
 
     format: Literal["geoseg-bundle/1"] = "geoseg-bundle/1"
-    name: str
-    version: str
-    title: str
+    name: Name
+    version: Line
+    title: Line
     description: str = ""
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
     gsd_m: GsdRange
@@ -104,7 +106,7 @@ class Card(Document):
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     limitations: tuple[str, ...] = ()
-    license: str = ""
+    license: Line = ""
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -142,5 +144,5 @@ def read_card(path: Path) -> Card:
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"]) or "document"
-            raise BundleError(f"{path}: {key[:100]}: {first['msg']}") from None
+            raise BundleError(f"{path}: {key[:100]}: {first['msg'].removeprefix('Value error, ')}") from None
         raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

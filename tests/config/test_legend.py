@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from geoseg.config.legend import LegendDocument, resolve_legend
@@ -26,3 +28,15 @@ def test_an_unknown_name_lists_the_known(monkeypatch):
     with pytest.raises(ConfigError, match=r"known: .*landcover-6"):
         resolve_legend("nope")
     assert len(resolve_legend("landcover-6").classes) == 6
+
+
+@pytest.mark.parametrize("slug", ["", "a\x1b[2J", "../b", "A", "a/b"])
+def test_names_of_classes_are_checked_in_documents(tmp_path, slug):
+    lines = [
+        "classes:",
+        *(f"  - {json.dumps({**c, 'slug': s})}" for c, s in zip(TWO, ("a", slug), strict=True)),
+    ]
+    (tmp_path / "l.yaml").write_text("\n".join(lines))
+    with pytest.raises(ConfigError) as caught:
+        resolve_legend(str(tmp_path / "l.yaml"))
+    assert str(caught.value).isprintable()

@@ -33,10 +33,38 @@ def test_a_colour_that_is_not_hexadecimal_is_refused(color):
         klass(1, color=color)
 
 
-@pytest.mark.parametrize("title", ["two\nlines", "a\x00", "a\ttab", "\x85", "\ud800", "\uffff"])
-def test_a_title_that_no_style_file_can_hold_is_refused(title):
-    with pytest.raises(ValueError, match="of 'x' has control characters"):
-        LegendClass(1, "x", title, "#102030")
+@pytest.mark.parametrize(
+    "text", ["two\nlines", "a\x00", "a\ttab", "a\x1b[2Jb", "a\x85b", "\ud800", "a\uffff", "a\u202eb"]
+)
+def test_a_name_that_no_style_file_can_hold_is_refused(text):
+    with pytest.raises(ValueError, match=r"title .* of class 1 has control characters"):
+        LegendClass(1, "x", text, "#102030")
+    with pytest.raises(ValueError, match=r"slug .* of class 1 has control characters"):
+        LegendClass(1, text, "X", "#102030")
+
+
+@pytest.mark.parametrize(
+    ("slug", "title", "said"),
+    [
+        ("", "X", "the slug of class 1 is empty"), ("x", "", "the title of class 1 is empty"),
+        ("  ", "X", "the slug of class 1 is empty"), ("x", " ", "the title of class 1 is empty"),
+        ("a/b", "X", "'/'"), ("../x", "X", "'/'"), ("a\\b", "X", "'/'"), ("..", "X", "only dots"),
+        (" a", "X", "spaces around"), ("a ", "X", "spaces around"), ("NoData", "X", "called 'nodata'"),
+        ("s" * 101, "X", "longer than 100"), ("x", "t" * 201, "longer than 200"),
+    ],
+)  # fmt: skip
+def test_a_name_that_no_file_or_table_should_have_is_refused(slug, title, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        LegendClass(1, slug, title, "#102030")
+    assert len(str(caught.value)) < 200
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "slug", ["grass-shrub", "Built up", "wald_2.1", "森林", "x'); DROP TABLE a;--", "<b>&"]
+)
+def test_other_names_are_kept(slug):
+    assert LegendClass(1, slug, "Grass/shrub (dry)", "#102030").slug == slug
 
 
 @pytest.mark.parametrize(
@@ -44,7 +72,10 @@ def test_a_title_that_no_style_file_can_hold_is_refused(title):
     [
         ((), "at least one class"),
         ((klass(1, "a"), klass(1, "b")), "class id 1 is used twice"),
-        ((klass(1, "a"), klass(2, "a")), "class slug 'a' is used twice"),
+        ((klass(1, "a"), klass(2, "a")), "class slug 'a' is used twice$"),
+        ((klass(1, "Wald"), klass(2, "wald")), "'wald' is used twice .as 'Wald', which differs by case"),
+        ((klass(1, "stra\u00dfe"), klass(2, "STRASSE")), "is used twice .as"),
+        ((klass(1, "e\u0301"), klass(2, "\u00e9")), "is used twice .as"),
     ],
 )
 def test_a_legend_without_distinct_classes_is_refused(classes, message):

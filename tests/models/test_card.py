@@ -101,3 +101,31 @@ def test_a_missing_card_is_told_with_what_a_bundle_is(tmp_path):
         BundleError, match=r"geoseg\.json: no such file; a bundle is a folder with geoseg\.json"
     ):
         read_card(tmp_path / "geoseg.json")
+
+
+@pytest.mark.parametrize(
+    "key", ["name", "version", "title", "license", "bands.0.name", "bands.0.common_name"]
+)
+@pytest.mark.parametrize("value", ["a\x1b[2Jb", "two\nlines", "\ud800", "x" * 1001])
+def test_names_in_a_card_are_lines_of_plain_text(tmp_path, key, value):
+    with pytest.raises(BundleError, match=key.replace(".", r"\.")) as caught:
+        read_card(changed(tmp_path, key, value))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["classes.0.slug", "classes.0.title"])
+@pytest.mark.parametrize("value", ["", "a\x1b[2Jb", "\ud800", "x" * 300])
+def test_names_of_classes_in_a_card_are_checked(tmp_path, key, value):
+    with pytest.raises(BundleError, match=r"geoseg\.json: classes") as caught:
+        read_card(changed(tmp_path, key, value))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value).removeprefix(str(tmp_path))) <= 300
+
+
+def test_an_unknown_key_is_shown_short_and_printable(tmp_path):
+    card = {**CARD, "a\x1b[2J" + "b" * 10**5: 1}
+    (tmp_path / "geoseg.json").write_text(json.dumps(card))
+    with pytest.raises(BundleError) as caught:
+        read_card(tmp_path / "geoseg.json")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value).removeprefix(str(tmp_path))) <= 300
