@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geoseg.cli.messages import errors, say, show_facts
+from geoseg.cli.messages import errors, give, say, show_facts
 from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder
 
 
@@ -39,7 +39,7 @@ def init(
         path, notes = write_pipeline(scene, model, output, catalog)
         for note in notes:
             say(f"note: {note}")
-        typer.echo(f"wrote {path}; look it over, then: geoseg run {path}")
+        give(f"wrote {path}; look it over, then: geoseg run {path}")
 
 
 def doctor(as_json: AsJson = False, debug: Debug = False) -> None:

@@ -10,6 +10,8 @@ import yaml
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error, write_atomic
+from geoseg.core.secrets import redact
+from geoseg.core.text import printable
 from geoseg.inference.checks import SCALINGS, likely_scaling
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.card import Card
@@ -30,16 +32,20 @@ def write_pipeline(
         When the scene or the bundle cannot be opened.
     """
     opened_bundle = open_bundle(model)
-    name = re.sub(r"[^\w.-]+", "-", Path(scene_name.rstrip("/")).stem).strip("-.") or "scene"
+    shown = redact(scene_name)
+    stem = Path(shown.partition("?")[0] if "://" in shown else shown).stem
+    name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "scene"
     path = output or Path("pipelines") / f"{name}.yaml"
     if path.exists():
         raise OutputError(f"{path}: exists already; choose another file with --output")
     lines, notes = _scene_lines(scene_name, opened_bundle, catalog_file)
+    if shown != scene_name:
+        notes.append("the URL is written without its credentials; give it whole with --set scene.uri=URL")
     text = _TEMPLATE.format(
         name=_quoted(name),
         scene=lines,
         model=_quoted(str(model)),
-        card=" ".join(opened_bundle.card.title.split()),
+        card=printable(" ".join(opened_bundle.card.title.split())),
         folder=_quoted(f"outputs/{name}"),
     )
     with as_output_error(path):
@@ -82,7 +88,7 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
         have = found.get(band.common_name)
         if have is not None:
             place = _quoted(Path(have.source.path).name) if folder else have.index
-            here = f"{place}   # {have.name}"
+            here = f"{place}   # {printable(' '.join(have.name.split()))}"
         elif folder:
             here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
             notes.append(f"{name} has no file named after band {band.common_name}; fill it in")
@@ -90,7 +96,7 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
             here = f"{i}   # not found by name, please check"
             notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
         bands.append(f"    {band.common_name}: {here}")
-    where = f"  {'folder' if folder else 'uri'}: {_quoted(name)}"
+    where = f"  {'folder' if folder else 'uri'}: {_quoted(redact(name))}"
     return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, model.card, notes)]), notes
 
 

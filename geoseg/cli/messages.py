@@ -14,6 +14,7 @@ import typer
 from geoseg.core.errors import GeosegError, one_line
 from geoseg.core.notices import say_waits_by
 from geoseg.core.secrets import redact
+from geoseg.core.text import printable
 
 LONGEST_LINE = 300
 """Characters of a message; `--debug` shows more."""
@@ -22,8 +23,13 @@ _MOST_LINES = 10
 
 
 def say(message: str) -> None:
-    """Write a message to stderr."""
-    typer.echo(message, err=True)
+    """Write a message to stderr, without credentials and what a terminal obeys."""
+    typer.echo(printable(redact(message)), err=True)
+
+
+def give(result: str) -> None:
+    """Write a result to stdout, likewise."""
+    typer.echo(printable(redact(result)))
 
 
 def warn(message: str) -> None:
@@ -40,7 +46,7 @@ def show_facts(facts: Any, *, as_json: bool) -> None:
 
 def show_result(result: Any, lay_out: Callable[[Any], str], *, as_json: bool) -> None:
     """Write a result to stdout: laid out for people, or as JSON."""
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else lay_out(result))
+    give(json.dumps(result, indent=2, ensure_ascii=False) if as_json else lay_out(result))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, say, shortened, show_result, warn
+from geoseg.cli.messages import errors, give, say, shortened, show_result, warn
 from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder
 from geoseg.cli.progress import graceful_shutdown, run_progress, silent
 
@@ -121,7 +121,7 @@ def _run_scene(
         finished = run_plan(plan, entered)
         for warning in finished.record.warnings[len(plan.warnings) :]:
             warn(warning)
-        typer.echo(record_as_json(finished.record) if as_json else show.run(finished))
+        give(record_as_json(finished.record) if as_json else show.run(finished))
 
 
 def _run_scenes(
@@ -201,7 +201,7 @@ def report(
     with errors(debug=debug):
         from geoseg.runs.page import remake_page
 
-        typer.echo(remake_page(run, profile=profile))
+        give(str(remake_page(run, profile=profile)))
 
 
 def view(run: RunFolder, debug: Debug = False) -> None:
@@ -212,6 +212,6 @@ def view(run: RunFolder, debug: Debug = False) -> None:
         from geoseg.runs.page import find_page
 
         page = find_page(run)
-        typer.echo(page)
+        give(str(page))
         if not webbrowser.open(page.as_uri()):
             say("no web browser was found; open the file yourself")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, say, show_facts, warn
+from geoseg.cli.messages import errors, give, say, show_facts, warn
 from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet
 from geoseg.cli.progress import silent, training_progress
 from geoseg.core.errors import ConfigError
@@ -58,9 +58,9 @@ def train(
         for warning in trained.record.warnings[len(prepared.warnings) :]:
             warn(warning)
         if as_json:
-            typer.echo(trained.record.to_json())
+            give(trained.record.to_json())
         else:
-            typer.echo(show.as_text(show.training(trained.folder, trained.record)))
+            give(show.as_text(show.training(trained.folder, trained.record)))
 
 
 def evaluate(
@@ -126,7 +126,7 @@ def evaluate(
             warn(warning)
         if output is not None:
             write_report(output, report)
-        typer.echo(report.to_json() if as_json else report_text(report))
+        give(report.to_json() if as_json else report_text(report))
 
 
 def sample(
@@ -154,7 +154,7 @@ def sample(
             class_map, output, size=size, allocation=allocation, minimum=minimum, seed=seed, legend=legend,
             confidence=confidence,
         )  # fmt: skip
-        typer.echo(report.to_json() if as_json else report_text(report))
+        give(report.to_json() if as_json else report_text(report))
 
 
 def _codes(listed: str) -> list[int]:

@@ -80,7 +80,7 @@ class Address(_Remote):
     """A Dask scheduler that is already running."""
 
     kind: Literal["address"] = "address"
-    address: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/]+:\d+$")]
+    address: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:\d+$")]
     workers: Count = 1
     """The run begins with this many workers; more may join."""
     gpus: Annotated[int, Field(ge=0, le=1), GATE] = 0

@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import geoseg
-from geoseg.core.secrets import redact
+from geoseg.core.secrets import redact_command
 
 
 def command() -> str:
-    """Return the command line of this process, without credentials in its URLs."""
-    return redact(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+    """Return the command line of this process, without credentials."""
+    return shlex.join([Path(sys.argv[0]).name, *redact_command(sys.argv[1:])])
 
 
 def machine() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Characters that no name and no message may hold: terminals obey them, or style files cannot contain them."""
+"""Characters that no name and no message may hold: terminals obey them, or style files cannot hold them."""
 
 import re
 
@@ -17,7 +17,13 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[2J")
     'a\\x1b[2J'
     """
-    return _MESSAGE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    return _MESSAGE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    # From 0x7f on as JSON has it, which escapes the characters below itself.
+    return match[0].encode("unicode_escape").decode() if code < 0x7F else f"\\u{code:04x}"
 
 
 def check_line(text: str) -> str:

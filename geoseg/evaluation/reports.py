@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from geoseg.core.files import as_output_error, write_atomic
+from geoseg.core.secrets import redacted
 
 Figure = float | None
 
@@ -118,7 +119,7 @@ class EvaluationReport(_Values):
 
     def to_json(self) -> str:
         """Return the report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return json.dumps(redacted(self.to_dict()), indent=2, ensure_ascii=False)
 
 
 # Fields of the last base come first: what was compared, then the scores.

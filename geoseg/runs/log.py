@@ -16,6 +16,7 @@ from typing import Any, Self
 from geoseg.core.files import as_output_error
 from geoseg.core.parsing import parse_json
 from geoseg.core.run_files import RunFile
+from geoseg.core.secrets import redacted
 from geoseg.inference.events import Fact
 from geoseg.runs.folder import RunFolder
 
@@ -81,7 +82,7 @@ class EventLog:
         OutputError
             When the line cannot be written, as on a full disk.
         """
-        line = json.dumps(fact, ensure_ascii=False, separators=(",", ":")) + "\n"
+        line = json.dumps(redacted(fact), ensure_ascii=False, separators=(",", ":")) + "\n"
         with as_output_error(self.path):
             self._file.write(line.encode())
 

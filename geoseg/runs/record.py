@@ -155,7 +155,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         memory_bytes=RunMemory(announced_per_worker=plan.memory.total, peak_of_this_process=peak_bytes()),
         machine=provenance.machine(),
         versions=provenance.versions(_VERSIONED),
-        warnings=about.warnings,
+        warnings=redacted(about.warnings),
         outputs={name: OutputFile(**output_entry(f)) for name, f in outputs.items()},
     )
 

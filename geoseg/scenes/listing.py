@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, one_line
+from geoseg.core.secrets import redact
 from geoseg.scenes.catalog import Catalog
 
 PATHS = ("path", "uri", "location", "href", "file", "filename")
@@ -140,7 +141,7 @@ def _beside(path: str, listing: str) -> str:
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a name for each row: its own, else that of its file, after its folder where two share it."""
-    stems = [_clean(r.get("name") or Path(r["path"]).stem) for r in rows]
+    stems = [_clean(r.get("name") or Path(redact(r["path"])).stem) for r in rows]
     counts = Counter(stems)
     names = [
         _clean(f"{Path(r['path']).parent.name}-{stem}") if counts[stem] > 1 and "name" not in r else stem

@@ -11,6 +11,7 @@ from geoseg.config.training import Training
 from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import ConfigError
 from geoseg.core.legend import IGNORE, Legend
+from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
@@ -125,7 +126,7 @@ def card_facts(
         "data": data,
     }
     metrics = measured.scores().model_dump(mode="json")
-    return {"training": training, "metrics": metrics, "temperature": measured.temperature}
+    return {"training": redacted(training), "metrics": metrics, "temperature": measured.temperature}
 
 
 def gsd_range(document: Training, labelled: Sequence[Labelled]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from geoseg.core.errors import OutputError, difference
 from geoseg.core.files import read_json, write_atomic
+from geoseg.core.secrets import redacted
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, read_record
 
@@ -54,7 +55,8 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
 
 def _identity(prepared: PreparedTraining) -> dict[str, Any]:
     """Return what determines the weights: document, legend and data."""
-    document = prepared.document.model_dump(mode="json", exclude=_CARD_ONLY)
+    # Kept in a file: a URL that is signed again is the same, and no credential is written.
+    document = redacted(prepared.document.model_dump(mode="json", exclude=_CARD_ONLY))
     data = [
         [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
         for p in prepared.labelled

@@ -105,7 +105,7 @@ def make_record(
         history=fitted.history,
         machine=provenance.machine(),
         versions=provenance.versions(_VERSIONED),
-        warnings=tuple(warnings),
+        warnings=tuple(redacted(list(warnings))),
         training=card.training,
         metrics=measured.scores(),
         temperature=measured.temperature,

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,6 +124,20 @@ def test_init_quotes_odd_names(tmp_path, bundle, name):
     assert pipeline.scene.uri == str(scene)
     assert pipeline.scene.scale is None  # the file says it
     assert notes == []
+
+
+def test_init_writes_no_credentials(tmp_path, bundle, scene_file, monkeypatch):
+    from geoseg.cli import init
+
+    monkeypatch.chdir(tmp_path)
+    opened = init.resolve_scene(str(scene_file), "scene")
+    monkeypatch.setattr(init, "resolve_scene", lambda *_: opened)
+    url = "https://me:5ecre7@h/a.tif?code=5ec.re7&item=3"
+    path, notes = init.write_pipeline(url, bundle.folder, None, tmp_path / "none")
+    assert path == Path("pipelines/a.yaml")
+    assert 'uri: "https://h/a.tif?item=3"' in path.read_text()
+    assert "5ec" not in path.read_text()
+    assert any(n.endswith("give it whole with --set scene.uri=URL") for n in notes)
 
 
 def test_init_of_a_folder_names_the_file_that_is_missing(tmp_path, bundle):

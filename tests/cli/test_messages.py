@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 import typer
 
 from geoseg.cli import messages
+from geoseg.cli.messages import errors, give, say, show_result
 from geoseg.core import cache, notices
 from geoseg.core.errors import ConfigError, SceneError
 from tests.conftest import ROOT
@@ -86,3 +88,29 @@ def test_a_long_wait_is_said_once_and_without_secrets(monkeypatch):
     finally:
         notices.say_waits_by(lambda _: None)
     assert said == ["no answer yet from https://host/x.tif; still waiting"]
+
+
+SAID = "https://me:5ecre7@host/a.tif?code=5ecre7\x1b[2J"
+
+
+def test_messages_and_results_hold_no_credentials_and_nothing_that_a_terminal_obeys(capsys):
+    say(SAID)
+    give(SAID)
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == "https://host/a.tif\n"
+
+
+def test_a_result_in_json_stays_json(capsys):
+    facts = {"uri": SAID, "title": "a\x7f\x85\u202e\ud800\x1b\n", "list": ["https://h?code=5ecre7", "b"]}
+    show_result(facts, str, as_json=True)
+    out = capsys.readouterr().out
+    assert json.loads(out)["title"] == facts["title"]
+    assert json.loads(out)["list"] == ["https://h", "b"]
+    assert "5ecre7" not in out
+    assert out.replace("\n", "").isprintable()
+
+
+def test_the_error_of_another_library_is_one_line_without_credentials(capsys):
+    with pytest.raises(typer.Exit), errors(debug=False):
+        raise RuntimeError(SAID)
+    assert capsys.readouterr().err.endswith("RuntimeError: https://host/a.tif\n")

@@ -1,4 +1,6 @@
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 
@@ -67,3 +69,37 @@ def test_another_format_and_wrong_values_are_refused_in_a_line(finished, change,
 def test_a_damaged_record_is_refused(finished):
     with pytest.raises(OutputError, match=r"run\.json: "):
         parse_record(b'{"format": "geoseg-run/1"', "run.json")
+
+
+@pytest.mark.parametrize("slug", ["", "a\x1b[2Jb", "../a", "nodata"])
+def test_a_record_with_a_class_that_cannot_be_is_refused(finished, slug):
+    data = content(finished)
+    data["classes"][0]["slug"] = slug
+    with pytest.raises(OutputError, match=r"out/run\.json: classes") as raised:
+        parse_record(json.dumps(data).encode(), "out/run.json")
+    assert str(raised.value).isprintable()
+
+
+def test_secrets_of_the_command_and_of_warnings_are_written_nowhere(tmp_path, bundle, monkeypatch):
+    scene = write_raster(
+        tmp_path / "s.tif", reflectance(40, 50), scale=0.0001, names=("B02", "B03", "B04", "B08")
+    )
+    asked = [
+        "run",
+        "x",
+        "--cluster",
+        "tcp://me:5ecre7@h:1",
+        "--set",
+        "cluster.env.A=5ecre7",
+        "https://h?code=5ecre7",
+    ]
+    monkeypatch.setattr(sys, "argv", ["geoseg", *asked])
+    plan = prepare(write_pipeline(tmp_path, scene, bundle.folder, "checks: {statistics: off}"))
+    plan = replace(plan, warnings=(*plan.warnings, "https://me:5ecre7@h/a.tif is slow"))
+    done = run(plan)
+    assert done.record.command.startswith(
+        "geoseg run x --cluster tcp://h:1 --set 'cluster.env.A=***' https://h"
+    )
+    assert done.record.warnings[-1] == "https://h/a.tif is slow"
+    found = [p.name for p in done.folder.rglob("*") if p.is_file() and b"5ecre7" in p.read_bytes()]
+    assert found == []

@@ -35,6 +35,6 @@ def _at(address: str) -> Address:
         return Address(address=address)
     except ValidationError:
         raise ConfigError(
-            f"cluster: {address!r} is no address of a scheduler; write it like tcp://node1:8786, with tls:// "
-            "where it asks for certificates"
+            f"cluster: {address!r} is no address of a scheduler; write it like tcp://node1:8786, without a "
+            "login, with tls:// where it asks for certificates"
         ) from None
