@@ -113,6 +113,23 @@ def reflectance(height: int, width: int, seed: int = 0, bands: int = 4) -> NDArr
 BAND_NAMES = ("blue", "green", "red", "nir")
 
 
+def write_photograph(path: Path, values: NDArray, *, scale: float | None = None, **options) -> Path:
+    """Write (bands, rows, cols) as a GeoTIFF that has no georeference, with band names and overviews."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver="GTiff", count=len(values), height=values.shape[1], width=values.shape[2],
+            dtype=values.dtype, tiled=True, blockxsize=64, blockysize=64, **options,
+        ) as dst:  # fmt: skip
+            dst.write(values)
+            dst.descriptions = BAND_NAMES[: len(values)]
+            if scale is not None:
+                dst.scales = (scale,) * len(values)
+        with rasterio.open(path, "r+") as dst:
+            dst.build_overviews([2, 4])
+    return path
+
+
 def make_bundle(folder: Path, *, architecture: str = "Unet", seed: int = 0, classes: int = 3, **card_changes):
     """Write a bundle with a small network and random weights: 4 bands, tiles of 64 to 512 px, 10 m."""
     import torch

@@ -273,9 +273,10 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
     local = crs is not None and crs.proj.geodetic_crs is None
     if placed and (crs is None or local):
         lacking = f"the CRS of the scene ({crs_name(crs)}) has none" if local else "the scene has no CRS"
+        need = "need" if len(placed) > 1 else "needs"
         raise ConfigError(
-            f"outputs.polygons: {' and '.join(sorted(placed))} need a place on the earth, but {lacking}; "
-            "write gpkg"
+            f"outputs.polygons: {' and '.join(sorted(placed))} {need} a place on the earth, but {lacking}; "
+            "write gpkg, parquet or fgb"
         )
     if local and pipeline.vectorize.crs is not None:
         raise ConfigError(

@@ -255,7 +255,9 @@ def _grid(path: str, src: Any) -> tuple[GeoBox, Turn]:
     if transform.is_identity and src.crs is None:
         _refuse_other_georeference(path, src)
         turn = _turn_of_photograph(path, src)
-        return GeoBox(turn.shape(shape), transform, None), turn
+        # GDAL says the identity, in which rows go north. QGIS and others show such a raster upright,
+        # with its upper-left corner at (0, 0) and y = -row: so maps and polygons of it lie on it.
+        return GeoBox(turn.shape(shape), Affine.scale(1, -1), None), turn
     if not all(map(math.isfinite, transform)):
         raise SceneError(f"{path}: its geotransform holds NaN or infinity; set it with gdal_edit.py -a_ullr")
     if abs(transform.b) * shape[0] > _ROTATION * abs(transform.a) or (

@@ -16,7 +16,7 @@ from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window
 from geoseg.scenes import handles, sources
 from geoseg.scenes.versions import FileVersion
-from tests.conftest import ROOT, write_raster
+from tests.conftest import ROOT, write_photograph, write_raster
 
 NUMBERS = np.arange(2 * 30 * 20, dtype=np.uint16).reshape(2, 30, 20)
 
@@ -329,3 +329,18 @@ def cube(path):
     data.lon.attrs.update(standard_name="longitude", units="degrees_east")
     data.to_netcdf(path, engine="scipy")
     return path
+
+
+def test_a_photograph_lies_upright_with_its_corner_at_zero(tmp_path):
+    source = sources.inspect(str(write_photograph(tmp_path / "a.tif", NUMBERS)))
+    assert source.geobox.transform == Affine.scale(1, -1)
+    assert source.geobox.boundingbox.bbox == (0, -30, 20, 0)
+    placed = sources.inspect(str(write_raster(tmp_path / "b.tif", NUMBERS, crs=None)))
+    assert placed.geobox.transform == Affine(10, 0, 500_000, 0, -10, 4_500_000)
+
+
+def test_overviews_of_a_photograph_cover_it(tmp_path):
+    source = sources.inspect(str(write_photograph(tmp_path / "a.tif", NUMBERS)))
+    half = sources.coarser(source, 2)
+    assert half.geobox.shape == (15, 10)
+    assert half.geobox.boundingbox == source.geobox.boundingbox

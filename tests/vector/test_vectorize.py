@@ -181,7 +181,10 @@ LOCAL = "the CRS of the scene (site plan) has"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("outputs.polygons=[geojson]", f"geojson need a place on the earth, but {LOCAL} none; write gpkg"),
+        (
+            "outputs.polygons=[geojson]",
+            f"geojson needs a place on the earth, but {LOCAL} none; write gpkg, parquet or fgb",
+        ),
         ("vectorize.crs=EPSG:4326", f"{LOCAL} no place on the earth to come from; leave it out"),
     ],
 )

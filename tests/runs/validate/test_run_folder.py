@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
+from rasterio.features import rasterize
 from rasterio.windows import Window
 
 from geoseg.config.pipeline import Vectorize
@@ -25,7 +27,7 @@ from geoseg.runs.validate import rasters, validate
 from geoseg.vector.recipe import resolve_recipe
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.vectorize import vectorize as write_polygons
-from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
+from tests.conftest import BAND_NAMES, reflectance, write_photograph, write_pipeline, write_raster
 
 SURE = 0.75
 """A confidence that some polygons of the toy network do not reach."""
@@ -45,11 +47,33 @@ def runs(tmp_path_factory, bundle):
         ("plain", "EPSG:32633", "outputs.polygons=[]"),
     ):
         folder = tmp_path_factory.mktemp(name)
-        scene = write_raster(folder / "scene.tif", values, names=BAND_NAMES, scale=1e-4, nodata=0, crs=crs)
+        scene = folder / "scene.tif"
+        if crs is None:
+            write_photograph(scene, values, scale=1e-4, nodata=0)
+        else:
+            write_raster(scene, values, names=BAND_NAMES, scale=1e-4, nodata=0, crs=crs)
         pipeline = write_pipeline(folder, scene, bundle.folder)
         run(prepare(pipeline, [more, "checks.statistics=off"]))
         made[name] = folder / "out"
     return made
+
+
+def test_map_and_polygons_of_a_photograph_lie_on_it(runs):
+    """Programs show a raster without georeference with y = -row, and so must its map and polygons."""
+    for path in runs["nowhere"].glob("*.tif"):
+        with rasterio.open(path) as src:
+            assert src.crs is None
+            assert src.transform[:6] == (1, 0, 0, 0, -1, 0)
+    with rasterio.open(runs["nowhere"] / "classes.tif") as src:
+        classes = src.read(1)
+    frame = gpd.read_file(runs["nowhere"] / "polygons.gpkg", layer="toy")
+    burned = rasterize(
+        zip(frame.geometry, frame.class_id, strict=True),
+        classes.shape,
+        fill=255,
+        transform=Affine.scale(1, -1),
+    )
+    assert (burned == classes).all()
 
 
 @pytest.fixture
