@@ -93,9 +93,12 @@ def open_probabilities(path: str, class_map: ClassMap, *, all_classes: bool) -> 
     if len(source.names) != len(legend):
         raise SceneError(f"{path}: has {len(source.names)} bands for {len(legend)} classes")
     named = [n.removeprefix(_TITLE) for n in source.names]
-    slugs = [c.slug for c in legend.classes]
-    if set(named) == set(slugs):
-        return ProbabilityRaster(source, tuple(named.index(s) + 1 for s in slugs))
+    slugs, titles = [c.slug for c in legend.classes], [c.title for c in legend.classes]
+    for names in (titles, slugs):  # a run writes titles; rasters of others may hold slugs
+        if named == names:
+            return ProbabilityRaster(source, tuple(range(1, len(names) + 1)))
+        if set(named) == set(names) and len(set(names)) == len(names):
+            return ProbabilityRaster(source, tuple(named.index(n) + 1 for n in names))
     if any(n.startswith(_TITLE) for n in source.names):
         raise SceneError(
             f"{path}: its bands are {', '.join(named)}, the classes {', '.join(slugs)}; give the legend "

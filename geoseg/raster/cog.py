@@ -138,6 +138,12 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
             leftover.unlink(missing_ok=True)
 
 
+def highest_value(path: Path) -> int:
+    """Return the highest value in the first band of a raster of whole numbers, window by window."""
+    with rasterio.open(path) as src:
+        return max(int(src.read(1, window=window).max()) for _, window in src.block_windows(1))
+
+
 @contextlib.contextmanager
 def _gdal_as_output_error(path: Path) -> Iterator[None]:
     """Turn errors of GDAL into an `OutputError` that says in one line why a file cannot be written."""

@@ -50,14 +50,17 @@ _KINDS = {
     ".xml": (pystac.MediaType.XML, ["metadata"]),
     ".qml": (pystac.MediaType.XML, ["style"]),
     ".sld": ("application/vnd.ogc.sld+xml", ["style"]),
+    ".style.json": ("application/vnd.mapbox.style+json", ["style"]),
 }
-"""Media type and roles by suffix."""
+"""Media type and roles by suffix, or by all suffixes."""
 
 _TITLES: dict[str, str] = {
     RunFile.CLASSES: "Class map",
     RunFile.CONFIDENCE: "Probability of the chosen class",
     RunFile.PROBABILITIES: "Probability of each class",
+    RunFile.INSTANCES: "Number of the object",
     RunFile.GEOPACKAGE: "Polygons of the classes",
+    RunFile.POLYGONS_STYLE: "MapLibre style of the vector tiles",
     RunFile.QUICKLOOK: "Picture of scene and classes",
     RunFile.PAGE: "Report",
     RunFile.RECORD: "Settings, hashes, versions, areas, timings",
@@ -195,7 +198,9 @@ def _project(item: pystac.Item, geobox: GeoBox) -> None:
 
 
 def _asset(name: str) -> pystac.Asset:
-    media_type, roles = _KINDS.get(Path(name).suffix, ("application/octet-stream", ["data"]))
+    path = Path(name)
+    unknown = ("application/octet-stream", ["data"])
+    media_type, roles = _KINDS.get("".join(path.suffixes)) or _KINDS.get(path.suffix, unknown)
     return pystac.Asset(f"./{name}", title=_TITLES.get(name), media_type=media_type, roles=roles)
 
 

@@ -1,5 +1,6 @@
 """The files of a run, made from finished blocks: maps, polygons, pictures, STAC item."""
 
+import html
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -14,15 +15,19 @@ from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import RetryingScene
-from geoseg.raster.cog import MapBand, copy_cog, write_cog, write_vrt
+from geoseg.raster.cog import MapBand, copy_cog, highest_value, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
 from geoseg.runs.progress import Progress
 from geoseg.runs.record import Totals
 from geoseg.storage.store import FolderStore, Store
-from geoseg.styles.raster import write_confidence_style, write_raster_styles
+from geoseg.styles.polygons import write_polygon_style, write_web_style
+from geoseg.styles.raster import write_object_style, write_raster_styles, write_share_style
 from geoseg.vector.trace.block import MapFiles
+
+_STYLED_BY_QML = frozenset({"parquet", "fgb", "geojson"})
+"""Formats that cannot hold a style; a GeoPackage has its own, and vector tiles another kind."""
 
 
 def staging_of(plan: Plan, store: Store) -> Staging:
@@ -48,8 +53,12 @@ def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
         RunFile.CONFIDENCE: outputs.confidence,
         RunFile.CONFIDENCE_QML: outputs.confidence,
         RunFile.PROBABILITIES: outputs.probabilities,
+        RunFile.PROBABILITIES_QML: outputs.probabilities,
         RunFile.INSTANCES: outputs.instances,
+        RunFile.INSTANCES_QML: outputs.instances,
         **{RunFile.polygons(form): True for form in outputs.polygons},
+        RunFile.POLYGONS_QML: bool(_STYLED_BY_QML & set(outputs.polygons)),
+        RunFile.POLYGONS_STYLE: "pmtiles" in outputs.polygons,
         RunFile.QUICKLOOK: True,
         RunFile.PAGE: True,
         RunFile.ITEM: True,
@@ -95,11 +104,11 @@ def write_maps(
     class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend)], "MODE")
     files += write_raster_styles(class_map, legend)
     if outputs.confidence:
-        files += write_confidence_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
+        files += write_share_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
     if outputs.probabilities:
-        titles = [f"probability of {c.slug}" for c in plan.bundle.card.classes]
+        titles = [f"probability of {c.title}" for c in plan.bundle.card.classes]
         bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
-        cog(RunFile.PROBABILITIES, bands, "AVERAGE")
+        files += write_share_style(cog(RunFile.PROBABILITIES, bands, "AVERAGE"))
     if outputs.polygons or outputs.instances:
         on_event(Progress("polygons"))
         # The uncompressed blocks are read faster than the finished map.
@@ -121,10 +130,30 @@ def _write_vectors(
         MapFiles(class_map, confidence), plan.recipe, workers, folder, layer=plan.name,
         formats=outputs.polygons, provenance=_provenance(plan),
     )  # fmt: skip
+    if _STYLED_BY_QML & set(outputs.polygons):
+        files.append(write_polygon_style(folder / RunFile.POLYGONS_QML, plan.bundle.card.legend))
+    if "pmtiles" in outputs.polygons:
+        files.append(_describe_tiles(plan, folder / RunFile.PMTILES))
     if outputs.instances:
-        copy_cog(folder / OBJECTS, folder / RunFile.INSTANCES, "NEAREST")
-        files.append(folder / RunFile.INSTANCES)
+        path = folder / RunFile.INSTANCES
+        copy_cog(folder / OBJECTS, path, "NEAREST")
+        files += [path, *write_object_style(path, highest_value(path))]
     return files
+
+
+def _describe_tiles(plan: Plan, tiles: Path) -> Path:
+    """Write into vector tiles what they are, and their style beside them; return the path of the style."""
+    from geoseg.vector.write.pmtiles import describe_tiles, view_of  # noqa: PLC0415 (as in `_write_vectors`)
+
+    card, view = plan.bundle.card, view_of(plan.scene.geobox)
+    about = f"{plan.scene.name} classified by {card.name} {card.version}"
+    # Viewers show it as HTML.
+    source = html.escape(f"{about}, geoseg")
+    describe_tiles(tiles, view, name=plan.name, description=f"{about} ({card.title})", attribution=source)
+    return write_web_style(
+        tiles.parent / RunFile.POLYGONS_STYLE, tiles.name, plan.name, card.legend, center=view.center,
+        zoom=view.zoom, attribution=source,
+    )  # fmt: skip
 
 
 def read_picture(plan: Plan) -> ScenePicture:

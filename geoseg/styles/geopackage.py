@@ -10,11 +10,9 @@ from xml.etree import ElementTree as ET
 
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.legend import Legend
+from geoseg.styles.polygons import CLASS_ID
 from geoseg.styles.qml import categorised
 from geoseg.styles.sld import polygon_sld
-
-CLASS_ID = "class_id"
-"""Column of the polygons with the class id, by which they are styled."""
 
 PROVENANCE = "urn:geoseg:provenance"
 """`md_standard_uri` of the provenance in `gpkg_metadata`."""

@@ -1,6 +1,7 @@
-"""The style files that desktop GIS reads beside a class raster or a confidence raster."""
+"""The style files that desktop GIS reads beside the rasters of a run."""
 
-from collections.abc import Mapping
+import colorsys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,7 +11,10 @@ from geoseg.styles.qml import paletted, ramp
 from geoseg.styles.sld import raster_sld
 
 # Viridis: perceptually uniform, also for colour-blind readers and in grey.
-_CONFIDENCE = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21918c"), (0.75, "#5ec962"), (1.0, "#fde725"))
+_SHARES = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21918c"), (0.75, "#5ec962"), (1.0, "#fde725"))
+
+_MOST_STOPS = 1024
+"""Most colours of a raster of object numbers."""
 
 
 def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
@@ -34,18 +38,50 @@ def write_raster_styles(raster: Path, legend: Legend) -> list[Path]:
     )
 
 
-def write_confidence_style(raster: Path) -> list[Path]:
-    """Write `confidence.qml` beside a raster of shares from 0 to 1; return the path.
+def write_share_style(raster: Path) -> list[Path]:
+    """Write a QML beside a raster of shares from 0 to 1, of its first band; return the path.
 
-    Without it QGIS stretches grey to the values of each map, so that two maps cannot be compared.
+    Without it QGIS stretches grey to the values of each map, so that two maps cannot be compared, and shows
+    the first three bands of several as red, green and blue.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
-    stops = ((value, color, f"{value:.0%}") for value, color in _CONFIDENCE)
+    stops = ((value, color, f"{value:.0%}") for value, color in _SHARES)
     return _write({raster.with_suffix(".qml"): ramp(stops)})
+
+
+def write_object_style(raster: Path, objects: int) -> list[Path]:
+    """Write a QML beside a raster of object numbers, 0 where there is none; return the path.
+
+    Consecutive numbers, which neighbours often have, get colours far from each other. Beyond `_MOST_STOPS`
+    objects, colours in between are interpolated.
+
+    Parameters
+    ----------
+    raster
+        The raster.
+    objects
+        The highest number.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    return _write({raster.with_suffix(".qml"): ramp(_object_stops(max(objects, 1)))})
+
+
+def _object_stops(objects: int) -> Iterator[tuple[float, str, str]]:
+    count = min(objects, _MOST_STOPS)
+    for place in range(count):
+        number = 1 + place * (objects - 1) // max(count - 1, 1)
+        # Hues in steps of the golden section never come close to those before them.
+        hue, light = place * 0.618034 % 1, (0.45, 0.65)[place % 2]
+        rgb = colorsys.hls_to_rgb(hue, light, 0.7)
+        yield float(number), "#{:02x}{:02x}{:02x}".format(*(round(255 * v) for v in rgb)), str(number)
 
 
 def _write(files: Mapping[Path, ET.Element]) -> list[Path]:

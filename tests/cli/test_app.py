@@ -67,7 +67,7 @@ def test_set_and_output_replace_values(geoseg_here, pipeline_file, tmp_path):
     assert done.returncode == 0, done.stderr
     with rasterio.open(other / "probabilities.tif") as src:
         shares, names = src.read(), src.descriptions
-    assert names == ("probability of class-1", "probability of class-2", "probability of class-3")
+    assert names == ("probability of Class 1", "probability of Class 2", "probability of Class 3")
     np.testing.assert_allclose(shares.sum(axis=0), 1.0, atol=0.0151)
     with rasterio.open(other / "confidence.tif") as src:
         np.testing.assert_allclose(src.read(1), shares.max(axis=0), atol=1e-6)

@@ -93,6 +93,20 @@ def test_nothing_in_common_is_told(opened, tmp_path):
         compare(opened, labels, SAME)
 
 
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        (["Tree cover", "Cropland", "Open water"], (3, 1, 2)),
+        (["tree", "crop", "water"], (3, 1, 2)),
+        (["Open water", "Tree cover", "Cropland"], (1, 2, 3)),
+    ],
+)
+def test_the_bands_of_probabilities_are_found_by_title_or_slug(opened, tmp_path, names, bands):
+    names = [f"probability of {n}" for n in names]
+    path = write_raster(tmp_path / "p.tif", np.zeros((3, *SHAPE), np.float32), names=names)
+    assert open_probabilities(str(path), opened, all_classes=True).bands == bands
+
+
 def test_beliefs_that_do_not_fit_are_told(opened, labels, tmp_path):
     p = np.zeros((3, *SHAPE), np.float32)
     shifted = write_raster(tmp_path / "a.tif", p, origin=(500_010, 4_500_000))

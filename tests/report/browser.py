@@ -21,6 +21,8 @@ _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
     "--disable-dev-shm-usage", "--remote-debugging-port=0", "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
+WEBGL = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader")
+"""Flags for pages that draw with WebGL, on machines without a GPU."""
 _SECONDS = 30
 
 
@@ -114,12 +116,13 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(path, width=1280, height=900):
+def opened(path, width=1280, height=900, flags=()):
     """Open a file in a browser that reaches no network."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             CHROMIUM,
             *_FLAGS,
+            *flags,
             f"--user-data-dir={profile}",
             f"--window-size={width},{height}",
             "about:blank",

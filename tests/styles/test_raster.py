@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.styles.raster import write_confidence_style, write_raster_styles
+from geoseg.styles.raster import write_object_style, write_raster_styles, write_share_style
 from tests.conftest import write_raster
 
 TITLES = ("Wald & <Wiese>", "a \"b\" 'c'", "Forêt – été", "水体")
@@ -62,7 +62,7 @@ def test_geoserver_finds_every_class_with_name_and_colour(roots):
 
 
 def test_confidence_is_shown_from_0_to_1(tmp_path):
-    (path,) = write_confidence_style(tmp_path / "confidence.tif")
+    (path,) = write_share_style(tmp_path / "confidence.tif")
     assert path == tmp_path / "confidence.qml"
     renderer = ET.parse(path).getroot().find("pipe/rasterrenderer")  # noqa: S314
     assert renderer.get("type") == "singlebandpseudocolor"
@@ -74,6 +74,19 @@ def test_confidence_is_shown_from_0_to_1(tmp_path):
     # Sure is bright: lightness rises along the ramp, also when it is printed in grey.
     grey = [np.dot(LegendClass(0, "c", "", i.get("color")).rgb, (0.299, 0.587, 0.114)) for i in shader]
     assert grey == sorted(grey)
+
+
+@pytest.mark.parametrize("objects", [0, 1, 2, 700, 1024, 1025, 3_000_000_000])
+def test_every_object_has_a_colour_and_the_file_stays_small(tmp_path, objects):
+    (path,) = write_object_style(tmp_path / "instances.tif", objects)
+    assert path == tmp_path / "instances.qml"
+    shader = ET.parse(path).getroot().find("pipe/rasterrenderer/rastershader/colorrampshader")  # noqa: S314
+    numbers = [float(i.get("value")) for i in shader]
+    assert numbers == sorted(set(numbers))
+    assert (numbers[0], numbers[-1]) == (1, max(objects, 1))
+    assert len(numbers) == min(max(objects, 1), 1024)
+    colors = np.array([LegendClass(0, "c", "", i.get("color")).rgb for i in shader], dtype=int)
+    assert all(np.abs(np.diff(colors, axis=0)).max(axis=1) > 60), "neighbours in number look different"
 
 
 def test_gdal_finds_a_name_for_every_value(roots):

@@ -1,5 +1,6 @@
 """Checks of styles: titles and colours are those of the legend."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from geoseg.runs.validate.geopackage import FILE, open_readonly
 ClassStyles = dict[int, tuple[str | None, str]]
 """Title (None in formats without names) and colour of each class id."""
 
+_OPTIONAL = (FILE, RunFile.POLYGONS_QML, RunFile.POLYGONS_STYLE)
+
 _SLD = "{http://www.opengis.net/sld}"
 
 
@@ -29,10 +32,12 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
         (RunFile.CLASSES_QML, "classes", _qml),
         (RunFile.CLASSES_SLD, "classes", _sld),
         (FILE, "default style", _layer_style),
+        (RunFile.POLYGONS_QML, "classes", _polygon_qml),
+        (RunFile.POLYGONS_STYLE, "classes", _web_style),
     ]
     legend = {i: (c.title, c.color.lower()) for i, c in run.legend.by_id().items()}
     for name, what, read in readers:
-        if name not in run.outputs and name == FILE:
+        if name not in run.outputs and name in _OPTIONAL:
             continue
         try:
             styles = read(run.folder / name)
@@ -43,7 +48,8 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
             sqlite3.Error,
             ValueError,
             TypeError,
-            KeyError,
+            AttributeError,
+            LookupError,
         ) as error:
             yield Failure(name, what, "readable", one_line(error))
             continue
@@ -55,8 +61,10 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
                 yield Failure(
                     name, f"{what}, class {number}", f"{title} {color}", " ".join(filter(None, found))
                 )
-    if RunFile.CONFIDENCE in run.outputs and not (run.folder / RunFile.CONFIDENCE_QML).exists():
-        yield Failure(RunFile.CONFIDENCE_QML, "file", "present", "missing")
+    for name in (n for n in run.rasters if n != RunFile.CLASSES):
+        style = Path(name).with_suffix(".qml").name
+        if not (run.folder / style).exists():
+            yield Failure(style, "file", "present", "missing")
 
 
 def _color_table(path: Path) -> ClassStyles:
@@ -98,7 +106,22 @@ def _layer_style(path: Path) -> ClassStyles:
         rows = db.execute(chosen).fetchall()
     if len(rows) != 1:
         raise ValueError(f"{len(rows)} default styles for the layer")
-    renderer = ET.fromstring(rows[0][0]).find("renderer-v2")  # noqa: S314 (Expat stops at entity bombs)
+    return _categories(ET.fromstring(rows[0][0]))  # noqa: S314 (Expat stops at entity bombs)
+
+
+def _polygon_qml(path: Path) -> ClassStyles:
+    return _categories(_parse(path))
+
+
+def _web_style(path: Path) -> ClassStyles:
+    layers = json.loads(path.read_bytes())["layers"]
+    fills = [(layer["filter"][2], layer) for layer in layers if layer["type"] == "fill"]
+    return {i: (f["id"].removeprefix(f"{i} "), f["paint"]["fill-color"].lower()) for i, f in fills}
+
+
+def _categories(root: ET.Element) -> ClassStyles:
+    """Read the categories of a polygon style of QGIS."""
+    renderer = root.find("renderer-v2")
     if renderer is None or renderer.get("type") != "categorizedSymbol":
         raise ValueError("its style has no classes")
     colors = {

@@ -41,10 +41,10 @@ def runs(tmp_path_factory, bundle):
     values[:, :30, 150:] = 0
     made = {}
     for name, crs, more in (
-        ("exact", "EPSG:32633", "outputs.probabilities=true"),
-        ("generalised", "EPSG:32633", "vectorize={minimum_area: 2000, simplify: 15}"),
-        ("nowhere", None, "gsd=10"),
-        ("plain", "EPSG:32633", "outputs.polygons=[]"),
+        ("exact", "EPSG:32633", ["outputs.probabilities=true", "outputs.polygons=[gpkg,fgb,pmtiles]"]),
+        ("generalised", "EPSG:32633", ["vectorize={minimum_area: 2000, simplify: 15}"]),
+        ("nowhere", None, ["gsd=10"]),
+        ("plain", "EPSG:32633", ["outputs.polygons=[]"]),
     ):
         folder = tmp_path_factory.mktemp(name)
         scene = folder / "scene.tif"
@@ -53,7 +53,7 @@ def runs(tmp_path_factory, bundle):
         else:
             write_raster(scene, values, names=BAND_NAMES, scale=1e-4, nodata=0, crs=crs)
         pipeline = write_pipeline(folder, scene, bundle.folder)
-        run(prepare(pipeline, [more, "checks.statistics=off"]))
+        run(prepare(pipeline, [*more, "checks.statistics=off"]))
         made[name] = folder / "out"
     return made
 
@@ -265,6 +265,15 @@ DAMAGES = {
     "no SLD class": (
         style("classes.sld", ('quantity="1"', 'quantity="9"')), "styles", "classes.sld: classes, class 9",
     ),
+    "colour of polygons.qml": (
+        style("polygons.qml", ('value="43,123,186,255"', 'value="43,123,187,255"')), "styles",
+        "polygons.qml: classes, class 3",
+    ),
+    "name in the web style": (
+        style("polygons.style.json", ('"3 Class 3"', '"3 Class 4"')), "styles",
+        "polygons.style.json: classes, class 3",
+    ),
+    "broken web style": (style("polygons.style.json", ("[", "{")), "styles", "classes: expected readable"),
     "broken XML": (style("classes.qml", ("<qgis", "<<qgis")), "styles", "classes: expected readable"),
     "no layer style": (statement("DELETE FROM layer_styles"), "styles", "polygons.gpkg: default style"),
     "style of another column": (
@@ -354,7 +363,8 @@ def wished(copied):
         wanted = Vectorize.model_validate(vectorize)
         record["pipeline"]["vectorize"] = wanted.model_dump(mode="json")
         legend = Legend(tuple(LegendClass(**c) for c in record["classes"]))
-        del record["outputs"]["polygons.gpkg"]
+        for name in ("polygons.gpkg", "polygons.fgb", "polygons.qml"):
+            del record["outputs"][name]
         (folder / "polygons.gpkg").unlink()
         with ThreadPoolExecutor(1) as executor:
             made = write_polygons(
