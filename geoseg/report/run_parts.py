@@ -174,7 +174,14 @@ def _where(geobox: GeoBox, col: float, row: float) -> str:
     if geobox.crs is None:
         return f"column {col:.0f}, row {row:.0f}"
     x, y = geobox.transform * (col, row)
-    return f"{y:.4f}° N, {x:.4f}° E" if geobox.crs.geographic else f"{x:.0f} E, {y:.0f} N"
+    return place_text(y, x) if geobox.crs.geographic else f"{x:.0f} E, {y:.0f} N"
+
+
+def place_text(latitude: float, longitude: float) -> str:
+    """Return a place in degrees with the letters of its hemispheres: `10.5000° S, 75.6780° W`."""
+    east = (longitude + 180) % 360 - 180
+    north_south, east_west = "S" if latitude < 0 else "N", "W" if east < 0 else "E"
+    return f"{abs(latitude):.4f}° {north_south}, {abs(east):.4f}° {east_west}"
 
 
 def seam_chart(seams: SeamCheck) -> Chart | None:

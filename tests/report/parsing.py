@@ -7,7 +7,11 @@ VOID = {"meta", "link", "img", "input"}
 
 
 class Page(HTMLParser):
-    """Text, attributes and tables of a page; refuses tags that do not close in order."""
+    """Text, attributes and tables of a page.
+
+    It refuses tags that do not close in order, two landmarks of one name, and buttons whose name lacks the
+    word that they show.
+    """
 
     def __init__(self, text):
         super().__init__()
@@ -15,6 +19,8 @@ class Page(HTMLParser):
         self.feed(text)
         self.close()
         assert self.open == []
+        names = [name for tag, attrs in self.tags if (name := _landmark(tag, attrs))]
+        assert len(names) == len(set(names)), names
         self.text = re.sub(r"[ \n]+", " ", " ".join(self.words))
 
     def handle_starttag(self, tag, attrs):
@@ -31,8 +37,18 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.open and self.open[-1] == "button":
+            name = self.tags[-1][1].get("aria-label", data)
+            assert not data.strip().isalpha() or data.strip().casefold() in name.casefold(), name
         if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     def all(self, tag, css=""):
         return [a for t, a in self.tags if t == tag and (not css or css in (a.get("class") or "").split())]
+
+
+def _landmark(tag, attrs):
+    """Return the name of a landmark, or the id of the element that names it; None for other elements."""
+    if tag in {"section", "aside", "nav"} or attrs.get("role") == "region":
+        return attrs.get("aria-label") or attrs.get("aria-labelledby")
+    return None

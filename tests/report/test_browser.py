@@ -96,8 +96,31 @@ def test_the_mouse_drags_the_map(page):
     assert (picture(page)[:-40, 60:] == shown[40:, :-60]).all(axis=2).mean() > 0.9
 
 
+def test_the_wheel_scrolls_the_page_past_a_map_that_nobody_took_in_hand(page):
+    before, scrolled = view(page), page.js("scrollY")
+    page.mouse("mouseWheel", *middle(page), deltaX=0, deltaY=150)
+    assert page.js("new Promise((done) => setTimeout(() => done(scrollY), 300))") > scrolled
+    assert view(page) == pytest.approx(before)
+
+
+def test_the_wheel_zooms_a_map_with_ctrl(page):
+    before, scrolled = view(page), page.js("scrollY")
+    page.mouse("mouseWheel", *middle(page), deltaX=0, deltaY=-400, modifiers=2)
+    page.settle()
+    assert view(page)[2] > 1.5 * before[2]
+    assert page.js("scrollY") == scrolled
+
+
+def test_the_wheel_lets_go_of_a_map_that_shows_all(page):
+    click(page, "[data-do=fit]")
+    scrolled = page.js("scrollY")
+    page.mouse("mouseWheel", *middle(page), deltaX=0, deltaY=150)
+    assert page.js("new Promise((done) => setTimeout(() => done(scrollY), 300))") > scrolled
+
+
 def test_the_wheel_zooms_where_the_pointer_is(page):
     at = np.floor(middle(page)) + np.array([70, 50])
+    page.drag(at, at)  # the click takes the map in hand
     before, under, scrolled = view(page), scene_at(page, at), page.js("scrollY")
     for _ in range(4):
         page.mouse("mouseWheel", *at, deltaX=0, deltaY=-200)
@@ -105,7 +128,7 @@ def test_the_wheel_zooms_where_the_pointer_is(page):
     assert view(page)[2] > 3 * before[2]
     assert scene_at(page, at) == pytest.approx(under, abs=0.05)
     assert page.js("scrollY") == scrolled  # the page did not move along
-    for _ in range(20):
+    for _ in range(3):
         page.mouse("mouseWheel", *at, deltaX=0, deltaY=400)
     page.settle()
     assert view(page) == pytest.approx(before)

@@ -17,7 +17,7 @@ from geoseg.cli.app import app
 from geoseg.core.errors import OutputError
 from geoseg.core.files import sha256
 from geoseg.report.html import grouped
-from geoseg.report.run_parts import area_text, duration
+from geoseg.report.run_parts import area_text, duration, place_text
 from geoseg.runs.page import find_page, remake_page
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.report.conftest import TITLES
@@ -244,6 +244,31 @@ def test_view_opens_the_page_and_prints_where_it_is(copied, monkeypatch):
     refused = CliRunner().invoke(app, ["view", str(copied.parent)])
     assert refused.exit_code == 1
     assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "text"),
+    [
+        (37.66244, 15.5, "37.6624° N, 15.5000° E"),
+        (37.66244, -75.67771, "37.6624° N, 75.6777° W"),
+        (-10.5, 284.3, "10.5000° S, 75.7000° W"),
+        (0, 0, "0.0000° N, 0.0000° E"),
+    ],
+)
+def test_places_have_the_letters_of_their_hemispheres(latitude, longitude, text):
+    assert place_text(latitude, longitude) == text
+
+
+def test_the_page_names_the_hemispheres_of_its_places(tmp_path, bundle):
+    from geoseg.runs.prepare import prepare
+    from geoseg.runs.run import run
+
+    place = {"crs": "EPSG:4326", "gsd": 1e-4, "origin": (-75.6, -10.5)}
+    scene = write_raster(tmp_path / "s.tif", reflectance(60, 50), names=BAND_NAMES, scale=0.0001, **place)
+    run(prepare(write_pipeline(tmp_path, scene, bundle.folder), ["outputs.polygons=[]", "checks.gsd=warn"]))
+    page = Page((tmp_path / "out/report.html").read_text("utf-8"))
+    assert re.search(r"10\.50\d\d° S, 75\.59\d\d° W", page.text)
+    assert "-75" not in page.text
 
 
 def test_numbers_are_written_for_people():

@@ -97,11 +97,12 @@
     const [r, g, b, a] = probe.getImageData(0, 0, 1, 1).data;
     return a ? colors.filter((c) => c[0] === r && c[1] === g && c[2] === b).map((c) => c[3]).join(" or ") : "";
   }
+  const degrees = (value, letters) => `${Math.abs(value).toFixed(5)}° ${letters[+(value < 0)]}`;
   function tell(left, top) {
     const [x, y] = toScene(left, top), inside = x >= 0 && y >= 0 && x < data.width && y < data.height;
     const [a, , c, , e, f] = data.transform || [];
     const place = !data.transform ? `column ${Math.floor(x)}, row ${Math.floor(y)}`
-      : data.geographic ? `${(f + e * y).toFixed(5)}° N, ${(c + a * x).toFixed(5)}° E`
+      : data.geographic ? `${degrees(f + e * y, "NS")}, ${degrees(((c + a * x + 540) % 360) - 180, "EW")}`
       : `${(c + a * x).toFixed(0)} E, ${(f + e * y).toFixed(0)} N`;
     const words = [under("classes", data.classes, x, y) || "no data", under("confidence", data.confidence, x, y), place];
     map.querySelector(".readout").textContent = inside ? words.filter(Boolean).join(" · ") : "";
@@ -130,6 +131,9 @@
   canvas.addEventListener("pointerleave", () => { map.querySelector(".readout").textContent = ""; });
   canvas.addEventListener("dblclick", (event) => zoom(2, ...at(event)));
   canvas.addEventListener("wheel", (event) => {
+    // The page scrolls past a map that nobody took in hand, and past one that shows all when more is asked for.
+    const ctrl = event.ctrlKey || event.metaKey;
+    if (!ctrl && (!map.contains(document.activeElement) || (all && event.deltaY > 0))) return;
     event.preventDefault();
     zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...at(event));
   }, { passive: false });
