@@ -1,9 +1,9 @@
 """How a map was made, as nested facts for the page: model, scene, command, versions, times, memory."""
 
-from pathlib import Path
 from typing import Any
 
 from geoseg.config.run_record import RunRecord
+from geoseg.core.sharing import shared_command, shared_path, shared_values
 
 
 def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, Any]]:
@@ -20,9 +20,9 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
     """
     plan, identity = record.plan, record.identity
     memory = plan.memory_per_worker_bytes
-    return {
+    facts: dict[str, dict[str, Any]] = {
         "Run": {
-            "command": record.command,
+            "command": shared_command(record.command),
             "finished": record.finished,
             "resumed": record.resumed,
             "fingerprint": record.fingerprint,
@@ -42,7 +42,7 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
             "CRS": crs,
             "ground sample distance": None if plan.gsd_m is None else f"{plan.gsd_m:g} m",
             "bands": plan.bands,
-            "files": [Path(f[0]).name for f in identity["scene"]["files"]],
+            "files": [shared_path(f[0]).rsplit("/", 1)[-1] for f in identity["scene"]["files"]],
             "dark object taken off": any(identity["scene"]["haze"]),
         },
         "Tiles": {
@@ -66,6 +66,8 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
         },
         "Versions": {**record.versions, **record.machine},
     }
+    # A page is shared more often than a folder; run.json has the paths.
+    return {topic: shared_values(values) for topic, values in facts.items()}
 
 
 def megabytes(count: float) -> str:

@@ -17,6 +17,7 @@ from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
 from geoseg.core.run_files import RunFile
+from geoseg.core.sharing import shared_path, shared_text
 from geoseg.report import run_parts
 from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
@@ -121,9 +122,11 @@ def run_page(page: RunPage) -> str:
     return render(
         "run.html.j2",
         record=record,
+        scene=shared_path(record.plan.scene),
+        warnings=[shared_text(w) for w in record.warnings],
         model=model,
         finished=f"{datetime.fromisoformat(record.finished):%Y-%m-%d %H:%M} UTC",
-        note=page.note,
+        note=shared_text(page.note),
         picture=page.picture.title if page.picture else "",
         figures=run_parts.headline_results(record, found, seams),
         rows=rows,

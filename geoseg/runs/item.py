@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import antimeridian
 import numpy as np
@@ -26,6 +27,7 @@ from pystac.extensions.projection import ProjectionExtension
 import geoseg
 from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
+from geoseg.core.sharing import shared_path
 from geoseg.models.bundle import CARD, Bundle
 from geoseg.scenes.scene import Scene
 
@@ -88,6 +90,7 @@ def make_item(
     outputs: list[Output],
     pixels: Mapping[int, int],
     *,
+    folder: Path | str,
     fingerprint: str,
     finished: datetime,
 ) -> dict[str, Any]:
@@ -107,6 +110,9 @@ def make_item(
         them, because they are written after the item.
     pixels
         Pixels of each class id, and of nodata (255).
+    folder
+        The run folder or its URI. Files that lie with it below the current folder are linked by a relative
+        path, others on this machine by their name.
     fingerprint
         Hash of everything that decides the map; its first digits make the item's id unique.
     finished
@@ -139,7 +145,7 @@ def make_item(
                 asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
     for later in LATER:
         item.add_asset(later, _asset(later))
-    item.add_links(_links(scene, bundle))
+    item.add_links(_links(scene, bundle, folder))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
@@ -171,16 +177,17 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
 
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:
     card, stamp = bundle.card, finished.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    about = f"{scene.name} classified by {card.name} {card.version} ({card.title})"
+    name = shared_path(scene.name)
+    about = f"{name} classified by {card.name} {card.version} ({card.title})"
     if scene.acquired is None:
         about += "; it is not known when the scene was taken, datetime is that of the processing"
     properties: dict[str, Any] = {
-        "title": f"Classes of {scene.name}",
+        "title": f"Classes of {name}",
         "description": about,
         "created": stamp,
         "processing:datetime": stamp,
         "processing:level": "L4",
-        "processing:lineage": f"Overlapping tiles of {scene.name} through {card.name}, blended",
+        "processing:lineage": f"Overlapping tiles of {name} through {card.name}, blended",
         "processing:software": {"geoseg": geoseg.__version__},
     }
     return properties if scene.gsd_m is None else {**properties, "gsd": scene.gsd_m}
@@ -235,20 +242,24 @@ def _classes(bundle: Bundle, pixels: Mapping[int, int]) -> list[dict[str, Any]]:
     return [c.to_dict() for c in (*classes, nodata)]
 
 
-def _links(scene: Scene, bundle: Bundle) -> list[pystac.Link]:
+def _links(scene: Scene, bundle: Bundle, folder: Path | str) -> list[pystac.Link]:
     """Link the files of the scene and the card of the model."""
     bands: dict[str, list[str]] = {}
     for band in scene.bands:
         bands.setdefault(band.source.path, []).append(band.name)
     derived = [
-        pystac.Link("derived_from", _href(path), title=f"{scene.name}: {', '.join(names)}")
+        pystac.Link(
+            "derived_from", _href(path, folder), title=f"{shared_path(scene.name)}: {', '.join(names)}"
+        )
         for path, names in bands.items()
     ]
-    card = _href(f"{bundle.place}/{CARD}")
+    place = _href(bundle.place, folder)
+    card = f"{place}/{CARD}"
     title = f"model {bundle.card.name} {bundle.card.version}"
     return [*derived, pystac.Link("derived_from", card, media_type=pystac.MediaType.JSON, title=title)]
 
 
-def _href(path: str) -> str:
-    """Return a path as a URI; URIs and GDAL's `/vsi` paths stay as they are."""
-    return path if "://" in path or path.startswith("/vsi") else Path(path).resolve().as_uri()
+def _href(path: str, folder: Path | str) -> str:
+    """Return a reference to a file: a URI or a path of GDAL as it is, else a relative path."""
+    shared = shared_path(path, folder)
+    return shared if "://" in shared or shared.startswith("/vsi") else quote(shared)

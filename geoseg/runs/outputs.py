@@ -13,6 +13,7 @@ from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
+from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import RetryingScene
 from geoseg.raster.cog import MapBand, copy_cog, highest_value, write_cog, write_vrt
@@ -146,7 +147,7 @@ def _describe_tiles(plan: Plan, tiles: Path) -> Path:
     from geoseg.vector.write.pmtiles import describe_tiles, view_of  # noqa: PLC0415 (as in `_write_vectors`)
 
     card, view = plan.bundle.card, view_of(plan.scene.geobox)
-    about = f"{plan.scene.name} classified by {card.name} {card.version}"
+    about = f"{shared_path(plan.scene.name)} classified by {card.name} {card.version}"
     # Viewers show it as HTML.
     source = html.escape(f"{about}, geoseg")
     describe_tiles(tiles, view, name=plan.name, description=f"{about} ({card.title})", attribution=source)
@@ -177,7 +178,7 @@ def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: Sce
     path = staging_folder / RunFile.QUICKLOOK
     valid = sum(totals.classes.values())
     caption = Caption(
-        title=f"{plan.name}: {plan.scene.name}",
+        title=f"{plan.name}: {shared_path(plan.scene.name)}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
         shares={i: n / valid for i, n in totals.classes.items()},
     )
@@ -194,6 +195,7 @@ def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime
         plan.bundle,
         [Output(f, **output_entry(f)) for f in files],
         {**totals.classes, NODATA: totals.nodata},
+        folder=plan.folder,
         fingerprint=plan.fingerprint,
         finished=finished,
     )
@@ -206,8 +208,8 @@ def _provenance(plan: Plan) -> dict[str, Any]:
     """Return the provenance of the polygons, for the metadata of the GeoPackage."""
     return {
         "software": f"geoseg {geoseg.__version__}",
-        "scene": plan.scene.name,
-        "files": [b.source.path for b in plan.scene.bands],
+        "scene": shared_path(plan.scene.name),
+        "files": [shared_path(b.source.path) for b in plan.scene.bands],
         "model": {
             "name": plan.bundle.card.name,
             "version": plan.bundle.card.version,
@@ -223,6 +225,6 @@ def _tags(plan: Plan) -> dict[str, str]:
         "TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}",
         "GEOSEG_MODEL": f"{plan.bundle.card.name} {plan.bundle.card.version}",
         "GEOSEG_MODEL_SHA256": plan.bundle.sha256,
-        "GEOSEG_SCENE": plan.scene.name,
+        "GEOSEG_SCENE": shared_path(plan.scene.name),
         "GEOSEG_FINGERPRINT": plan.fingerprint,
     }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import geoseg
 from geoseg.core.legend import Legend
+from geoseg.core.sharing import shared_command, shared_text
 from geoseg.evaluation.calibration import Calibration
 from geoseg.models.card import Card
 from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingPage, write_training_page
@@ -46,9 +47,9 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
             "temperature": record.temperature,
             "seconds": record.seconds.model_dump(),
             "versions": record.versions,
-            "command": record.command,
+            "command": shared_command(record.command),
         },
-        warnings=record.warnings,
+        warnings=tuple(shared_text(w) for w in record.warnings),
         best_epoch=record.training["best_epoch"],
     )
     write_training_page(path, content)

@@ -41,8 +41,9 @@ def described(tmp_path, bundle):
             for f in (tmp_path / name for name in names)
         ]
         return make_item(
-            "toy", scene, bundle, outputs, COUNTS, fingerprint="0123456789abcdef", finished=FINISHED
-        )
+            "toy", scene, bundle, outputs, COUNTS, folder=tmp_path / "runs/out",
+            fingerprint="0123456789abcdef", finished=FINISHED,
+        )  # fmt: skip
 
     return describe
 
@@ -132,13 +133,15 @@ def test_the_time_is_that_of_the_scene_where_it_is_known(described, said, expect
     assert ("not known when the scene was taken" in properties["description"]) == (said is None)
 
 
-def test_scene_and_model_are_linked(described, tmp_path, bundle):
+def test_scene_and_model_are_linked_without_folders_of_this_machine(described, tmp_path, monkeypatch):
     links = described()["links"]
     assert [(k["rel"], k["href"]) for k in links] == [
-        ("derived_from", (tmp_path / "scene.tif").as_uri()),
-        ("derived_from", (bundle.folder / "geoseg.json").as_uri()),
+        ("derived_from", "scene.tif"),
+        ("derived_from", "toy/geoseg.json"),
     ]
     assert links[0]["title"] == "my scene: blue, green, red, nir"
+    monkeypatch.chdir(tmp_path)
+    assert described()["links"][0]["href"] == "../../scene.tif"
 
 
 def grid(crs, left, top, gsd, shape=(1000, 1000)):
