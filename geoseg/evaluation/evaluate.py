@@ -27,7 +27,7 @@ from geoseg.evaluation.reports import (
     SampleReport,
 )
 from geoseg.scenes.grid import crs_name
-from geoseg.scenes.labels import open_labels
+from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
 
 
 def evaluate_map(
@@ -80,6 +80,7 @@ def evaluate_map(
             layer=layer,
             names=_names(opened.legend, remap),
         )
+        warn_of_nodata_codes([labels], remap, [c.slug for c in opened.legend.classes])
         comparison = compare(
             opened,
             labels,

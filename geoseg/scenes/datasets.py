@@ -1,17 +1,18 @@
 """Open labelled data of the catalog as labelled scenes."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from geoseg.config.dataset import ChipsEntry, CityscapesEntry, DatasetEntry, ScenesEntry
 from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import BandEntry, SceneEntry
-from geoseg.core.errors import SceneError
+from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.files import read_object
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
-from geoseg.scenes.labels import open_labels
+from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
 from geoseg.scenes.opening import open_scene
 
 
@@ -46,15 +47,21 @@ def resolve_dataset(
     folder = Path(data) if data is not None else base / (entry.folder or "")
     names = list(bands) or None
     if isinstance(entry, ScenesEntry):
-        return _scenes(entry, legend, names, folder, catalog)
+        return _checked(_scenes(entry, legend, names, folder, catalog), legend)
     if not folder.is_dir():
         raise SceneError(
             f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
             + (f" (source: {entry.source})" if entry.source else "")
         )
     if isinstance(entry, CityscapesEntry):
-        return _cityscapes(legend, names, folder)
-    return _chips(entry, legend, names, folder)
+        return _checked(_cityscapes(legend, names, folder), legend)
+    return _checked(_chips(entry, legend, names, folder), legend)
+
+
+def _checked(labelled: tuple[Labelled, ...], legend: LegendDocument) -> tuple[Labelled, ...]:
+    """Return the labelled scenes; warn when label files declare the code of a class as nodata."""
+    warn_of_nodata_codes([p.labels for p in labelled], legend.remap, [c.slug for c in legend.classes])
+    return labelled
 
 
 def _chips(
@@ -67,6 +74,7 @@ def _chips(
     if entry.groups is not None:
         groups = read_object(folder / entry.groups, SceneError, "of image name -> group")
     found = []
+    images_of: dict[Path, list[Path]] = {}
     for image in images:
         scene = open_scene(
             SceneEntry(
@@ -82,6 +90,7 @@ def _chips(
             names,
         )
         labels = folder / entry.labels.format(stem=image.stem)
+        images_of.setdefault(labels, []).append(image)
         if entry.groups is not None and image.stem not in groups:
             raise SceneError(f"{folder / entry.groups}: has no group for {image.stem}")
         group = str(groups.get(image.stem, image.stem))
@@ -94,7 +103,25 @@ def _chips(
                 valid_range=entry.valid_range,
             )
         )
+    bare = {p.labels.path for p in found if p.scene.geobox.crs is None}
+    _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
     return tuple(found)
+
+
+def _warn_of_shared_labels(images_of: Mapping[Path, Sequence[Path]], folder: Path) -> None:
+    """Warn of label files of several images: without georeference nothing shows whether they fit."""
+    shared = {labels: images for labels, images in images_of.items() if len(images) > 1}
+    if not shared:
+        return
+    labels, images = next(iter(shared.items()))
+    names = " and ".join(str(i.relative_to(folder)) for i in images[:2])
+    more = f" ({len(shared)} files are shared so)" if len(shared) > 1 else ""
+    warnings.warn(
+        f"{labels}: is the label of {len(images)} images, such as {names}{more}; that is right for images of "
+        "one place only, such as of several dates: else give the images names of their own",
+        GeosegWarning,
+        stacklevel=2,
+    )
 
 
 def _scenes(

@@ -14,7 +14,7 @@ from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.geometry import Span, Window
-from geoseg.core.legend import UNLABELLED
+from geoseg.core.legend import UNLABELLED, Remap
 from geoseg.scenes import sources
 from geoseg.scenes.burning import VECTOR_SUFFIXES, PolygonCodes, bounds_in, open_polygons
 from geoseg.scenes.grid import crs_name, edges_in, gsd_m
@@ -157,6 +157,34 @@ def _halves(window: Window) -> tuple[Window, Window]:
     if height >= width:
         return Window.of(top, left, middle, width), Window.of(top + middle, left, height - middle, width)
     return Window.of(top, left, height, middle), Window.of(top, left + middle, height, width - middle)
+
+
+def warn_of_nodata_codes(labels: Sequence[Labels], remap: Remap, names: Sequence[str]) -> None:
+    """Warn when rasters of labels declare the code of a class as nodata: its pixels count as unlabelled.
+
+    Parameters
+    ----------
+    labels
+        The label sources.
+    remap
+        The codes of the classes.
+    names
+        The names of the classes, in channel order.
+    """
+    pairs = zip(names, remap.codes, strict=True)
+    name_of: dict[float | None, str] = {code: name for name, codes in pairs for code in codes}
+    lost: dict[str, list[str]] = {}
+    for one in labels:
+        if isinstance(one.codes, RasterCodes) and one.codes.source.nodata[0] in name_of:
+            lost.setdefault(name_of[one.codes.source.nodata[0]], []).append(one.path)
+    for name, paths in lost.items():
+        more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+        warnings.warn(
+            f"{paths[0]}{more}: its nodata is the code of {name}, so these pixels count as unlabelled; if "
+            f"they are {name}, take it away: gdal_edit.py -unsetnodata FILE",
+            GeosegWarning,
+            stacklevel=3,
+        )
 
 
 def open_labels(

@@ -64,10 +64,13 @@ class _Term(nn.Module):
 
     def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
         kind, t = self.term.kind, self.term
-        if kind == "cross-entropy":
-            return F.cross_entropy(logits, truth, self.weights, label_smoothing=t.label_smoothing)
-        if kind == "focal":
-            return focal(logits, truth, t.gamma, self.weights)
+        if kind in ("cross-entropy", "focal"):
+            if kind == "focal":
+                mean = focal(logits, truth, t.gamma, self.weights)
+            else:
+                mean = F.cross_entropy(logits, truth, self.weights, label_smoothing=t.label_smoothing)
+            # Pixels of classes that train lacks have no weight: a batch of val may hold no others.
+            return torch.where((self.weights[truth] > 0).any(), mean, mean.new_zeros(()))
         if kind == "lovasz":
             # The pixels as an image of one row; smp applies the softmax.
             return self.lovasz_loss(logits.T[None, :, None], truth[None, None])  # type: ignore[no-any-return]

@@ -207,7 +207,17 @@ def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocum
             f"train holds a single class ({', '.join(present)}); a network needs at least two: label more, "
             "or check the codes in the legend"
         )
+    unseen = (counts["train"] == 0) & ((counts["val"] > 0) | (counts["test"] > 0))
+    if unseen.any():
+        where = " and ".join(p for p in ("val", "test") if counts[p][unseen].any())
+        warnings.warn(
+            f"train has no pixel of {', '.join(slugs[unseen])}, but {where} has: what train lacks cannot be "
+            "learned, and the loss leaves it out; part the data in another way, or list its codes under "
+            "ignore:",
+            GeosegWarning,
+            stacklevel=2,
+        )
     for part in PARTS:
-        missing = slugs[counts[part] == 0]
+        missing = slugs[(counts[part] == 0) & ~((part == "train") & unseen)]
         if len(missing) and counts[part].any():
             warnings.warn(f"{part} has no pixel of {', '.join(missing)}", GeosegWarning, stacklevel=2)

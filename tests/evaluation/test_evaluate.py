@@ -47,6 +47,13 @@ def refused(code, *arguments):
     return done.stderr
 
 
+def test_a_class_whose_code_is_the_nodata_of_the_reference_is_said(class_map, tmp_path, truth):
+    path = write_raster(tmp_path / "labels.tif", np.where(truth == 0, 200, truth), nodata=2)
+    done = call("evaluate", "--map", class_map, "--reference", path, "--ignore", 200)
+    assert done.exit_code == 0, done.stderr
+    assert "labels.tif: its nodata is the code of cropland, so these pixels" in done.stderr
+
+
 def test_the_table_shows_each_class_and_the_totals(class_map, reference):
     done = call("evaluate", "--map", class_map, "--reference", reference, "--boundary", 2)
     lines = done.stdout.splitlines()

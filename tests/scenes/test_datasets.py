@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import geopandas as gpd
 import numpy as np
@@ -8,7 +9,7 @@ from shapely import box
 
 from geoseg.config.dataset import ChipsEntry, CityscapesEntry, ScenesEntry
 from geoseg.config.legend import resolve_legend
-from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.scenes.datasets import resolve_dataset
@@ -38,6 +39,38 @@ def test_chips_have_their_groups_bands_and_labels(tmp_path):
     assert (pixels.channels[0] == IGNORE).all()
     assert (pixels.channels[1:] == 1).all()
     assert found[0].scene.gsd_m == 30
+
+
+def photographs(folder, crs=None):
+    for i, site in enumerate("ab"):
+        for name in ("001", "002"):
+            write_raster(folder / f"{site}/{name}.tif", reflectance(32, 32, i), crs=crs)
+            write_raster(folder / f"labels/{name}.tif", np.ones((32, 32), np.uint8), crs=crs)
+    entry = ChipsEntry(kind="chips", bands=BAND_NAMES, scale=0.0001, gsd=10)
+    return entry.model_copy(update={"images": "?/*.tif"})
+
+
+def test_one_label_for_images_of_several_folders_is_said(tmp_path):
+    with pytest.warns(GeosegWarning, match=r"001\.tif: is the label of 2 images, such as a/001") as said:
+        resolve_dataset(photographs(tmp_path), LEGEND, data=str(tmp_path))
+    assert len(said) == 1
+    assert "(2 files are shared so)" in str(said[0].message)
+
+
+def test_images_that_lie_where_their_label_lies_may_share_it(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GeosegWarning)
+        assert len(resolve_dataset(photographs(tmp_path, UTM), LEGEND, data=str(tmp_path))) == 4
+
+
+def test_a_class_whose_code_is_the_nodata_of_its_labels_is_said(tmp_path):
+    entry = chips(tmp_path, names=("a", "b", "c"))
+    for name in "ab":
+        write_raster(tmp_path / f"labels/{name}.tif", np.ones((32, 32), np.uint8), crs=None, nodata=1)
+    write_raster(tmp_path / "labels/c.tif", np.ones((32, 32), np.uint8), crs=None, nodata=0)
+    with pytest.warns(GeosegWarning, match=r"a\.tif \(and 1 more\): its nodata is the code of water") as said:
+        resolve_dataset(entry, LEGEND, data=str(tmp_path))
+    assert len(said) == 1
 
 
 def test_values_outside_the_valid_range_are_invalid(tmp_path):

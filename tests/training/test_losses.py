@@ -54,6 +54,19 @@ def test_nothing_labelled_gives_zero_with_gradient_zero(kind):
     assert not logits.grad.any()
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_that_train_lacks_gives_a_finite_loss(kind, smoothing):
+    """Such as when all pixels of a batch of val are of it."""
+    logits, target = batch()
+    for weights in ("none", "sqrt"):
+        chosen = loss(kind, class_weights=weights, **({"label_smoothing": smoothing} if smoothing else {}))
+        assert torch.isfinite(chosen(logits, torch.full_like(target, 3)))
+    half = torch.where(target == 3, IGNORE, target)
+    if kind in ("cross-entropy", "focal") and not smoothing:
+        assert chosen(logits, target).item() == pytest.approx(chosen(logits, half).item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_right_answer_costs_nearly_nothing_and_a_wrong_one_much(kind):
     _, target = batch()

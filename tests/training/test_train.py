@@ -344,6 +344,17 @@ def test_a_class_without_pixels_is_said(tmp_path, data):
     assert "train has no pixel of snow" in prepared.warnings
 
 
+def test_a_class_of_val_that_train_lacks_is_said(tmp_path, data):
+    for i in range(4):
+        (tmp_path / f"s{i}.tif").symlink_to(data / f"s{i}.tif")
+        codes = rasterio.open(data / f"s{i}_labels.tif").read(1)
+        codes = np.full_like(codes, 3) if i == 2 else np.minimum(codes, 2)
+        write_raster(tmp_path / f"s{i}_labels.tif", codes, origin=(5e5 + 5000 * i, 4.5e6))
+    prepared = prepare(document(tmp_path, tmp_path))
+    (said,) = (w for w in prepared.warnings if w.startswith("train has no pixel"))
+    assert said.startswith("train has no pixel of crop, but val has: what train lacks cannot be learned")
+
+
 def test_early_stopping_stays_stopped_when_the_end_is_done_again(tmp_path, data, monkeypatch):
     from geoseg.training.task import SegmentationTask
 
