@@ -152,8 +152,12 @@ class _BundlePart(EvaluationReport):
 class BundleReport(ChipScores, _BundlePart):
     """A bundle on a part of the data of a training."""
 
+    optional = ("other_parts",)
+
     calibration: CalibrationScores
     warnings: list[str]
+    other_parts: dict[str, ChipScores] | None = None
+    """The same part with test-time augmentation, as `PART with AUGMENTATION`, where `measure` asks for it."""
 
 
 class Interval(_Values):

@@ -45,6 +45,10 @@ def _scores(report: MapReport | BundleReport) -> list[_Total]:
         ("frequency-weighted IoU", _figure(report.frequency_weighted_iou), ""),
         ("Cohen's kappa", _figure(report.kappa), ""),
     ]
+    if isinstance(report, BundleReport):
+        for name, scores in (report.other_parts or {}).items():
+            overall = _figure(scores.overall_accuracy)
+            totals.append((f"mean IoU, {name}", _figure(scores.miou), f"overall accuracy {overall}"))
     if isinstance(report, MapReport) and report.boundary:
         tolerance = f"tolerance {report.boundary.tolerance_pixels:g} px"
         totals.append(("mean boundary F1", _figure(report.boundary.mean_f1), tolerance))

@@ -289,6 +289,8 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
 def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGrid:
     """Lay out the tiles: sizes from the card unless the pipeline gives them, shrunk to the scene.
 
+    Along an axis that one tile covers, it begins where the scene begins and there is no overlap.
+
     Parameters
     ----------
     shape
@@ -316,5 +318,8 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
         raise PlanError(
             f"tiling.overlap: {overlap} is more than half of the tile ({tile}); use at most {tile // 4 * 2}"
         )
-    rows, cols = (TileAxis(n, tile, overlap).shrink(card.divisor, card.min) for n in shape)
+    # A scene that one tile covers needs no overlap, and then none of it is mirrored beyond its rims.
+    rows, cols = (
+        TileAxis(n, tile, 0 if n <= tile else overlap).shrink(card.divisor, card.min) for n in shape
+    )
     return TileGrid(rows, cols)

@@ -131,6 +131,12 @@ def _span(cell: Span, region: Span, side: int, shift: int) -> Span:
     return Span(start, start + side)
 
 
+def _inside(start: int, side: int, length: int) -> Span:
+    """Return a span from `start`, moved back until it ends in a scene of `length` pixels, at most to 0."""
+    first = max(0, min(start, length - side))
+    return Span(first, first + side)
+
+
 def cell_odds(cells: Sequence[CensusCell], balance: float) -> NDArray[np.float64]:
     """Return the probability of drawing each cell, shape (cells,).
 
@@ -194,8 +200,11 @@ class EvaluationChips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         cell = self.cells[index]
-        # Cells at the end of a row are smaller than a chip; pixels outside the cell are not evaluated.
-        window = Window.of(cell.window.rows.start, cell.window.cols.start, self.size, self.size)
+        # Cells at the end of a row are smaller than a chip. It is moved into the scene, whose own pixels say
+        # more than those mirrored at its rims; pixels outside the cell are not evaluated.
+        shape = self.source.scenes[cell.region.scene].shape
+        spans = zip((cell.window.rows, cell.window.cols), shape, strict=True)
+        window = Window(*(_inside(span.start, self.size, length) for span, length in spans))
         sample = self.source.sample(cell, window)
         outside = torch.ones(window.shape, dtype=torch.bool)
         outside[cell.window.relative_to(window)] = False

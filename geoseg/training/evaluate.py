@@ -11,7 +11,7 @@ from geoseg.models.bundle import open_bundle
 from geoseg.training.build import evaluation_chips
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
-from geoseg.training.measure import score_part
+from geoseg.training.measure import PartScores, score_part
 from geoseg.training.prepare import prepare
 from geoseg.training.split import PARTS
 
@@ -60,15 +60,22 @@ def evaluate_bundle(
             )
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
-    measured = score_part(
-        network, evaluation_chips(prepared, part), prepared.legend.legend, temperature=card.temperature,
-        batch=fit.batch,
-    )  # fmt: skip
+    chips = evaluation_chips(prepared, part)
+
+    def score(augment: str) -> PartScores:
+        return score_part(
+            network, chips, prepared.legend.legend, temperature=card.temperature, augment=augment,
+            batch=fit.batch,
+        )  # fmt: skip
+
+    measured, augment = score("none"), prepared.document.measure.augment
+    others = {} if augment == "none" else {f"{part} with {augment}": score(augment).scores}
     return BundleReport(
         model=f"{card.name} {card.version}",
         part=part,
         chips=measured.chips,
         calibration=CalibrationScores.model_validate(measured.calibration.to_dict()),
         warnings=list(prepared.warnings),
+        other_parts=others or None,
         **dict(measured.scores),
     )

@@ -9,6 +9,7 @@ import pytest
 from geoseg.config.cluster import Local
 from geoseg.config.pipeline import Tiling
 from geoseg.core.errors import PlanError
+from geoseg.core.geometry import Span
 from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, make_grid, make_plan
 from geoseg.models.card import CardTile
@@ -20,7 +21,7 @@ CARD = CardTile(size=1024, min=256, max=2048, overlap=128, divisor=32)
 
 @pytest.mark.parametrize(
     ("shape", "tile", "count"),
-    [((1947, 1933), (800, 800), 9), ((8192, 8192), (960, 960), 100), ((1, 1), (256, 256), 1)],
+    [((1947, 1933), (800, 800), 9), ((8192, 8192), (960, 960), 100)],
 )
 def test_automatic_tiles_come_from_the_card_and_shrink_to_the_scene(shape, tile, count):
     grid = make_grid(shape, Tiling(), CARD)
@@ -33,9 +34,18 @@ def test_a_large_scene_costs_a_third_more_than_its_pixels():
     assert make_grid((65536, 65536), Tiling(), CARD).network_pixels_per_pixel < 1.34
 
 
+@pytest.mark.parametrize(("length", "tile"), [(1, 256), (256, 256), (257, 288), (1000, 1024), (1024, 1024)])
+def test_a_scene_that_one_tile_covers_is_not_mirrored_before_it_begins(length, tile):
+    for tiling in (Tiling(), Tiling(tile=1024, overlap=64)):
+        axis = make_grid((length, 3000), tiling, CARD).rows
+        assert (axis.count, axis.tile, axis.overlap) == (1, tile, 0)
+        assert axis.span(0) == Span(0, tile)
+    assert make_grid((1025, 3000), Tiling(), CARD).rows.overlap == 128
+
+
 def test_each_axis_shrinks_by_itself():
     grid = make_grid((300, 4000), Tiling(), CARD)
-    assert grid.tile_shape == (448, 928)
+    assert grid.tile_shape == (320, 928)
     assert grid.rows.count == 1
     assert grid.cols.count == 5
 

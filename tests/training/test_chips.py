@@ -178,6 +178,14 @@ def test_devices_divide_the_draws_and_the_chips_to_measure(monkeypatch):
     assert sorted(measured) == list(range(7))
 
 
+@pytest.mark.parametrize(
+    ("start", "side", "length", "span"),
+    [(0, 8, 20, (0, 8)), (16, 8, 20, (12, 20)), (16, 8, 24, (16, 24)), (0, 8, 8, (0, 8)), (0, 8, 5, (0, 8))],
+)
+def test_a_chip_is_moved_into_a_scene_that_is_large_enough(start, side, length, span):
+    assert module._inside(start, side, length) == Span(*span)
+
+
 def test_grid_chips_count_every_labelled_pixel_once():
     rng = np.random.default_rng(0)
     channels = rng.choice([0, 1, 2, IGNORE], size=(70, 50)).astype(np.uint8)
@@ -185,6 +193,8 @@ def test_grid_chips_count_every_labelled_pixel_once():
     seen = np.zeros(channels.shape, int)
     for i in range(len(chips)):
         row, col = origin_of(chips[i])
+        assert 0 <= row <= 70 - 32
+        assert 0 <= col <= 50 - 32
         label = chips[i]["label"].numpy()
         assert label.shape == (32, 32)
         part = (slice(row, row + 32), slice(col, col + 32))

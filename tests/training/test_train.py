@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from geoseg.core.errors import ConfigError, GeosegError, GeosegWarning, OutputError, SceneError, TrainingError
+from geoseg.evaluation.text import report_text
 from geoseg.models.bundle import open_bundle
 from geoseg.runs.prepare import prepare as prepare_run
 from geoseg.runs.run import run as run_pipeline
@@ -423,6 +424,13 @@ def test_a_bundle_is_measured_on_data_that_train_nothing(tmp_path, data, trained
     path.write_text(re.sub("part: (train|val)", "part: test", path.read_text()))
     report = evaluate_bundle(path, [], trained.bundle, "test")
     assert report.chips == 16
+    assert report.other_parts is None
+    turned = evaluate_bundle(path, ["measure.augment=flips"], trained.bundle, "test")
+    flips = turned.other_parts["test with flips"]
+    assert (turned.miou, turned.pixels) == (report.miou, flips.pixels)
+    assert flips.miou != report.miou
+    (line,) = (li for li in report_text(turned).splitlines() if li.startswith("mean IoU, test with flips"))
+    assert f" {flips.miou:.3f} " in line
     with pytest.raises(ConfigError, match=r"--split val: .*they have test"):
         evaluate_bundle(path, [], trained.bundle, "val")
 
