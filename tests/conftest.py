@@ -1,11 +1,11 @@
 """Fixtures: small rasters made on the spot and a small network with random weights."""
 
 import ctypes
+import functools
 import gc
 import json
 import os
 import subprocess
-import sys
 import textwrap
 import types
 import warnings
@@ -19,6 +19,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.core.process import configure_process
+from tests import processes
 
 ROOT = Path(__file__).parent.parent
 UTM = "EPSG:32633"
@@ -224,12 +225,7 @@ def write_pipeline(folder: Path, scene: Path | str, bundle: Path, *more: str) ->
 @pytest.fixture
 def geoseg() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own, as a user does."""
-
-    def call(*arguments: object, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "geoseg", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
-
-    return call
+    return functools.partial(processes.run, "geoseg")
 
 
 @pytest.fixture

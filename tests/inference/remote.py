@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests import processes
 from tests.conftest import ROOT
 
 WORKER = ("--resources", "GPU=2", "--nthreads", "3", "--no-nanny", "--no-dashboard", "--memory-limit", "0")
@@ -39,7 +40,7 @@ class Cluster:
 
     def __init__(self, folder: Path, host="127.0.0.1", prefixes=None, slow=0.02) -> None:
         self.folder, self.host, self.prefixes = folder, host, prefixes or {}
-        self.processes: dict[str, subprocess.Popen] = {}
+        self.processes: dict[str, subprocess.Popen | processes.Process] = {}
         self.env = {**os.environ, **SETTINGS, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self.env["GEOSEG_SLOW"] = str(slow)
         self.start(
@@ -48,11 +49,14 @@ class Cluster:
         self.address = self._said("scheduler", r"Scheduler at: +(tcp://\S+)")
 
     def start(self, name, module, *arguments):
-        command = [*self.prefixes.get(name, ()), sys.executable, "-m", module, *arguments]
+        prefix = self.prefixes.get(name, ())
         with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes[name] = subprocess.Popen(
-                command, cwd=self.folder, env=self.env, stdout=log, stderr=log
-            )
+            if prefix:
+                command = [*prefix, sys.executable, "-m", module, *arguments]
+                process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
+            else:
+                process = processes.start(module, *arguments, cwd=self.folder, env=self.env, output=log)
+        self.processes[name] = process
 
     def work(self, *names):
         """Start workers and wait until they are there."""

@@ -5,8 +5,6 @@ The scheduler and the workers are processes of their own; what is done twice is 
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,7 +18,8 @@ from geoseg.core.errors import ClusterError, OutputError
 from geoseg.core.run_files import RunFile
 from geoseg.inference.interruption import Interruption
 from geoseg.runs.log import read_events
-from tests.conftest import ROOT, write_pipeline
+from tests import processes
+from tests.conftest import write_pipeline
 from tests.inference.remote import cluster
 from tests.runs.disturb import (
     PIPELINE,
@@ -123,10 +122,9 @@ def test_a_worker_that_joins_late_gets_work(plan, undisturbed, two, client, tmp_
 
 def test_kill_9_of_the_client_and_run_again(plan, undisturbed, two, client, tmp_path):
     path = write_pipeline(tmp_path, plan.scene.bands[0].source.path, plan.bundle.folder, *PIPELINE)
-    command = [sys.executable, "-m", "tests.inference.remote", "run", str(path), "--quiet"]
     env = {**os.environ, "GEOSEG_SCHEDULER": two.address}
     staging = tmp_path / "out/staging"
-    with subprocess.Popen(command, cwd=ROOT, env=env) as process:
+    with processes.start("tests.inference.remote", "run", path, "--quiet", env=env) as process:
         while len(list(staging.glob("block_*.done"))) < 8:
             assert process.poll() is None
             time.sleep(0.01)

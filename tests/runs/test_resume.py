@@ -11,6 +11,7 @@ import pytest
 
 from geoseg.core.run_files import RunFile
 from geoseg.runs.log import read_events
+from tests import processes
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
 OUTPUTS = ("classes.tif", "confidence.tif", "classes.qml", "classes.tif.aux.xml")
@@ -22,18 +23,14 @@ def work(tmp_path_factory, bundle):
     folder = tmp_path_factory.mktemp("resume")
     scene = write_raster(folder / "scene.tif", reflectance(900, 900), names=BAND_NAMES, scale=0.0001)
     path = write_pipeline(folder, scene, bundle.folder, "tiling: {block: 2}")
-    assert finish(start(path, folder / "undisturbed")) == (0, "")
+    command = [sys.executable, "-m", "geoseg", "run", path, "--output", folder / "undisturbed", "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
     return path, folder
 
 
-def start(path, folder, *more, group=None):
-    command = [sys.executable, "-m", "geoseg", "run", str(path), "--output", str(folder), "--quiet", *more]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        process_group=group,
-        # A test runner in the background ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )  # fmt: skip
+def start(path, folder, *more):
+    return processes.start("geoseg", "run", path, "--output", folder, "--quiet", *more)
 
 
 def finish(process):
@@ -114,7 +111,7 @@ def test_ctrl_c_in_a_terminal_leaves_worker_processes_to_finish_their_blocks(wor
     path, folder = work
     target = tmp_path / "group"
     workers = "--set", "inference.device=cpu", "--cluster", "workstation"
-    process = start(path, target, *workers, group=0)
+    process = start(path, target, *workers)
     wait_for(lambda: staged(target) >= 2, process)
     # A terminal signals the whole group.
     os.killpg(process.pid, signal.SIGINT)

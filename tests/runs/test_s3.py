@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -17,7 +16,8 @@ from geoseg.runs.run import run
 from geoseg.scenes import gdal, remote, sources
 from geoseg.scenes.opening import open_scene, reopen_scene
 from geoseg.scenes.versions import FileVersion
-from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
+from tests import processes
+from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.s3 import BUCKET, KEY, SECRET
 
 EQUAL = ("classes.tif", "classes.tif.aux.xml", "classes.qml", "classes.sld", "confidence.tif")
@@ -34,11 +34,6 @@ def scene(tmp_path_factory):
 def upload_bundle(s3, bundle, prefix):
     names = ("geoseg.json", "config.json", WEIGHTS)
     return s3.upload(prefix, *(bundle.folder / n for n in names))
-
-
-def start(*arguments):
-    command = [sys.executable, "-m", "geoseg", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process):
@@ -119,7 +114,7 @@ def test_a_run_in_s3_by_two_workers_gives_the_same_bytes(s3, reference, tmp_path
 @pytest.mark.slow
 def test_kill_9_and_a_damaged_block_in_s3(s3, reference):
     target = f"s3://{BUCKET}/killed/out"
-    process = start("run", reference / "pipeline.yaml", "--output", target, "--quiet")
+    process = processes.start("geoseg", "run", reference / "pipeline.yaml", "--output", target, "--quiet")
 
     def staged():
         return sorted(n for n in s3.names("killed/out") if n.endswith(".done"))
