@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from geoseg.core.errors import BundleError, DeviceMemoryError, PlanError
 from geoseg.models.backends import load, openvino_segmenter
+from geoseg.models.backends.inductor import CompiledNetwork
 from geoseg.models.backends.load import device_pool, load_segmenter
 from geoseg.models.backends.openvino_model import has_bfloat16
 from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter
@@ -326,6 +327,13 @@ def test_a_compiled_network_predicts_what_the_plain_one_does(bundle, augment, fr
     assert len({f.tobytes() for f in found}) == 1
 
 
+def compiled(bundle):
+    """Return a segmenter with a network of one layer: what is compiled, and when, is the same for any."""
+    run = segmenter(bundle, backend="inductor")
+    run.network = CompiledNetwork(torch.nn.Conv2d(4, 3, 1))
+    return run
+
+
 @pytest.fixture
 def compilations(monkeypatch, fresh):
     """Compile to what torch does anyway, in a moment; return the shapes that were compiled for."""
@@ -342,7 +350,7 @@ def compilations(monkeypatch, fresh):
 
 
 def test_a_network_is_compiled_for_any_number_of_shapes(bundle, compilations):
-    run = segmenter(bundle, backend="inductor")
+    run = compiled(bundle)
     # By default torch gives a function up after eight.
     sides = range(64, 64 + 10 * 32, 32)
     for _ in range(2):
@@ -352,7 +360,7 @@ def test_a_network_is_compiled_for_any_number_of_shapes(bundle, compilations):
 
 
 def test_threads_that_meet_compile_once(bundle, compilations):
-    run, start = segmenter(bundle, backend="inductor"), threading.Barrier(6, timeout=60)
+    run, start = compiled(bundle), threading.Barrier(6, timeout=60)
 
     def predict():
         start.wait()
@@ -369,7 +377,7 @@ def test_a_network_that_cannot_be_compiled_is_told(bundle, monkeypatch, fresh, w
         raise RuntimeError(why)
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", fails)
-    run = segmenter(bundle, backend="inductor")
+    run = compiled(bundle)
     with pytest.raises(PlanError, match=rf"inductor cannot compile .*{re.escape(why)}.*backend=torch$"):
         run.prepare((1, 4, 64, 64), np.dtype(np.uint16))
 
@@ -379,6 +387,6 @@ def test_a_device_without_memory_while_compiling_is_told(bundle, monkeypatch, fr
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", full)
-    run = segmenter(bundle, backend="inductor")
+    run = compiled(bundle)
     with pytest.raises(DeviceMemoryError, match="out of memory"):
         run.predict(*batch(1), GAIN, BIAS)
