@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,18 @@ import zipfile
 import pytest
 
 from tests.conftest import ROOT
+
+
+def keep_kernels(package):
+    """Copy what numba has compiled of the checkout, which it takes for modules of the same age."""
+    for kept in (ROOT / "geoseg").rglob("__pycache__/*.nb[ci]"):
+        module = kept.parent.parent / f"{kept.name.partition('.')[0]}.py"
+        installed = package / module.relative_to(ROOT / "geoseg")
+        if not installed.exists() or installed.read_bytes() != module.read_bytes():
+            continue  # compiled before the module was moved or changed
+        os.utime(installed, ns=(module.stat().st_atime_ns, module.stat().st_mtime_ns))
+        (installed.parent / "__pycache__").mkdir(exist_ok=True)
+        shutil.copy(kept, installed.parent / "__pycache__")
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +41,7 @@ def installed(tmp_path_factory):
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--ignore-installed", str(wheel)], check=True)
+    keep_kernels(site / "geoseg")
     return environment / "bin", wheel
 
 
