@@ -1,5 +1,6 @@
 import struct
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -10,6 +11,13 @@ from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 
 LEGEND = Legend((LegendClass(1, "tree", "Tree", "#00ff00"), LegendClass(2, "water", "Water", "#0000ff")))
+
+
+@pytest.fixture(autouse=True)
+def _full_size():
+    """Draw all pixels, as a run does that is no test."""
+    with mpl.rc_context({"savefig.dpi": "figure"}):
+        yield
 
 
 def pixels(path):
