@@ -122,7 +122,7 @@ def test_a_conversion_that_is_killed_is_tried_again(bundle, cache, monkeypatch):
     assert load_model(bundle).input(0).get_partial_shape().rank.get_length() == 4
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch, own_process):
+def test_a_cache_that_cannot_be_written_is_no_obstacle(bundle, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "file"))
     assert load_model(bundle).output(0).get_partial_shape()[1].get_length() == 3
