@@ -10,7 +10,6 @@ from geoseg.core.run_files import RunFile
 from geoseg.styles.geopackage import add_style_and_provenance
 from geoseg.vector.recipe import Generalize, Objects, Recipe
 from geoseg.vector.shape.guard import write_obstacles
-from geoseg.vector.shape.instances import write_instances
 from geoseg.vector.shape.mapping_unit import write_generalized
 from geoseg.vector.shape.orthogonal import orthogonal_outlines
 from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
@@ -121,6 +120,8 @@ def _with_outlines(
 
 
 def _with_objects(files: MapFiles, objects: Objects, path: Path) -> MapFiles:
+    from geoseg.vector.shape.instances import write_instances  # noqa: PLC0415 (slow to import)
+
     classes = write_instances(
         files.classes, path, classes=objects.classes, method=objects.method, boundary=objects.boundary
     )

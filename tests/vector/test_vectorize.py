@@ -12,7 +12,6 @@ from geoseg.cli.app import app
 from geoseg.core.errors import ConfigError
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import Options, run
-from geoseg.vector import vectorize
 from geoseg.vector.shape import instances
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 
@@ -155,7 +154,7 @@ def test_a_run_writes_the_objects_that_were_asked_for(pipeline_file):
 
 def test_what_is_noticed_about_objects_stands_in_the_manifest(pipeline_file, monkeypatch):
     strict = partial(instances.write_instances, largest=9)
-    monkeypatch.setattr(vectorize, "write_instances", strict)
+    monkeypatch.setattr(instances, "write_instances", strict)
     plan = prepare(pipeline_file, ["vectorize.instances=watershed", "outputs.instances=true"])
     manifest = run(plan).record.model_dump(mode="json")
     assert "left in one piece" in manifest["warnings"][len(plan.warnings)]
