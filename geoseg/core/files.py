@@ -2,16 +2,20 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.core.errors import GeosegError, OutputError, one_line
 from geoseg.core.parsing import parse_json, read_bytes
+
+_DISCARDED = ".discarded"
 
 
 def sha256(path: Path) -> str:
@@ -72,6 +76,26 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Delete a folder and all in it; whenever the process is killed, it is there whole or not at all.
+
+    It is renamed first. A renamed folder that a killed process left is deleted, too, see `delete_discarded`.
+    What cannot be deleted stays.
+    """
+    delete_discarded(folder)
+    with contextlib.suppress(OSError):
+        if folder.is_dir():
+            aside = tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_DISCARDED, dir=folder.parent)
+            folder.replace(aside)
+    delete_discarded(folder)
+
+
+def delete_discarded(folder: Path) -> None:
+    """Delete what processes that were killed while they discarded this folder left of it."""
+    for aside in folder.parent.glob(f".{glob.escape(folder.name)}.*{_DISCARDED}"):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """Finished blocks: one GeoTIFF for each block and a marker beside it that says it is complete.
 
-GDAL reads the blocks as they are; the marker holds the file's checksum and the run's fingerprint. A block
-without a marker, or with other bytes than its marker says, counts as missing. Files appear whole, so a killed
-process leaves no file that could be taken for a finished one.
+GDAL reads the blocks as they are; the marker holds the file's checksum, the run's fingerprint and the block's
+name. A block without a marker, or with other bytes or another name than its marker says, counts as missing.
+Files appear whole, so a killed process leaves no file that could be taken for a finished one.
 """
 
 import hashlib
@@ -81,6 +81,7 @@ class Staging:
         marker = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "fingerprint": self.fingerprint,
+            "block": block.name,
             "counts": counts,
         }
         self.store.write(_raster(block), data)
@@ -137,7 +138,8 @@ class Staging:
             data = self.store.read(_raster(block))
             if data is None or marker["sha256"] != hashlib.sha256(data).hexdigest():
                 return None
-            return (data, dict(marker["counts"])) if marker["fingerprint"] == self.fingerprint else None
+            ours = marker["fingerprint"] == self.fingerprint and marker["block"] == block.name
+            return (data, dict(marker["counts"])) if ours else None
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -59,7 +59,7 @@ class RunFolder:
         for file in files:
             self.store.adopt(file)
         write_record(self.store, record)
-        self.staging.clear()
+        self.staging.clear(last=_PLAN)
 
 
 @contextlib.contextmanager
@@ -104,6 +104,7 @@ def finished_identity(place: Path | str) -> dict[str, Any] | None:
 
 def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
     staging = store.child(STAGING)
+    staging.tidy()
     staged, finished = _object_in(staging, _PLAN), _object_in(store, RunFile.RECORD)
     if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
         return True
@@ -132,7 +133,7 @@ def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overw
             f"{store.at()}: has a {strangers[0]} that is not of a geoseg run; choose another folder with "
             "--output, or replace it with --overwrite"
         )
-    staging.clear()
+    staging.clear(last=_PLAN)
     return False
 
 

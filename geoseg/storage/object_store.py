@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.core.errors import GeosegError, one_line
+from geoseg.core.errors import GeosegError, OutputError, one_line
 from geoseg.core.files import as_output_error
 from geoseg.core.notices import waiting_for
 from geoseg.storage import aws
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 
+_DELETED_AT_ONCE = 1000
 _PIECE = 8 * 1024 * 1024
 _RETRIES: Any = {"max_retries": 5, "retry_timeout": aws.RETRY_TIMEOUT}
 # The limit covers the transfer of the whole body.
@@ -125,11 +126,17 @@ class ObjectStore:
             with as_output_error(self.uri), _as_os_errors():
                 self._client().delete(listed)
 
-    def clear(self) -> None:
+    def clear(self, last: str) -> None:
         """Delete all objects below this prefix, a thousand with each request."""
-        with contextlib.suppress(OSError), _as_os_errors():
-            for batch in self._client().list(chunk_size=1000):
-                self._client().delete([o["path"] for o in batch])
+        with contextlib.suppress(OSError, OutputError):
+            with _as_os_errors():
+                client = self._client()
+                for batch in client.list(chunk_size=_DELETED_AT_ONCE):
+                    client.delete([o["path"] for o in batch if o["path"] != last])
+            self.delete([last])
+
+    def tidy(self) -> None:
+        """Do nothing: objects are deleted where they are."""
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Lock the prefix with an object that is renewed, see `geoseg.storage.lease`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from geoseg.core.errors import ConfigError
-from geoseg.core.files import as_output_error, write_atomic
+from geoseg.core.files import as_output_error, delete_discarded, discard, write_atomic
 from geoseg.core.locks import lock_folder
 from geoseg.storage.object_store import SCHEMES, ObjectStore
 
@@ -50,8 +50,15 @@ class Store(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Delete files; missing ones are no error."""
 
-    def clear(self) -> None:
-        """Delete everything in this place; files that cannot be deleted stay."""
+    def clear(self, last: str) -> None:
+        """Delete everything in this place, the file `last` not before all others are gone.
+
+        So a place without that file holds nothing else, whenever the process is killed. Files that cannot be
+        deleted stay.
+        """
+
+    def tidy(self) -> None:
+        """Delete what a process that was killed while it cleared this place left beside it."""
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Keep other runs out; yields a check that raises OutputError once the lock is lost."""
@@ -117,9 +124,13 @@ class FolderStore:
         for name in names:
             (self.folder / name).unlink(missing_ok=True)
 
-    def clear(self) -> None:
+    def clear(self, last: str) -> None:  # noqa: ARG002 (all go at once)
         """Delete the folder and all in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
+
+    def tidy(self) -> None:
+        """Delete folders that were renamed to be deleted."""
+        delete_discarded(self.folder)
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Lock the folder; the lock ends with the process, however it ends."""

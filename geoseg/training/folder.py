@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-import shutil
 from typing import Any
 
 from geoseg.core.errors import OutputError, difference
-from geoseg.core.files import read_json, write_atomic
+from geoseg.core.files import delete_discarded, discard, read_json, write_atomic
 from geoseg.core.secrets import redacted
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, read_record
 
 CHECKPOINTS, BUNDLE = "checkpoints", "bundle"
 _BEGUN = "begun.json"
+_REPLACED = (BUNDLE, CHECKPOINTS, "tensorboard")
 _CARD_ONLY = {
     "name", "version", "title", "description", "license", "limitations", "gsd", "tile", "measure", "output",
     "data",
@@ -30,10 +30,13 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
     """
     folder, identity = prepared.folder, _identity(prepared)
     begun = read_json(folder / _BEGUN)
+    for name in _REPLACED:
+        delete_discarded(folder / name)
     if overwrite:
-        for name in (CHECKPOINTS, BUNDLE, "tensorboard"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        # The record first: while it is there, the training is finished and its bundle whole.
         (folder / RECORD).unlink(missing_ok=True)
+        for name in _REPLACED:
+            discard(folder / name)
     elif (folder / RECORD).exists():
         finished = read_record(folder / RECORD)
         raise OutputError(

@@ -16,7 +16,8 @@ from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 
-BLOCK = BlockGrid.of(TileGrid(TileAxis(300, 128, 32), TileAxis(280, 128, 32)), 2).block(1, 1)
+GRID = BlockGrid.of(TileGrid(TileAxis(300, 128, 32), TileAxis(280, 128, 32)), 2)
+BLOCK = GRID.block(1, 1)
 COUNTS = {"tiles": 4, "classes": {"1": 7}, "seconds": {"read": 0.5}}
 
 
@@ -92,6 +93,17 @@ def test_the_marker_of_other_bytes_makes_the_block_uncounted(staging, planes):
     marker.write_bytes(old)
     assert staging.counts(BLOCK) is None
     assert json.loads(old)["fingerprint"] == "f1"
+
+
+def test_a_block_copied_over_another_one_is_uncounted(staging, planes):
+    other = GRID.block(0, 1)
+    assert other.core.shape[1] == BLOCK.core.shape[1]
+    staging.write(BLOCK, planes, COUNTS)
+    for suffix in ("tif", "done"):
+        data = (staging.folder / f"{BLOCK.name}.{suffix}").read_bytes()
+        (staging.folder / f"{other.name}.{suffix}").write_bytes(data)
+    assert staging.counts(other) is None
+    assert staging.finished(GRID) == {(1, 1): COUNTS}
 
 
 @pytest.mark.parametrize("failing", ["tif", "done"])

@@ -4,6 +4,7 @@ import pytest
 
 from geoseg.core.errors import OutputError
 from geoseg.runs.folder import open_run_folder
+from tests.kills import every_moment, killed_after
 from tests.run_folders import NAMES, PLAN, interrupt, publish
 
 
@@ -89,6 +90,67 @@ def test_a_manifest_that_is_not_ours_is_not_overwritten(tmp_path):
     ):
         pass
     assert (tmp_path / "run.json").read_text() == "[]"
+
+
+def staged(folder, *, overwrite=False):
+    """An unfinished run with what a real one has in its staging: blocks, drafts, a folder."""
+    run = interrupt(folder, overwrite=overwrite)
+    for i in range(3):
+        run.staging.write(f"block_0000{i}_00000.tif", b"1")
+        run.staging.write(f"block_0000{i}_00000.done", b"1")
+    (run.workspace / "parts").mkdir()
+    (run.workspace / "parts/0.bin").write_bytes(b"1")
+    return folder
+
+
+def hidden(folder):
+    return [p.name for p in folder.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_killed_while_its_staging_is_cleared_is_finished_or_goes_on(tmp_path, overwrite):
+    for moment in every_moment():
+        folder = staged(tmp_path / f"{moment}")
+        with killed_after(moment) as ended:
+            publish(folder)
+        if (folder / "run.json").exists() and not overwrite:
+            with pytest.raises(OutputError, match="holds a finished run"):
+                publish(folder)
+        else:
+            publish(folder, overwrite=overwrite)
+        assert not hidden(folder)
+        assert (folder / "classes.tif").read_text() == f"{PLAN}"
+        if not ended:
+            break
+    assert moment > 10
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_killed_while_it_discards_another_goes_on_from_every_moment(tmp_path, finished):
+    other = {"tile": [1, 1]}
+    for moment in every_moment():
+        folder = tmp_path / f"{moment}"
+        if finished:
+            publish(folder)
+        staged(folder, overwrite=finished)
+        with killed_after(moment) as ended:
+            interrupt(folder, other, overwrite=True)
+        publish(folder, other, overwrite=True)
+        assert sorted(p.name for p in folder.iterdir()) == ["classes.tif", "run.json"]
+        assert (folder / "classes.tif").read_text() == f"{other}"
+        if not ended:
+            break
+    assert moment > 10
+
+
+def test_what_a_killed_run_left_of_a_discarded_staging_goes_before_the_next_is_refused(tmp_path):
+    publish(tmp_path)
+    (tmp_path / ".staging.x1.discarded").mkdir()
+    (tmp_path / ".staging.x1.discarded/block.tif").write_text("1")
+    (tmp_path / ".staging.mine").mkdir()
+    with pytest.raises(OutputError, match="holds a finished run"):
+        publish(tmp_path)
+    assert hidden(tmp_path) == [".staging.mine"]
 
 
 def test_a_folder_is_locked_while_a_run_writes(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from geoseg.core.errors import ConfigError, OutputError
 from geoseg.runs.folder import open_run_folder
-from geoseg.storage import lease
+from geoseg.storage import lease, object_store
 from geoseg.storage.object_store import ObjectStore
 from geoseg.storage.store import open_store
 from tests.run_folders import NAMES, PLAN, interrupt, publish
@@ -47,10 +47,44 @@ def test_files_are_written_listed_read_and_deleted(place, tmp_path):
     store.fetch("made.html", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == b"page"
     store.delete(["made.html", "never.there"])
-    below.clear()
+    below.clear(last="x.tif")
     assert store.names() == ["a b&c.json"]
     with pytest.raises(FileNotFoundError):
         store.fetch("made.html", tmp_path / "copy")
+
+
+def test_an_interrupted_clearing_of_a_prefix_leaves_the_file_that_tells_whose_it_is(on_s3, monkeypatch):
+    store = open_store(on_s3)
+    names = [f"block_{i}.tif" for i in range(4)] + ["plan.json", "sub/plan.json", "z.vrt"]
+    client = store._client()
+    requests = []
+
+    class Dying:
+        def __init__(self, allowed):
+            self.allowed = allowed
+
+        def list(self, **options):
+            return client.list(**options)
+
+        def delete(self, paths):
+            if len(requests) == self.allowed:
+                raise OSError(5, "the process is gone")
+            requests.append(list(paths))
+            client.delete(paths)
+
+    monkeypatch.setattr(object_store, "_DELETED_AT_ONCE", 2)
+    for allowed in range(6):
+        for name in names:
+            store.write(name, b"1")
+        requests.clear()
+        with monkeypatch.context() as patch:
+            dying = Dying(allowed)
+            patch.setattr(object_store, "_client", lambda *_, dying=dying: dying)
+            store.clear(last="plan.json")
+        left = store.names()
+        assert "plan.json" in left or left == []
+    assert left == []
+    assert requests[-1] == ["plan.json"]
 
 
 def test_a_store_travels_without_credentials(on_s3):
