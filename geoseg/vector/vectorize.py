@@ -15,6 +15,7 @@ from geoseg.vector.shape.orthogonal import orthogonal_outlines
 from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
+from geoseg.vector.trace.opened import OPEN_RASTERS
 from geoseg.vector.write.features import features, schema
 from geoseg.vector.write.geopackage import copy_features, finest_zoom, write_features
 from geoseg.vector.write.parquet import write_parquet
@@ -89,6 +90,7 @@ def vectorize(
         batches = features(parts, geobox, recipe.rules)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
+        OPEN_RASTERS.close()
         generalized.unlink(missing_ok=True)
         (folder / _OBSTACLES).unlink(missing_ok=True)
     for name in formats:

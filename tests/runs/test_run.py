@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,22 @@ def test_each_scene_is_what_a_run_of_its_own_gives_and_none_waits_for_outputs(wo
         made = max(e["time"] for e in events[before] if e["event"] == "output")
         assert begun < made
     assert not any((tmp_path / "out" / n / "staging").exists() for n in NAMES)
+
+
+def test_no_file_of_a_finished_scene_stays_open(work, tmp_path):
+    """Threads of workers outlive many scenes, and a process may have 1024 files open, or 256."""
+    open_then = []
+
+    def count(outcome):
+        links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+        below = [
+            p.removesuffix(" (deleted)") for p in links if p.startswith(f"{tmp_path}/out/{outcome.name}/")
+        ]
+        open_then.append([p for p in below if p.endswith(".tif")])
+
+    outcomes = run_batch(read_batch(work, [], scenes=f"{tmp_path}/*.tif"), on_outcome=count)
+    assert states(outcomes) == dict.fromkeys(NAMES, "done")
+    assert open_then == [[], [], []]
 
 
 def test_finished_scenes_are_left_alone_and_others_are_done(work, tmp_path):

@@ -1,11 +1,9 @@
 """The regions of one block of a map and their boundaries: the work of one task."""
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -21,29 +19,12 @@ from geoseg.vector.trace.borders import Borders
 from geoseg.vector.trace.boundaries import trace
 from geoseg.vector.trace.chains import JOINT, Chains
 from geoseg.vector.trace.components import NONE, OUTSIDE
+from geoseg.vector.trace.opened import OPEN_RASTERS
 from geoseg.vector.trace.stats import Stats
 
 BLOCK = 1024
 """Rows and columns of a block. The size of blocks does not change a polygon, but the order of polygons and
 the first vertex of a ring. So it is fixed, and files are the same byte by byte."""
-
-
-class _OpenRasters(threading.local):
-    """The rasters that each thread has open: GDAL keeps the decoded tiles that neighbouring blocks share.
-
-    They are closed when this object is deleted, and are not pickled with it.
-    """
-
-    def __init__(self) -> None:
-        self._rasters: dict[Path, rasterio.DatasetReader] = {}
-
-    def __call__(self, path: Path) -> rasterio.DatasetReader:
-        if path not in self._rasters:
-            self._rasters[path] = rasterio.open(path)
-        return self._rasters[path]
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return _OpenRasters, ()
 
 
 @dataclass(frozen=True)
@@ -60,17 +41,16 @@ class MapFiles:
     """Class of each object, shape (objects + 1,): pixels of a boundary between objects take it."""
     obstacles: Path | None = None
     """Further corners that no boundary may move over, a file of `guard.write_obstacles`."""
-    _opened: _OpenRasters = field(init=False, repr=False, compare=False, default_factory=_OpenRasters)
 
     def shape(self) -> tuple[int, int]:
         """Return rows and columns."""
-        src = self._opened(self.classes)
-        return src.height, src.width
+        with OPEN_RASTERS.borrow(self.classes) as src:
+            return src.height, src.width
 
     def geobox(self) -> GeoBox:
         """Return the grid of the map."""
-        src = self._opened(self.classes)
-        return GeoBox(src.shape, src.transform, src.crs)
+        with OPEN_RASTERS.borrow(self.classes) as src:
+            return GeoBox(src.shape, src.transform, src.crs)
 
     def values(self, window: Window, halo: int = 0) -> NDArray[np.signedinteger]:
         """Return the values that tell regions apart: class + 256 * number of the object, `NONE` for nodata.
@@ -88,17 +68,17 @@ class MapFiles:
         """
         rows, cols = window.rows, window.cols
         wider = Window(Span(rows.start - halo, rows.stop + halo), Span(cols.start - halo, cols.stop + halo))
-        src = self._opened(self.classes)
-        inside = wider.clip(src.shape)
-        part = to_rasterio(inside)
+        with OPEN_RASTERS.borrow(self.classes) as src:
+            inside = wider.clip(src.shape)
+            classes = src.read(1, window=to_rasterio(inside))
         top, left = inside.rows.start - wider.rows.start, inside.cols.start - wider.cols.start
-        classes = src.read(1, window=part)
         if self.objects is None or self.object_classes is None:
             plain: NDArray[np.int16] = _run_kernels.place_classes(
                 classes, np.full(wider.shape, OUTSIDE, np.int16), top, left, NONE
             )
             return plain
-        numbers = self._opened(self.objects).read(1, window=part).astype(np.int64)
+        with OPEN_RASTERS.borrow(self.objects) as src:
+            numbers = src.read(1, window=to_rasterio(inside)).astype(np.int64)
         own = np.where(numbers > 0, self.object_classes[numbers], classes)
         values = np.full(wider.shape, OUTSIDE, np.int64)
         values[top : top + len(classes), left : left + classes.shape[1]] = np.where(
@@ -110,7 +90,8 @@ class MapFiles:
         """Return the confidence of a window in whole per cent, so that sums do not depend on their order."""
         if self.confidence is None:
             return None
-        share = self._opened(self.confidence).read(1, window=to_rasterio(window))
+        with OPEN_RASTERS.borrow(self.confidence) as src:
+            share = src.read(1, window=to_rasterio(window))
         return np.asarray(np.rint(np.clip(share, 0, 1) * 100), np.uint8)
 
 

@@ -1,37 +1,9 @@
-"""What a thread keeps of the files of a map."""
-
-import os
-import pickle
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import numpy as np
 
 from geoseg.core.geometry import Window
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.components import NONE, OUTSIDE
 from tests.conftest import write_raster
-
-
-def is_open(path):
-    links = Path("/proc/self/fd").iterdir()
-    return sum(os.path.realpath(link) == str(path.resolve()) for link in links)
-
-
-def test_a_map_is_open_once_in_each_thread_until_its_files_are_given_up(tmp_path):
-    path = write_raster(tmp_path / "map.tif", np.zeros((20, 20), np.uint8), nodata=255)
-    files = MapFiles(path)
-    window = Window.of(0, 0, 10, 10)
-    with ThreadPoolExecutor(1) as executor:
-        for _ in range(3):
-            files.values(window)
-            executor.submit(files.values, window).result()
-        assert is_open(path) == 2
-    assert is_open(path) == 1
-    copy = pickle.loads(pickle.dumps(files))  # noqa: S301
-    del files
-    assert is_open(path) == 0
-    assert (copy.values(window) == 0).all()
 
 
 def test_a_halo_ends_outside_the_map(tmp_path):
