@@ -15,6 +15,9 @@ from geoseg.core.text import check_line
 NODATA = 255
 """Value of pixels without a class in every class and confidence raster."""
 
+NO_OBJECT = 0
+"""Value of pixels that belong to no object, the nodata of rasters of objects."""
+
 _SEPARATOR = re.compile(r"[/\\]")
 
 

@@ -104,6 +104,19 @@ def write_vrt(
         path.write_bytes(ET.tostring(_vrt(staging, blocks, shape, bands, tags)))
 
 
+def describe(raster: Path, names: list[str], tags: dict[str, str]) -> None:
+    """Write the names of bands and the metadata of a file into a raster.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    with _gdal_as_output_error(raster), rasterio.open(raster, "r+") as dst:
+        dst.descriptions = names
+        dst.update_tags(**tags)
+
+
 def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"]) -> None:
     """Copy a raster to a cloud-optimised GeoTIFF; it appears by rename.
 

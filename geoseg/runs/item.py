@@ -218,11 +218,11 @@ def _key(path: Path) -> str:
 
 def _bands(path: Path, gsd_m: float | None) -> list[dict[str, Any]]:
     with rasterio.open(path) as src:
-        facts = list(zip(src.descriptions, src.dtypes, strict=True))
+        facts = list(zip(src.descriptions, src.dtypes, src.nodatavals, strict=True))
     resolution = {} if gsd_m is None else {"raster:spatial_resolution": gsd_m}
     return [
-        {"name": name, "data_type": dtype, "nodata": NODATA, "raster:sampling": "area", **resolution}
-        for name, dtype in facts
+        {"name": name, "data_type": dtype, "nodata": int(nodata), "raster:sampling": "area", **resolution}
+        for name, dtype, nodata in facts
     ]
 
 

@@ -16,7 +16,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import RetryingScene
-from geoseg.raster.cog import MapBand, copy_cog, highest_value, write_cog, write_vrt
+from geoseg.raster.cog import MapBand, copy_cog, describe, highest_value, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
@@ -136,6 +136,7 @@ def _write_vectors(
     if "pmtiles" in outputs.polygons:
         files.append(_describe_tiles(plan, folder / RunFile.PMTILES))
     if outputs.instances:
+        describe(folder / OBJECTS, ["object"], _tags(plan))
         path = folder / RunFile.INSTANCES
         copy_cog(folder / OBJECTS, path, "NEAREST")
         files += [path, *write_object_style(path, highest_value(path))]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -14,7 +15,7 @@ from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.core.errors import one_line
-from geoseg.core.legend import NODATA
+from geoseg.core.legend import NO_OBJECT, NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.runs.validate.findings import Failure
@@ -54,9 +55,10 @@ def _layout(run: FinishedFolder, name: str) -> Iterator[Failure]:
     path = run.folder / name
     with rasterio.open(path) as src:
         yield from _grid(run, name, src)
+        expected = NO_OBJECT if name == RunFile.INSTANCES else NODATA
         for band, nodata in enumerate(src.nodatavals, start=1):
-            if nodata != NODATA:
-                yield Failure(name, f"nodata of band {band}", str(NODATA), str(nodata))
+            if nodata != expected:
+                yield Failure(name, f"nodata of band {band}", str(expected), str(nodata))
         if (tag := src.tags().get("GEOSEG_FINGERPRINT")) != run.record.fingerprint:
             yield Failure(name, "fingerprint in its tags", run.record.fingerprint, str(tag))
     _, errors, notes = cog_validate(str(path), strict=True, quiet=True)
@@ -80,9 +82,10 @@ def _name(crs: CRS | None) -> str:
 
 
 def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
-    """Check pixel counts, the range of confidence and probabilities, and their nodata against the map."""
+    """Check pixel counts; confidence, probabilities and objects against the map."""
     areas, counts, covered = pixel_area_m2(run.geobox), np.zeros(256, np.int64), np.zeros(256)
     wrong = {name: np.zeros(2, np.int64) for name in others}
+    objects = 0
     for start, stop in row_spans(run.geobox.shape):
         classes = _strip(run.folder / RunFile.CLASSES, start, stop)[0]
         lines = np.stack([np.bincount(line, minlength=256) for line in classes])
@@ -90,6 +93,9 @@ def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
         if areas is not None:
             covered += areas[start:stop] @ lines
         for name in others:
+            if name == RunFile.INSTANCES:
+                objects += _wrong_objects(run, _strip(run.folder / name, start, stop)[0], classes)
+                continue
             shares = _strip(run.folder / name, start, stop)
             missing = shares == NODATA
             outside = ~missing & ~((shares >= 0) & (shares <= 1))  # NaN is outside too
@@ -100,11 +106,28 @@ def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
             yield Failure(name, "values", "0 to 1", f"{outside} others")
         if elsewhere:
             yield Failure(name, "nodata", "where the class map has it", f"{elsewhere} pixels differ")
+    if objects:
+        yield Failure(
+            RunFile.INSTANCES, "objects", "where the map has a class with objects", f"{objects} pixels differ"
+        )
 
 
-def _strip(path: Path, start: int, stop: int) -> NDArray[np.float32]:
+def _wrong_objects(run: FinishedFolder, numbers: NDArray[np.uint32], classes: NDArray[np.uint8]) -> int:
+    """Count the pixels that are of an object but have no class with objects, or the other way round.
+
+    Small regions may have joined a neighbour before objects were made: then only nodata is compared.
+    Pixels of a boundary class may be of an object or not.
+    """
+    if (how := run.recipe.objects) is None or run.recipe.minimum_pixels > 1:
+        return int(((numbers != NO_OBJECT) & (classes == NODATA)).sum())
+    free = [] if how.boundary is None else [how.boundary]
+    differ = (numbers != NO_OBJECT) != np.isin(classes, list(how.classes))
+    return int((differ & ~np.isin(classes, free)).sum())
+
+
+def _strip(path: Path, start: int, stop: int) -> NDArray[Any]:
     with rasterio.open(path) as src:
-        strip: NDArray[np.float32] = src.read(window=Window(0, start, src.width, stop - start))
+        strip: NDArray[Any] = src.read(window=Window(0, start, src.width, stop - start))
     return strip
 
 

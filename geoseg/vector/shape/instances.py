@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import GeosegWarning, one_line
 from geoseg.core.files import as_output_error, unusable_place
 from geoseg.core.geometry import Window, windows_of
-from geoseg.core.legend import NODATA
+from geoseg.core.legend import NO_OBJECT, NODATA
 from geoseg.scenes.windows import to_rasterio
 from geoseg.vector.recipe import Components, Watershed
 from geoseg.vector.shape import _region_kernels
@@ -110,8 +110,9 @@ def write_instances(
 def _profile(raster: Any) -> dict[str, Any]:
     return {
         "driver": "GTiff", "height": raster.height, "width": raster.width, "count": 1, "dtype": "uint32",
-        "crs": raster.crs, "transform": raster.transform, "nodata": 0, "tiled": True, "blockxsize": 256,
-        "blockysize": 256, "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer", "sparse_ok": True,
+        "crs": raster.crs, "transform": raster.transform, "nodata": NO_OBJECT, "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 1, "bigtiff": "if_safer",
+        "sparse_ok": True,
     }  # fmt: skip
 
 

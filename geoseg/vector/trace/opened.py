@@ -16,7 +16,7 @@ _IDLE = 32
 """Handles that are kept open while no thread uses them."""
 
 _Version = tuple[str, int, int, int]
-"""Path, file number, size, and time of the last change in nanoseconds: a file written again is another one."""
+"""Path, file number, size, and time of the last change in ns: a file written again is another one."""
 
 
 class OpenRasters:

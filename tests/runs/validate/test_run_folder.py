@@ -24,18 +24,28 @@ from geoseg.core.ordered import Workers
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
 from geoseg.runs.validate import rasters, validate
+from geoseg.runs.validate.stac_schema import schema_problems
 from geoseg.vector.recipe import resolve_recipe
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.vectorize import vectorize as write_polygons
 from tests.conftest import BAND_NAMES, reflectance, write_photograph, write_pipeline, write_raster
+from tests.stac_fields import extension_problems
 
 SURE = 0.75
 """A confidence that some polygons of the toy network do not reach."""
 
 
+EVERYTHING = [
+    "outputs.probabilities=true",
+    "outputs.instances=true",
+    "vectorize={instances: {method: components, classes: [class-1]}}",
+    "outputs.polygons=[gpkg, parquet, fgb, geojson, pmtiles]",
+]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, bundle):
-    """Finished runs over a scene with a hole of nodata: exact, generalised, without CRS, without polygons."""
+    """Finished runs over a scene with a hole of nodata."""
     values = reflectance(200, 180)
     values[:, 60:90, 50:120] = 0
     values[:, :30, 150:] = 0
@@ -45,6 +55,7 @@ def runs(tmp_path_factory, bundle):
         ("generalised", "EPSG:32633", ["vectorize={minimum_area: 2000, simplify: 15}"]),
         ("nowhere", None, ["gsd=10"]),
         ("plain", "EPSG:32633", ["outputs.polygons=[]"]),
+        ("everything", "EPSG:32633", EVERYTHING),
     ):
         folder = tmp_path_factory.mktemp(name)
         scene = folder / "scene.tif"
@@ -317,12 +328,32 @@ DAMAGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["exact", "generalised", "nowhere", "plain"])
+@pytest.mark.parametrize("name", ["exact", "generalised", "nowhere", "plain", "everything"])
 def test_a_whole_run_is_valid(runs, name):
     report = validate(runs[name])
     assert report.failures == []
     names = ["record", "files", "rasters", "styles", "polygons", "item"]
     assert [g.name for g in report.groups] == [n for n in names if n != "polygons" or name != "plain"]
+
+
+def test_the_item_of_a_run_with_every_output_follows_the_schemas(runs):
+    item = json.loads((runs["everything"] / "item.json").read_text())
+    assert (*schema_problems(item), *extension_problems(item)) == ()
+    (band,) = item["assets"]["instances"]["bands"]
+    assert (band["name"], band["data_type"], band["nodata"]) == ("object", "uint32", 0)
+
+
+def test_a_wrong_object_is_found(copied):
+    folder = copied("everything")
+    with rasterio.open(folder / "instances.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dst:
+        numbers = dst.read(1, window=Window(0, 0, 20, 20))
+        assert numbers.any()
+        assert not numbers.all()
+        dst.write(np.where(numbers, 0, 7).astype("uint32"), 1, window=Window(0, 0, 20, 20))
+    vouch(folder)
+    assert "instances.tif: objects: expected where the map has a class with objects, found 400 pixels" in (
+        validate(folder).to_text()
+    )
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
