@@ -30,6 +30,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.models.bundle import CARD, Bundle
 from geoseg.scenes.scene import Scene
+from geoseg.vector.write.antimeridian import cut_at_antimeridian
 
 # pystac has no classes for these extensions, or only for older versions.
 _RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
@@ -169,10 +170,19 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
         lonlat = shapely.transform(shapely.segmentize(outline, step), place)
     except ProjError:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FixWindingWarning)  # reversing a ring is what is wanted
-        cut = antimeridian.fix_polygon(lonlat)
-    return shapely.transform(cut, lambda xy: np.round(xy, 7))  # about a centimetre
+    west, south, east, north = geobox.boundingbox
+    if geobox.crs.geographic and east - west > 360 - 1e-6:
+        # All longitudes, wherever they begin to count.
+        return shapely.box(-180, round(max(south, -90), 7), 180, round(min(north, 90), 7))
+    if geobox.crs.geographic:
+        (cut,) = cut_at_antimeridian(np.array([lonlat], dtype=object), (west + east) / 2)
+        cut = shapely.orient_polygons(cut.geoms[0] if len(cut.geoms) == 1 else cut)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FixWindingWarning)  # reversing a ring is what is wanted
+            cut = antimeridian.fix_polygon(lonlat)
+    rounded: shapely.Polygon | shapely.MultiPolygon = shapely.transform(cut, lambda xy: np.round(xy, 7))
+    return rounded  # to about a centimetre
 
 
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from geoseg.scenes.catalog import resolve_scene
 from geoseg.scenes.listing import ListedScene, list_scenes
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import is_uri, open_store, within
+from geoseg.vector.write.antimeridian import longitude_to_cut_around, web_cut
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,11 @@ def plan_scene(
             checks.check_quality(scene)
             checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
         plan, asks_workers = _place(pipeline, scene, bundle, folder)
+        if pipeline.outputs.polygons:
+            # Fail now when polygons cannot be shown so.
+            longitude_to_cut_around(scene.geobox, plan.recipe.rules.crs)
+        if "pmtiles" in pipeline.outputs.polygons:
+            web_cut(scene.geobox, plan.recipe.rules.crs)
     open_store(folder)  # fail now when the URI cannot be used
     return replace(plan, warnings=tuple(notices), ask_workers_for_memory=asks_workers)
 

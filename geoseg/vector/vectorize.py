@@ -16,6 +16,7 @@ from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
 from geoseg.vector.trace.opened import OPEN_RASTERS
+from geoseg.vector.write.antimeridian import WGS84, longitude_to_cut_around, web_cut
 from geoseg.vector.write.features import features, schema
 from geoseg.vector.write.geopackage import copy_features, finest_zoom, write_features
 from geoseg.vector.write.parquet import write_parquet
@@ -81,8 +82,9 @@ def vectorize(
         if not formats:
             return []
         package = folder / RunFile.GEOPACKAGE
-        kind = "MultiPolygon" if recipe.rules.dissolve else "Polygon"
         geobox = files.geobox()
+        cut = longitude_to_cut_around(geobox, recipe.rules.crs) is not None
+        kind = "MultiPolygon" if recipe.rules.dissolve or cut else "Polygon"
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
@@ -98,9 +100,13 @@ def vectorize(
         if name == "parquet":
             write_parquet(package, path, crs, kind)
         elif name != "gpkg":
-            zoom = finest_zoom(geobox) if name == "pmtiles" else None
-            driver = _DRIVERS[name]
-            copy_features(package, path, crs, layer=layer, driver=driver, geometry_type=kind, zoom=zoom)
+            zoom = change = None
+            if name == "pmtiles":
+                zoom, change = finest_zoom(geobox), web_cut(geobox, recipe.rules.crs)
+            copy_features(
+                package, path, crs if change is None else WGS84, layer=layer, driver=_DRIVERS[name],
+                geometry_type=kind if change is None else "MultiPolygon", zoom=zoom, change=change,
+            )  # fmt: skip
     if "gpkg" in formats:
         add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
     else:

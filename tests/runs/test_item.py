@@ -32,7 +32,9 @@ def described(tmp_path, bundle):
         place = {"gsd": 1e-4, "origin": (15.0, 48.0)} if crs == "EPSG:4326" else {}
         path = write_raster(tmp_path / "scene.tif", reflectance(90, 80), names=BAND_NAMES, crs=crs, **place)
         scene = open_scene(SceneEntry(uri=str(path), **entry), "my scene", tmp_path)
-        write_raster(tmp_path / "classes.tif", np.ones((90, 80), np.uint8), names=["class"], crs=crs)
+        write_raster(
+            tmp_path / "classes.tif", np.ones((90, 80), np.uint8), names=["class"], nodata=255, crs=crs
+        )
         for name in ("polygons.gpkg", "quicklook.png", "classes.qml"):
             (tmp_path / name).write_bytes(name.encode())
         names = ("classes.tif", "polygons.gpkg", "quicklook.png", "classes.qml")
@@ -168,6 +170,21 @@ def test_a_map_across_the_antimeridian_is_cut():
     assert outline.geom_type == "MultiPolygon"
     assert outline.is_valid
     assert sorted(round(v) for g in outline.geoms for v in g.bounds[::2]) == [-180, -180, 179, 180]
+
+
+@pytest.mark.parametrize("west", [0, -180, -179.875, 0.125, 20])
+def test_a_map_of_the_world_has_the_world_as_footprint(west):
+    outline = footprint(grid("EPSG:4326", west, 90, 0.25, (720, 1440)))
+    assert outline.is_valid
+    assert outline.bounds == (-180, -90, 180, 90)
+    assert outline.area == 360 * 180
+
+
+def test_a_map_that_counts_longitudes_to_360_is_cut():
+    outline = footprint(grid("EPSG:4326", 100, 60, 0.2, (500, 1000)))
+    assert outline.is_valid
+    assert outline.area == pytest.approx(200 * 100)
+    assert sorted(g.bounds for g in outline.geoms) == [(-180, -40, -60, 60), (100, -40, 180, 60)]
 
 
 def test_a_map_around_the_pole_reaches_it():

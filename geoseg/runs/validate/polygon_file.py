@@ -13,6 +13,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from shapely.affinity import translate
 
 FORMATS = ("gpkg", "fgb", "parquet", "geojson")
 """The first format that a run wrote is checked against the map."""
@@ -28,6 +29,8 @@ class PolygonFile:
     path: Path
     name: str | None = None
     """Name of the layer, for formats that can have several."""
+    around: float | None = None
+    """Longitude of the map's middle: where coordinates are degrees, polygons are turned to its side."""
 
     @property
     def _is_parquet(self) -> bool:
@@ -56,11 +59,29 @@ class PolygonFile:
 
     def polygons(self, box: Box | None = None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
         """Return geometries and class ids of the features, optionally of those that intersect a box."""
+        around = self.around if self.crs is not None and self.crs.is_geographic else None
+        if box is not None and around is not None and not -180 < box[0] < box[2] < 180:
+            box = (-540, box[1], 540, box[3])  # it may be stored a turn away
         if self._is_parquet:
             frame = gpd.read_parquet(self.path, columns=["geometry", "class_id"], bbox=box)
-            return np.asarray(frame.geometry.values), frame.class_id.to_numpy(np.int64)
-        _, _, wkb, (ids,) = pyogrio.raw.read(self.path, layer=self.name, columns=["class_id"], bbox=box)
-        return np.asarray(shapely.from_wkb(wkb)), ids.astype(np.int64)
+            geometry, ids = np.asarray(frame.geometry.values), frame.class_id.to_numpy(np.int64)
+        else:
+            _, _, wkb, (ids,) = pyogrio.raw.read(self.path, layer=self.name, columns=["class_id"], bbox=box)
+            geometry, ids = np.asarray(shapely.from_wkb(wkb)), ids.astype(np.int64)
+        return geometry if around is None else _turned(geometry, around), ids
+
+
+def _turned(geometry: NDArray[np.object_], around: float) -> NDArray[np.object_]:
+    """Move the parts of polygons by whole turns to within 180 degrees of a longitude, and join them there."""
+    west, _, east, _ = shapely.bounds(geometry).T
+    turned = geometry.copy()
+    for i in np.flatnonzero((west < around - 180 - 1e-6) | (east > around + 180 + 1e-6)):
+        parts = shapely.get_parts(geometry[i])
+        middles = shapely.bounds(parts)[:, 0::2].mean(axis=1)
+        turns = 360 * np.round((around - middles) / 360)
+        moved = [translate(p, turn) for p, turn in zip(parts, turns.tolist(), strict=True)]
+        turned[i] = shapely.union_all(moved)
+    return turned
 
 
 @dataclass(frozen=True)
@@ -85,6 +106,8 @@ class ProjectedLayer:
         there = None
         if box is not None:
             west, south, east, north = self.back.transform_bounds(*box, direction="INVERSE")
+            if west > east:
+                west, east = -180, 180  # across the antimeridian
             margin = 1e-3 * max(east - west, north - south)
             there = (west - margin, south - margin, east + margin, north + margin)
         geometry, ids = self.layer.polygons(there)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.errors import RasterioError
 
@@ -72,14 +72,30 @@ def _crs(run: FinishedFolder) -> CRS | None:
     return None if crs is None else CRS.from_wkt(crs.to_wkt())
 
 
+def _middle_longitude(run: FinishedFolder) -> float | None:
+    """Return the longitude of the map's middle; None when it has none."""
+    crs, (west, south, east, north) = _crs(run), run.geobox.boundingbox
+    if crs is None:
+        return None
+    if crs.is_geographic:
+        return float(west + east) / 2
+    try:
+        to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    except ProjError:
+        return None
+    longitude = float(to_degrees.transform((west + east) / 2, (south + north) / 2)[0])
+    return longitude if math.isfinite(longitude) else None
+
+
 def _open_layer(run: FinishedFolder, name: str) -> Generator[Failure, None, PolygonFile]:
     """Open a polygon file; check its database and its CRS."""
     path = run.folder / name
-    layer = PolygonFile(path)
+    around = _middle_longitude(run)
+    layer = PolygonFile(path, around=around)
     if name == FILE:
         with open_readonly(path) as db:
             yield from check_database(run, db)
-            layer = PolygonFile(path, only_layer(db))
+            layer = PolygonFile(path, only_layer(db), around)
     chosen = run.recipe.rules.crs
     expected = _crs(run) if chosen is None else chosen.proj
     if path.suffix == ".geojson":

@@ -15,6 +15,7 @@ from pyproj import Transformer
 from geoseg.vector.recipe import Rules
 from geoseg.vector.trace.assemble import Rings
 from geoseg.vector.trace.coverage import RegionPolygons
+from geoseg.vector.write.antimeridian import cut_at_antimeridian, longitude_to_cut_around
 from geoseg.vector.write.geodesy import GroundMeasure, transformed
 
 _FEATURES = 20_000
@@ -89,6 +90,7 @@ class _FeatureBuilder:
     def __init__(self, geobox: GeoBox, rules: Rules) -> None:
         self._transform, self._rules = geobox.transform, rules
         self._schema = schema(rules)
+        self._around = longitude_to_cut_around(geobox, rules.crs)
         self._measure = GroundMeasure.of(geobox)
         self._titles = {i: c.title for i, c in rules.legend.by_id().items()}
         self._project = (
@@ -118,6 +120,8 @@ class _FeatureBuilder:
         geometry = table.geometry
         if self._project is not None:
             geometry = transformed(geometry, self._project)
+        if self._around is not None:
+            geometry = cut_at_antimeridian(geometry, self._around)
         ids = (table.value % 256).astype(np.int32)
         columns = {
             "class_id": ids,

@@ -3,12 +3,15 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyogrio
+import shapely
+from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
@@ -43,7 +46,13 @@ def finest_zoom(geobox: GeoBox) -> int:
     Vector tiles have 16 steps in such a pixel, so nothing that a map pixel shows is lost.
     """
     left, _, right, _ = transform_bounds(geobox.crs.proj, "EPSG:3857", *geobox.boundingbox)
-    pixel = (right - left) / geobox.shape.x
+    if right - left > _MERCATOR_PIXEL * 128:
+        # Perhaps the two ends of the world, of a map across the antimeridian: its middle column tells, too.
+        middle = geobox[:, geobox.shape.x // 2 : geobox.shape.x // 2 + 1].boundingbox
+        degrees = transform_bounds(geobox.crs.proj, "EPSG:4326", *middle)
+        pixel = (degrees[2] - degrees[0]) % 360 * _MERCATOR_PIXEL * 256 / 360
+    else:
+        pixel = (right - left) / geobox.shape.x
     return max(0, math.ceil(math.log2(_MERCATOR_PIXEL / pixel)) - 2)
 
 
@@ -125,13 +134,25 @@ def copy_features(
     driver: str,
     geometry_type: str,
     zoom: int | None = None,
+    change: Callable[[NDArray[np.object_]], NDArray[np.object_]] | None = None,
 ) -> None:
-    """Write the features of a GeoPackage in another format; see `write_features`."""
+    """Write the features of a GeoPackage in another format, with changed geometries; see `write_features`."""
     with read_features(source) as reader:
+        batches = iter(reader) if change is None else (_changed(b, change) for b in reader)
         write_features(
-            path, reader.schema, iter(reader), crs, layer=layer, driver=driver, geometry_type=geometry_type,
+            path, reader.schema, batches, crs, layer=layer, driver=driver, geometry_type=geometry_type,
             zoom=zoom,
         )  # fmt: skip
+
+
+def _changed(
+    batch: pa.RecordBatch, change: Callable[[NDArray[np.object_]], NDArray[np.object_]]
+) -> pa.RecordBatch:
+    """Return a batch with changed geometries."""
+    place = batch.schema.get_field_index(GEOMETRY)
+    wkb = shapely.to_wkb(change(shapely.from_wkb(batch.column(place).to_numpy(zero_copy_only=False))))
+    field = batch.schema.field(place)
+    return batch.set_column(place, field, pa.array(wkb, field.type))
 
 
 @contextlib.contextmanager

@@ -336,6 +336,30 @@ def test_a_whole_run_is_valid(runs, name):
     assert [g.name for g in report.groups] == [n for n in names if n != "polygons" or name != "plain"]
 
 
+@pytest.mark.parametrize(
+    ("place", "more"),
+    [
+        ({"crs": "EPSG:4326", "gsd": 1e-4, "origin": (179.995, -17.0)}, "vectorize={}"),
+        ({"crs": "EPSG:4326", "gsd": 3.6, "origin": (0.0, 90.0)}, "vectorize={simplify: 1 px}"),
+        ({"crs": "EPSG:32760", "origin": (818_900, 8_100_000)}, "vectorize={crs: EPSG:4326}"),
+    ],
+)
+def test_runs_across_the_antimeridian_are_valid_and_no_polygon_spans_the_world(tmp_path, bundle, place, more):
+    shape = (50, 100) if place.get("gsd") == 3.6 else (64, 120)
+    scene = write_raster(tmp_path / "scene.tif", reflectance(*shape), names=BAND_NAMES, scale=1e-4, **place)
+    pipeline = write_pipeline(tmp_path, scene, bundle.folder)
+    off = ["checks.statistics=off", "checks.gsd=off"]
+    run(prepare(pipeline, [more, "outputs.polygons=[gpkg, geojson, pmtiles]", *off]))
+    assert validate(tmp_path / "out").failures == []
+    item = json.loads((tmp_path / "out/item.json").read_text())
+    assert shapely.from_geojson(json.dumps(item["geometry"])).is_valid
+    for path in (tmp_path / "out").glob("polygons.*"):
+        # Each part is turned into degrees by itself: as it is stored, it may end at 180 or at -180.
+        features = gpd.read_file(path, layer="toy").to_crs("EPSG:4326").explode()
+        west, _, east, _ = features.bounds.to_numpy().T
+        assert (east - west).max() < (359 if place.get("gsd") == 3.6 else 0.02), path
+
+
 def test_the_item_of_a_run_with_every_output_follows_the_schemas(runs):
     item = json.loads((runs["everything"] / "item.json").read_text())
     assert (*schema_problems(item), *extension_problems(item)) == ()
