@@ -10,7 +10,7 @@ from pyproj import Geod
 
 from geoseg.core.geometry import Window
 from geoseg.core.legend import Legend
-from geoseg.scenes.grid import areal_scale
+from geoseg.scenes.grid import areal_scale, is_planar, metres_in_unit
 from geoseg.scenes.windows import to_rasterio
 from geoseg.tiling import _kernels
 
@@ -20,19 +20,21 @@ _ROWS = 512
 def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
     """Return the area of one pixel in each row in square metres, shape (rows,); None without a CRS.
 
-    Geodesic (Karney 2013, through PROJ) in a geographic CRS; planar in a projected one, with its areal scale
-    taken out where that is more than 1 % off, as in Web Mercator.
+    Geodesic (Karney 2013, through PROJ) in a geographic CRS; in a projected one planar, or, as in Web
+    Mercator, with its areal scale taken out, see `geoseg.scenes.grid.is_planar`.
     """
     crs, rows = geobox.crs, geobox.shape.y
     if crs is None:
         return None
     width, height = abs(geobox.resolution.x), abs(geobox.resolution.y)
     if not crs.geographic:
-        factor = float(crs.proj.axis_info[0].unit_conversion_factor)
+        plane = width * height * metres_in_unit(crs) ** 2
+        if is_planar(geobox):
+            return np.full(rows, plane)
         x, top = (geobox.boundingbox.left + geobox.boundingbox.right) / 2, geobox.boundingbox.top
         # One scale for each 256 rows: that of a projection changes slowly.
         scales = [areal_scale(crs, x, top - (r + 128) * height) for r in range(0, rows, 256)]
-        return np.asarray(width * height * factor**2 / np.repeat(scales, 256)[:rows])
+        return np.asarray(plane / np.repeat(scales, 256)[:rows])
     geod: Geod = crs.proj.get_geod()
     top = geobox.transform.f
     areas = np.empty(rows)

@@ -21,6 +21,9 @@ from geoseg.scenes.sources import LONGEST_SIDE, MOST_PIXELS, SourceFile
 _ALONG_BORDER = 21
 """Points along each border of a grid at which its CRS is tried."""
 
+_ACCEPTED = 0.01
+"""Distortion of areas up to which a map is measured on the plane."""
+
 
 def gsd_m(geobox: GeoBox) -> float | None:
     """Return the ground sample distance at the middle of a grid in metres, or None without a CRS.
@@ -39,23 +42,36 @@ def gsd_m(geobox: GeoBox) -> float | None:
         _, _, width = geod.inv(lon - width / 2, lat, lon + width / 2, lat)
         _, _, height = geod.inv(lon, lat - height / 2, lon, lat + height / 2)
         return math.sqrt(width * height)
-    factor = float(crs.proj.axis_info[0].unit_conversion_factor)
-    return math.sqrt(width * height / areal_scale(crs, *middle)) * factor
+    scale = 1.0 if is_planar(geobox) else areal_scale(crs, *middle)
+    return math.sqrt(width * height / scale) * metres_in_unit(crs)
+
+
+def is_planar(geobox: GeoBox) -> bool:
+    """Return whether the map on a grid is measured on the plane of its CRS, and not on the ellipsoid.
+
+    It is when the CRS is projected and enlarges areas in the middle of the map by no more than users of such
+    a CRS accept: 1 %, as everywhere in a UTM zone. It is, too, where the projection does not know its scale.
+    """
+    crs, (west, south, east, north) = geobox.crs, geobox.boundingbox
+    if crs is None or crs.geographic:
+        return False
+    return abs(areal_scale(crs, (west + east) / 2, (south + north) / 2) - 1) <= _ACCEPTED
+
+
+def metres_in_unit(crs: CRS) -> float:
+    """Return the metres in a unit of a projected CRS."""
+    return float(crs.proj.axis_info[0].unit_conversion_factor)
 
 
 def areal_scale(crs: CRS, x: float, y: float) -> float:
-    """Return the factor by which a projected CRS enlarges areas at a place.
-
-    It is 1 within the distortion that users of such a CRS accept (1 %, as everywhere in a UTM zone), and
-    where the projection has no factor.
-    """
+    """Return the factor by which a projected CRS enlarges areas at a place; 1 where it does not know."""
     try:
         projection = Proj(crs.proj)
         lon, lat = projection(x, y, inverse=True, errcheck=True)
         scale = float(projection.get_factors(lon, lat).areal_scale)
     except ProjError:
         return 1.0
-    return scale if math.isfinite(scale) and abs(scale - 1) > 0.01 else 1.0
+    return scale if math.isfinite(scale) and scale > 0 else 1.0
 
 
 def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:

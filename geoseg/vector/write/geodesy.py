@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
-from geoseg.scenes.grid import areal_scale
+from geoseg.scenes.grid import is_planar, metres_in_unit
 
 
 @dataclass(frozen=True)
 class GroundMeasure:
     """How the geometries of one map are measured.
 
-    In a projected CRS areas and lengths are planar, unless its areal scale is more than 1 % off in the middle
-    of the map, as in Web Mercator; there, and in a geographic CRS, they are geodesic (Karney 2013, through
-    PROJ). Where the scale is not known, as in an engineering CRS, they are planar. Without a CRS they are in
+    Areas and lengths are planar where `geoseg.scenes.grid.is_planar` says so, as in UTM; elsewhere, as in Web
+    Mercator or a geographic CRS, they are geodesic (Karney 2013, through PROJ). Without a CRS they are in
     units of the coordinates.
     """
 
@@ -34,9 +33,9 @@ class GroundMeasure:
         crs = geobox.crs
         if crs is None:
             return cls()
-        proj, (west, south, east, north) = crs.proj, geobox.boundingbox
-        if not crs.geographic and areal_scale(crs, (west + east) / 2, (south + north) / 2) == 1:
-            return cls(unit=float(proj.axis_info[0].unit_conversion_factor))
+        proj = crs.proj
+        if is_planar(geobox):
+            return cls(unit=metres_in_unit(crs))
         geod = proj.get_geod() or Geod(ellps="WGS84")
         if crs.geographic:
             return cls(geod=geod)

@@ -5,6 +5,7 @@ import pytest
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geoseg.raster.area import pixel_area_m2
 from geoseg.scenes.grid import areal_scale
@@ -43,3 +44,17 @@ def test_on_the_disk_of_a_satellite_both_take_its_scale_out():
     (area,) = GroundMeasure.of(geobox).areas(outline(geobox))
     assert area > 1.5 * 24 * 30.0**2
     assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(area, rel=0.01)
+
+
+@pytest.mark.parametrize("rows", [6, 60, 600])
+def test_a_map_over_the_limit_of_what_is_planar_has_one_measure(rows):
+    """In the middle the scale is accepted, at the ends perhaps not: pixels and polygons ask in the middle."""
+    crs = "+proj=merc +lat_ts=45 +ellps=WGS84"
+    _, middle = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(0, 45)
+    geobox = GeoBox((rows, 4), Affine(3000, 0, 0, 0, -3000, middle + 1500 * rows), crs)
+    (area,) = GroundMeasure.of(geobox).areas(outline(geobox))
+    assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(area, rel=1e-9)
+    ends = geobox.boundingbox
+    scales = [areal_scale(geobox.crs, 0, y) for y in (ends.bottom, (ends.bottom + ends.top) / 2, ends.top)]
+    assert abs(scales[1] - 1) < 0.01
+    assert (abs(scales[0] - 1) > 0.01) == (rows > 6)
