@@ -6,17 +6,33 @@ configuration, 130 interrupted.
 
 import gc
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import geoseg
 from geoseg.cli import info, runs, training
 from geoseg.cli.messages import say
+from geoseg.core.paths import at_home
 from geoseg.core.process import configure_process
+
+
+class _AtHome(TyperGroup):
+    """Commands whose arguments may begin with `~`, which shells leave alone in `--output=~/maps`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_at_home(a) for a in args])
+
+
+def _at_home(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return f"{name}={at_home(value)}" if equals and name.startswith("--") else at_home(argument)
+
 
 app = typer.Typer(
     name="geoseg",
+    cls=_AtHome,
     help="Turn satellite and aerial scenes of any size into class maps and polygons.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -98,6 +98,8 @@ class Address(_Remote):
 class _Launched(_Remote):
     """Workers that geoseg starts on other machines; the scheduler runs in the process of the run."""
 
+    elsewhere = frozenset({"python", "local_directory", "env"})
+
     interface: str
     """Network interface of scheduler and workers, like ib0; they listen on no other."""
     scheduler_interface: str | None = None

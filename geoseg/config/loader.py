@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from geoseg.config.yaml_text import parse_yaml
 from geoseg.core.errors import ConfigError, did_you_mean
 from geoseg.core.parsing import MOST_DEPTH, read_bytes
+from geoseg.core.paths import at_home
 
 _MOST_BYTES = 4_000_000
 """Largest document; YAML of this size takes half a minute to read."""
@@ -22,6 +23,23 @@ class Document(BaseModel):
     """Base of all documents: closed and frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    elsewhere: ClassVar[frozenset[str]] = frozenset()
+    """Keys with a path on another machine, where `~` is another folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_home(cls, data: Any) -> Any:
+        """Let paths begin with `~`; texts that are no paths do not begin with it and a slash."""
+        if not isinstance(data, dict):
+            return data
+        return {k: v if k in cls.elsewhere else _at_home(v) for k, v in data.items()}
+
+
+def _at_home(value: Any) -> Any:
+    if isinstance(value, list):
+        return [at_home(v) if isinstance(v, str) else v for v in value]
+    return at_home(value) if isinstance(value, str) else value
 
 
 D = TypeVar("D", bound=BaseModel)

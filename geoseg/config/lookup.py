@@ -14,6 +14,7 @@ import platformdirs
 
 import geoseg
 from geoseg.core.errors import ConfigError, did_you_mean
+from geoseg.core.paths import at_home
 
 
 class Shelf(StrEnum):
@@ -33,7 +34,7 @@ def home() -> Path:
     `~/Library/Application Support/geoseg` under macOS.
     """
     if chosen := os.environ.get("GEOSEG_HOME"):
-        return Path(chosen)
+        return at_home(Path(chosen))
     return platformdirs.user_data_path("geoseg", appauthor=False)
 
 
@@ -69,6 +70,7 @@ def find(shelf: Shelf, name: Path | str, accept: Callable[[Path], bool] = Path.i
     """
     if not str(name):
         return None
+    name = at_home(name)
     for folder in folders():
         for path in (folder / name, folder / shelf / name, folder / shelf / f"{name}.yaml"):
             if accept(path):

@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from geoseg.core.paths import at_home
+
 
 def cache_folder() -> Path:
     """Return the user's cache folder of geoseg, which may not exist yet.
@@ -11,7 +13,7 @@ def cache_folder() -> Path:
     It is `$GEOSEG_CACHE`, else `geoseg` in the cache folder of the XDG Base Directory Specification.
     """
     if chosen := os.environ.get("GEOSEG_CACHE"):
-        return Path(chosen)
+        return at_home(Path(chosen))
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "geoseg"
     try:

@@ -22,6 +22,7 @@ from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.core.notices import collect_warnings
+from geoseg.core.paths import plain_path
 from geoseg.core.text import check_line
 from geoseg.evaluation.area import FEWEST, allocate
 from geoseg.evaluation.class_map import ClassMap
@@ -180,15 +181,16 @@ def write_sample(
         "points": np.bincount(channel, minlength=len(classes)),
         **{k: [v] * len(classes) for k, v in design.items()},
     })  # fmt: skip
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.gpkg")
+    temporary = path.with_name(f".sample.{os.getpid()}.gpkg")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with collect_warnings():  # pyogrio warns of points without a CRS
+        # pyogrio warns of points without a CRS.
+        with collect_warnings(), plain_path(temporary) as plain:
             pyogrio.write_dataframe(
-                points, temporary, layer=POINTS, driver="GPKG", geometry_type="Point",
+                points, plain, layer=POINTS, driver="GPKG", geometry_type="Point",
                 layer_options={"GEOMETRY_NAME": "geom", "FID": "id"},
             )  # fmt: skip
-            pyogrio.write_dataframe(table, temporary, layer=STRATA, driver="GPKG")
+            pyogrio.write_dataframe(table, plain, layer=STRATA, driver="GPKG")
         add_form(temporary, POINTS, "reference_class", {c.title: c.id for c in classes})
         temporary.replace(path)
     except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
@@ -224,8 +226,9 @@ def read_sample(path: Path) -> Sample:
         When the file is no sample, a label is no class, or a point was not drawn by `geoseg sample`.
     """
     try:
-        points = pyogrio.read_dataframe(path, layer=POINTS, read_geometry=False, fid_as_index=True)
-        strata = _checked(pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False))
+        with plain_path(path) as plain:
+            points = pyogrio.read_dataframe(plain, layer=POINTS, read_geometry=False, fid_as_index=True)
+            strata = _checked(pyogrio.read_dataframe(plain, layer=STRATA, read_geometry=False))
         mapped, labels = (pd.to_numeric(points[c], errors="coerce") for c in ("map_class", "reference_class"))
     except (DataLayerError, DataSourceError, FeatureError, KeyError, ValueError) as error:
         raise SceneError(

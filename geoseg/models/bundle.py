@@ -15,6 +15,7 @@ from geoseg.config import lookup
 from geoseg.config.lookup import Shelf
 from geoseg.core.errors import BundleError
 from geoseg.core.files import read_object, sha256
+from geoseg.core.paths import at_home
 from geoseg.models.card import Card, read_card
 from geoseg.models.fetching import fetch_bundle
 from geoseg.models.networks.arguments import check_arguments
@@ -104,6 +105,7 @@ def find_bundle(place: Path | str) -> Path:
     BundleError
         When there is no such folder.
     """
+    place = at_home(place)
     found = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
     if found is None and "/" in str(place):
         raise BundleError(f"{place}: no such bundle folder; see: geoseg models list")

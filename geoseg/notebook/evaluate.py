@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.core.errors import ConfigError
+from geoseg.core.paths import at_home
 from geoseg.core.run_files import RunFile
 from geoseg.runs.finished import Run
 from geoseg.runs.validate import validate as validate_folder
@@ -73,14 +74,14 @@ def evaluate(
     if reference is None:
         if isinstance(subject, Run):
             raise ConfigError("evaluate: a run is compared with a reference; give it as second argument")
-        return evaluation.evaluate_sample(Path(subject))
+        return evaluation.evaluate_sample(at_home(Path(subject)))
     files: dict[str, Any] = {}
     if isinstance(subject, Run):
         for key, name in (("confidence", RunFile.CONFIDENCE), ("probabilities", RunFile.PROBABILITIES)):
             if name in subject.record.outputs:
                 files[key] = Path(subject.folder) / name
-    class_map = Path(subject.folder) / RunFile.CLASSES if isinstance(subject, Run) else Path(subject)
-    return evaluation.evaluate_map(class_map, str(reference), **{**files, **options})
+    class_map = Path(subject.folder) / RunFile.CLASSES if isinstance(subject, Run) else at_home(Path(subject))
+    return evaluation.evaluate_map(class_map, at_home(str(reference)), **{**files, **options})
 
 
 def validate(run: str | Path | Run) -> "Report":

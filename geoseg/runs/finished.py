@@ -12,6 +12,7 @@ from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
 from geoseg.core.legend import NODATA
+from geoseg.core.paths import at_home
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import read_record
 from geoseg.scenes import sources
@@ -195,4 +196,4 @@ def open_run(folder: Path | str) -> Run:
     >>> geoseg.open_run("outputs/example")
     <Run landcover: sentinel2-sample, 1933 x 1947 px, landcover-s2, 6 classes, in outputs/example>
     """
-    return Run(folder if is_uri(folder) else Path(folder), read_record(open_store(folder)))
+    return Run(folder if is_uri(folder) else at_home(Path(folder)), read_record(open_store(folder)))

@@ -14,6 +14,7 @@ from geoseg.config.pipeline import Pipeline
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
+from geoseg.core.paths import at_home
 from geoseg.inference import checks
 from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, Plan, make_plan
@@ -89,8 +90,8 @@ def read_batch(
     """
     pipeline = load(lookup.locate(Shelf.PIPELINES, path), Pipeline, changes)
     folder = output or pipeline.outputs.folder
-    folder = folder if is_uri(folder) else Path(folder)
-    catalog = None if catalog is None else Path(catalog)
+    folder = folder if is_uri(folder) else at_home(Path(folder))
+    catalog = None if catalog is None else at_home(Path(catalog))
     source = scenes or pipeline.scenes
     if source is not None:
         template = pipeline.scene if isinstance(pipeline.scene, SceneEntry) else None

@@ -22,6 +22,7 @@ from rasterio.features import rasterize
 from geoseg.core.errors import SceneError, did_you_mean, one_line
 from geoseg.core.geometry import Window
 from geoseg.core.legend import UNLABELLED
+from geoseg.core.paths import plain_path
 from geoseg.scenes.versions import FileVersion, version_of
 
 VECTOR_SUFFIXES = frozenset({".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet", ".geoparquet"})
@@ -69,9 +70,9 @@ class PolygonCodes:
         part = geobox[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
         # One pixel more on each side: in another CRS the border of a window is not straight.
         bbox = bounds_in(self.crs, part.pad(1))
-        with _as_scene_errors(self.path):
+        with _as_scene_errors(self.path), plain_path(self.path) as plain:
             frame = pyogrio.read_dataframe(
-                self.path, layer=self.layer, columns=[self.attribute], bbox=bbox, fid_as_index=True
+                plain, layer=self.layer, columns=[self.attribute], bbox=bbox, fid_as_index=True
             )
         # A spatial index may return features in any order.
         frame = frame[frame[self.attribute].notna() & frame.geometry.notna()].sort_index()
@@ -130,9 +131,9 @@ def open_polygons(
     version = version_of(path)
     if Path(path).suffix.lower() in (".parquet", ".geoparquet"):
         raise SceneError(f"{path}: GeoParquet is not read; convert it: ogr2ogr labels.gpkg {path}")
-    with _as_scene_errors(path):
+    with _as_scene_errors(path), plain_path(path) as plain:
         chosen = layer or _only_layer(path)
-        info = pyogrio.read_info(path, layer=chosen, force_total_bounds=True)
+        info = pyogrio.read_info(plain, layer=chosen, force_total_bounds=True)
     kind = str(info["geometry_type"])
     if kind.split(maxsplit=1)[0] not in ("Polygon", "MultiPolygon", "2.5D", "Unknown", "GeometryCollection"):
         raise SceneError(f"{path}: layer {chosen} holds {kind}; labels are polygons")
@@ -169,7 +170,8 @@ def _column(path: str, attribute: str | None, have: list[str]) -> str:
 
 
 def _only_layer(path: str) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    with plain_path(path) as plain:
+        layers = [str(name) for name, kind in pyogrio.list_layers(plain) if kind is not None]
     if len(layers) != 1:
         found = ", ".join(layers) or "none"
         raise SceneError(f"{path}: which layer? say it with layer; layers with geometry: {found}")

@@ -10,6 +10,7 @@ from geoseg.config.dataset import CatalogDocument, DatasetEntry
 from geoseg.config.loader import load
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, SceneError, did_you_mean
+from geoseg.core.paths import at_home
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.scene import Scene
@@ -29,7 +30,7 @@ class Catalog:
     def open(cls, path: Path | str | None = None) -> "Catalog":
         """Return the catalog in a file, or those of all folders where names are looked up."""
         if path is not None:
-            return cls((Path(path),))
+            return cls((at_home(Path(path)),))
         return cls(tuple(f for folder in lookup.folders() if (f := folder / CATALOG).exists()))
 
     @cached_property
@@ -93,7 +94,7 @@ def find_entry(scene: str, catalog: Path | str | None = None) -> tuple[SceneEntr
     SceneError
         When it looks like a path that does not exist.
     """
-    opened = Catalog.open(catalog)
+    opened, scene = Catalog.open(catalog), at_home(scene)
     if scene in opened.scenes:
         entry, path = opened.scenes[scene]
         return entry, path.parent

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, one_line
+from geoseg.core.paths import at_home, plain_path
 from geoseg.core.secrets import redact
 from geoseg.scenes.catalog import Catalog
 
@@ -76,6 +77,7 @@ def list_scenes(
 
 def _rows(text: str) -> Iterable[dict[str, Any]]:
     """Return the scenes of a text, as rows with `path` and perhaps a name and facts."""
+    text = at_home(text)
     suffix = Path(text).suffix.lower()
     if glob.has_magic(text) and "://" not in text:
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (any path, any folder)
@@ -107,7 +109,8 @@ def _table(path: str) -> list[dict[str, Any]]:
             return rows
         import pyogrio  # noqa: PLC0415
 
-        frame = pyogrio.read_dataframe(path, read_geometry=False)
+        with plain_path(path) as plain:
+            frame = pyogrio.read_dataframe(plain, read_geometry=False)
         return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
     except Exception as error:
         raise ConfigError(f"scenes: {path}: cannot be read as a table: {one_line(error)}") from error
@@ -134,6 +137,7 @@ def _has_value(value: Any) -> bool:
 
 
 def _beside(path: str, listing: str) -> str:
+    path = at_home(path)
     beside = Path(listing).parent / path
     absolute = "://" in path or path.startswith("/")
     return str(beside) if not absolute and not Path(path).exists() and beside.exists() else path

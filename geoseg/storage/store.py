@@ -10,6 +10,7 @@ from typing import Protocol
 from geoseg.core.errors import ConfigError
 from geoseg.core.files import as_output_error, delete_discarded, discard, write_atomic
 from geoseg.core.locks import lock_folder
+from geoseg.core.paths import at_home
 from geoseg.storage.object_store import SCHEMES, ObjectStore
 
 
@@ -146,7 +147,7 @@ def open_store(place: str | Path) -> Store:
         When the URI is of a kind that geoseg cannot write to, or carries credentials.
     """
     if not is_uri(place):
-        return FolderStore(Path(place))
+        return FolderStore(at_home(Path(place)))
     uri = str(place)
     scheme, _, rest = uri.partition("://")
     bucket = rest.partition("/")[0]

@@ -17,6 +17,7 @@ from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, did_you_m
 from geoseg.core.extras import require
 from geoseg.core.files import read_json
 from geoseg.core.notices import collect_warnings
+from geoseg.core.paths import at_home
 from geoseg.scenes.datasets import resolve_dataset
 from geoseg.scenes.labelled import InMemory, Labelled
 from geoseg.training.census import (
@@ -132,7 +133,7 @@ def prepare(
         scenes,
         parts,
         known,
-        output or Path(document.output),
+        at_home(output or Path(document.output)),
         tuple(dict.fromkeys(notices)),
     )
 

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 
+from geoseg.core.paths import plain_path
+from geoseg.evaluation.sample import POINTS
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
 
@@ -71,6 +74,35 @@ def test_set_and_output_replace_values(geoseg_here, pipeline_file, tmp_path):
     np.testing.assert_allclose(shares.sum(axis=0), 1.0, atol=0.0151)
     with rasterio.open(other / "confidence.tif") as src:
         np.testing.assert_allclose(src.read(1), shares.max(axis=0), atol=1e-6)
+
+
+def test_odd_folders_work_and_a_tilde_is_home_wherever_a_path_is_given(
+    geoseg_here, bundle, tmp_path, monkeypatch
+):
+    """A folder with `!` is no archive; shells leave the `~` of `--output=~/maps` and of documents alone."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    write_raster(home / "s!#1/scene.tif", reflectance(64, 96), names=BAND_NAMES, scale=0.0001)
+    (home / "toy").symlink_to(bundle.folder)
+    (home / "data_catalog.yaml").write_text("scenes: {known: {uri: '~/s!#1/scene.tif'}}")
+    document = 'name: c\nscene: known\nmodel: ~/toy\noutputs: {folder: "~/w!?/out", polygons: [gpkg, fgb]}\n'
+    (home / "p.yaml").write_text(document)
+    catalog = "--catalog=~/data_catalog.yaml"
+    done = geoseg_here("run", "~/p.yaml", "--quiet", catalog)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (home / "w!?/out/polygons.fgb").exists()
+    assert geoseg_here("validate", "~/w!?/out").returncode == 0
+    for again in ("--output=~/w!?/out", "--set=outputs.folder=~/w!?/out"):
+        refused = geoseg_here("run", "~/p.yaml", catalog, again).stderr
+        assert f"{home}/w!?/out: holds a finished run" in refused.replace("\n", " ")
+    class_map = home / "w!?/out/classes.tif"
+    few = "--minimum", "3", "--size", "9"
+    drawn = geoseg_here("sample", "--map", class_map, "--output", "~/w!?/p!1.gpkg", *few)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    with plain_path(home / "w!?/p!1.gpkg") as plain:
+        assert len(pyogrio.read_dataframe(plain, layer=POINTS)) == 9
+    compared = geoseg_here("evaluate", "--map", class_map, "--reference", "~/w!?/out/polygons.gpkg", "--json")
+    assert json.loads(compared.stdout)["overall_accuracy"] == 1
 
 
 def test_two_words_that_are_no_command_exit_2(geoseg):

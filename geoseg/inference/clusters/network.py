@@ -20,7 +20,7 @@ def tls_settings(security: Security | None) -> dict[str, Any]:
     """
     if security is None:
         return {}
-    files = {key: Path(value).expanduser().resolve() for key, value in security.model_dump().items()}
+    files = {key: Path(value).resolve() for key, value in security.model_dump().items()}
     for key, path in files.items():
         if not path.is_file():
             raise ConfigError(f"cluster.security.{key}: {path}: no such file")

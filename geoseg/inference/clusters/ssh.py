@@ -4,7 +4,6 @@ import asyncio
 import logging
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from distributed import Scheduler, SpecCluster
@@ -107,11 +106,7 @@ def _access(cluster: Ssh) -> dict[str, Any]:
     arguments = {
         "username": cluster.username,
         "port": cluster.port,
-        "client_keys": _file(cluster.private_key),
-        "known_hosts": _file(cluster.known_hosts),
+        "client_keys": cluster.private_key,
+        "known_hosts": cluster.known_hosts,
     }
     return {key: value for key, value in arguments.items() if value is not None}
-
-
-def _file(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser())

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely.affinity import translate
 
+from geoseg.core.paths import plain_path
+
 FORMATS = ("gpkg", "fgb", "parquet", "geojson")
 """The first format that a run wrote is checked against the map."""
 
@@ -43,7 +45,8 @@ class PolygonFile:
             geo = json.loads(pq.read_schema(self.path).metadata[b"geo"])
             found = geo["columns"][geo["primary_column"]].get("crs", "OGC:CRS84")
             return None if found is None else CRS.from_user_input(found)
-        text = pyogrio.read_info(self.path, layer=self.name)["crs"]
+        with plain_path(self.path) as plain:
+            text = pyogrio.read_info(plain, layer=self.name)["crs"]
         crs = None if text is None else CRS.from_user_input(text)
         # A GeoPackage names the absence of a CRS.
         return None if crs is None or crs.name.lower().startswith("undefined") else crs
@@ -54,7 +57,8 @@ class PolygonFile:
         if self._is_parquet:
             names = pq.read_schema(self.path).names
             return pq.read_table(self.path, columns=[n for n in names if n not in {"geometry", "bbox", "id"}])
-        _, table = pyogrio.read_arrow(self.path, layer=self.name, read_geometry=False)
+        with plain_path(self.path) as plain:
+            _, table = pyogrio.read_arrow(plain, layer=self.name, read_geometry=False)
         return table.drop_columns([n for n in table.column_names if n == "id"])
 
     def polygons(self, box: Box | None = None) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
@@ -66,7 +70,8 @@ class PolygonFile:
             frame = gpd.read_parquet(self.path, columns=["geometry", "class_id"], bbox=box)
             geometry, ids = np.asarray(frame.geometry.values), frame.class_id.to_numpy(np.int64)
         else:
-            _, _, wkb, (ids,) = pyogrio.raw.read(self.path, layer=self.name, columns=["class_id"], bbox=box)
+            with plain_path(self.path) as plain:
+                _, _, wkb, (ids,) = pyogrio.raw.read(plain, layer=self.name, columns=["class_id"], bbox=box)
             geometry, ids = np.asarray(shapely.from_wkb(wkb)), ids.astype(np.int64)
         return geometry if around is None else _turned(geometry, around), ids
 

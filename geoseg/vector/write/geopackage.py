@@ -18,6 +18,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, Geomet
 from rasterio.warp import transform_bounds
 
 from geoseg.core.files import as_output_error, unusable_place
+from geoseg.core.paths import plain_path
 
 GEOMETRY = "geom"
 """Name of the geometry column."""
@@ -99,12 +100,12 @@ def write_features(
         options = {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
     reader = pa.RecordBatchReader.from_batches(schema, _keeping_errors(batches, raised))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), plain_path(path) as plain:
             # A map without a CRS is allowed.
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             pyogrio.write_arrow(
-                reader, path, layer=layer, driver=driver, geometry_name=GEOMETRY, geometry_type=geometry_type,
-                crs=None if crs is None else crs.proj.to_wkt(), **options,
+                reader, plain, layer=layer, driver=driver, geometry_name=GEOMETRY,
+                geometry_type=geometry_type, crs=None if crs is None else crs.proj.to_wkt(), **options,
             )  # fmt: skip
     except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
         path.unlink(missing_ok=True)
@@ -158,5 +159,6 @@ def _changed(
 @contextlib.contextmanager
 def read_features(path: Path) -> Iterator[pa.RecordBatchReader]:
     """Open the features of a GeoPackage as a stream of batches: its columns, `id`, and `geom` as WKB."""
-    with pyogrio.open_arrow(path, use_pyarrow=True, batch_size=20_000, return_fids=True) as (_, reader):
+    options: dict[str, Any] = {"use_pyarrow": True, "batch_size": 20_000, "return_fids": True}
+    with plain_path(path) as plain, pyogrio.open_arrow(plain, **options) as (_, reader):
         yield reader
