@@ -29,6 +29,7 @@ from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import ProbabilityRaster
 from geoseg.evaluation.form import add_form
 from geoseg.raster.area import pixel_area_m2
+from geoseg.vector.write.geopackage import without_clock
 
 POINTS, STRATA = "sample", "strata"
 ALLOCATIONS = ("proportional", "equal", "neyman-like")
@@ -185,7 +186,7 @@ def write_sample(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # pyogrio warns of points without a CRS.
-        with collect_warnings(), plain_path(temporary) as plain:
+        with collect_warnings(), without_clock(), plain_path(temporary) as plain:
             pyogrio.write_dataframe(
                 points, plain, layer=POINTS, driver="GPKG", geometry_type="Point",
                 layer_options={"GEOMETRY_NAME": "geom", "FID": "id"},

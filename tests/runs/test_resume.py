@@ -14,7 +14,7 @@ from geoseg.runs.log import read_events
 from tests import processes
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
-OUTPUTS = ("classes.tif", "confidence.tif", "classes.qml", "classes.tif.aux.xml")
+OUTPUTS = ("classes.tif", "confidence.tif", "classes.qml", "classes.tif.aux.xml", "polygons.gpkg")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _GEOJSON_WITHOUT_CRS: dict[str, Any] = {"layer_options": {"WRITE_BBOX": "YES"}}
 """Options of GeoJSON when the features have no CRS, and so no longitude and latitude."""
+
+_CLOCK = "OGR_CURRENT_DATE"
+_one_at_a_time = threading.RLock()
+"""Held while the option is set, which is one for the whole process."""
 
 _MERCATOR_PIXEL = 2 * math.pi * 6378137 / 256
 """Metres of Web Mercator in a pixel of zoom level 0."""
@@ -100,7 +105,7 @@ def write_features(
         options = {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
     reader = pa.RecordBatchReader.from_batches(schema, _keeping_errors(batches, raised))
     try:
-        with warnings.catch_warnings(), plain_path(path) as plain:
+        with warnings.catch_warnings(), without_clock(), plain_path(path) as plain:
             # A map without a CRS is allowed.
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             pyogrio.write_arrow(
@@ -154,6 +159,21 @@ def _changed(
     wkb = shapely.to_wkb(change(shapely.from_wkb(batch.column(place).to_numpy(zero_copy_only=False))))
     field = batch.schema.field(place)
     return batch.set_column(place, field, pa.array(wkb, field.type))
+
+
+@contextlib.contextmanager
+def without_clock() -> Iterator[None]:
+    """Let GDAL write one date into GeoPackages, so that equal content gives equal files.
+
+    When a file was made is known from `run.json`, and from the file system.
+    """
+    with _one_at_a_time:
+        before = pyogrio.get_gdal_config_option(_CLOCK)
+        pyogrio.set_gdal_config_options({_CLOCK: "1970-01-01T00:00:00.000Z"})
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options({_CLOCK: before})
 
 
 @contextlib.contextmanager

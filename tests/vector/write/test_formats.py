@@ -175,8 +175,21 @@ def test_the_same_bytes_for_any_number_of_threads(tmp_path):
     made(tmp_path / "here")
     with ThreadPoolExecutor(2) as executor:
         made(tmp_path / "threads", workers=Workers(executor, 4))
-    for name in ("polygons.parquet", "polygons.fgb", "polygons.geojson"):
+    assert set(ALL) >= {"gpkg", "parquet", "fgb", "geojson"}
+    for name in (f"polygons.{form}" for form in ALL):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "threads" / name).read_bytes()
+
+
+def test_the_option_for_the_date_is_given_back(tmp_path):
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2001-02-03T04:05:06.000Z"})
+    try:
+        made(tmp_path / "x", formats=("gpkg",))
+        assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") == "2001-02-03T04:05:06.000Z"
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    with closing(sqlite3.connect(tmp_path / "x/polygons.gpkg")) as db:
+        dates = {row[0] for row in db.execute("SELECT last_change FROM gpkg_contents")}
+    assert dates == {"1970-01-01T00:00:00.000Z"}
 
 
 def geo_of(path):
