@@ -52,6 +52,16 @@ def collect_warnings() -> Iterator[list[str]]:
         _leave()
 
 
+@contextmanager
+def ignore_warnings() -> Iterator[None]:
+    """Drop the warnings of other libraries until the block ends, also while other threads collect theirs."""
+    _enter()
+    try:
+        yield
+    finally:
+        _leave()
+
+
 def _enter() -> None:
     with _lock:
         if not _state["users"]:

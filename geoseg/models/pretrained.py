@@ -4,7 +4,6 @@ import pickle
 import re
 import struct
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from geoseg.core.bands import common_name
 from geoseg.core.errors import BundleError, ConfigError, did_you_mean, one_line
 from geoseg.core.files import sha256
+from geoseg.core.notices import ignore_warnings
 
 RGB = ("red", "green", "blue")
 """Input bands of networks trained on ImageNet, in order."""
@@ -97,9 +97,8 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        with warnings.catch_warnings():
-            # Of old pickles, and of refused ones, whose error is raised below.
-            warnings.simplefilter("ignore")
+        # Of old pickles, and of refused ones, whose error is raised below.
+        with ignore_warnings():
             return _unwrap(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
         raise BundleError(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ import numpy as np
 import pystac
 import rasterio
 import shapely
-from antimeridian import FixWindingWarning
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -26,6 +24,7 @@ from pystac.extensions.projection import ProjectionExtension
 
 import geoseg
 from geoseg.core.legend import NODATA
+from geoseg.core.notices import ignore_warnings
 from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.models.bundle import CARD, Bundle
@@ -178,8 +177,7 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
         (cut,) = cut_at_antimeridian(np.array([lonlat], dtype=object), (west + east) / 2)
         cut = shapely.orient_polygons(cut.geoms[0] if len(cut.geoms) == 1 else cut)
     else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FixWindingWarning)  # reversing a ring is what is wanted
+        with ignore_warnings():  # of a reversed ring, which is what is wanted
             cut = antimeridian.fix_polygon(lonlat)
     rounded: shapely.Polygon | shapely.MultiPolygon = shapely.transform(cut, lambda xy: np.round(xy, 7))
     return rounded  # to about a centimetre

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from geoseg.core.cache import cache_folder
 from geoseg.core.errors import BundleError, one_line
 from geoseg.core.files import read_json, sha256
+from geoseg.core.notices import ignore_warnings
 from geoseg.core.process import configure_process
 from geoseg.models.backends.openvino_upsampling import fuse_upsampling
 from geoseg.models.bundle import Bundle, open_bundle
@@ -152,8 +152,7 @@ def _convert(ov: Any, bundle: Bundle) -> Any:
     sides = [min(tile.min + k * tile.divisor, tile.max) for k in range(3)]
     shapes = (sides[0], sides[0]), (sides[1], sides[2]), (tile.size, tile.size)
     inputs = [_noise(1, len(bundle.card.bands), *shape) for shape in shapes]
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns about constants
+    with torch.inference_mode(), ignore_warnings():  # tracing warns about constants
         example = torch.from_numpy(inputs[0])
         traced = torch.jit.trace(network, example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         model = ov.convert_model(traced, example_input=example)

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, Geomet
 from rasterio.warp import transform_bounds
 
 from geoseg.core.files import as_output_error, unusable_place
+from geoseg.core.notices import ignore_warnings
 from geoseg.core.paths import plain_path
 
 GEOMETRY = "geom"
@@ -105,9 +105,8 @@ def write_features(
         options = {"dataset_options": {"MINZOOM": "0", "MAXZOOM": str(zoom)}}
     reader = pa.RecordBatchReader.from_batches(schema, _keeping_errors(batches, raised))
     try:
-        with warnings.catch_warnings(), without_clock(), plain_path(path) as plain:
-            # A map without a CRS is allowed.
-            warnings.filterwarnings("ignore", message="'crs' was not provided")
+        # pyogrio warns of a map without a CRS.
+        with ignore_warnings(), without_clock(), plain_path(path) as plain:
             pyogrio.write_arrow(
                 reader, plain, layer=layer, driver=driver, geometry_name=GEOMETRY,
                 geometry_type=geometry_type, crs=None if crs is None else crs.proj.to_wkt(), **options,
