@@ -1,5 +1,6 @@
 """Start a cluster, or connect to a running one, and yield a client."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import dask
 from distributed import Client, SpecCluster
+from distributed.utils import LoopRunner
 
 from geoseg.config.cluster import Address, Cluster, Jobs, Kubernetes, Local, Ssh
 from geoseg.core.errors import ClusterError, ConfigError, one_line
@@ -16,7 +18,7 @@ from geoseg.core.ordered import Workers
 from geoseg.inference.clusters.jobs import listing, start_jobs
 from geoseg.inference.clusters.kubernetes import start_kubernetes
 from geoseg.inference.clusters.local import start_local
-from geoseg.inference.clusters.network import tls_settings
+from geoseg.inference.clusters.network import certificate_files, tls_settings
 from geoseg.inference.clusters.ssh import start_ssh
 from geoseg.inference.clusters.watchdog import Watchdog
 from geoseg.inference.clusters.worker import CALM
@@ -26,6 +28,9 @@ from geoseg.scenes.gdal import limited_gdal
 
 DASHBOARD = "127.0.0.1:0"
 """Address of the scheduler's web pages: on this machine only, on any free port."""
+
+_LAST_MESSAGES = 0.03
+"""Seconds; Dask sends messages 10 ms apart at most."""
 
 _SETTINGS = {
     **CALM,
@@ -65,6 +70,16 @@ def connect(cluster: Cluster, tell: Tell = lambda _: None, dashboard: str = DASH
     ConfigError
         When the cluster file asks for something that cannot be.
     """
+    with contextlib.ExitStack() as stack:
+        if isinstance(cluster, Jobs) and cluster.security is None:
+            # Jobs read certificates from files; where their output goes, both sides see a folder.
+            files = stack.enter_context(certificate_files(Path(cluster.log_directory)))
+            cluster = cluster.model_copy(update={"security": files})
+        yield stack.enter_context(_connected(cluster, tell, dashboard))
+
+
+@contextlib.contextmanager
+def _connected(cluster: Cluster, tell: Tell, dashboard: str) -> Iterator[Client]:
     security = None if isinstance(cluster, Local) else cluster.security
     settings = {**_SETTINGS, **_timeouts(cluster), **tls_settings(security)}
     with _same_environment(), limited_gdal(), dask.config.set(settings):
@@ -131,8 +146,24 @@ def _started(cluster: Cluster, dashboard: str) -> Iterator[Any]:
             raise ConfigError(f"cluster: kind {cluster.kind} is not started, but connected to")
     except RuntimeError as error:
         raise ClusterError(f"the cluster cannot be started: {one_line(error)}") from error
-    with started:
+    with _last_messages(started), started:
         yield started
+
+
+@contextlib.contextmanager
+def _last_messages(owner: Any) -> Iterator[None]:
+    """Keep the event loop of a cluster or client a moment longer, until it has sent its last messages.
+
+    Dask's queues of messages wait with a time-out between two of them. A loop that ends just when one is over
+    leaves it to nobody, and asyncio complains on stderr of an exception that was never retrieved.
+    """
+    loop = LoopRunner(loop=owner.loop)
+    loop.start()
+    try:
+        yield
+    finally:
+        loop.run_sync(asyncio.sleep, _LAST_MESSAGES)
+        loop.stop()
 
 
 @contextlib.contextmanager
@@ -167,7 +198,7 @@ def _client(cluster: Address) -> Iterator[Client]:
             f"{cluster.address}: no scheduler answers within {cluster.wait} s ({one_line(error)}); check the "
             "address, and whether it wants tcp:// or tls://"
         ) from error
-    with client:
+    with _last_messages(client), client:
         yield client
 
 

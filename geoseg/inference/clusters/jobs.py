@@ -5,11 +5,11 @@ import logging
 import shlex
 from typing import Any
 
-from distributed import Security, SpecCluster
+from distributed import SpecCluster
 
 from geoseg.config.cluster import Jobs, Lsf, Pbs, Slurm
 from geoseg.core.extras import require
-from geoseg.inference.clusters.network import protocol, scheduler_options
+from geoseg.inference.clusters.network import PROTOCOL, scheduler_options, security_of
 from geoseg.inference.clusters.worker import ARGUMENTS, ENVIRONMENT
 
 
@@ -25,11 +25,11 @@ def start_jobs(cluster: Jobs, dashboard: str) -> SpecCluster:
     import dask_jobqueue  # noqa: PLC0415
 
     kind = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}[cluster.kind]
-    encrypted = protocol() == "tls://"
+    security = security_of(cluster)
     return getattr(dask_jobqueue, kind)(
-        scheduler_options=scheduler_options(cluster, dashboard),
-        protocol=protocol(),
-        security=Security() if encrypted else None,
+        scheduler_options=scheduler_options(cluster, dashboard, security),
+        protocol=PROTOCOL,
+        security=security,
         silence_logs=logging.CRITICAL,
         **job_options(cluster),
     )

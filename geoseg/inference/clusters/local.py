@@ -1,11 +1,16 @@
-"""Workers on this machine: one in this process, or several processes on the loopback interface."""
+"""Workers on this machine: one in this process, or several processes on the loopback interface.
+
+The loopback interface is open to everybody on the machine, and a scheduler runs the code that it is sent. So
+scheduler and workers of several processes use TLS, with a certificate of the run alone.
+"""
 
 import logging
 import os
 
-from distributed import LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed import LocalCluster, Nanny, Scheduler, Security, SpecCluster
 
 from geoseg.config.cluster import Local
+from geoseg.inference.clusters.network import PROTOCOL
 from geoseg.inference.clusters.results import Results
 from geoseg.inference.clusters.worker import RESOURCES, THREADS
 from geoseg.models.backends.auto import count_gpus
@@ -37,7 +42,11 @@ def start_local(cluster: Local, dashboard: str) -> SpecCluster:
             dashboard_address=dashboard,
             silence_logs=logging.CRITICAL,
         )
+    # In memory, and handed to the worker processes through the pipe that starts them.
+    security = Security.temporary()
     options = {
+        "protocol": PROTOCOL,
+        "security": security,
         "nthreads": THREADS,
         "resources": RESOURCES,
         "memory_limit": 0,
@@ -50,8 +59,12 @@ def start_local(cluster: Local, dashboard: str) -> SpecCluster:
         number: {"cls": Nanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(one_gpu_each(cluster.workers, visible_gpus()))
     }
-    scheduler = {"host": LOOPBACK, "port": 0, "dashboard_address": dashboard}
-    return SpecCluster(workers, {"cls": Scheduler, "options": scheduler}, silence_logs=logging.CRITICAL)
+    options = {
+        "host": LOOPBACK, "port": 0, "dashboard_address": dashboard, "protocol": PROTOCOL,
+        "security": security,
+    }  # fmt: skip
+    scheduler = {"cls": Scheduler, "options": options}
+    return SpecCluster(workers, scheduler, security=security, silence_logs=logging.CRITICAL)
 
 
 def visible_gpus() -> list[str]:

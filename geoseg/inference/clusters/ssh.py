@@ -12,9 +12,10 @@ from distributed.deploy.spec import ProcessInterface
 from geoseg.config.cluster import Ssh
 from geoseg.core.errors import ClusterError, one_line
 from geoseg.core.extras import require
+from geoseg.inference.clusters import tls_worker
 from geoseg.inference.clusters.local import one_gpu_each
-from geoseg.inference.clusters.network import scheduler_options
-from geoseg.inference.clusters.worker import ENVIRONMENT, command
+from geoseg.inference.clusters.network import scheduler_options, security_of
+from geoseg.inference.clusters.worker import ENVIRONMENT, MODULE, command
 
 JOINED = "Registered to"
 """Part of the line that a worker logs once it has joined its scheduler."""
@@ -24,15 +25,23 @@ class SshWorker(ProcessInterface):  # type: ignore[misc]
     """One `dask worker` on another machine; it ends when it loses the connection to its scheduler."""
 
     def __init__(
-        self, scheduler: str, name: int, host: str, cluster: Ssh, environment: dict[str, str]
+        self,
+        scheduler: str,
+        name: int,
+        host: str,
+        cluster: Ssh,
+        environment: dict[str, str],
+        certificates: str | None,
     ) -> None:
         super().__init__(scheduler=scheduler, name=name)
         more = ["--name", str(name)]
         if cluster.local_directory is not None:
             more += ["--local-directory", cluster.local_directory]
+        module = MODULE if certificates is None else tls_worker.__name__
         program = command(
-            cluster.python or sys.executable, scheduler, ("--interface", cluster.interface), more
+            cluster.python or sys.executable, scheduler, ("--interface", cluster.interface), more, module
         )
+        self.certificates = certificates
         variables = [f"{key}={value}" for key, value in {**ENVIRONMENT, **cluster.env, **environment}.items()]
         self.host = host
         self.line = shlex.join(["env", *variables, *program])
@@ -53,6 +62,9 @@ class SshWorker(ProcessInterface):  # type: ignore[misc]
         try:
             self.connection = await asyncssh.connect(self.host, **self.access)
             process = await self.connection.create_process(self.line, stderr=asyncssh.STDOUT)
+            if self.certificates is not None:
+                process.stdin.write(self.certificates)
+                process.stdin.write_eof()
         except (OSError, asyncssh.Error) as error:
             raise ClusterError(
                 f"{self.host}: no worker can be started with ssh: {one_line(error)}; try: ssh {self.host} "
@@ -90,15 +102,22 @@ def start_ssh(cluster: Ssh, dashboard: str) -> SpecCluster:
     gpus = [str(i) for i in range(cluster.gpus)]
     each = one_gpu_each(max(1, cluster.gpus), gpus)
     places = [(host, environment) for host in cluster.hosts for environment in each]
+    security = security_of(cluster)
+    certificates = None if cluster.security is not None else tls_worker.packed(security)
     workers = {
         number: {
             "cls": SshWorker,
-            "options": {"host": host, "cluster": cluster, "environment": environment},
+            "options": {
+                "host": host,
+                "cluster": cluster,
+                "environment": environment,
+                "certificates": certificates,
+            },
         }
         for number, (host, environment) in enumerate(places)
     }
-    scheduler = {"cls": Scheduler, "options": scheduler_options(cluster, dashboard)}
-    return SpecCluster(workers, scheduler, silence_logs=logging.CRITICAL)
+    scheduler = {"cls": Scheduler, "options": scheduler_options(cluster, dashboard, security)}
+    return SpecCluster(workers, scheduler, security=security, silence_logs=logging.CRITICAL)
 
 
 def _access(cluster: Ssh) -> dict[str, Any]:

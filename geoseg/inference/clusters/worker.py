@@ -44,7 +44,9 @@ ENVIRONMENT = {
 """Variables for workers on other machines: `CALM`, and the arenas of malloc."""
 
 
-def command(python: str, address: str, listen: Sequence[str], more: Sequence[str] = ()) -> list[str]:
+def command(
+    python: str, address: str, listen: Sequence[str], more: Sequence[str] = (), module: str = MODULE
+) -> list[str]:
     """Return the command of one worker.
 
     Parameters
@@ -57,6 +59,8 @@ def command(python: str, address: str, listen: Sequence[str], more: Sequence[str
         `--interface NAME` or `--host ADDRESS`.
     more
         Further arguments of `dask worker`.
+    module
+        The module that is run.
     """
     files = {
         "--tls-ca-file": dask.config.get("distributed.comm.tls.ca-file"),
@@ -64,7 +68,7 @@ def command(python: str, address: str, listen: Sequence[str], more: Sequence[str
         "--tls-key": dask.config.get("distributed.comm.tls.worker.key"),
     }
     tls = [part for flag, file in files.items() if file for part in (flag, str(file))]
-    return [python, "-m", MODULE, address, *ARGUMENTS, *listen, *tls, *more]
+    return [python, "-m", module, address, *ARGUMENTS, *listen, *tls, *more]
 
 
 def become_worker(cluster: Cluster, interface: str | None) -> NoReturn:

@@ -159,6 +159,21 @@ def listeners(client) -> set[str]:
     }
 
 
+def assert_encrypted(client) -> None:
+    """All addresses are of TLS, keys lie in files of this user alone, and no command line shows one."""
+    addresses = [client.scheduler.address, *client.scheduler_info(n_workers=-1)["workers"]]
+    assert {a.partition("://")[0] for a in addresses} == {"tls"}
+    for pid in client.run(os.getpid).values():
+        parent = psutil.Process(pid).parent()
+        line = parent.cmdline()
+        assert "PRIVATE KEY" not in " ".join(line)
+        given = [Path(line[i + 1]) for i, word in enumerate(line) if word in ("--tls-key", "--tls-cert")]
+        # Those of ssh came through standard input, and lie in a folder of the worker.
+        given = given or list(Path("/tmp").glob("geoseg-*/*.pem"))  # noqa: S108
+        assert given
+        assert {p.stat().st_mode & 0o077 for p in given} == {0}
+
+
 def write_cluster(path: Path, **fields) -> str:
     """Write a cluster file; return its path."""
     import yaml

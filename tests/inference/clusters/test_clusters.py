@@ -1,10 +1,20 @@
+import asyncio
+import contextlib
+import datetime as dt
+import logging
 import os
 import sys
 from dataclasses import replace
 
+import psutil
 import pytest
 import rasterio
+from distributed import Security
+from distributed.comm import connect as connect_comm
 from rasterio._env import get_gdal_config
+from tornado import gen
+from tornado.ioloop import IOLoop
+from tornado.locks import Event
 
 from geoseg.config.cluster import KINDS, ClusterFile, Local
 from geoseg.config.loader import load
@@ -45,11 +55,65 @@ def test_more_workers_listen_on_the_loopback_interface_only_and_leave_the_enviro
     with connect(Local(workers=2)) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         assert len(workers) == 2
-        assert client.scheduler.address.startswith("tcp://127.0.0.1:")
-        assert all(address.startswith("tcp://127.0.0.1:") for address in workers)
+        assert client.scheduler.address.startswith("tls://127.0.0.1:")
+        assert all(address.startswith("tls://127.0.0.1:") for address in workers)
         variables = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
         assert sorted(variables.values()) == ["3", "5"]
+        # Scheduler and workers run what they are sent: who has no certificate of this run is refused.
+        with silent("distributed"):
+            for address in (client.scheduler.address, *workers):
+                for stranger in (None, Security.temporary()):
+                    plain = address if stranger else address.replace("tls://", "tcp://")
+                    with pytest.raises(OSError, match=r"TLS|in attempt|[Tt]imed out|closed|^$"):
+                        client.sync(greet, plain, stranger)
+        shown = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+        assert len(shown) >= 2
+        assert not [line for line in shown if "PRIVATE KEY" in line or "BEGIN CERTIFICATE" in line]
     assert dict(os.environ) == before
+
+
+async def greet(address, security):
+    """Ask a process of Dask for its identity."""
+    arguments = {} if security is None else security.get_connection_args("client")
+    comm = await connect_comm(address, timeout=1, **arguments)
+    try:
+        await comm.write({"op": "identity", "reply": True})
+        return await asyncio.wait_for(comm.read(), 1)
+    finally:
+        comm.abort()
+
+
+@contextlib.contextmanager
+def silent(name):
+    """Drop what a logger says: it tells of the refused connections."""
+    logger = logging.getLogger(name)
+    logger.disabled, before = True, logger.disabled
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def test_the_loop_of_a_cluster_goes_on_until_its_last_messages_are_sent():
+    """Queues of messages wait a moment with a time-out; a loop that ends meanwhile makes asyncio complain."""
+    ended = []
+
+    @gen.coroutine
+    def queue():
+        with contextlib.suppress(gen.TimeoutError):
+            yield Event().wait(dt.timedelta(milliseconds=15))
+        ended.append(True)
+
+    with connect(Local()) as client:
+        cluster = client.cluster
+        closing = cluster._close
+
+        async def close():
+            await closing()
+            IOLoop.current().add_callback(queue)
+
+        cluster._close = close
+    assert ended == [True]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from geoseg.core.errors import ClusterError
 from geoseg.inference.clusters import watchdog
-from tests.inference.clusters.conftest import connected, listeners, write_cluster
+from tests.inference.clusters.conftest import assert_encrypted, connected, listeners, write_cluster
 
 JOB = {"kind": "slurm", "cores": 1, "memory": "2GB", "walltime": "00:10:00", "interface": "lo"}
 
@@ -48,6 +48,7 @@ def test_a_killed_job_is_replaced_and_its_workers_have_a_gpu_each(cluster):
         gpus = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
         assert sorted(gpus.values()) == ["0", "1"]
         assert listeners(client) == {"127.0.0.1"}
+        assert_encrypted(client)
         subprocess.run(["scancel", first], check=True)
         end = time.monotonic() + 60
         while len(set(client.scheduler_info(n_workers=-1)["workers"]) - set(gpus)) < 2:

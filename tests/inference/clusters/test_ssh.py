@@ -9,7 +9,7 @@ import pytest
 
 from geoseg.core.errors import ClusterError
 from tests.conftest import ROOT
-from tests.inference.clusters.conftest import connected, free_port, listeners, write_cluster
+from tests.inference.clusters.conftest import assert_encrypted, connected, free_port, listeners, write_cluster
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def test_a_lost_worker_is_replaced(cluster):
     with connected(cluster(), told.append) as client:
         client.wait_for_workers(2, timeout=60)
         assert listeners(client) == {"127.0.0.1"}
+        assert_encrypted(client)
         assert set(client.run(lambda: os.environ["QUOTED"]).values()) == {"it's $HOME"}
         pids = client.run(os.getpid)
         lost = psutil.Process(next(iter(pids.values())))
