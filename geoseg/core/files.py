@@ -78,6 +78,21 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def give_usual_mode(path: Path) -> None:
+    """Give a file that a library made the mode that the user's umask asks for, as all other files have it.
+
+    SQLite, for example, lets the group read at most.
+    """
+    # Reading the umask sets it, for all threads of the process: a new file tells, too.
+    probe = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    handle = os.open(probe, os.O_CREAT | os.O_WRONLY, 0o666)
+    try:
+        path.chmod(os.fstat(handle).st_mode & 0o777)
+    finally:
+        os.close(handle)
+        probe.unlink()
+
+
 def discard(folder: Path) -> None:
     """Delete a folder and all in it; whenever the process is killed, it is there whole or not at all.
 

@@ -17,7 +17,7 @@ def wait_for_lock(path: Path) -> Iterator[None]:
     """Wait for the lock of a file, which is made if need be, and hold it until the block ends."""
     with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -54,7 +54,7 @@ def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
 
 def _acquire(path: Path) -> int:
     with as_output_error(path):
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
+from geoseg.core.files import give_usual_mode
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.core.notices import collect_warnings
@@ -193,6 +194,7 @@ def write_sample(
             )  # fmt: skip
             pyogrio.write_dataframe(table, plain, layer=STRATA, driver="GPKG")
         add_form(temporary, POINTS, "reference_class", {c.title: c.id for c in classes})
+        give_usual_mode(temporary)
         temporary.replace(path)
     except (DataLayerError, DataSourceError, FeatureError, OSError) as error:
         raise OutputError(f"{path}: cannot be written: {one_line(error)}") from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from geoseg.config import lookup
 from geoseg.config.lookup import Shelf
 from geoseg.core.errors import BundleError
-from geoseg.core.files import read_object, sha256
+from geoseg.core.files import give_usual_mode, read_object, sha256
 from geoseg.core.paths import at_home
 from geoseg.models.card import Card, read_card
 from geoseg.models.fetching import fetch_bundle
@@ -178,7 +178,7 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     """
     network.save_pretrained(str(folder))  # type: ignore[operator]
     # safetensors makes files that only their owner can read; a bundle is to be shared.
-    (folder / WEIGHTS).chmod(0o644)
+    give_usual_mode(folder / WEIGHTS)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     # With a name here, other programs would download the weights of the encoder before they load these.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")

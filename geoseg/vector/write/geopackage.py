@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
 from rasterio.warp import transform_bounds
 
-from geoseg.core.files import as_output_error, unusable_place
+from geoseg.core.files import as_output_error, give_usual_mode, unusable_place
 from geoseg.core.notices import ignore_warnings
 from geoseg.core.paths import plain_path
 
@@ -111,6 +111,7 @@ def write_features(
                 reader, plain, layer=layer, driver=driver, geometry_name=GEOMETRY,
                 geometry_type=geometry_type, crs=None if crs is None else crs.proj.to_wkt(), **options,
             )  # fmt: skip
+        give_usual_mode(path)
     except (DataLayerError, DataSourceError, FeatureError, GeometryError, OSError, RuntimeError) as error:
         path.unlink(missing_ok=True)
         if raised:

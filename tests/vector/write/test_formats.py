@@ -1,6 +1,7 @@
 """The files of polygons: what GIS expect of each, and that all hold the same."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -190,6 +191,17 @@ def test_the_option_for_the_date_is_given_back(tmp_path):
     with closing(sqlite3.connect(tmp_path / "x/polygons.gpkg")) as db:
         dates = {row[0] for row in db.execute("SELECT last_change FROM gpkg_contents")}
     assert dates == {"1970-01-01T00:00:00.000Z"}
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o077, 0o022])
+def test_files_have_the_mode_that_the_umask_asks_for(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        files = made(tmp_path / "x").values()
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~mask}
+    finally:
+        os.umask(before)
+    assert [p.name for p in (tmp_path / "x").iterdir() if p.name.startswith(".")] == []
 
 
 def geo_of(path):
