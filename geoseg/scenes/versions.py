@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import SceneError, one_line
+from geoseg.core.paths import plain_path
 from geoseg.core.secrets import redact
 from geoseg.scenes import remote
 from geoseg.scenes.remote import has_version, is_remote, uri_of
@@ -182,7 +183,8 @@ def _tiles(path: str) -> Iterator[str]:
         found = re.search(r"<IndexDataset>(.*?)</IndexDataset>", Path(index).read_text(errors="replace"))
         index = index if found is None else str(Path(index).parent / found[1])
     try:
-        frame = pyogrio.read_dataframe(index, read_geometry=False)
+        with plain_path(index) as plain:
+            frame = pyogrio.read_dataframe(plain, read_geometry=False)
     except DataSourceError:
         return
     # The column has any name: what names no file is no tile.

@@ -1,10 +1,12 @@
 """From a class map on disk to polygons on disk."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from geoseg.core.errors import ConfigError
 from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
 from geoseg.styles.geopackage import add_style_and_provenance
@@ -103,6 +105,10 @@ def vectorize(
             zoom = change = None
             if name == "pmtiles":
                 zoom, change = finest_zoom(geobox), web_cut(geobox, recipe.rules.crs)
+            elif name == "geojson":
+                # Of a map around a pole GDAL cuts the features.
+                with contextlib.suppress(ConfigError):
+                    change = web_cut(geobox, recipe.rules.crs)
             copy_features(
                 package, path, crs if change is None else WGS84, layer=layer, driver=_DRIVERS[name],
                 geometry_type=kind if change is None else "MultiPolygon", zoom=zoom, change=change,
