@@ -15,10 +15,14 @@ FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0}
 # On a GPU: room for cuDNN's workspaces and for the fragmentation of the allocator. Not measured yet.
 DEVICE_FACTOR = 1.3
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0
-# Polygons are made row by row of blocks. Measured bytes for each pixel of a row: 30 with one region for every
-# 480 pixels, 70 with one for every 56, and 1000 for noise, which no trained network produces. A region takes
-# 400 bytes while small ones are merged, and so does an object; one for every 50 pixels is assumed.
+# The process that converts a network for OpenVINO: torch, OpenVINO and the trace, and copies of the weights.
+CONVERSION_BYTES, CONVERSION_WEIGHTS = 1_100_000_000, 8
+# Polygons are made row by row of blocks, of fewer rows where the map is noise. Measured bytes for each pixel
+# of a row: 30 with one region for every 480 pixels, 70 with one for every 56, and 1000 for noise. A region
+# takes 400 bytes while small ones are merged, and so does an object; one for every 50 pixels is assumed.
+# Batches of features, their arrays and the spatial index take up to 100 MB.
 POLYGON_ROWS = 1024
+FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL = 100_000_000, 100
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
@@ -52,7 +56,8 @@ class PolygonCost:
         """Return the memory for a scene of a shape (rows, columns)."""
         rows, cols = shape
         return (
-            self.row * min(rows, POLYGON_ROWS) * cols
+            (min(FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL * rows * cols) if self.row else 0)
+            + self.row * min(rows, POLYGON_ROWS) * cols
             + self.scene * rows * cols
             + self.region * min(rows * cols, OBJECT_PIXELS)
         )
@@ -77,6 +82,8 @@ class Memory:
     ones are merged or objects are numbered."""
     picture: int
     """The picture of the scene, which is read while polygons are made."""
+    conversion: int = 0
+    """The process that converts the network for OpenVINO in the first run of a bundle, before any pixel."""
     device: int = 0
     """On the GPU: weights, forward passes, pixels and sums of the blocks handled at once; 0 on a CPU. Not
     part of the total."""
@@ -84,7 +91,8 @@ class Memory:
     @property
     def total(self) -> int:
         """Peak of the main memory."""
-        return max(self.leading, self.base + self.cache + self.network + self.blocks + self.fringes)
+        predicting = self.base + self.cache + self.network + self.blocks + self.fringes
+        return max(self.leading, predicting, self.base + self.conversion)
 
     @property
     def leading(self) -> int:
@@ -118,6 +126,8 @@ class Load:
     forward_bytes_per_pixel: float | None
     """Live tensors of a forward pass, from the card; None when they were not measured."""
     polygons: PolygonCost
+    converts: bool = False
+    """Whether the network is converted for OpenVINO first."""
 
 
 def memory_of(load: Load) -> Memory:
@@ -165,6 +175,7 @@ def memory_of(load: Load) -> Memory:
         cache=GDAL_CACHE_MB * 1_000_000,
         polygons=load.polygons.bytes(load.shape),
         picture=picture,
+        conversion=CONVERSION_BYTES + CONVERSION_WEIGHTS * load.weights_bytes if load.converts else 0,
         device=device,
     )
 

@@ -47,6 +47,8 @@ class Execution:
     """Worker processes."""
     passes: int
     """Forward passes that a worker runs at once."""
+    converts: bool = False
+    """Whether the network is converted for OpenVINO first."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,6 +77,8 @@ class Plan:
     workers: int
     passes: int
     """Forward passes that a worker runs at once; they do not change the bytes."""
+    converts: bool = False
+    """Whether the network is converted for OpenVINO first, which takes memory but changes no byte."""
     warnings: tuple[str, ...] = ()
     """Warnings of the checks of the input."""
     ask_workers_for_memory: bool = False
@@ -175,6 +179,7 @@ class Plan:
                 weights_bytes=self.bundle.weights_bytes,
                 forward_bytes_per_pixel=self.bundle.card.memory_bytes_per_pixel,
                 polygons=self.polygons,
+                converts=self.converts,
             )
         )
 
@@ -262,6 +267,7 @@ def make_plan(
         polygons=PolygonCost.of(pipeline),
         workers=execution.workers,
         passes=execution.passes,
+        converts=execution.converts,
     )
 
 

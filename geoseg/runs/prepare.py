@@ -186,16 +186,20 @@ def _place(pipeline: Pipeline, scene: Scene, bundle: Bundle, folder: Path | str)
     from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
     from geoseg.inference.clusters.capacity import capacity_of  # noqa: PLC0415
     from geoseg.models.backends.auto import resolve_backend, resolve_precision  # noqa: PLC0415
+    from geoseg.models.backends.openvino_model import is_kept  # noqa: PLC0415
 
     capacity = capacity_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
     precision = resolve_precision(pipeline.inference.precision, capacity.device)
+    kept = is_kept(bundle)
+    backend = resolve_backend(pipeline.inference.backend, bundle, capacity.device, precision)
     execution = Execution(
         cluster=capacity.cluster,
         device=capacity.device,
-        backend=resolve_backend(pipeline.inference.backend, bundle, capacity.device, precision),
+        backend=backend,
         precision=precision,
         workers=capacity.workers,
         passes=capacity.passes,
+        converts=backend == "openvino" and not kept,
     )
     level = pipeline.checks.memory
     available = sys.maxsize if capacity.memory is None else capacity.memory

@@ -1,9 +1,13 @@
 """The plan's promise: announced memory is at least the measured peak, which does not grow with the scene."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import time
 
+import numpy as np
+import psutil
 import pytest
 
 from tests.conftest import BAND_NAMES, ROOT, make_bundle, reflectance, write_pipeline, write_raster
@@ -41,6 +45,55 @@ def test_announced_memory_holds_and_the_peak_does_not_grow_with_the_scene(run_at
         assert manifest["tiles_predicted"] == manifest["plan"]["tiles"]
     # One byte kept for each of the 38 million pixels more would be over 6 % of the 620 MB.
     assert peaks[15360] <= 1.06 * peaks[6144]
+
+
+def peak_of_tree(command):
+    """Run a command; return its output and the most memory that it and its children had together."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as done:
+        peak, root = 0, psutil.Process(done.pid)
+        while done.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                tree = [root, *root.children(recursive=True)]
+                peak = max(peak, sum(process.memory_info().rss for process in tree))
+            time.sleep(0.02)
+        assert done.returncode == 0, done.stderr.read()
+        return json.loads(done.stdout.read()), peak
+
+
+@pytest.mark.parametrize("shape", [(2400, 360), (360, 2400)])
+def test_announced_memory_holds_for_noise_of_any_shape_and_layout(tmp_path, shape):
+    """Each pixel is a region; bands have three resolutions and are stored in lines, tiles and by pixel."""
+    rng = np.random.default_rng(0)
+    layouts = {
+        "blue": (10, {"blockysize": 1}),
+        "green": (10, {"tiled": True, "blockxsize": 512, "blockysize": 512, "interleave": "pixel"}),
+        "red": (20, {"tiled": True, "compress": "deflate"}),
+        "nir": (60, {}),
+    }
+    entries = []
+    for name, (gsd, layout) in layouts.items():
+        values = rng.integers(0, 6000, (1, *(n * 10 // gsd for n in shape))).astype(np.uint16)
+        path = write_raster(tmp_path / f"{name}.tif", values, gsd=gsd, **layout)
+        entries.append(f"{name}: {path}")
+    bundle = make_bundle(tmp_path / "bundle")
+    scene = f"{{scale: 0.0001, bands: {{{', '.join(entries)}}}}}"
+    pipeline = write_pipeline(tmp_path, scene, bundle.folder, "checks: {statistics: off, gsd: off}")
+    command = [sys.executable, "-m", "tests.inference.free", "run", str(pipeline), "--json", "--quiet"]
+    record, peak = peak_of_tree(command)
+    assert peak <= record["memory_bytes"]["announced_per_worker"]
+
+
+def test_the_conversion_of_a_network_is_announced(tmp_path):
+    scene = write_raster(tmp_path / "s.tif", reflectance(256, 256), names=BAND_NAMES, scale=0.0001)
+    bundle = make_bundle(tmp_path / "bundle", seed=77)
+    pipeline = write_pipeline(tmp_path, scene, bundle.folder)
+    command = [sys.executable, "-m", "geoseg", "run", str(pipeline), "--json", "--quiet"]
+    command += ["--set", "outputs.polygons=[]"]
+    first, peak = peak_of_tree([*command, "--output", str(tmp_path / "first")])
+    assert peak <= first["memory_bytes"]["announced_per_worker"]
+    second, _ = peak_of_tree([*command, "--output", str(tmp_path / "second")])
+    assert second["memory_bytes"]["announced_per_worker"] < first["memory_bytes"]["announced_per_worker"]
 
 
 def test_announced_memory_holds_with_a_real_network(run_at):

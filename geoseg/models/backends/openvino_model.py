@@ -67,7 +67,7 @@ def load_model(bundle: Bundle) -> Any:
         When OpenVINO cannot run the network, or gives other probabilities than torch. The refusal is kept in
         the cache, too.
     """
-    kept = cache_folder() / "openvino" / f"{bundle.sha256[:32]}-{version('openvino')}"
+    kept = _place_of(bundle)
     if _is_as_kept(kept):
         return _read(bundle, kept)
     try:
@@ -87,6 +87,15 @@ def load_model(bundle: Bundle) -> Any:
         if parent is None or not _keep(folder, kept, Path(temporary)):
             return _read(bundle, folder)
     return _read(bundle, kept)
+
+
+def is_kept(bundle: Bundle) -> bool:
+    """Return whether the network of a bundle was converted on this machine before."""
+    return is_installed() and (_place_of(bundle) / _RECORD).exists()
+
+
+def _place_of(bundle: Bundle) -> Path:
+    return cache_folder() / "openvino" / f"{bundle.sha256[:32]}-{version('openvino')}"
 
 
 def _is_as_kept(folder: Path) -> bool:

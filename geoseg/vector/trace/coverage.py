@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.geometry import Window, windows_of
+from geoseg.core.geometry import Window
 from geoseg.core.ordered import Workers
 from geoseg.vector.recipe import Generalize
 from geoseg.vector.shape.guard import Corners, open_corners
@@ -27,6 +27,12 @@ from geoseg.vector.trace.borders import BorderLine, Seams
 from geoseg.vector.trace.chains import JOINT, NO_CHAINS, Chains
 from geoseg.vector.trace.join import join
 from geoseg.vector.trace.stats import NO_REGION, Stats
+
+_CALM = 0.15
+"""Share of neighbours along a line that differ, up to which a row of blocks has its whole height."""
+_MOST_ROWS = 16
+"""Rows of blocks into which one of noise is cut at most."""
+_STRIP = 64
 
 _REGIONS = 200_000
 """Regions that are assembled at once: in a map of noise, one row of blocks completes millions."""
@@ -97,13 +103,43 @@ def polygons(
     state = _OpenRegions(arcs_of(NO_CHAINS), NO_CHAINS, NO_REGION, BorderLine.empty(shape[1]))
     across = math.ceil(shape[1] / block)
     with open_corners(shape if how.needs_corners else (0, 0), folder) as corners:
-        tasks = (_Task(files, window, shape, how, threshold) for window in windows_of(shape, block))
+        windows = rows_of_blocks(files, shape, block)
+        tasks = (_Task(files, window, shape, how, threshold) for window in windows)
         blocks = workers.in_order(tasks)
         while row_of_blocks := list(islice(blocks, across)):
             for one in row_of_blocks if how.needs_corners else ():
                 corners.add(one.corners, one.window.shape[1] + 1)
             state, complete = _advance(state, row_of_blocks, corners, how, shape, outlines)
             yield from complete
+
+
+def rows_of_blocks(files: MapFiles, shape: tuple[int, int], block: int) -> Iterator[Window]:
+    """Yield the blocks of a map, row by row; rows are lower where the map is noise.
+
+    The boundaries of a row are in memory together, and those of noise take 30 times those of land cover. The
+    heights depend on the map alone, so that equal maps give equal files.
+    """
+    rows, cols = shape
+    for top in range(0, rows, block):
+        high = min(block, rows - top)
+        step = _height(files, Window.of(top, 0, high, cols), block)
+        for start in range(top, top + high, step):
+            for left in range(0, cols, block):
+                yield Window.of(start, left, min(step, top + high - start), min(block, cols - left))
+
+
+def _height(files: MapFiles, window: Window, block: int) -> int:
+    """Return the height of the rows of blocks in a window: halved for each doubling of its boundaries."""
+    changes = pixels = 0
+    for start in range(window.rows.start, window.rows.stop, _STRIP):
+        high = min(_STRIP, window.rows.stop - start)
+        values = files.values(Window.of(start, 0, high, window.shape[1]))
+        changes += int(np.count_nonzero(values[:, 1:] != values[:, :-1]))
+        pixels += values.size
+    height = block
+    while height > max(1, block // _MOST_ROWS) and changes * height > _CALM * pixels * block:
+        height //= 2
+    return height
 
 
 @dataclass(frozen=True)

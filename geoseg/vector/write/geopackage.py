@@ -38,6 +38,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _GEOJSON_WITHOUT_CRS: dict[str, Any] = {"layer_options": {"WRITE_BBOX": "YES"}}
 """Options of GeoJSON when the features have no CRS, and so no longitude and latitude."""
 
+_INDEX_MEMORY, _INDEX_BYTES = "OGR_GPKG_MAX_RAM_USAGE_RTREE", "100000000"
+"""GDAL's default is a share of the machine's memory."""
 _CLOCK = "OGR_CURRENT_DATE"
 _one_at_a_time = threading.RLock()
 """Held while the option is set, which is one for the whole process."""
@@ -163,17 +165,20 @@ def _changed(
 
 @contextlib.contextmanager
 def without_clock() -> Iterator[None]:
-    """Let GDAL write one date into GeoPackages, so that equal content gives equal files.
+    """Let GDAL write one date into GeoPackages, and build their index in memory that the plan announces.
+
+    So equal content gives equal files, on machines with any clock and any memory.
 
     When a file was made is known from `run.json`, and from the file system.
     """
     with _one_at_a_time:
-        before = pyogrio.get_gdal_config_option(_CLOCK)
-        pyogrio.set_gdal_config_options({_CLOCK: "1970-01-01T00:00:00.000Z"})
+        ours = {_CLOCK: "1970-01-01T00:00:00.000Z", _INDEX_MEMORY: _INDEX_BYTES}
+        before = {name: pyogrio.get_gdal_config_option(name) for name in ours}
+        pyogrio.set_gdal_config_options(ours)
         try:
             yield
         finally:
-            pyogrio.set_gdal_config_options({_CLOCK: before})
+            pyogrio.set_gdal_config_options(before)
 
 
 @contextlib.contextmanager

@@ -266,3 +266,19 @@ def test_a_failing_block_ends_the_work(tmp_path):
     path.unlink()
     with pytest.raises(Exception, match="No such file"):
         list(found_polygons)
+
+
+def test_rows_of_blocks_are_lower_where_the_map_is_noise_and_cover_it_once(tmp_path):
+    rng = np.random.default_rng(0)
+    classes = np.repeat(np.repeat(rng.integers(0, 3, (16, 16)), 8, 0), 8, 1).astype(np.uint8)
+    classes[64:96] = rng.integers(0, 3, (32, 128))
+    files = MapFiles(save(tmp_path, classes))
+    windows = list(coverage.rows_of_blocks(files, classes.shape, 32))
+    heights = [w.shape[0] for w in windows if w.cols.start == 0]
+    assert heights[:2] == [32, 32]
+    assert heights[2:-1] == [4] * 8
+    assert heights[-1] == 32
+    seen = np.zeros(classes.shape, int)
+    for window in windows:
+        seen[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop] += 1
+    assert (seen == 1).all()
