@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import traceback
 import warnings
@@ -20,6 +21,12 @@ LONGEST_LINE = 300
 """Characters of a message; `--debug` shows more."""
 
 _MOST_LINES = 10
+
+_NO_MEMORY = re.compile(
+    r"failed to map segment|cannot allocate memory|unable to allocate|can't allocate memory|bad.?alloc",
+    re.IGNORECASE,
+)
+"""What libraries say when the system gives them no more memory."""
 
 
 def say(message: str) -> None:
@@ -89,11 +96,13 @@ def _lines_of(error: Exception) -> list[str]:
         lines = str(error).splitlines()
         more = len(lines) - _MOST_LINES
         return [*lines[:_MOST_LINES], *([f"and {more} more problems like these"] if more > 0 else [])]
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         less = (
             "smaller tiles (--set tiling.tile=256 --set tiling.block=1) or, in training, a smaller fit.batch"
         )
         return [f"out of memory; less is needed with {less}"]
+    if "can't start new thread" in str(error):
+        return ["too many processes and threads are running; end some, or allow more: ulimit -u"]
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else "the result cannot be written or a file read: "
         return [f"{place}{error.strerror or one_line(error)}"]

@@ -28,6 +28,22 @@ def test_an_exit_is_no_error(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ImportError("libarrow.so.2600: failed to map segment from shared object"), "error: out of memory; "),
+        (RuntimeError("std::bad_alloc"), "error: out of memory; "),
+        (OSError(12, "Cannot allocate memory"), "error: out of memory; "),
+        (RuntimeError("can't start new thread"), "error: too many processes and threads are running; "),
+        (OSError(28, "No space left on device", "/x/y"), "error: /x/y: No space left on device"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug_of_geoseg(capsys, error, said):
+    code, (line,) = lines_of(capsys, error)
+    assert code == 1
+    assert line.startswith(said)
+
+
 def test_a_long_line_keeps_where_and_what_to_do(capsys):
     code, (line,) = lines_of(capsys, SceneError(f"/a/b.tif: has bands {', '.join(['nir'] * 900)}; say which"))
     assert code == 1
