@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from geoseg.config.pipeline import Level
 from geoseg.core.errors import GeosegWarning, PlanError, SceneError, listed
+from geoseg.inference.band_order import likely_order
 from geoseg.models.card import Card, CardBand
-from geoseg.scenes.scene import Scene
+from geoseg.scenes.scene import Pixels, Scene
 
 GSD_TOLERANCE = 0.25
 """Share by which the GSD of a scene may lie outside the network's range."""
@@ -28,6 +29,10 @@ EXPLAINED_TOLERANCE = 1.5
 
 _LEAST_SPREAD = 0.1
 """Share of the training standard deviation that the most varied band of a known scaling must have."""
+
+_DARK_BANDS = ("blue", "green", "red", "swir16", "swir22")
+_DARKEST, _NEGATIVE = 0.08, -0.02
+_TWO = 2
 
 _ENOUGH = 1024
 """Pixels that can be told to be all alike: fewer may well be one field."""
@@ -167,9 +172,59 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
         what = f"{one.name} varies by {one.std:.3g}, where {card.name} knows {one.expected_std:.3g}"
         cause = _scaling_cause(scene, raw, card) or "noise, or nodata that is not declared"
     else:
+        if problem := _offset_problem(scene, raw) or _order_problem(scene, pixels, card):
+            report_problem(level, f"{scene.name}: {problem}", "statistics")
         return
     others = "" if len(far) == 1 else f" ({listed([r.name for r in far[1:]], 3)} alike)"
     report_problem(level, f"{scene.name}: {what}{others}; likely cause: {cause}", "statistics")
+
+
+def _offset_problem(scene: Scene, raw: Sequence[NDArray[np.float64]]) -> str | None:
+    """Return what says that the offset of a Sentinel-2 scene was forgotten or taken twice.
+
+    Dark pixels tell: of 243 chips in 30 countries none has a minimum above `_DARKEST` in all visible and
+    short-wave infrared bands, and 233 have with the offset forgotten; none has many pixels below `_NEGATIVE`
+    in two bands, and 232 have with the offset taken twice.
+    """
+    named = {b.common_name: (b, v) for b, v in zip(scene.bands, raw, strict=True)}
+    dark = [named[n] for n in _DARK_BANDS if n in named]
+    usual = all(np.isclose(b.scale, 1e-4, rtol=1e-3) for b in scene.bands)
+    if raw[0].size < _ENOUGH or not usual:
+        return None
+    if len(dark) == len(_DARK_BANDS) and all(b.offset == 0 for b in scene.bands):
+        if all(np.quantile(v, 0.001) * b.scale > _DARKEST for b, v in dark):
+            return (
+                f"none of its pixels is darker than {_DARKEST}; likely cause: an offset of -0.1 is missing "
+                "(Sentinel-2 from baseline 04.00 on has it)"
+            )
+    elif sum((v * b.scale + b.offset < _NEGATIVE).mean() > 0.05 for b, v in named.values()) >= _TWO:
+        return (
+            f"many pixels are below {_NEGATIVE} in several bands; likely cause: the offset is taken twice, "
+            "offset: 0 would fit"
+        )
+    return None
+
+
+def _order_problem(scene: Scene, pixels: Pixels, card: Card) -> str | None:
+    """Return what says that the bands are in another order than their names."""
+    sizes = [w.shape[0] * w.shape[1] for w in scene.sample_windows()]
+    if card.covariance is None or pixels.valid.size != sum(sizes):
+        return None
+    values, valid = pixels.values.reshape(len(scene.bands), -1), pixels.valid.ravel()
+    gain, bias = scene.gain.astype(np.float64)[:, None], scene.bias.astype(np.float64)[:, None]
+    windows = []
+    for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
+        part = slice(int(start), int(start) + size)
+        if valid[part].sum() >= _ENOUGH:
+            windows.append(values[:, part][:, valid[part]] * gain + bias)
+    order = likely_order(windows, np.array([b.mean for b in card.bands]), np.array(card.covariance))
+    if order is None:
+        return None
+    moved = [scene.bands[i].common_name for i, j in enumerate(order) if i != j]
+    what = (
+        f"{moved[0]} and {moved[1]} are swapped" if len(moved) == _TWO else "the bands are in reverse order"
+    )
+    return f"its pixels fit {card.name} far better in another order of bands; likely cause: {what}"
 
 
 def likely_scaling(

@@ -95,6 +95,8 @@ class Card(Document):
     title: Line
     description: str = ""
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
+    covariance: tuple[tuple[Finite, ...], ...] | None = None
+    """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
     gsd_m: GsdRange
     tile: CardTile
     classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
@@ -109,6 +111,13 @@ class Card(Document):
     license: Line = ""
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _covariance_fits(self) -> "Card":
+        rows, bands = self.covariance, len(self.bands)
+        if rows is not None and [len(row) for row in rows] != [bands] * bands:
+            raise ValueError(f"covariance must be a square of the {bands} bands")
+        return self
 
     @field_validator("classes")
     @classmethod

@@ -71,6 +71,9 @@ def make_card(
             "title": document.title or document.name,
             "description": document.description,
             "bands": bands,
+            "covariance": None
+            if statistics.covariance is None
+            else [[float(f"{v:.5g}") for v in row] for row in statistics.covariance],
             "gsd_m": gsd_range(document, labelled),
             "tile": tile_sizes(document, network),
             "classes": [

@@ -58,8 +58,8 @@ class CensusCell:
     """Number of valid pixels."""
     total: NDArray[np.float64]
     """Sum of the valid values of each band, shape (B,)."""
-    squares: NDArray[np.float64]
-    """Sum of the squares of the valid values of each band, shape (B,)."""
+    products: NDArray[np.float64]
+    """Sum of the products of the valid values of each two bands, shape (B, B)."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Statistics:
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    covariance: NDArray[np.float64] | None = None
+    """Covariance of the bands, shape (B, B); None when only the others are known."""
 
 
 def take_census(
@@ -94,7 +96,7 @@ def take_census(
         valid = pixels.values[:, ~np.isnan(pixels.values[0])].astype(np.float64)
         labelled = pixels.channels[pixels.channels != IGNORE]
         counts = np.bincount(labelled, minlength=classes).astype(np.int64)
-        return CensusCell(region, window, counts, valid.shape[1], valid.sum(axis=1), (valid**2).sum(axis=1))
+        return CensusCell(region, window, counts, valid.shape[1], valid.sum(axis=1), valid @ valid.T)
 
     # Reading waits for the disk and for decompression, both of which release the interpreter's lock.
     with ThreadPoolExecutor(4) as pool:
@@ -118,7 +120,7 @@ def class_counts(cells: Iterable[CensusCell], classes: int) -> NDArray[np.int64]
 
 
 def statistics(cells: Sequence[CensusCell]) -> Statistics:
-    """Return mean and standard deviation of each band.
+    """Return mean, standard deviation and covariance of the bands.
 
     Raises
     ------
@@ -129,6 +131,6 @@ def statistics(cells: Sequence[CensusCell]) -> Statistics:
     if n == 0:
         raise ValueError("no valid pixel")
     mean = sum((c.total for c in cells), np.zeros(1)) / n
-    variance = sum((c.squares for c in cells), np.zeros(1)) / n - mean**2
+    covariance = sum((c.products for c in cells), np.zeros((1, 1))) / n - np.outer(mean, mean)
     # A constant band would otherwise lead to a division by zero.
-    return Statistics(mean, np.sqrt(np.maximum(variance, 1e-12)))
+    return Statistics(mean, np.sqrt(np.maximum(np.diag(covariance), 1e-12)), covariance)

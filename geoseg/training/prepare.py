@@ -150,7 +150,7 @@ def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequenc
     for i, band in enumerate(labelled[0].scene.bands):
         if band.common_name in bands:
             mean[i], std[i] = bands[band.common_name].mean, bands[band.common_name].std
-    return Statistics(mean, std)
+    return Statistics(mean, std, measured.covariance)
 
 
 def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:

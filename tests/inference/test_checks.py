@@ -7,8 +7,10 @@ from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import GeosegWarning, PlanError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.inference import checks
+from geoseg.inference.band_order import likely_order
+from geoseg.models.card import read_card
 from geoseg.scenes.catalog import resolve_scene
-from tests.conftest import BAND_NAMES, reflectance, write_raster
+from tests.conftest import BAND_NAMES, ROOT, reflectance, write_raster
 
 
 @pytest.fixture
@@ -118,3 +120,66 @@ def test_the_share_of_unknown_quality_is_said(tmp_path):
     ):
         checks.check_quality(scene)
     assert int((~scene.read(Window.of(0, 0, 64, 64)).valid).sum()) == 16 * 64
+
+
+@pytest.fixture(scope="module")
+def landcover():
+    return read_card(ROOT / "configs/models/landcover-s2/geoseg.json")
+
+
+def like_training(card, offset=0.0, seed=0, side=768):
+    """Pixels with the mean and covariance of the training pixels, 0.005 at least, plus an offset."""
+    rng = np.random.default_rng(seed)
+    mean = [b.mean for b in card.bands]
+    pixels = rng.multivariate_normal(mean, np.array(card.covariance), side * side).clip(0.005)
+    return np.rint((pixels.T.reshape(-1, side, side) + offset) * 10_000).clip(0).astype(np.uint16)
+
+
+def opened(path, values, card, names=None, **entry):
+    names = names or [b.common_name for b in card.bands]
+    write_raster(path, values, names=names)
+    return resolve_scene(
+        SceneEntry(uri=str(path), scale=0.0001, **entry), "s", [b.common_name for b in card.bands]
+    )
+
+
+def test_pixels_like_the_training_pixels_pass_all_checks(tmp_path, landcover):
+    checks.check_statistics(
+        opened(tmp_path / "s.tif", like_training(landcover), landcover), landcover, "error"
+    )
+    shifted = opened(tmp_path / "o.tif", like_training(landcover, 0.1), landcover, offset=-0.1)
+    checks.check_statistics(shifted, landcover, "error")
+
+
+@pytest.mark.parametrize(("one", "other"), [("red", "blue"), ("red", "nir"), ("swir16", "swir22")])
+def test_swapped_bands_are_named(tmp_path, landcover, one, other):
+    names = [{one: other, other: one}.get(b.common_name, b.common_name) for b in landcover.bands]
+    scene = opened(tmp_path / "s.tif", like_training(landcover), landcover, names)
+    with pytest.raises(PlanError, match=rf"likely cause: ({one} and {other}|{other} and {one}) are swapped"):
+        checks.check_statistics(scene, landcover, "error")
+
+
+def test_reversed_bands_are_named(tmp_path, landcover):
+    names = [b.common_name for b in landcover.bands][::-1]
+    scene = opened(tmp_path / "s.tif", like_training(landcover), landcover, names)
+    with pytest.raises(PlanError, match="likely cause: the bands are in reverse order"):
+        checks.check_statistics(scene, landcover, "error")
+
+
+def test_an_offset_that_was_forgotten_or_taken_twice_is_named(tmp_path, landcover):
+    dark = like_training(landcover, 0.1 / 0.6) * 0.6  # so that the mean alone does not tell
+    forgotten = opened(tmp_path / "f.tif", dark.astype(np.uint16), landcover)
+    with pytest.raises(PlanError, match=r"an offset of -0\.1 is missing"):
+        checks.check_statistics(forgotten, landcover, "error")
+    bright = like_training(landcover) * 1.8
+    twice = opened(tmp_path / "t.tif", bright.astype(np.uint16), landcover, offset=-0.1)
+    with pytest.raises(PlanError, match="the offset is taken twice, offset: 0 would fit"):
+        checks.check_statistics(twice, landcover, "error")
+
+
+def test_one_window_is_too_few_to_tell_the_order(landcover):
+    mean, covariance = np.array([b.mean for b in landcover.bands]), np.array(landcover.covariance)
+    pixels = like_training(landcover, side=64).reshape(6, -1)[[2, 1, 0, 3, 4, 5]] * 1e-4
+    assert likely_order([pixels] * 3, mean, covariance) is None
+    assert likely_order([pixels] * 4, mean, covariance) == (2, 1, 0, 3, 4, 5)
+    assert likely_order([pixels] * 8 + [pixels[[2, 1, 0, 3, 4, 5]]], mean, covariance) is None
