@@ -29,6 +29,10 @@ from geoseg.evaluation.reports import (
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
 
+ENOUGH_POINTS = 10
+"""Reference points of a class on which the interval of its area can rest: with few, a Wald interval is too
+narrow (Brown, Cai and DasGupta 2001, Interval estimation for a binomial proportion)."""
+
 
 def evaluate_map(
     class_map: Path,
@@ -235,6 +239,8 @@ def evaluate_sample(path: Path) -> SampleReport:
         )
         for i, (number, slug, title) in enumerate(strata[["class_id", "slug", "title"]].to_numpy().tolist())
     ]
+    found = sample.counts.sum(axis=0).tolist()
+    notices += [_thin(c, n) for c, n in zip(classes, found, strict=True) if _is_thin(c, n)]
     return SampleReport(
         sample=str(path),
         command=provenance.command(),
@@ -245,6 +251,19 @@ def evaluate_sample(path: Path) -> SampleReport:
         overall_accuracy=_interval(estimates.overall, estimates.overall_se),
         classes=classes,
         error_matrix=ErrorMatrix(slugs=strata["slug"].tolist(), points=sample.counts.tolist()),
+    )
+
+
+def _is_thin(one: ClassEstimates, points: int) -> bool:
+    """Return whether the interval of a class's area cannot keep its word, as that of a rare class."""
+    area, half = one.area.value, one.area.ci95
+    return points < ENOUGH_POINTS or (area is not None and half is not None and half > area)
+
+
+def _thin(one: ClassEstimates, points: int) -> str:
+    return (
+        f"{one.slug}: its area rests on {points} reference points, too few for the interval; "
+        "label more points where this class may be"
     )
 
 

@@ -180,6 +180,15 @@ def test_a_labelled_sample_gives_areas_with_intervals(labelled):
     assert "±" in text
 
 
+def test_a_class_of_few_reference_points_has_an_interval_with_a_warning(labelled):
+    points = pyogrio.read_dataframe(labelled, layer="sample", fid_as_index=True)
+    crops = points.index[points["map_class"] == 2].tolist()
+    label(labelled, {i: 2 if n < 3 else 4 for n, i in enumerate(crops)})
+    report = report_of("evaluate", "--sample", labelled)
+    (warning,) = report["warnings"]
+    assert warning.startswith("cropland: its area rests on 3 reference points, too few for the interval")
+
+
 def test_points_without_label_are_left_out_and_that_is_said(labelled):
     label(labelled, dict.fromkeys(range(1, 8)))
     done = call("evaluate", "--sample", labelled)
