@@ -1,10 +1,11 @@
 """The loop that reduces a class map to an overview, compiled."""
 
 import numpy as np
-from numba import njit
+
+from geoseg.core.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def most_frequent(pixels, rows, cols, nodata):
     """Return the class below each pixel (rows, cols) that is first to reach the highest count.
 

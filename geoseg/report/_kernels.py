@@ -1,11 +1,10 @@
 """The loop over all pixels of a map, compiled."""
 
-from numba import njit
-
+from geoseg.core.compiled import compiled
 from geoseg.core.legend import NODATA
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count_pixels(around, percent, origin, first, side, counts, cells, changes):
     """Count the pixels of a window, and the changes from its neighbours in the north and west.
 

@@ -1,10 +1,11 @@
 """The loop of resampling, compiled."""
 
 import numpy as np
-from numba import njit
+
+from geoseg.core.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def weigh(plane, row_index, row_weight, col_index, col_weight):
     """Return weighted sums of a plane (rows, cols), first along its rows, then along its columns."""
     zero = np.float32(0)

@@ -1,8 +1,8 @@
 """The loops over sums of probabilities, compiled."""
 
 import numpy as np
-from numba import njit
 
+from geoseg.core.compiled import compiled
 from geoseg.tiling.taper import UNIT
 
 PROBABILITY_BITS = 14
@@ -20,7 +20,7 @@ def load() -> None:
 # rows of a view are contiguous, and does not vectorise loops over them.
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def add(sums, row, col, probabilities, row_weights, col_weights, top, left, rows, cols):
     """Round and weigh a part of a tile (C, rows, cols) from (top, left) on; add it to sums at (row, col)."""
     weights = col_weights[left : left + cols]
@@ -31,7 +31,7 @@ def add(sums, row, col, probabilities, row_weights, col_weights, top, left, rows
                 target[j] += _weighed(line[j], row_weights[top + i], weights[j])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def weigh(probabilities, row_weights, col_weights, top, left, out):
     """Write to `out` (C, rows, cols) the values that `add` adds to sums."""
     channels, rows, cols = out.shape
@@ -43,12 +43,12 @@ def weigh(probabilities, row_weights, col_weights, top, left, out):
                 target[j] = _weighed(line[j], row_weights[top + i], weights[j])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _weighed(probability, row_weight, col_weight):
     return np.int32(np.rint(probability * np.float32(1 << PROBABILITY_BITS))) * (row_weight * col_weight)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def decide(sums, top, left, ids, planes):
     """Write the classes and per cent of a part of sums to `planes`, see `Arrays.decide`."""
     _, rows, cols = planes.shape
@@ -60,7 +60,7 @@ def decide(sums, top, left, ids, planes):
         _decide_row(values, ids, best, number, planes[:, i])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, planes):
     """Write the result of `decide` for the sums of `weigh`, row by row, so that sums stay in the cache."""
     _, rows, cols = planes.shape
@@ -75,7 +75,7 @@ def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, plan
         _decide_row(values, ids, best, number, planes[:, i])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _decide_row(values, ids, best, number, planes):
     """Write the classes and per cent of a row of sums (C, cols); `best` and `number` (cols,) are buffers."""
     channels, cols = values.shape
@@ -95,7 +95,7 @@ def _decide_row(values, ids, best, number, planes):
             planes[2 + c, j] = _percent(values[c, j])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count(classes):
     """Return the number of pixels of each id from 0 to 255, shape (256,), in uint8 (rows, cols)."""
     # Four counters for neighbours: the next addition need not wait for the last one to the same counter.
@@ -106,7 +106,7 @@ def count(classes):
     return numbers.sum(axis=0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _percent(value):
     # The shift leaves 23 bits; times 100 they fit into 31.
     return ((value >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)

@@ -276,7 +276,9 @@ main()
     limits = (8_000, 60_000)  # while blocks are written, and while the outputs are
     for limit in limits:
         command = [sys.executable, "-c", code, str(limit), "run", str(path), "--quiet"]
-        failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        # Python would leave damaged files of bytecode, also that of the process that converts the network.
+        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
         assert failed.returncode == 1, failed.stderr
         assert failed.stderr.startswith("error: ")
         assert len(failed.stderr.splitlines()) == 1

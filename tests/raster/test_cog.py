@@ -175,6 +175,7 @@ def test_a_map_that_does_not_fit_the_disk_is_told_and_leaves_nothing(tmp_path):
         from tests.raster.test_cog import LEGEND, MapBand, OutputError, staged, write_cog
         folder = Path(sys.argv[1])
         staging, blocks, _, _ = staged(folder / "s", (600, 600))
+        sys.dont_write_bytecode = True  # a short write would leave a damaged file
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         try:
             write_cog(folder / "c.tif", staging, blocks, (600, 600), [MapBand(2, "x")], "AVERAGE", {})

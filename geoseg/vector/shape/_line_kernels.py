@@ -3,17 +3,18 @@
 import heapq
 
 import numpy as np
-from numba import njit
+
+from geoseg.core.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _on_frame(vertices, a, height, width):
     """Return whether an arc runs along the map's frame: its first edge does only when all its edges do."""
     y0, x0, y1, x1 = vertices[a, 0], vertices[a, 1], vertices[a + 1, 0], vertices[a + 1, 1]
     return (y0 == y1 and y0 in (0, height)) or (x0 == x1 and x0 in (0, width))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _is_free(vertices, start, stop, a, b, c, kept, index, corners):
     """Return whether a closed triangle holds no corner but its own and those that its arc has lost.
 
@@ -49,7 +50,7 @@ def _is_free(vertices, start, stop, a, b, c, kept, index, corners):
     return True, index
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _is_clear(vertices, start, stop, b, py, px, qy, qx, kept, index, corners):
     """Return the same as `_is_free` for the triangle of a vertex b and two points on its edges."""
     by, bx = float(vertices[b, 0]), float(vertices[b, 1])
@@ -67,14 +68,14 @@ def _is_clear(vertices, start, stop, b, py, px, qy, qx, kept, index, corners):
     return True, index
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _is_corner(corners, y, x):
     bits, row0, col0 = corners
     column = x - col0
     return bits[y - row0, column >> 3] >> (7 - (column & 7)) & 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _hinders(vertices, start, stop, y, x, kept, index):
     """Return whether a corner is another arc's or a vertex that its own arc still has, and the index."""
     if len(index) == 0:
@@ -83,7 +84,7 @@ def _hinders(vertices, start, stop, y, x, kept, index):
     return k < 0 or kept[k], index
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _index(vertices, start, stop):
     """Return a hash table of an arc's vertices, with open addressing."""
     size = 4
@@ -98,7 +99,7 @@ def _index(vertices, start, stop):
     return table
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _look_up(vertices, table, y, x):
     """Return the vertex of the arc that lies at a corner, -1 for none."""
     size = len(table)
@@ -111,12 +112,12 @@ def _look_up(vertices, table, y, x):
     return np.int64(-1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _hash(y, x, size):
     return (np.int64(y) * 73856093 ^ np.int64(x) * 19349663) & (size - 1)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def thin(vertices, offsets, loops, corners, height, width, limit, tolerance):
     """Return the mask of the vertices that stay, shape (V,).
 
@@ -140,7 +141,7 @@ def thin(vertices, offsets, loops, corners, height, width, limit, tolerance):
     return kept
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _thin_one(vertices, a, b, loop, kept, before, after, needed, corners, limit):
     closed = vertices[a, 0] == vertices[b - 1, 0] and vertices[a, 1] == vertices[b - 1, 1]
     # A closed arc ends with its first vertex.
@@ -183,7 +184,7 @@ def _thin_one(vertices, a, b, loop, kept, before, after, needed, corners, limit)
     needed[:count] = False
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _twice(vertices, a, b, c):
     """Return twice the signed area of a triangle, positive when it turns left with y pointing down."""
     ay, ax = np.int64(vertices[a, 0]), np.int64(vertices[a, 1])
@@ -192,7 +193,7 @@ def _twice(vertices, a, b, c):
     return by * cx - bx * cy
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _may_be_straight(vertices, a, b, c):
     """Return whether an arc may lose its last inner vertex.
 
@@ -207,7 +208,7 @@ def _may_be_straight(vertices, a, b, c):
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _douglas_peucker(vertices, a, b, tolerance, needed):
     """Mark in `needed` the vertices, counted from `a`, that the method keeps."""
     for k in range(b - a):
@@ -227,7 +228,7 @@ def _douglas_peucker(vertices, a, b, tolerance, needed):
             stack.append((best, high))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _distance2(vertices, a, b, p):
     """Return the squared distance of a vertex from a segment."""
     ay, ax = float(vertices[a, 0]), float(vertices[a, 1])
@@ -238,7 +239,7 @@ def _distance2(vertices, a, b, p):
     return (py - along * dy) ** 2 + (px - along * dx) ** 2
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def smooth(vertices, offsets, loops, kept, corners, height, width, reach):
     """Round the corners of arcs; return vertices (y, x) and offsets.
 
@@ -289,7 +290,7 @@ def smooth(vertices, offsets, loops, kept, corners, height, width, reach):
     return out[:n].copy(), out_offsets
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _towards(vertices, b, a, reach):
     """Return the point at a distance from b towards a, at most half way."""
     by, bx = float(vertices[b, 0]), float(vertices[b, 1])

@@ -3,12 +3,12 @@
 import heapq
 
 import numpy as np
-from numba import njit
 
+from geoseg.core.compiled import compiled
 from geoseg.vector.trace._run_kernels import find_root
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_borders(starts, rows, labels):
     """Return the two regions at each border between two runs of a block, shape (E, 2), and its length."""
     pairs, lengths = np.empty((3 * len(labels), 2), np.int64), np.empty(3 * len(labels), np.int64)
@@ -33,7 +33,7 @@ def find_borders(starts, rows, labels):
     return pairs[:count], lengths[:count]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def join_small(parent, value, pixels, first, pairs, lengths, minimum):
     """Let regions of less than `minimum` pixels join a neighbour, see `mapping_unit`.
 
@@ -105,7 +105,7 @@ def join_small(parent, value, pixels, first, pairs, lengths, minimum):
             heapq.heappush(heap, (pixels[root], first[root], np.int64(root)))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_peaks(distance, order, depth):
     """Return the maxima whose dynamics exceed `depth`, the highest first.
 
@@ -143,7 +143,7 @@ def find_peaks(distance, order, depth):
     return order[kept]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _root(parent, i):
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -151,7 +151,7 @@ def _root(parent, i):
     return i
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def note_first(numbers, first, top, left, width):
     """Lower `first`, the first pixel of each number in scan order of the map, by the pixels of a block."""
     rows, cols = numbers.shape

@@ -1,10 +1,11 @@
 """Loops over the vertices of arcs, and over the arcs of rings."""
 
 import numpy as np
-from numba import njit
+
+from geoseg.core.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def take_parts(vertices, offsets, which):
     """Return the vertices of the parts `which`, one after another, and where each begins and ends."""
     places = np.zeros(len(which) + 1, np.int64)
@@ -19,7 +20,7 @@ def take_parts(vertices, offsets, which):
     return taken, places
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def describe_arcs(vertices, offsets):
     """Return `corners`, `headings` and `area2` of `Arcs`."""
     count = len(offsets) - 1
@@ -39,14 +40,14 @@ def describe_arcs(vertices, offsets):
     return corners, headings, area2
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _heading(start, end):
     if start[0] == end[0]:
         return 0 if end[1] > start[1] else 2
     return 1 if end[0] > start[0] else 3
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_followers(region, corners, headings, shift):
     """Return for each way the one that follows it around the region on its left, shape of `region`.
 
@@ -82,13 +83,13 @@ def find_followers(region, corners, headings, shift):
     return follow
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _slot(corner, shift):
     """Return the slot of a corner in the table: multiplicative hashing (Knuth 1973)."""
     return np.uint64(corner) * np.uint64(0x9E3779B97F4A7C15) >> shift
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_rings(follow, region, area2, edges):
     """Return for each ring its first way, its region, twice its area and its number of vertices."""
     count = len(area2)
@@ -111,7 +112,7 @@ def find_rings(follow, region, area2, edges):
     return starts[:rings].copy(), regions[:rings].copy(), areas[:rings].copy(), lengths[:rings].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def draw_rings(vertices, first, last, follow, starts, offsets):
     """Return the vertices of rings, each closed; arc i has the vertices first[i] to last[i] inclusive."""
     count = len(first)

@@ -1,8 +1,8 @@
 """Loops over pixel edges and chains of them: traced within a block, joined across its border."""
 
 import numpy as np
-from numba import njit
 
+from geoseg.core.compiled import compiled
 from geoseg.vector.trace._run_kernels import enlarged
 from geoseg.vector.trace.chains import JOINT, LOOP, NODE
 
@@ -16,7 +16,7 @@ _FOLLOW = np.uint64(0x0F0F0F0F0F0F0F0F)
 """The bits of eight corners that mark edges left to follow."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_edges(values):
     """Return the edges of each corner: all in the upper four bits, those left to follow in the lower four.
 
@@ -32,7 +32,7 @@ def find_edges(values):
     return edges
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def trace_chains(values, edges, starts, rows, labels, origin):
     """Return the fields of `Chains`: follow the edges marked in `edges`, and clear the marks on the way."""
     words = edges.view(np.uint64)
@@ -88,7 +88,7 @@ def trace_chains(values, edges, starts, rows, labels, origin):
     return vertices[:n].copy(), offsets[: chains + 1].copy(), sides[:chains].copy(), ends[:chains].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _choose(corners, words, chosen, places):
     """Write the columns of corners with `chosen` bits to `places`; return their number.
 
@@ -103,7 +103,7 @@ def _choose(corners, words, chosen, places):
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _side(values, starts, rows, labels, y, x, d, left):
     """Return the side (see `TracedBlock.chains`) left or right of the edge from a corner in direction d."""
     # Heading E the upper pixel is on the left, heading S the eastern one, and so on.
@@ -129,7 +129,7 @@ def _side(values, starts, rows, labels, y, x, d, left):
     return labels[low]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def join_chains(vertices, offsets, sides, ends, mate):
     """Return the fields of `Chains`, joined; `mate` is the end of a chain that each end meets, or -1.
 
@@ -187,12 +187,12 @@ def join_chains(vertices, offsets, sides, ends, mate):
     return out[:n].copy(), out_offsets[: arcs + 1].copy(), out_sides[:arcs].copy(), out_ends[:arcs].copy()
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _straight(a, b, y, x):
     return (a[0] == b[0] and b[0] == y) or (a[1] == b[1] and b[1] == x)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _rotate(out, start, n):
     """Rotate a closed chain to its first corner in scan order, which is a turn; return its new end."""
     size = n - 1 - start
@@ -210,7 +210,7 @@ def _rotate(out, start, n):
     return start + size + 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _backward(out, start, n):
     """Return whether an arc runs against its canonical direction."""
     a, b = out[start], out[n - 1]

@@ -1,16 +1,16 @@
 """Loops over pixels and runs of pixels: connected regions, and sums over them."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.core.compiled import compiled
 from geoseg.core.legend import NODATA
 
 _BYTE_OF_BIT = np.uint64(0x0001020304050607)
 """The product with 2^(8 k) has k in its highest byte."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_runs(values, margin):
     """Return the fields of `Runs` but the first: starts, rows, labels, values and the number of regions."""
     rows, cols = values.shape[0] - 2 * margin, values.shape[1] - 2 * margin
@@ -78,7 +78,7 @@ def find_runs(values, margin):
     return starts[: n + 1], first, labels[:n], found[:n], regions
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def enlarged(array, size):
     """Return a copy of an array with room for more than `size` entries, at least twice as many as before."""
     longer = np.empty((max(2 * len(array), size + 1), *array.shape[1:]), array.dtype)
@@ -86,7 +86,7 @@ def enlarged(array, size):
     return longer
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_root(parent: NDArray[np.int32], i: int) -> int:
     """Return the root of a member of a union-find forest; halve the path to it."""
     while parent[i] != i:
@@ -95,7 +95,7 @@ def find_root(parent: NDArray[np.int32], i: int) -> int:
     return i
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def unite(parent: NDArray[np.int32], a: int, b: int) -> int:
     """Join two trees of a union-find forest; return the smaller root, which becomes the root of both."""
     a, b = find_root(parent, a), find_root(parent, b)
@@ -106,14 +106,14 @@ def unite(parent: NDArray[np.int32], a: int, b: int) -> int:
     return b
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def unite_all(parent: NDArray[np.int32], a: NDArray[np.int32], b: NDArray[np.int32]) -> None:
     """Join the trees of a[i] and b[i] for every i."""
     for i in range(len(a)):
         unite(parent, a[i], b[i])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_roots(parent: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the root of every member, shape of `parent`."""
     found = np.empty_like(parent)
@@ -122,7 +122,7 @@ def find_roots(parent: NDArray[np.int32]) -> NDArray[np.int32]:
     return found
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sum_pixels(starts, labels, values, count, percent, threshold, known):
     """Return the fields of `Stats` for the regions of a block; `percent` is empty unless `known`."""
     value, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -142,7 +142,7 @@ def sum_pixels(starts, labels, values, count, percent, threshold, known):
     return value, pixels, total, minimum, doubtful, np.zeros(count, np.bool_)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def place_classes(classes, values, top, left, none):
     """Write classes into `values` with its first pixel at (top, left), `none` for nodata; return `values`."""
     rows, cols = classes.shape
