@@ -235,8 +235,8 @@ def read_sample(path: Path) -> Sample:
         mapped, labels = (pd.to_numeric(points[c], errors="coerce") for c in ("map_class", "reference_class"))
     except (DataLayerError, DataSourceError, FeatureError, KeyError, ValueError) as error:
         raise SceneError(
-            f"{path}: is no sample with the tables {POINTS} and {STRATA}, as geoseg sample writes it: "
-            f"{one_line(error)}"
+            f"{path}: is no sample with the tables {POINTS} and {STRATA}, as geoseg sample writes it "
+            f"({one_line(error)[:80]})"
         ) from error
     ids = {i: n for n, i in enumerate(strata["class_id"])}
     foreign = points.index[~mapped.isin(list(ids))].astype(str)

@@ -137,8 +137,7 @@ def test_wrong_or_missing_scale(tmp_path, bundle, scale, cause):
     changed = shutil.copytree(bundle.folder, tmp_path / "bright")
     (changed / "geoseg.json").write_text(json.dumps(card))
     message = error_of(path, "--set", f"model={changed}")
-    assert "scene: the mean of blue" in message or "scene.tif: the mean of blue" in message
-    assert "the mean of blue is " in message
+    assert "ows 0.62 (green, red, nir alike); likely cause: " in message  # a long path cuts the middle out
     assert cause in message
     assert message.endswith("to go on all the same: --set checks.statistics=warn")
     code, _, messages = run(path, "--set", f"model={changed}", "--set", "checks.statistics=warn")

@@ -11,7 +11,7 @@ from geoseg.core.geometry import Window
 from geoseg.inference.retry import RetryPolicy, read_with_retry
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
-from geoseg.scenes import sources
+from geoseg.scenes import handles
 from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 from tests.inference.flaky import serve
@@ -138,7 +138,7 @@ def test_a_run_that_takes_nodata_is_another_plan(scene_file, bundle, tmp_path):
 def test_a_scene_that_vanishes_is_named(scene_file, bundle, tmp_path):
     plan = prepare(write_pipeline(tmp_path, scene_file, bundle.folder, QUICK))
     # A handle that is open would go on reading what was planned.
-    sources._forget_handles()
+    handles._forget_handles()
     shutil.move(scene_file, tmp_path / "elsewhere.tif")
     with pytest.raises(SceneError, match=r"block_00000_00000: .*scene.tif: .* \(tried 4 times\)"):
         run(plan)

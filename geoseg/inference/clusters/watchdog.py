@@ -166,7 +166,7 @@ class Watchdog:
 
     def _last_output(self, job: str) -> str:
         """Return how many jobs ended early, with the last line that one of them wrote."""
-        files = [p for p in self.logs.glob(f"*{job}*") if p.stat().st_size]
+        files = [p for p in self.logs.glob(f"*{job}*") if p.is_file() and p.stat().st_size]
         lines = [n for p in files for n in p.read_text(errors="replace").splitlines() if n.strip()]
         last = f"; the last line of {files[-1]}: {lines[-1].strip()}" if lines else f"; look into {self.logs}"
         return f"{self._failures} jobs ended before their worker came{last}"

@@ -66,7 +66,9 @@ def test_more_workers_listen_on_the_loopback_interface_only_and_leave_the_enviro
                     plain = address if stranger else address.replace("tls://", "tcp://")
                     with pytest.raises(OSError, match=r"TLS|in attempt|[Tt]imed out|closed|^$"):
                         client.sync(greet, plain, stranger)
-        shown = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+        shown = [
+            " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True) if p.status() != "zombie"
+        ]
         assert len(shown) >= 2
         assert not [line for line in shown if "PRIVATE KEY" in line or "BEGIN CERTIFICATE" in line]
     assert dict(os.environ) == before
