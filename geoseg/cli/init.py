@@ -84,6 +84,8 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
     found = {b.common_name: b for b in opened.bands}
     folder = Path(name).is_dir()
     notes, bands = [], []
+    wanted = {b.common_name for b in model.card.bands}
+    unnamed = {b.index for b in opened.bands if b.common_name not in wanted}
     for i, band in enumerate(model.card.bands, start=1):
         have = found.get(band.common_name)
         if have is not None:
@@ -92,9 +94,12 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
         elif folder:
             here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
             notes.append(f"{name} has no file named after band {band.common_name}; fill it in")
-        else:
+        elif i in unnamed:
             here = f"{i}   # not found by name, please check"
             notes.append(f"{name} names no band {band.common_name}; band {i} is a guess")
+        else:
+            here = "NUMBER   # not found by name, please fill in"
+            notes.append(f"{name} has no band that could be {band.common_name}; fill in its number")
         bands.append(f"    {band.common_name}: {here}")
     where = f"  {'folder' if folder else 'uri'}: {_quoted(redact(name))}"
     return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, model.card, notes)]), notes

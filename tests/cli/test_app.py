@@ -12,6 +12,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import yaml
 
 from geoseg.core.paths import plain_path
 from geoseg.evaluation.sample import POINTS
@@ -245,3 +246,20 @@ def test_a_terminal_shows_a_bar(tmp_path, bundle):
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
     assert re.search(r"predict .* \d+/\d+ blocks +\d+\.\d\d Mpx/s", text)
+
+
+def test_init_proposes_no_alpha_band_and_the_scale_of_the_type(geoseg_here, bundle, tmp_path):
+    picture = np.concatenate([reflectance(128, 128) // 40, np.full((1, 128, 128), 255)]).astype(np.uint8)
+    rgb = write_raster(tmp_path / "rgba.tif", picture[[2, 1, 0, 4]], photometric="rgb", alpha="yes")
+    done = geoseg_here("init", rgb, "--model", bundle.folder, "--output", tmp_path / "rgba.yaml")
+    assert "has no band that could be nir; fill in its number" in done.stderr
+    bands = yaml.safe_load((tmp_path / "rgba.yaml").read_text())["scene"]["bands"]
+    assert bands == {"blue": 3, "green": 2, "red": 1, "nir": "NUMBER"}
+    whole = write_raster(tmp_path / "rgbn.tif", picture[:4], names=BAND_NAMES)
+    done = geoseg_here("init", whole, "--model", bundle.folder, "--output", tmp_path / "rgbn.yaml")
+    assert "0.00392157 is a guess (8-bit pictures), please check" in done.stderr
+    assert yaml.safe_load((tmp_path / "rgbn.yaml").read_text())["scene"]["scale"] == 1 / 255
+    found = json.loads(
+        geoseg_here("run", tmp_path / "rgbn.yaml", "--output", tmp_path / "o", "--json").stdout
+    )
+    assert all(found["pixels"][f"class-{i}"] for i in (1, 2, 3))
