@@ -4,7 +4,9 @@ from typing import Any, NoReturn
 
 import yaml
 from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
+from geoseg.core.errors import one_line
 from geoseg.core.parsing import MOST_DEPTH
 
 MOST_REPEATED = 10_000
@@ -42,6 +44,16 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode) and node.tag in _SHORT and len(node.value) > MOST_DIGITS:
             _refuse(f"a number of {len(node.value)} characters; write a shorter one", start)
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 (PyYAML's)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A tag like !!timestamp in front of what is none; PyYAML does not look before it reads.
+            kind = node.tag.rpartition(":")[2]
+            raise ConstructorError(
+                None, None, f"this is no {kind} ({one_line(error)})", node.start_mark
+            ) from error
 
     def _compose_alias(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]

@@ -93,7 +93,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path, text, expected):
         ("name: {{ x }}\n", r"p\.yaml:1:\d+: not valid YAML: "),
         ("name: *gone\n", r"p\.yaml:1:7: not valid YAML: "),
         ("name: !!python/object:os.system x\n", r"p\.yaml:1:7: not valid YAML: "),
-        ("name: 2024-13-45\n", r"p\.yaml: not valid YAML: month"),
+        ("name: 2024-13-45\n", r"p\.yaml:1:7: not valid YAML: this is no timestamp \(month"),
         ("name: a\x07b\n", r"p\.yaml: not valid YAML: "),
     ],
 )
@@ -153,7 +153,13 @@ def test_an_override_may_bring_a_missing_key(tmp_path):
         ("a..b=5", "--set a..b=5: write it as key=value, for example --set tiling.tile=512"),
         ("name.x=5", "--set name.x=5: name is a single value here, not a mapping"),
         ("gsd=[1", "--set gsd=[1: '[1' is not a YAML value: expected ',' or ']', but got '<stream end>'"),
-        ("name=2024-13-45", "--set name=2024-13-45: '2024-13-45' is not a YAML value"),
+        (
+            "name=2024-13-45",
+            (
+                "--set name=2024-13-45: '2024-13-45' is not a YAML value: this is no timestamp "
+                "(month must be in 1..12)"
+            ),
+        ),
         ("tiling.tiel=5", "--set tiling.tiel: tiling.tiel: unknown key; did you mean 'tile'?"),
         ("model=", "--set model: model: input should be a valid string (got None)"),
     ],

@@ -52,3 +52,20 @@ again: [*base, *base, {deep: [[[[1.5, null, true, 'x']]]]}]
     assert data == yaml.safe_load(text)
     assert node.value[1][0].start_mark.line == 2
     assert parse_yaml("") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("!!timestamp x", "timestamp"),
+        ("!!float ''", "float"),
+        ("!!int ''", "int"),
+        ("!!int x", "int"),
+        ("!!bool x", "bool"),
+    ],
+)
+def test_a_tag_before_what_is_none_of_its_kind_is_refused_with_its_place(value, kind):
+    with pytest.raises(yaml.MarkedYAMLError) as caught:
+        parse_yaml(f"a: 1\nb: {value}\n")
+    assert caught.value.problem.startswith(f"this is no {kind} (")
+    assert (caught.value.problem_mark.line, caught.value.problem_mark.column) == (1, 3)
