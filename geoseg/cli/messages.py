@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,8 +63,11 @@ def errors(*, debug: bool) -> Iterator[None]:
     # Cluster managers end jobs with SIGTERM: end as tidily as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     say_waits_by(warn)
+    unraisable = sys.unraisablehook
     if not debug:
         warnings.simplefilter("ignore")
+        # Such an error stops nothing, as when rasterio cannot read what GDAL tells it of a damaged file.
+        sys.unraisablehook = lambda _: None
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
@@ -81,6 +85,8 @@ def errors(*, debug: bool) -> Iterator[None]:
         for line in whole if debug else [shortened(f"error: {line}") for line in _lines_of(error)]:
             say(line)
         raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
+    finally:
+        sys.unraisablehook = unraisable
 
 
 def shortened(line: str) -> str:

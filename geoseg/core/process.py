@@ -36,6 +36,8 @@ VARIABLES = {
     # Waiting threads of OpenMP sleep instead of spinning: where other processes shared the cores, spinning
     # made small tiles about twenty times slower.
     "OMP_WAIT_POLICY": "PASSIVE",
+    # GDAL itself writes warnings of damaged files to stderr, past all that geoseg says; errors are raised.
+    "CPL_LOG": os.devnull,
     "MALLOC_ARENA_MAX": str(ARENAS),
 }
 """What `configure_process` sets."""

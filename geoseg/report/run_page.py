@@ -10,7 +10,6 @@ from typing import Any
 
 import rasterio
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, one_line
@@ -35,6 +34,7 @@ from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.seams import check_seams
 from geoseg.report.survey import survey
 from geoseg.report.timeline import Timeline
+from geoseg.scenes.gdal import RASTER_ERRORS
 from geoseg.scenes.grid import crs_name
 from geoseg.tiling.grid import TileAxis
 
@@ -103,7 +103,7 @@ def write_run_page(path: Path, page: RunPage) -> None:
     """
     try:
         text = run_page(page)
-    except RasterioError as error:
+    except RASTER_ERRORS as error:
         raise OutputError(f"{page.folder}: a map of the run cannot be read: {one_line(error)}") from error
     write_atomic(path, text.encode("utf-8"))
 

@@ -7,10 +7,14 @@ from contextlib import contextmanager, nullcontext
 import rasterio
 from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
 from rasterio.env import getenv, hasenv
+from rasterio.errors import RasterioError
 
 from geoseg.core.process import GDAL_CACHE_MB, GDAL_NETWORK, GDAL_VARIABLES
 from geoseg.scenes.remote import STORES, has_version, uri_of
 from geoseg.storage import aws
+
+RASTER_ERRORS = (RasterioError, UnicodeDecodeError)
+"""What rasterio raises for damaged files; the second where GDAL quotes what is no UTF-8."""
 
 
 def prepare_gdal(path: str) -> None:

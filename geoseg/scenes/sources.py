@@ -18,7 +18,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.rpc import RPC
 
 from geoseg.core.bands import WAVELENGTH_UM, common_name
@@ -27,7 +26,7 @@ from geoseg.core.geometry import Window
 from geoseg.core.notices import waiting_for
 from geoseg.core.secrets import redact
 from geoseg.scenes import handles
-from geoseg.scenes.gdal import prepare_gdal
+from geoseg.scenes.gdal import RASTER_ERRORS, prepare_gdal
 from geoseg.scenes.remote import has_version, is_remote
 from geoseg.scenes.turns import AS_STORED, OF_EXIF, Turn
 from geoseg.scenes.versions import (
@@ -67,9 +66,10 @@ def resolve(uri: str, base: Path) -> str:
     """
     if uri.startswith("package://"):
         package, _, path = uri.removeprefix("package://").partition("/")
-        # Found without being imported: sample data needs none of its package's dependencies.
+        # Found without being imported: sample data needs none of its package's dependencies, and a document
+        # runs no code. To look for a package inside another one would import that.
         try:
-            spec = importlib.util.find_spec(package)
+            spec = importlib.util.find_spec(package) if package.isidentifier() else None
         except (ImportError, ValueError):
             spec = None
         if spec is None or spec.origin is None:
@@ -172,7 +172,7 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
             return source
         with rasterio.open(source.place, overview_level=fitting[-1]) as src:
             shape = source.turn.shape((src.height, src.width))
-    except RasterioError as error:
+    except RASTER_ERRORS as error:
         raise SceneError(f"{source.path}: cannot be opened: {one_line(error)}") from error
     return replace(source, geobox=source.geobox.zoom_to(shape), level=fitting[-1])
 
@@ -227,7 +227,7 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
                 turn=turn,
                 opened_as=path if redact(path) != path else None,
             )
-    except RasterioError as error:
+    except RASTER_ERRORS as error:
         why = "may not be read" if is_remote(path) else "truncated or damaged; get it again"
         raise SceneError(
             f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error)})"
@@ -378,7 +378,7 @@ def read(
             values = src.read(list(indexes), window=part, out=out if whole else None)
             planes = [src.read_masks(i, window=part) > 0 for i in sorted(masks)]
             planes += [src.read(i, window=part) > 0 for i in alphas]
-    except RasterioError as error:
+    except RASTER_ERRORS as error:
         raise SceneError(
             f"{source.path}: cannot be read at {window}: the file is truncated or damaged; "
             f"get it again ({one_line(error.__cause__ or error)})"

@@ -164,12 +164,13 @@ def _collect(path: str, driver: str, files: Sequence[str], found: dict[str, None
 
 def _collect_inside(file: str, found: dict[str, None], depth: int) -> None:
     import rasterio  # noqa: PLC0415 (most rasters have no virtual ones inside)
-    from rasterio.errors import RasterioError  # noqa: PLC0415
+
+    from geoseg.scenes.gdal import RASTER_ERRORS  # noqa: PLC0415
 
     try:
         with rasterio.open(file) as inside:
             _collect(file, inside.driver, inside.files, found, depth)
-    except RasterioError:
+    except RASTER_ERRORS:
         return  # read when its pixels are, with an error of its own
 
 

@@ -52,6 +52,33 @@ def test_a_package_uri_without_a_usable_name_is_a_scene_error(tmp_path, uri):
         sources.resolve(uri, tmp_path)
 
 
+@pytest.mark.parametrize("inside", ["data", "sub", "sub/data"])
+def test_no_uri_imports_a_package(tmp_path, monkeypatch, inside):
+    package = tmp_path / "hostile_of_geoseg"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SceneError):
+        sources.inspect(sources.resolve(f"package://hostile_of_geoseg.{inside}/a.tif", tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_python_in_a_virtual_raster_does_not_run(tmp_path, monkeypatch):
+    monkeypatch.delenv("GDAL_VRT_ENABLE_PYTHON", raising=False)
+    band = write_raster(tmp_path / "a.tif", NUMBERS)
+    (tmp_path / "a.vrt").write_text(
+        "<VRTDataset rasterXSize='20' rasterYSize='30'><VRTRasterBand dataType='UInt16' band='1' "
+        "subClass='VRTDerivedRasterBand'><PixelFunctionLanguage>Python</PixelFunctionLanguage>"
+        "<PixelFunctionType>f</PixelFunctionType><PixelFunctionCode><![CDATA[\n"
+        f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(in_ar, out_ar, *a, **k): out_ar[:] = 1\n]]>"
+        f"</PixelFunctionCode><SimpleSource><SourceFilename>{band}</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(SceneError):
+        sources.read(sources.inspect(str(tmp_path / "a.vrt")), [1], Window.of(0, 0, 30, 20))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_header_is_read(tmp_path):
     path = write_raster(tmp_path / "a.tif", NUMBERS, names=("red", "nir"), nodata=7, scale=0.5)
     info = sources.inspect(str(path))
@@ -344,3 +371,10 @@ def test_overviews_of_a_photograph_cover_it(tmp_path):
     half = sources.coarser(source, 2)
     assert half.geobox.shape == (15, 10)
     assert half.geobox.boundingbox == source.geobox.boundingbox
+
+
+def test_a_message_of_gdal_that_is_no_utf8_is_an_error_like_others(tmp_path):
+    path = tmp_path / "scene.vrt"
+    path.write_bytes(b"<VRTDataset rasterXSize='1' rasterYSize='1'><\xfc></VRTDataset>")
+    with pytest.raises(SceneError, match=r"scene\.vrt: cannot be opened: it is no raster, or truncated"):
+        sources.inspect(str(path))

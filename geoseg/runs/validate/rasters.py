@@ -9,7 +9,6 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
@@ -20,6 +19,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
+from geoseg.scenes.gdal import RASTER_ERRORS
 
 _PIXELS = 4_000_000
 """Pixels checked at once."""
@@ -39,7 +39,7 @@ def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
     for name in run.rasters:
         try:
             found = list(_layout(run, name))
-        except RasterioError as error:
+        except RASTER_ERRORS as error:
             found = [Failure(name, "raster", "readable", one_line(error))]
         else:
             readable.append(name)
@@ -47,7 +47,7 @@ def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
     if RunFile.CLASSES in readable:
         try:
             yield from _pixels(run, [n for n in readable if n != RunFile.CLASSES])
-        except RasterioError as error:
+        except RASTER_ERRORS as error:
             yield Failure("rasters", "pixels", "readable", one_line(error.__cause__ or error))
 
 
