@@ -83,7 +83,16 @@ def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pathlib.Path.home", homeless)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    assert cache.cache_folder() == tmp_path / f"geoseg-cache-{os.getuid()}"
+    folder = tmp_path / f"geoseg-cache-{os.getuid()}"
+    assert cache.cache_folder() == cache.cache_folder() == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match="is not yours alone, so nothing is cached there; set GEOSEG_CACHE"):
+        cache.cache_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="is not yours alone"):
+        cache.cache_folder()
 
 
 def test_a_long_wait_is_said_once_and_without_secrets(monkeypatch):
@@ -130,3 +139,18 @@ def test_the_error_of_another_library_is_one_line_without_credentials(capsys):
     with pytest.raises(typer.Exit), errors(debug=False):
         raise RuntimeError(SAID)
     assert capsys.readouterr().err.endswith("RuntimeError: https://host/a.tif\n")
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_that_stops_nothing_is_shown_with_debug_alone(debug, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+
+    class Bad:
+        def __del__(self):
+            raise ValueError
+
+    with errors(debug=debug):
+        Bad()
+    assert len(seen) == debug
+    assert sys.unraisablehook == seen.append
