@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.core.errors import GeosegError, OutputError, one_line
-from geoseg.core.parsing import parse_json, read_bytes
+from geoseg.core.parsing import open_regular, parse_json, read_bytes
 
 _DISCARDED = ".discarded"
 
 
 def sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes in hexadecimal digits."""
-    with path.open("rb") as file:
+    """Return the sha256 of a file's bytes in hexadecimal digits; a pipe or a device is an OSError."""
+    try:
+        opened = open_regular(path)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(path)) from None
+    with opened as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -56,6 +60,21 @@ def as_object(data: bytes, place: Path | str, error: type[GeosegError], expected
     if not isinstance(content, dict):
         raise error(f"{place}: an object {expected} is expected")
     return content
+
+
+def streams_in(folder: Path) -> Iterator[Path]:
+    """Yield the pipes, sockets and devices in a folder and its folders: to open one may take for ever."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from streams_in(Path(entry))
+            elif is_stream(Path(entry)) if entry.is_symlink() else not entry.is_file():
+                yield Path(entry)
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,28 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     ValueError
         When it is a pipe or a device, which may never end, or has more than `most` bytes.
     """
-    with open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("is no regular file")
+    with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"is larger than {most / 1e6:.0f} MB, which no file of this kind is")
     return data
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read it.
+
+    Raises
+    ------
+    OSError
+        When it cannot be opened.
+    ValueError
+        When it is a pipe or a device.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("is no regular file")
+    return file
 
 
 def parse_json(data: bytes | str) -> Any:

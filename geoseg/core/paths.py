@@ -1,6 +1,7 @@
 """Paths as users write them, and as libraries of vector files read them."""
 
 import contextlib
+import errno
 import glob
 import os
 import re
@@ -8,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from geoseg.core.files import is_stream
 
 P = TypeVar("P", bound=str | Path)
 
@@ -38,12 +41,19 @@ def plain_path(path: Path | str) -> Iterator[str]:
     pyogrio reads `folder!/file` as a file in an archive, for example. The folder of such a path gets another
     name for a while, by a link, and so does a file that exists. Paths of GDAL (`/vsi...`), URIs, and files in
     archives (`data.zip!labels.shp`) stay.
+
+    Raises
+    ------
+    OSError
+        When it is a pipe or a device, which GDAL would wait for.
     """
     text = str(path)
     if text.startswith("/vsi") or "://" in text:
         yield text
         return
     file = Path(text).absolute()
+    if is_stream(file):
+        raise OSError(errno.EINVAL, "is a pipe or a device, and no file", text)
     odd_name = bool(_PARSED.search(file.name))
     if not _PARSED.search(str(file)) or not file.parent.is_dir() or (odd_name and not file.exists()):
         # The colon of a relative path may look like the name of a driver.

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, one_line
+from geoseg.core.parsing import read_bytes
 from geoseg.core.paths import at_home, plain_path
 from geoseg.core.secrets import redact
 from geoseg.scenes.catalog import Catalog
@@ -92,8 +93,8 @@ def _rows(text: str) -> Iterable[dict[str, Any]]:
 
 def _text_of(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(Path(path)).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise ConfigError(f"scenes: {path}: cannot be read: {one_line(error)}") from error
 
 
@@ -101,15 +102,16 @@ def _table(path: str) -> list[dict[str, Any]]:
     if path.lower().endswith(".csv"):
         return list(csv.DictReader(_text_of(path).splitlines()))
     try:
-        if path.lower().endswith(".parquet"):
-            from pyarrow import parquet  # noqa: PLC0415
-
-            columns = [c for c in parquet.read_schema(path).names if c.lower() in (*PATHS, *NAMES, *FACTS)]
-            rows: list[dict[str, Any]] = parquet.read_table(path, columns=columns).to_pylist()
-            return rows
-        import pyogrio  # noqa: PLC0415
-
         with plain_path(path) as plain:
+            if path.lower().endswith(".parquet"):
+                from pyarrow import parquet  # noqa: PLC0415
+
+                names = parquet.read_schema(plain).names
+                columns = [c for c in names if c.lower() in (*PATHS, *NAMES, *FACTS)]
+                rows: list[dict[str, Any]] = parquet.read_table(plain, columns=columns).to_pylist()
+                return rows
+            import pyogrio  # noqa: PLC0415
+
             frame = pyogrio.read_dataframe(plain, read_geometry=False)
         return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
     except Exception as error:

@@ -1,5 +1,6 @@
 """A store: a folder, or a prefix in an object store."""
 
+import errno
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -7,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from geoseg.core.errors import ConfigError
-from geoseg.core.files import as_output_error, delete_discarded, discard, write_atomic
+from geoseg.core.errors import ConfigError, OutputError
+from geoseg.core.files import (
+    as_output_error,
+    delete_discarded,
+    discard,
+    is_stream,
+    streams_in,
+    write_atomic,
+)
 from geoseg.core.locks import lock_folder
 from geoseg.core.paths import at_home
 from geoseg.storage.object_store import SCHEMES, ObjectStore
@@ -102,8 +110,11 @@ class FolderStore:
 
     def read(self, name: str) -> bytes | None:
         """Read a file."""
+        path = self.folder / name
+        if is_stream(path):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, and no file", str(path))
         try:
-            return (self.folder / name).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
 
@@ -135,6 +146,10 @@ class FolderStore:
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Lock the folder; the lock ends with the process, however it ends."""
+        with as_output_error(self.folder):
+            stream = next(streams_in(self.folder), None)
+        if stream is not None:
+            raise OutputError(f"{stream}: is a pipe or a device, and no file; move it away")
         return lock_folder(self.folder)
 
 

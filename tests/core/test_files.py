@@ -6,7 +6,8 @@ import pytest
 
 from geoseg.core import files
 from geoseg.core.errors import OutputError
-from geoseg.core.files import as_output_error, write_atomic
+from geoseg.core.files import as_output_error, sha256, write_atomic
+from geoseg.core.paths import plain_path
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -93,3 +94,12 @@ def test_the_advice_is_that_of_the_cause(tmp_path, reason, remedy):
     said = str(files.unusable_place(tmp_path / "x.tif", reason))
     assert said.startswith(f"{tmp_path}/x.tif: cannot be written: ")
     assert remedy in said
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_neither_hashed_nor_given_to_a_library(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is no regular file"):
+        sha256(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a pipe or a device, and no file"), plain_path(tmp_path / "pipe"):
+        pass

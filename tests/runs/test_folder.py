@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -160,3 +161,14 @@ def test_a_folder_is_locked_while_a_run_writes(tmp_path):
         open_run_folder(tmp_path, PLAN, NAMES, overwrite=True),
     ):
         pass
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "staging/plan.json", "staging/block.tif"])
+def test_a_pipe_in_a_run_folder_is_refused_and_not_waited_for(tmp_path, name):
+    interrupt(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match=f"{name}: is a pipe or a device, and no file; move it away"):
+            publish(tmp_path, overwrite=overwrite)

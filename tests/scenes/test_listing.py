@@ -1,5 +1,7 @@
 """Scenes by glob, list and table."""
 
+import os
+
 import geopandas as gpd
 import pandas as pd
 import pytest
@@ -83,3 +85,11 @@ def test_what_is_missing_is_said(folder):
         list_scenes(f"{folder}/gone.txt")
     with pytest.raises(ConfigError, match=r"gone.parquet: cannot be read as a table"):
         list_scenes(f"{folder}/gone.parquet")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".parquet", ".gpkg"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"list{suffix}")
+    with pytest.raises(ConfigError, match=r"no regular file|and no file"):
+        list_scenes(str(tmp_path / f"list{suffix}"))

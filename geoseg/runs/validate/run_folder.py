@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
+from geoseg.core.files import streams_in
 from geoseg.core.run_files import RunFile
 from geoseg.runs.validate.findings import CheckGroup, Failure, Report
 from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
@@ -29,6 +30,10 @@ def check_folder(place: Path | str) -> Report:
 
 
 def _groups(folder: Path) -> Iterator[CheckGroup]:
+    if streams := list(streams_in(folder)):
+        found = tuple(Failure(p.name, "file", "a regular file", "a pipe or a device") for p in streams)
+        yield CheckGroup("files", "files that can be read to their end", found)
+        return
     run = read_finished(folder)
     if isinstance(run, Failure):
         yield CheckGroup("record", RunFile.RECORD, (run,))

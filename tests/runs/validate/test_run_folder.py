@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -558,4 +559,16 @@ def test_the_command_tells_and_exits(geoseg_here, copied):
     assert [g["name"] for g in report["groups"] if not g["valid"]] == ["files", "styles", "item"]
     assert report["groups"][1]["failures"] == [
         {"file": "classes.qml", "what": "file", "expected": "present", "found": "missing"}
+    ]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["run.json", "classes.qml", "classes.tif"])
+def test_a_pipe_instead_of_a_file_is_told_and_not_waited_for(copied, name):
+    folder = copied("exact")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    report = validate(folder)
+    assert [str(f) for f in report.failures] == [
+        f"{name}: file: expected a regular file, found a pipe or a device"
     ]
