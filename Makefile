@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench docs clean
+.PHONY: help setup run test fuzz lint bench docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ run: setup  ## map the Sentinel-2 sample scene into outputs/landcover
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+fuzz: setup  ## try hostile input for some minutes: make fuzz MINUTES=10
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
