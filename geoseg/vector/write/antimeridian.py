@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import ConfigError
 from geoseg.scenes.grid import crs_name
@@ -38,11 +39,12 @@ def longitude_to_cut_around(geobox: GeoBox, crs: CRS | None) -> float | None:
     ------
     ConfigError
         When the CRS tears the map apart elsewhere, so that features would span the world: a projected CRS
-        with its edge within the map, or degrees for a map around a pole.
+        with its edge within the map, or degrees for a map around a pole. When the CRS cannot show the map: it
+        has no plane coordinates, is of another planet, or ends within the map.
     """
     if geobox.crs is None or crs is None or crs == geobox.crs:
         return None
-    project = Transformer.from_crs(geobox.crs.proj, crs.proj, always_xy=True)
+    project = _projection(geobox.crs, crs)
     degrees = crs.geographic and crs.proj.axis_info[0].unit_name == "degree"
     middle = project.transform(*(geobox.transform @ (geobox.shape.x / 2, geobox.shape.y / 2)))[0]
     around = float(middle) if degrees and np.isfinite(middle) else None
@@ -58,8 +60,28 @@ def longitude_to_cut_around(geobox: GeoBox, crs: CRS | None) -> float | None:
             f"vectorize.crs: {crs_name(crs)} has its edge within the map, and polygons across it would span "
             "the world; choose a CRS that shows the map in one piece, or leave it out for the map's own"
         )
-    longitudes = place(points.reshape(-1, 2))[:, 0]
-    return around if (np.abs(longitudes[np.isfinite(longitudes)]) > 180 - 1e-6).any() else None
+    shown = place(points.reshape(-1, 2))
+    if not np.isfinite(shown).all():
+        raise ConfigError(
+            f"vectorize.crs: a part of the map lies beyond what {crs_name(crs)} can show; choose a CRS that "
+            "shows all of it, or leave it out for the map's own"
+        )
+    return around if (np.abs(shown[:, 0]) > 180 - 1e-6).any() else None
+
+
+def _projection(source: CRS, target: CRS) -> Transformer:
+    if not (target.geographic or target.projected):
+        raise ConfigError(
+            f"vectorize.crs: {crs_name(target)} is neither geographic nor projected, so polygons have no "
+            "place in it; write one that is, like EPSG:4326"
+        )
+    try:
+        return Transformer.from_crs(source.proj, target.proj, always_xy=True)
+    except ProjError as error:
+        raise ConfigError(
+            f"vectorize.crs: there is no way from {crs_name(source)} of the map to {crs_name(target)}; "
+            "choose another, or leave it out for the map's own"
+        ) from error
 
 
 def _jumps(points: NDArray[np.float64], place: Any) -> bool:

@@ -51,6 +51,22 @@ def test_a_crs_that_tears_the_map_is_refused(geobox, crs):
     assert len(str(found.value)) <= 300
 
 
+@pytest.mark.parametrize(
+    ("crs", "message"),
+    [
+        ("EPSG:4978", "is neither geographic nor projected"),
+        ("EPSG:5773", "is neither geographic nor projected"),
+        ('LOCAL_CS["site",UNIT["metre",1]]', "is neither geographic nor projected"),
+        ("IAU_2015:49900", "there is no way from EPSG:32760 of the map"),
+        ("+proj=geos +h=35785831 +lon_0=0", "a part of the map lies beyond what"),
+    ],
+)
+def test_a_crs_that_cannot_show_the_map_is_refused(crs, message):
+    with pytest.raises(ConfigError, match=rf"^vectorize\.crs: .*{message}") as found:
+        longitude_to_cut_around(ACROSS, CRS(crs))
+    assert len(str(found.value)) <= 300
+
+
 def test_neighbours_stay_neighbours_where_they_are_cut():
     rng = np.random.default_rng(0)
     x, y = np.meshgrid(np.linspace(179.7, 180.4, 8), np.linspace(0, 1, 9))
