@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -224,7 +225,24 @@ def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
     if dtype.kind == "c" or (mask.invalid_bits and dtype.kind not in "iu"):
         raise SceneError(f"{source.path}: holds {dtype}, which has no bits; use invalid_values")
     groups = [(b,) if isinstance(b, int) else b for b in mask.invalid_bits]
+    _check_fits(source, dtype, mask.invalid_values, groups)
     return SceneMask(source, mask.band, mask.invalid_values, tuple(sum(1 << b for b in g) for g in groups))
+
+
+def _check_fits(
+    source: SourceFile, dtype: np.dtype[Any], values: Sequence[int], groups: Sequence[Sequence[int]]
+) -> None:
+    """Refuse bits and values of which the quality band can have none: all clouds would count as clear."""
+    if dtype.kind not in "iu":
+        return
+    limits, bits = np.iinfo(dtype), 8 * dtype.itemsize
+    possible = [v for v in values if limits.min <= v <= limits.max]
+    if not possible and not any(max(group) < bits for group in groups):
+        asked = [f"bit {b}" for group in groups for b in group] + [f"value {v}" for v in values]
+        raise SceneError(
+            f"{source.path}: holds {dtype}, which never has {listed(asked, 4)}, so nothing would be masked; "
+            "is it the quality band, and was it converted to another type?"
+        )
 
 
 def _haze(scene: Scene, atmosphere: str) -> tuple[float, ...]:

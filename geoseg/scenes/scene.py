@@ -89,7 +89,8 @@ class SceneMask:
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where the values of the quality band are valid, same shape."""
         bad = np.isin(values, self.invalid_values)
-        wide = values.astype(np.int64) if self.invalid_bits else values
+        # Through its unsigned type: the sign of a negative number must not fill bits that the type has not.
+        wide = values.view(f"u{values.itemsize}").astype(np.int64) if self.invalid_bits else values
         for pattern in self.invalid_bits:
             bad |= (wide & pattern) == pattern
         return ~bad

@@ -274,6 +274,17 @@ def test_bits_beyond_the_quality_bands_data_type_are_never_set(tmp_path, dtype):
     assert (whole(scene).valid == (QUALITY % 2 == 0)).all()
 
 
+def test_the_sign_of_a_quality_band_sets_no_bits_beyond_its_data_type(tmp_path):
+    scene = with_quality(tmp_path, QUALITY.astype(np.int8), invalid_bits=(7, 15))
+    assert (whole(scene).valid == (QUALITY < 128)).all()
+
+
+@pytest.mark.parametrize("never", [{"invalid_bits": (10, (0, 11))}, {"invalid_values": (-1, 256)}])
+def test_a_quality_band_that_can_mask_nothing_is_refused(tmp_path, never):
+    with pytest.raises(SceneError, match=r"holds uint8, which never has .* nothing would be masked"):
+        with_quality(tmp_path, QUALITY.astype(np.uint8), **never)
+
+
 def test_a_coarser_quality_band_is_taken_at_the_pixel_centre(tmp_path):
     quality = np.arange(36, dtype=np.uint8).reshape(6, 6)
     valid = whole(with_quality(tmp_path, quality, gsd=20, invalid_values=(7,))).valid
