@@ -26,6 +26,7 @@ from geoseg.core.geometry import Window
 from geoseg.core.notices import waiting_for
 from geoseg.core.secrets import redact
 from geoseg.scenes import handles
+from geoseg.scenes.exif import orientation
 from geoseg.scenes.gdal import RASTER_ERRORS, prepare_gdal
 from geoseg.scenes.remote import has_version, is_remote
 from geoseg.scenes.turns import AS_STORED, OF_EXIF, Turn
@@ -41,7 +42,6 @@ from geoseg.scenes.windows import to_rasterio
 
 _ROTATION = 1e-3
 """Pixels by which a grid may be rotated over the whole file, and still count as north-up: rounding."""
-_EXIF_ORIENTATION = 0x0112
 MOST_PIXELS = 1 << 40
 """Pixels of a file or a map: a million a side."""
 LONGEST_SIDE = 2**31 - 1
@@ -219,7 +219,10 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
                 scales=tuple(src.scales),
                 offsets=tuple(src.offsets),
                 nodata=tuple(src.nodatavals),
-                masks=tuple(_mask_of(i, flags) for i, flags in enumerate(src.mask_flag_enums, start=1)),
+                masks=tuple(
+                    _mask_of(i, flags, nodata_is_told=nodata is not None)
+                    for i, flags, nodata in zip(src.indexes, src.mask_flag_enums, src.nodatavals, strict=True)
+                ),
                 alpha=tuple(i for i in src.indexes if _is_alpha(src, i)),
                 palettes=tuple(i for i in src.indexes if src.colorinterp[i - 1] is ColorInterp.palette),
                 version=version,
@@ -252,8 +255,13 @@ def _check_bands(path: str, src: Any) -> None:
 def _grid(path: str, src: Any) -> tuple[GeoBox, Turn]:
     """Return the grid of an open file, and how it is made of rows and columns of the file."""
     shape, transform = (src.height, src.width), src.transform
-    if transform.is_identity and src.crs is None:
+    if transform.is_identity:
         _refuse_other_georeference(path, src)
+        if src.crs is not None:
+            raise SceneError(
+                f"{path}: has the CRS {src.crs.to_string()[:40]} and no grid, so a map of it would lie "
+                "nowhere; say where it lies with gdal_edit.py -a_ullr, or take the CRS away: -a_srs ''"
+            )
         turn = _turn_of_photograph(path, src)
         # GDAL says the identity, in which rows go north. QGIS and others show such a raster upright,
         # with its upper-left corner at (0, 0) and y = -row: so maps and polygons of it lie on it.
@@ -315,16 +323,18 @@ def _turn_of_photograph(path: str, src: Any) -> Turn:
     """Return how a photograph is turned upright, by its EXIF tag; GDAL reads the tag of JPEG alone."""
     tag = src.tags().get("EXIF_Orientation")
     if tag is None and src.driver in {"PNG", "WEBP"} and Path(path).is_file():
-        from PIL import Image  # noqa: PLC0415
-
-        with Image.open(path) as picture:
-            tag = picture.getexif().get(_EXIF_ORIENTATION)
+        tag = orientation(Path(path))
     return OF_EXIF.get(int(tag) if str(tag).isdigit() else 1, AS_STORED)
 
 
-def _mask_of(band: int, flags: Sequence[MaskFlags]) -> int:
-    """Return the number of the band whose mask a band shares; 0 where nodata or alpha alone make the mask."""
-    if MaskFlags.all_valid in flags or MaskFlags.alpha in flags or list(flags) == [MaskFlags.nodata]:
+def _mask_of(band: int, flags: Sequence[MaskFlags], *, nodata_is_told: bool) -> int:
+    """Return the number of the band whose mask a band shares; 0 where nodata or alpha alone make the mask.
+
+    Nodata of 64-bit numbers that rasterio cannot tell is known to GDAL's mask only.
+    """
+    if MaskFlags.all_valid in flags or MaskFlags.alpha in flags:
+        return 0
+    if list(flags) == [MaskFlags.nodata] and nodata_is_told:
         return 0
     return 1 if MaskFlags.per_dataset in flags else band
 

@@ -278,6 +278,55 @@ def test_a_rotation_of_less_than_a_thousandth_of_a_pixel_is_rounding(tmp_path, r
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_crs_without_a_grid_is_refused(tmp_path):
+    with pytest.raises(SceneError, match=r"has the CRS EPSG:32633 and no grid, .* -a_ullr, or take"):
+        sources.inspect(str(write_at_identity(tmp_path / "a.tif")))
+
+
+def test_rpc_beside_a_crs_are_refused(tmp_path):
+    path = write_at_identity(tmp_path / "a.tif")
+    with rasterio.open(path, "r+") as dst:
+        dst.rpcs = RPC(
+            height_off=0,
+            height_scale=1,
+            lat_off=45,
+            lat_scale=1,
+            line_den_coeff=[1.0] * 20,
+            line_num_coeff=[1.0] * 20,
+            line_off=1,
+            line_scale=1,
+            long_off=15,
+            long_scale=1,
+            samp_den_coeff=[1.0] * 20,
+            samp_num_coeff=[1.0] * 20,
+            samp_off=1,
+            samp_scale=1,
+        )
+    with pytest.raises(SceneError, match=r"has rational polynomial coefficients \(RPC\) and no grid"):
+        sources.inspect(str(path))
+
+
+def write_at_identity(path):
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=4, width=4, dtype="uint8", crs="EPSG:32633"
+    ) as dst:
+        dst.write(np.ones((1, 4, 4), np.uint8))
+    return path
+
+
+def test_nodata_that_no_double_holds_masks(tmp_path):
+    most = np.iinfo(np.uint64).max
+    values = np.array([[[1, 2], [most, 4]]], np.uint64)
+    write_raster(tmp_path / "a.tif", values)
+    (tmp_path / "a.vrt").write_text(
+        '<VRTDataset rasterXSize="2" rasterYSize="2"><GeoTransform>0,1,0,9,0,-1</GeoTransform>'
+        f'<VRTRasterBand dataType="UInt64" band="1"><NoDataValue>{most}</NoDataValue><SimpleSource>'
+        '<SourceFilename relativeToVRT="1">a.tif</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>'
+    )
+    _, valid = sources.read(sources.inspect(str(tmp_path / "a.vrt")), [1], Window.of(0, 0, 2, 2))
+    assert valid.tolist() == [[True, True], [False, True]]
+
+
 @pytest.mark.parametrize("way", ["points", "rpc"])
 def test_what_lies_somewhere_without_a_grid_is_refused(tmp_path, way):
     path = write_raster(tmp_path / "a.tif", NUMBERS, crs=None)
