@@ -10,11 +10,15 @@ from pyproj import Geod
 
 from geoseg.core.geometry import Window
 from geoseg.core.legend import Legend
-from geoseg.scenes.grid import areal_scale, is_planar, metres_in_unit
+from geoseg.scenes.grid import areal_scales, is_planar, metres_in_unit
 from geoseg.scenes.windows import to_rasterio
 from geoseg.tiling import _kernels
 
 _ROWS = 512
+_MOST_SCALES = 1025
+"""Rows at which the scale of a projection is asked for."""
+_COLUMNS = 16
+"""Parts of a row whose scales are averaged."""
 
 
 def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
@@ -31,10 +35,12 @@ def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
         plane = width * height * metres_in_unit(crs) ** 2
         if is_planar(geobox):
             return np.full(rows, plane)
-        x, top = (geobox.boundingbox.left + geobox.boundingbox.right) / 2, geobox.boundingbox.top
-        # One scale for each 256 rows: that of a projection changes slowly.
-        scales = [areal_scale(crs, x, top - (r + 128) * height) for r in range(0, rows, 256)]
-        return np.asarray(plane / np.repeat(scales, 256)[:rows])
+        # The scale of a projection is smooth: it is asked for at some rows, and at some columns of them.
+        down = np.linspace(0.5, rows - 0.5, min(rows, _MOST_SCALES))
+        across = (np.arange(_COLUMNS) + 0.5) / _COLUMNS * geobox.shape.x
+        x, y = geobox.transform * np.meshgrid(across, down)
+        means: NDArray[np.float64] = (plane / areal_scales(crs, x, y)).mean(axis=1)
+        return np.interp(np.arange(rows) + 0.5, down, means)
     geod: Geod = crs.proj.get_geod()
     top = geobox.transform.f
     areas = np.empty(rows)

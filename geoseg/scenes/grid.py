@@ -21,6 +21,12 @@ from geoseg.scenes.sources import LONGEST_SIDE, MOST_PIXELS, SourceFile
 _ALONG_BORDER = 21
 """Points along each border of a grid at which its CRS is tried."""
 
+_ACROSS = 9
+"""Points along each side of a grid at which its scale is looked at."""
+
+_NO_SCALE = 1e20
+"""What PROJ gives for infinity is 1e30 and more."""
+
 _ACCEPTED = 0.01
 """Distortion of areas up to which a map is measured on the plane."""
 
@@ -49,13 +55,15 @@ def gsd_m(geobox: GeoBox) -> float | None:
 def is_planar(geobox: GeoBox) -> bool:
     """Return whether the map on a grid is measured on the plane of its CRS, and not on the ellipsoid.
 
-    It is when the CRS is projected and enlarges areas in the middle of the map by no more than users of such
-    a CRS accept: 1 %, as everywhere in a UTM zone. It is, too, where the projection does not know its scale.
+    It is when the CRS is projected and enlarges areas nowhere in the map by more than users of such a CRS
+    accept: 1 %, as everywhere in a UTM zone. It is, too, where the projection does not know its scale.
     """
-    crs, (west, south, east, north) = geobox.crs, geobox.boundingbox
+    crs = geobox.crs
     if crs is None or crs.geographic:
         return False
-    return abs(areal_scale(crs, (west + east) / 2, (south + north) / 2) - 1) <= _ACCEPTED
+    share = np.linspace(0, 1, _ACROSS)
+    x, y = geobox.transform * np.meshgrid(share * geobox.shape.x, share * geobox.shape.y)
+    return bool((np.abs(areal_scales(crs, x, y) - 1) <= _ACCEPTED).all())
 
 
 def metres_in_unit(crs: CRS) -> float:
@@ -65,13 +73,18 @@ def metres_in_unit(crs: CRS) -> float:
 
 def areal_scale(crs: CRS, x: float, y: float) -> float:
     """Return the factor by which a projected CRS enlarges areas at a place; 1 where it does not know."""
+    return float(areal_scales(crs, np.array([x]), np.array([y]))[0])
+
+
+def areal_scales(crs: CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the factors by which a projected CRS enlarges areas at places; 1 where it does not know."""
     try:
         projection = Proj(crs.proj)
-        lon, lat = projection(x, y, inverse=True, errcheck=True)
-        scale = float(projection.get_factors(lon, lat).areal_scale)
+        lon, lat = projection(x.ravel(), y.ravel(), inverse=True)
+        scale = np.asarray(projection.get_factors(lon, lat).areal_scale, np.float64)
     except ProjError:
-        return 1.0
-    return scale if math.isfinite(scale) and scale > 0 else 1.0
+        return np.ones(x.shape)
+    return np.where(np.isfinite(scale) & (scale > 0) & (scale < _NO_SCALE), scale, 1.0).reshape(x.shape)
 
 
 def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:

@@ -1,5 +1,6 @@
 """Areas and lengths on the ground."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,10 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
 from geoseg.scenes.grid import is_planar, metres_in_unit
+
+_LONGEST_M = 10_000
+"""Metres of an edge that is measured as one geodesic, which departs from it by a few metres."""
+_METRES_IN_DEGREE = 111_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class GroundMeasure:
     """The ellipsoid, where measures are geodesic."""
     to_geographic: Transformer | None = None
     """To longitude and latitude."""
+    longest: float = math.inf
+    """Edges that are longer, in units of the coordinates, are divided: a parallel is no geodesic."""
 
     @classmethod
     def of(cls, geobox: GeoBox) -> "GroundMeasure":
@@ -37,9 +44,12 @@ class GroundMeasure:
         if is_planar(geobox):
             return cls(unit=metres_in_unit(crs))
         geod = proj.get_geod() or Geod(ellps="WGS84")
+        pixel = max(abs(geobox.resolution.x), abs(geobox.resolution.y))
         if crs.geographic:
-            return cls(geod=geod)
-        return cls(geod=geod, to_geographic=Transformer.from_crs(proj, proj.geodetic_crs, always_xy=True))
+            return cls(geod=geod, longest=max(pixel, _LONGEST_M / _METRES_IN_DEGREE))
+        longest = max(pixel, _LONGEST_M / metres_in_unit(crs))
+        to_geographic = Transformer.from_crs(proj, proj.geodetic_crs, always_xy=True)
+        return cls(geod=geod, to_geographic=to_geographic, longest=longest)
 
     def areas(self, geometry: NDArray[np.object_]) -> NDArray[np.float64]:
         """Return the areas of polygons in square metres."""
@@ -60,9 +70,8 @@ class GroundMeasure:
         return np.asarray(total, np.float64)
 
     def _geographic(self, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
-        if self.to_geographic is None:
-            return geometry
-        return transformed(geometry, self.to_geographic)
+        fine = np.asarray(shapely.segmentize(geometry, self.longest))
+        return fine if self.to_geographic is None else transformed(fine, self.to_geographic)
 
 
 def transformed(geometry: NDArray[np.object_], transformer: Transformer) -> NDArray[np.object_]:

@@ -8,7 +8,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from geoseg.raster.area import pixel_area_m2
-from geoseg.scenes.grid import areal_scale
+from geoseg.scenes.grid import areal_scale, areal_scales
 from geoseg.vector.write.geodesy import GroundMeasure
 
 SATELLITE = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84"
@@ -48,13 +48,37 @@ def test_on_the_disk_of_a_satellite_both_take_its_scale_out():
 
 @pytest.mark.parametrize("rows", [6, 60, 600])
 def test_a_map_over_the_limit_of_what_is_planar_has_one_measure(rows):
-    """In the middle the scale is accepted, at the ends perhaps not: pixels and polygons ask in the middle."""
+    """In the middle the scale is accepted, at the ends perhaps not: pixels and polygons ask everywhere."""
     crs = "+proj=merc +lat_ts=45 +ellps=WGS84"
     _, middle = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform(0, 45)
     geobox = GeoBox((rows, 4), Affine(3000, 0, 0, 0, -3000, middle + 1500 * rows), crs)
     (area,) = GroundMeasure.of(geobox).areas(outline(geobox))
-    assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(area, rel=1e-9)
+    assert pixel_area_m2(geobox).sum() * 4 == pytest.approx(area, rel=1e-6)
     ends = geobox.boundingbox
     scales = [areal_scale(geobox.crs, 0, y) for y in (ends.bottom, (ends.bottom + ends.top) / 2, ends.top)]
     assert abs(scales[1] - 1) < 0.01
-    assert (abs(scales[0] - 1) > 0.01) == (rows > 6)
+    assert (abs(scales[0] - 1) > 0.01) == (rows > 6) == (GroundMeasure.of(geobox).geod is not None)
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "top", "gsd"),
+    [
+        ("EPSG:3857", -1e7, 1e7, 200_000),  # half the world: its middle has the scale 1
+        ("EPSG:3857", 1e6, 8e6, 10_000),
+        ("EPSG:3832", 3e6, 4e6, 10_000),
+        ("EPSG:3413", -3e6, 3e6, 60_000),  # the scale changes along a row, too
+        ("EPSG:4326", 10, 80, 1),  # edges along parallels
+        ("EPSG:4326", 150, 50, 1),
+    ],
+)
+def test_large_maps_have_the_area_of_the_ground(crs, left, top, gsd):
+    shape = (100, 100)
+    geobox = GeoBox(shape, Affine(gsd, 0, left, 0, -gsd, top), crs)
+    (area,) = GroundMeasure.of(geobox).areas(outline(geobox))
+    pixels = pixel_area_m2(geobox).sum() * shape[1]
+    assert area == pytest.approx(pixels, rel=1e-2)
+    if geobox.crs.geographic:  # a zone of the ellipsoid
+        return
+    row, col = np.mgrid[: shape[0], : shape[1]] + 0.5
+    exact = gsd**2 / areal_scales(geobox.crs, *(geobox.transform * (col, row)))
+    assert pixels == pytest.approx(exact.sum(), rel=2e-3)
