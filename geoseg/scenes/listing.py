@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,8 @@ FACTS = ("datetime", "scale", "offset", "nodata", "gsd", "sensor")
 
 _TABLES = (".csv", ".parquet", ".gpkg", ".geojson", ".fgb", ".shp", ".dbf")
 _LISTS = (".txt", ".lst", ".list")
+_COMMENT = re.compile(r"(^|\s)#.*")
+"""Names of folders and files may have a #."""
 _SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".jgw", ".prj")
 
 
@@ -80,11 +83,11 @@ def _rows(text: str) -> Iterable[dict[str, Any]]:
     """Return the scenes of a text, as rows with `path` and perhaps a name and facts."""
     text = at_home(text)
     suffix = Path(text).suffix.lower()
-    if glob.has_magic(text) and "://" not in text:
+    if glob.has_magic(text) and "://" not in text and not os.path.lexists(text):
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (any path, any folder)
         return [{"path": p} for p in found if not p.endswith(_SIDECARS)]
     if suffix in _LISTS:
-        lines = (line.partition("#")[0].strip() for line in _text_of(text).splitlines())
+        lines = (_COMMENT.sub("", line).strip() for line in _text_of(text).splitlines())
         return [{"path": _beside(line, text)} for line in lines if line]
     if suffix in _TABLES:
         return [_row(row, text) for row in _table(text)]
@@ -94,6 +97,8 @@ def _rows(text: str) -> Iterable[dict[str, Any]]:
 def _text_of(path: str) -> str:
     try:
         return read_bytes(Path(path)).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"scenes: {path}: cannot be read: it is not UTF-8; save it as UTF-8") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"scenes: {path}: cannot be read: {one_line(error)}") from error
 
@@ -182,4 +187,5 @@ def _entry(row: Mapping[str, Any], template: SceneEntry | None) -> SceneEntry:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "scene"
-        raise ConfigError(f"scenes: {row['path']}: {where}: {problem['msg'].lower()}") from None
+        text = problem["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"scenes: {row['path']}: {where}: {text[:1].lower()}{text[1:]}") from None

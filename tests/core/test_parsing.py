@@ -5,7 +5,7 @@ import pytest
 
 from geoseg.core.errors import BundleError
 from geoseg.core.files import as_object, read_json
-from geoseg.core.parsing import MOST_DEPTH, parse_json, read_bytes
+from geoseg.core.parsing import MOST_DEPTH, open_regular, parse_json, read_bytes
 
 
 def nested(depth):
@@ -43,3 +43,9 @@ def test_only_regular_files_of_some_size_are_read(tmp_path):
         read_bytes(tmp_path / "file", 4)
     with pytest.raises(IsADirectoryError):
         read_bytes(tmp_path)
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is no regular file"):
+        open_regular(tmp_path / "pipe")

@@ -1,6 +1,7 @@
 """Scenes by glob, list and table."""
 
 import os
+from pathlib import Path
 
 import geopandas as gpd
 import pandas as pd
@@ -93,3 +94,17 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path, suffix):
     os.mkfifo(tmp_path / f"list{suffix}")
     with pytest.raises(ConfigError, match=r"no regular file|and no file"):
         list_scenes(str(tmp_path / f"list{suffix}"))
+
+
+def test_odd_characters_in_names_are_no_comment_and_no_pattern(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    Path("list.txt").write_text("a/#1.tif # one\n\t# none\n")
+    assert [s.scene.uri for s in list_scenes("list.txt")] == ["a/#1.tif"]
+    Path("b[1].tif").touch()
+    assert [s.scene.uri for s in list_scenes("b[1].tif")] == ["b[1].tif"]
+
+
+def test_messages_keep_their_capitals(tmp_path):
+    (tmp_path / "a.csv").write_text("path,datetime\nx.tif,2024\n")
+    with pytest.raises(ConfigError, match=r"x\.tif: datetime: write a date .* 2024-06-01T10:30:00Z$"):
+        list_scenes(str(tmp_path / "a.csv"))
