@@ -13,7 +13,7 @@ from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import ConfigError
 from geoseg.scenes.grid import crs_name
-from geoseg.vector.write.geodesy import transformed
+from geoseg.vector.write.geodesy import divided, longest_edge, transformed
 
 WGS84 = CRS("EPSG:4326")
 """Longitude and latitude, as GeoJSON and web maps have them."""
@@ -138,7 +138,8 @@ def web_cut(geobox: GeoBox, crs: CRS | None) -> Callable[[NDArray[np.object_]], 
     if around is None or crs == WGS84:
         return None
     project = Transformer.from_crs((crs or geobox.crs).proj, WGS84.proj, always_xy=True)
-    return lambda geometry: cut_at_antimeridian(transformed(geometry, project), around)
+    longest = longest_edge(geobox) if crs is None or crs == geobox.crs else np.inf  # or divided before
+    return lambda geometry: cut_at_antimeridian(transformed(divided(geometry, longest), project), around)
 
 
 def unwrapped(lonlat: NDArray[np.float64], around: float) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from geoseg.vector.recipe import Rules
 from geoseg.vector.trace.assemble import Rings
 from geoseg.vector.trace.coverage import RegionPolygons
 from geoseg.vector.write.antimeridian import cut_at_antimeridian, longitude_to_cut_around
-from geoseg.vector.write.geodesy import GroundMeasure, transformed
+from geoseg.vector.write.geodesy import GroundMeasure, divided, longest_edge, transformed
 
 _FEATURES = 20_000
 """Most features of a batch: geometries as objects take much more memory than as arrays."""
@@ -91,7 +91,7 @@ class _FeatureBuilder:
         self._transform, self._rules = geobox.transform, rules
         self._schema = schema(rules)
         self._around = longitude_to_cut_around(geobox, rules.crs)
-        self._measure = GroundMeasure.of(geobox)
+        self._measure, self._longest = GroundMeasure.of(geobox), longest_edge(geobox)
         self._titles = {i: c.title for i, c in rules.legend.by_id().items()}
         self._project = (
             Transformer.from_crs(geobox.crs.proj, rules.crs.proj, always_xy=True)
@@ -119,7 +119,7 @@ class _FeatureBuilder:
         """Return the features of a table in the CRS of the layer."""
         geometry = table.geometry
         if self._project is not None:
-            geometry = transformed(geometry, self._project)
+            geometry = transformed(divided(geometry, self._longest), self._project)
         if self._around is not None:
             geometry = cut_at_antimeridian(geometry, self._around)
         ids = (table.value % 256).astype(np.int32)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
-from geoseg.scenes.grid import is_planar, metres_in_unit
+from geoseg.scenes.grid import gsd_m, is_planar, metres_in_unit
 
 _LONGEST_M = 10_000
 """Metres of an edge that is measured as one geodesic, which departs from it by a few metres."""
 _METRES_IN_DEGREE = 111_000
+_RADIUS_M = 6_371_000
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,51 @@ class GroundMeasure:
     def _geographic(self, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
         fine = np.asarray(shapely.segmentize(geometry, self.longest))
         return fine if self.to_geographic is None else transformed(fine, self.to_geographic)
+
+
+def longest_edge(geobox: GeoBox) -> float:
+    """Return the length up to which an edge on a grid may become one straight edge in another CRS.
+
+    A whole number of pixels, so that their corners stay corners; the edge then departs from the line that it
+    was by about a twentieth of a pixel in middle latitudes.
+    """
+    pixel, metres = float(abs(geobox.resolution.x)), gsd_m(geobox) or 1.0
+    return pixel * max(1, math.floor(math.sqrt(0.4 * _RADIUS_M / metres)))
+
+
+def divided(geometry: NDArray[np.object_], longest: float) -> NDArray[np.object_]:
+    """Return polygons whose longer edges have further vertices, at multiples of a length.
+
+    In another CRS a straight line is curved: a long edge would cut off what lies near it. Neighbours stay
+    neighbours, since both of them count from the same end.
+    """
+    xy, place = shapely.get_coordinates(geometry, return_index=True)
+    same = place[1:] == place[:-1]  # with steps between rings, which only cost time
+    long = np.unique(place[1:][same & (np.hypot(*(xy[1:] - xy[:-1]).T) > longest)])
+    if not len(long):
+        return geometry
+    found = geometry.copy()
+    for i in long.tolist():
+        parts = [
+            shapely.Polygon(_divided(p.exterior, longest), [_divided(hole, longest) for hole in p.interiors])
+            for p in shapely.get_parts(geometry[i])
+        ]
+        found[i] = parts[0] if geometry[i].geom_type == "Polygon" else shapely.multipolygons(parts)
+    return found
+
+
+def _divided(ring: Any, longest: float) -> NDArray[np.float64]:
+    xy = shapely.get_coordinates(ring)
+    start, stop = xy[:-1], xy[1:]
+    turn = (start[:, 0] > stop[:, 0]) | ((start[:, 0] == stop[:, 0]) & (start[:, 1] > stop[:, 1]))
+    low, high = (np.where(turn[:, None], a, b) for a, b in ((stop, start), (start, stop)))
+    length = np.hypot(*(high - low).T)
+    more = np.ceil(length / longest * (1 - 1e-9)).astype(int) - 1
+    edge = np.repeat(np.arange(len(more)), more)
+    count = np.arange(len(edge)) - np.repeat(np.cumsum(more) - more, more) + 1
+    count = np.where(turn[edge], more[edge] + 1 - count, count)
+    points = low[edge] + (high - low)[edge] * (count * longest / length[edge])[:, None]
+    return np.insert(xy, edge + 1, points, axis=0)
 
 
 def transformed(geometry: NDArray[np.object_], transformer: Transformer) -> NDArray[np.object_]:

@@ -9,7 +9,7 @@ from pyproj import Transformer
 
 from geoseg.raster.area import pixel_area_m2
 from geoseg.scenes.grid import areal_scale, areal_scales
-from geoseg.vector.write.geodesy import GroundMeasure
+from geoseg.vector.write.geodesy import GroundMeasure, divided, longest_edge, transformed
 
 SATELLITE = "+proj=geos +h=35785831 +lon_0=0 +sweep=y +ellps=WGS84"
 
@@ -82,3 +82,28 @@ def test_large_maps_have_the_area_of_the_ground(crs, left, top, gsd):
     row, col = np.mgrid[: shape[0], : shape[1]] + 0.5
     exact = gsd**2 / areal_scales(geobox.crs, *(geobox.transform * (col, row)))
     assert pixels == pytest.approx(exact.sum(), rel=2e-3)
+
+
+def test_an_island_near_a_long_coast_stays_in_its_sea():
+    """The edge of the map is 110 km long; straight in degrees, it would pass 230 m beside itself."""
+    geobox = GeoBox((10980, 10980), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32631")
+    west, south, east, north = geobox.boundingbox
+    island = [(554_890, s) for s in (north - 20, north - 10)] + [
+        (554_910, s) for s in (north - 10, north - 20)
+    ]
+    sea = np.array([shapely.Polygon(shapely.box(west, south, east, north).exterior, [island])], object)
+    degrees = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True)
+    assert not shapely.is_valid(transformed(sea, degrees))[0]
+    fine = divided(sea, longest_edge(geobox))
+    assert shapely.equals(fine, sea)[0]
+    assert shapely.is_valid(transformed(fine, degrees))[0]
+
+
+def test_neighbours_are_divided_at_the_same_vertices():
+    corners = np.array([[0, 0], [1000.1, 300.7], [0.3, 900]])
+    one = shapely.Polygon(corners)
+    other = shapely.Polygon([corners[1], corners[0], [700, -900.2]])
+    fine = divided(np.array([one, shapely.MultiPolygon([other])], object), 10)
+    first, second = (set(map(tuple, shapely.get_coordinates(g).tolist())) for g in fine)
+    assert len(first & second) == 106
+    assert [g.geom_type for g in fine] == ["Polygon", "MultiPolygon"]
