@@ -17,6 +17,7 @@ HIDDEN = "***"
 _PLACE = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://|/vsi[a-z0-9_]+\?)(?:[^\s'\"<>]|['\"](?=[\w%&=+/-]))+", re.IGNORECASE
 )
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _ENDING = ":;,.)]}"
 _PARAMETERS = re.compile(r";[^/;]*=[^/;]*")
 _HARMLESS = re.compile(
@@ -86,6 +87,8 @@ def _redact_place(match: re.Match[str]) -> str:
     text = match[0].rstrip(_ENDING)
     ending = match[0][len(text) :]
     scheme, mark, rest = text.partition("://")
+    if _SCHEME.match(rest):  # GDAL's vrt://https://...
+        return f"{scheme}{mark}{redact(rest)}{ending}"
     if not mark or "?" in scheme:
         # GDAL's /vsicurl?url=... has nothing but a query.
         head, rest = "", text

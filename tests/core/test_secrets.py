@@ -13,6 +13,7 @@ SIGNED = (
     ("said", "left"),
     [
         ("https://me:5ecre7@host/a.tif", "https://host/a.tif"),
+        ("vrt://https://me:5ecre7@host/a.tif?bands=1&code=5ecre7", "vrt://https://host/a.tif?bands=1"),
         ("https://me:5ec@re7@host/a.tif: cannot be opened", "https://host/a.tif: cannot be opened"),
         ("https://me:5ec/re7@host/a.tif", "https://host/a.tif"),
         ("https://me:5ec@x/re7@host/a.tif", "https://host/a.tif"),
