@@ -1,5 +1,6 @@
 """Commands that train networks and measure how good a map is."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -158,9 +159,7 @@ def sample(
 
 
 def _codes(listed: str) -> list[int]:
-    try:
-        return [int(code) for code in listed.split(",") if code.strip()]
-    except ValueError:
-        raise ConfigError(
-            f"--ignore {listed}: whole numbers parted by commas are needed, like 0,70"
-        ) from None
+    # Nine digits: no code of a class is longer.
+    if re.fullmatch(r"(\s*(-?\d{1,9})?\s*,)*\s*(-?\d{1,9})?\s*", listed) is None:
+        raise ConfigError(f"--ignore {listed[:60]}: whole numbers parted by commas are needed, like 0,70")
+    return [int(code) for code in listed.split(",") if code.strip()]

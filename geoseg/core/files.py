@@ -85,6 +85,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     OutputError
         When the disk is full or not writable.
     """
+    if not path.name:
+        raise OutputError(f"{path}: is a folder; give the name of a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with as_output_error(path):
         try:

@@ -1,6 +1,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +104,8 @@ def test_a_pipe_is_neither_hashed_nor_given_to_a_library(tmp_path):
         sha256(tmp_path / "pipe")
     with pytest.raises(OSError, match="is a pipe or a device, and no file"), plain_path(tmp_path / "pipe"):
         pass
+
+
+def test_a_folder_is_no_file_to_write():
+    with pytest.raises(OutputError, match="/: is a folder; give the name of a file in it"):
+        write_atomic(Path("/"), b"")

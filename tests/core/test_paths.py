@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from pathlib import Path
 
@@ -78,3 +79,9 @@ def test_a_link_is_gone_afterwards_and_its_target_stays(tmp_path):
         assert Path(plain).exists()
     assert not Path(plain).parent.exists()
     assert [p.name for p in folder.iterdir()] == ["a.db"]
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.gpkg")
+    with pytest.raises(OSError, match="is no regular file"), plain_path(tmp_path / "a.gpkg"):
+        pass
