@@ -136,7 +136,7 @@ class Vectorize(Document):
 class Outputs(Document):
     """The outputs and their folder."""
 
-    folder: str
+    folder: Annotated[str, Field(min_length=1)]
     """The run folder: a path, or a URI in an object store like `s3://bucket/prefix`."""
     confidence: bool = True
     probabilities: bool = False

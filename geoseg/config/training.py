@@ -243,7 +243,7 @@ class Training(Document):
     optimizer: Optimizer = Optimizer()
     fit: Fit = Fit()
     measure: Measurement = Measurement()
-    output: str
+    output: Annotated[str, Field(min_length=1)]
     """Folder of the training."""
 
     @property

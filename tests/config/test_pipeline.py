@@ -86,3 +86,8 @@ def test_a_level_written_off_without_quotes_is_understood(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("name: a\nscene: s\nmodel: m\noutputs: {folder: o}\nchecks: {gsd: off}\n")
     assert load(path, Pipeline).checks.gsd == "off"
+
+
+def test_an_empty_folder_is_not_the_current_one():
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        Pipeline.model_validate({**BASE, "outputs": {"folder": ""}})
