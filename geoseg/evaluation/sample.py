@@ -163,7 +163,7 @@ def write_sample(
     """
     geobox, classes = class_map.source.geobox, class_map.legend.classes
     row, col, channel = drawn
-    x, y = geobox.transform * (col + 0.5, row + 0.5)
+    x, y = geobox.transform @ (col + 0.5, row + 0.5)
     points = gpd.GeoDataFrame(
         {
             "map_class": np.array([classes[c].id for c in channel], dtype=np.int32),

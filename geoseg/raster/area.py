@@ -38,7 +38,7 @@ def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
         # The scale of a projection is smooth: it is asked for at some rows, and at some columns of them.
         down = np.linspace(0.5, rows - 0.5, min(rows, _MOST_SCALES))
         across = (np.arange(_COLUMNS) + 0.5) / _COLUMNS * geobox.shape.x
-        x, y = geobox.transform * np.meshgrid(across, down)
+        x, y = geobox.transform @ np.meshgrid(across, down)
         means: NDArray[np.float64] = (plane / areal_scales(crs, x, y)).mean(axis=1)
         return np.interp(np.arange(rows) + 0.5, down, means)
     geod: Geod = crs.proj.get_geod()

@@ -173,7 +173,7 @@ def _place(class_map: Path, legend: Legend, geobox: GeoBox, cell: CoarseCell) ->
 def _where(geobox: GeoBox, col: float, row: float) -> str:
     if geobox.crs is None:
         return f"column {col:.0f}, row {row:.0f}"
-    x, y = geobox.transform * (col, row)
+    x, y = geobox.transform @ (col, row)
     return place_text(y, x) if geobox.crs.geographic else f"{x:.0f} E, {y:.0f} N"
 
 

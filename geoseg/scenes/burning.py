@@ -85,7 +85,7 @@ class PolygonCodes:
         to_pixel = ~geobox.transform
 
         def in_pixels(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-            col, row = to_pixel * (xy[:, 0], xy[:, 1])
+            col, row = to_pixel @ (xy[:, 0], xy[:, 1])
             # Rounded to a millionth of a pixel: whether a line passes through the centre of a pixel must not
             # depend on the window.
             return np.column_stack(

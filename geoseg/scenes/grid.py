@@ -62,7 +62,7 @@ def is_planar(geobox: GeoBox) -> bool:
     if crs is None or crs.geographic:
         return False
     share = np.linspace(0, 1, _ACROSS)
-    x, y = geobox.transform * np.meshgrid(share * geobox.shape.x, share * geobox.shape.y)
+    x, y = geobox.transform @ np.meshgrid(share * geobox.shape.x, share * geobox.shape.y)
     return bool((np.abs(areal_scales(crs, x, y) - 1) <= _ACCEPTED).all())
 
 
@@ -169,7 +169,7 @@ def _border_in_degrees(geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.
     ends = np.zeros_like(share), np.ones_like(share)
     across = np.concatenate([share, share, *ends, [0.5]]) * geobox.shape.x
     down = np.concatenate([*ends, share, share, [0.5]]) * geobox.shape.y
-    x, y = geobox.transform * (across, down)
+    x, y = geobox.transform @ (across, down)
     if geobox.crs.geographic:
         factor = float(geobox.crs.proj.axis_info[0].unit_conversion_factor) * 180 / math.pi
         _ = geobox.crs.transformer_to_crs(CRS("EPSG:4326"))  # fails for other planets

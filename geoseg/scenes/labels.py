@@ -119,7 +119,7 @@ class RasterCodes:
         )
         # Every centre is transformed: an interpolation between some of them would depend on the window.
         to_source = geobox.crs.transformer_to_crs(source.crs)
-        x, y = (~source.transform) * to_source(*(geobox.transform * (col, row)))
+        x, y = (~source.transform) @ to_source(*(geobox.transform @ (col, row)))
         finite = np.isfinite(x) & np.isfinite(y)
         place = np.where(finite, np.floor([y, x]), -1).clip(-1, 2**40).astype(np.int64)
         return place[0], place[1]

@@ -42,7 +42,7 @@ def view_of(geobox: GeoBox) -> View:
     """
     to_earth = Transformer.from_crs(geobox.crs.proj, "EPSG:4326", always_xy=True)
     height, width = geobox.shape
-    lon, lat = to_earth.transform(*(geobox.transform * (width / 2, height / 2)))
+    lon, lat = to_earth.transform(*(geobox.transform @ (width / 2, height / 2)))
     metres = max(height, width) * (gsd_m(geobox) or 1.0)
     # Web Mercator widens the parallels.
     share = metres / (_EQUATOR_M * max(math.cos(math.radians(lat)), 0.01))
