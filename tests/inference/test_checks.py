@@ -127,12 +127,16 @@ def landcover():
     return read_card(ROOT / "configs/models/landcover-s2/geoseg.json")
 
 
+PATCH = 4
+
+
 def like_training(card, offset=0.0, seed=0, side=768):
-    """Pixels with the mean and covariance of the training pixels, 0.005 at least, plus an offset."""
-    rng = np.random.default_rng(seed)
+    """Patches with the mean and covariance of the training pixels, 0.005 at least, plus an offset."""
+    rng, patches = np.random.default_rng(seed), side // PATCH
     mean = [b.mean for b in card.bands]
-    pixels = rng.multivariate_normal(mean, np.array(card.covariance), side * side).clip(0.005)
-    return np.rint((pixels.T.reshape(-1, side, side) + offset) * 10_000).clip(0).astype(np.uint16)
+    drawn = rng.multivariate_normal(mean, np.array(card.covariance), patches * patches).clip(0.005)
+    pixels = drawn.T.reshape(-1, patches, patches).repeat(PATCH, axis=1).repeat(PATCH, axis=2)
+    return np.rint((pixels + offset) * 10_000).clip(0).astype(np.uint16)
 
 
 def opened(path, values, card, names=None, **entry):
@@ -183,3 +187,14 @@ def test_one_window_is_too_few_to_tell_the_order(landcover):
     assert likely_order([pixels] * 3, mean, covariance) is None
     assert likely_order([pixels] * 4, mean, covariance) == (2, 1, 0, 3, 4, 5)
     assert likely_order([pixels] * 8 + [pixels[[2, 1, 0, 3, 4, 5]]], mean, covariance) is None
+
+
+def test_noise_is_told_from_land_though_mean_and_spread_are_right(tmp_path, bundle):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(
+        [[b.mean] for b in bundle.card.bands], [[b.std] for b in bundle.card.bands], (4, 65536)
+    )
+    numbers = np.rint(noise.clip(0.001) * 10_000).astype(np.uint16).reshape(4, 256, 256)
+    said = refusal(write_raster(tmp_path / "n.tif", numbers, names=BAND_NAMES), bundle.card, scale=0.0001)
+    assert "neighbouring pixels are correlated by " in said
+    assert "likely cause: noise, or a file that was decoded wrongly" in said
