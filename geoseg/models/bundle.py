@@ -70,13 +70,20 @@ class Bundle:
         Raises
         ------
         BundleError
-            When the network cannot be built, or the weights do not fit it.
+            When the network cannot be built, the weights do not fit it, or it does not take tiles of the
+            sizes in the card.
         """
         weights = self.weights()
         # Importing torch takes seconds, and a run checks its inputs before.
-        from geoseg.models.networks.architectures import build  # noqa: PLC0415
+        from geoseg.models.networks.architectures import build, divisor  # noqa: PLC0415
 
         network = build(self.config)
+        step = divisor(network)
+        if self.card.tile.divisor % step:
+            raise BundleError(
+                f"{self.folder / CARD}: tile.divisor is {self.card.tile.divisor}, but the network takes "
+                f"tiles whose sides are multiples of {step}"
+            )
         network.load_state_dict(weights, strict=True)
         return network.eval()
 

@@ -259,3 +259,9 @@ def test_the_watch_sees_sockets_pickles_and_other_files(watch, tmp_path):
         with watch, contextlib.suppress(OSError):
             act()
         assert len(watch.seen) == 1
+
+
+def test_a_divisor_that_the_network_does_not_take_is_refused(tmp_path):
+    tile = {"size": 127, "min": 65, "max": 511, "overlap": 32, "divisor": 1}
+    with pytest.raises(BundleError, match=r"tile\.divisor is 1, but .* whose sides are multiples of 8$"):
+        make_bundle(tmp_path / "b", tile=tile).network()
