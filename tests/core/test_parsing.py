@@ -47,5 +47,5 @@ def test_only_regular_files_of_some_size_are_read(tmp_path):
 
 def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="is no regular file"):
+    with pytest.raises(ValueError, match="is no regular file"):
         open_regular(tmp_path / "pipe")
