@@ -103,10 +103,13 @@ def evaluate(
 ) -> None:
     """Measure how good a map is, by a reference or a labelled sample, or a bundle on labelled data."""
     with errors(debug=debug):
+        from geoseg.config.fields import Pixels, check_number
         from geoseg.evaluation import evaluate as evaluating
         from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport, write_report
         from geoseg.evaluation.text import report_text
 
+        if boundary is not None:
+            check_number(boundary, Pixels, "--boundary in pixels", ConfigError)
         report: BundleReport | MapReport | SampleReport
         if training is not None and model is not None and class_map is None and sample is None:
             from geoseg.training.evaluate import evaluate_bundle
@@ -148,9 +151,16 @@ def sample(
 ) -> None:
     """Draw a stratified random sample of a class map, to be labelled in QGIS."""
     with errors(debug=debug):
+        from geoseg.config.fields import Points, Whole, check_number
         from geoseg.evaluation import evaluate as evaluating
         from geoseg.evaluation.text import report_text
 
+        for name, value, kind in (
+            ("size", size, Points),
+            ("minimum", minimum, Points),
+            ("seed", seed, Whole),
+        ):
+            check_number(value, kind, f"--{name}", ConfigError)
         report = evaluating.draw_sample(
             class_map, output, size=size, allocation=allocation, minimum=minimum, seed=seed, legend=legend,
             confidence=confidence,

@@ -63,6 +63,10 @@ Gpus = Annotated[int, Field(ge=0, le=64), GATE]
 Port = Annotated[int, Field(ge=1, le=65_535), GATE]
 Tries = Annotated[int, Field(ge=1, le=100), GATE]
 """Attempts, with a wait between them."""
+Points = Annotated[int, Field(ge=0, le=1_000_000), GATE]
+"""Points of a sample."""
+Pixels = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False), GATE]
+"""A distance in pixels."""
 Seconds = Annotated[int, Field(ge=0, le=31_536_000), GATE]
 """A time of at most a year."""
 
@@ -118,7 +122,7 @@ Time = Annotated[
 
 
 def check_number(value: Any, kind: Any, what: str, error: type[GeosegError]) -> None:
-    """Check a number that comes from a file by the type that documents use for it.
+    """Check a number that comes from a file or the command line by the type that documents use for it.
 
     Parameters
     ----------
@@ -135,4 +139,5 @@ def check_number(value: Any, kind: Any, what: str, error: type[GeosegError]) -> 
         TypeAdapter(kind).validate_python(value)
     except ValidationError as problem:
         text = problem.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise error(f"{what} is {value:g}: {text[:1].lower()}{text[1:]}") from None
+        shown = f"{value:g}" if isinstance(value, float) else str(value)[:30]
+        raise error(f"{what} is {shown}: {text[:1].lower()}{text[1:]}") from None
