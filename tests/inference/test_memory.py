@@ -84,7 +84,8 @@ def test_announced_memory_holds_for_noise_of_any_shape_and_layout(tmp_path, shap
     assert peak <= record["memory_bytes"]["announced_per_worker"]
 
 
-def test_the_conversion_of_a_network_is_announced(tmp_path):
+def test_the_conversion_of_a_network_is_announced(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
     scene = write_raster(tmp_path / "s.tif", reflectance(256, 256), names=BAND_NAMES, scale=0.0001)
     bundle = make_bundle(tmp_path / "bundle", seed=77)
     pipeline = write_pipeline(tmp_path, scene, bundle.folder)
