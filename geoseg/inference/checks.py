@@ -1,8 +1,9 @@
 """Checks before a run: whether a scene resembles the training data of the network."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,17 +217,11 @@ def _noise_problem(scene: Scene, pixels: Pixels) -> str | None:
 
     Of 243 chips in 30 countries none has a correlation below 0.81 in its smoothest band.
     """
-    sizes = [w.shape for w in scene.sample_windows()]
-    if pixels.valid.size != sum(height * width for height, width in sizes):
-        return None
-    values, valid, start = pixels.values.reshape(len(scene.bands), -1), pixels.valid.ravel(), 0
     found = []
-    for height, width in sizes:
-        part = slice(start, start := start + height * width)
-        known = valid[part].reshape(height, width)
-        both = known[:, 1:] & known[:, :-1]
+    for values, valid in _by_window(scene, pixels):
+        both = valid[:, 1:] & valid[:, :-1]
         if both.sum() >= _ENOUGH:
-            planes = values[:, part].reshape(-1, height, width).astype(np.float64)
+            planes = values.astype(np.float64)
             found.append(max(_correlation(p[:, 1:][both], p[:, :-1][both]) for p in planes))
     if not found or float(np.median(found)) >= _LEAST_CORRELATION:
         return None
@@ -241,18 +236,27 @@ def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(((one - one.mean()) * (other - other.mean())).mean()) / spread if spread else 1.0
 
 
+def _by_window(scene: Scene, pixels: Pixels) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Yield values (bands, rows, cols) and validity (rows, cols) of each window; none of an overview."""
+    shapes = [w.shape for w in scene.sample_windows()]
+    if pixels.valid.size != sum(height * width for height, width in shapes):
+        return
+    values, valid, start = pixels.values.reshape(len(scene.bands), -1), pixels.valid.ravel(), 0
+    for shape in shapes:
+        part = slice(start, start := start + shape[0] * shape[1])
+        yield values[:, part].reshape(-1, *shape), valid[part].reshape(shape)
+
+
 def _order_problem(scene: Scene, pixels: Pixels, card: Card) -> str | None:
     """Return what says that the bands are in another order than their names."""
-    sizes = [w.shape[0] * w.shape[1] for w in scene.sample_windows()]
-    if card.covariance is None or pixels.valid.size != sum(sizes):
+    if card.covariance is None:
         return None
-    values, valid = pixels.values.reshape(len(scene.bands), -1), pixels.valid.ravel()
     gain, bias = scene.gain.astype(np.float64)[:, None], scene.bias.astype(np.float64)[:, None]
-    windows = []
-    for start, size in zip(np.cumsum([0, *sizes]), sizes, strict=False):
-        part = slice(int(start), int(start) + size)
-        if valid[part].sum() >= _ENOUGH:
-            windows.append(values[:, part][:, valid[part]] * gain + bias)
+    windows = [
+        values[:, valid] * gain + bias
+        for values, valid in _by_window(scene, pixels)
+        if valid.sum() >= _ENOUGH
+    ]
     order = likely_order(windows, np.array([b.mean for b in card.bands]), np.array(card.covariance))
     if order is None:
         return None
