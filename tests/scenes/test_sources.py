@@ -347,11 +347,16 @@ def test_what_lies_somewhere_without_a_grid_is_refused(tmp_path, way):
         sources.inspect(str(path))
 
 
+def empty_vrt(path, place="", side=8):
+    """Write a VRT of one band without content; `place` is XML of its CRS and geotransform."""
+    band = '<VRTRasterBand dataType="Byte" band="1"/>'
+    path.write_text(f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}">{place}{band}</VRTDataset>')
+    return path
+
+
 def test_a_virtual_raster_of_an_unknown_crs_is_no_photograph(tmp_path):
-    path = tmp_path / "a.vrt"
-    path.write_text(
-        '<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:999999</SRS><GeoTransform>5, 10, 0, 5, 0, -10'
-        '</GeoTransform><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    path = empty_vrt(
+        tmp_path / "a.vrt", "<SRS>EPSG:999999</SRS><GeoTransform>5, 10, 0, 5, 0, -10</GeoTransform>"
     )
     with pytest.raises(SceneError, match=r"its CRS EPSG:999999 is not known to PROJ"):
         sources.inspect(str(path))
@@ -364,21 +369,15 @@ def test_streams_are_refused_before_anything_is_asked(stream):
 
 
 def test_pixels_without_width_are_refused(tmp_path):
-    path = tmp_path / "a.vrt"
-    path.write_text(
-        '<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32633</SRS><GeoTransform>5, 0, 0, 5, 0, -10'
-        '</GeoTransform><VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    path = empty_vrt(
+        tmp_path / "a.vrt", "<SRS>EPSG:32633</SRS><GeoTransform>5, 0, 0, 5, 0, -10</GeoTransform>"
     )
     with pytest.raises(SceneError, match="its pixels have no width or height"):
         sources.inspect(str(path))
 
 
 def test_a_header_of_more_pixels_than_any_scene_has_is_refused(tmp_path):
-    path = tmp_path / "a.vrt"
-    path.write_text(
-        '<VRTDataset rasterXSize="2147483647" rasterYSize="2147483647"><VRTRasterBand dataType="Byte" '
-        'band="1"/></VRTDataset>'
-    )
+    path = empty_vrt(tmp_path / "a.vrt", side=2147483647)
     with pytest.raises(SceneError, match="2147483647 x 2147483647 px are more than any scene has"):
         sources.inspect(str(path))
 
