@@ -30,7 +30,13 @@ RGB = ("red", "green", "blue")
 
 _FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _LETTERS = {"R": "red", "G": "green", "B": "blue"}
-_LANDSAT_5_7 = {"B1": "blue", "B2": "green", "B3": "red", "B4": "nir", "B5": "swir16", "B7": "swir22"}
+_SENSORS = {
+    "SENTINEL2": "sentinel-2",
+    "OLI": "landsat-8",
+    "LANDSAT_TM": "landsat-5",
+    "LANDSAT_ETM": "landsat-7",
+}
+"""Sensors by the part of torchgeo's names that tells them."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +197,7 @@ def _torchgeo(source: str) -> Pretrained:
 def _bands(name: str, meta: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the common names of the bands that torchgeo lists, whose `B1` differs from sensor to sensor."""
     labels = [str(b).upper() for b in meta.get("bands") or ()]
-    if re.search("LANDSAT_(TM|ETM)", name):
-        return tuple(_LANDSAT_5_7.get(b.removeprefix("SR_"), b.lower()) for b in labels)
-    sensor = next((s for key, s in (("SENTINEL2", "sentinel-2"), ("OLI", "landsat-8")) if key in name), None)
+    sensor = next((s for key, s in _SENSORS.items() if key in name), None)
     return tuple(_LETTERS.get(b) or common_name(b, sensor) for b in labels)
 
 

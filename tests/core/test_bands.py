@@ -1,6 +1,13 @@
 import pytest
 
-from geoseg.core.bands import SENSORS, WAVELENGTH_UM, common_name, designation_in
+from geoseg.core.bands import (
+    SENSORS,
+    WAVELENGTH_UM,
+    common_name,
+    designation_in,
+    may_be,
+    named_by_wavelength,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,14 +24,18 @@ from geoseg.core.bands import SENSORS, WAVELENGTH_UM, common_name, designation_i
         ("b04", None, "red"),
         ("B8A", None, "nir08"),
         ("SR_B4", None, "red"),
-        ("sr_b5", None, "nir"),
+        ("sr_b5", None, "nir08"),
         ("B02", "sentinel-2", "blue"),
         ("B2", "sentinel-2", "blue"),
         ("B8", "sentinel-2", "nir"),
         ("b8a", "sentinel-2", "nir08"),
         ("B11", "sentinel-2", "swir16"),
         ("B5", "sentinel-2", "rededge071"),
-        ("B5", "landsat-8", "nir"),
+        ("B5", "landsat-8", "nir08"),
+        ("SR_B5", "landsat-5", "swir16"),
+        ("B05", "hls-l30", "nir08"),
+        ("B05", "hls-s30", "rededge071"),
+        ("green_i", "planetscope-8b", "green05"),
         ("B2", "landsat-8", "blue"),
         ("SR_B7", "landsat-8", "swir22"),
         ("swir1", "landsat-8", "swir16"),
@@ -68,5 +79,39 @@ def test_the_designation_is_found_in_a_file_name(stem, expected):
 
 
 def test_every_optical_band_of_a_sensor_has_a_wavelength():
-    optical = {n for names in SENSORS.values() for n in names.values()} - {"pan", "lwir11", "lwir12"}
-    assert optical == set(WAVELENGTH_UM)
+    bands = [b for table in SENSORS.values() for b in table.values()]
+    thermal = {b.common_name for b in bands if b.wavelength_um > 3}
+    assert {b.common_name for b in bands} - thermal - {"pan"} == set(WAVELENGTH_UM)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "expected"),
+    [
+        ("nir", "nir08", True),
+        ("nir08", "nir", True),
+        ("nir", "nir", True),
+        ("nir", "nir09", False),
+        ("rededge071", "rededge075", False),
+        ("red", "rededge071", False),
+        ("swir16", "swir22", False),
+        ("canopy", "canopy", True),
+        ("canopy", "nir", False),
+    ],
+)
+def test_a_band_may_stand_for_another_of_its_kind_that_it_overlaps(wanted, offered, expected):
+    assert may_be(wanted, offered) is expected
+
+
+@pytest.mark.parametrize(
+    ("common", "centre", "expected"),
+    [
+        ("rededge", 0.704, "rededge071"),
+        ("rededge", 0.7405, "rededge075"),
+        ("rededge", 0.783, "rededge078"),
+        ("rededge", 0.65, "rededge"),
+        ("rededge", None, "rededge"),
+        ("red", 0.704, "red"),
+    ],
+)
+def test_the_wavelength_tells_which_band_of_the_red_edge_is_meant(common, centre, expected):
+    assert named_by_wavelength(common, centre) == expected

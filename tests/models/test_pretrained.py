@@ -182,7 +182,7 @@ def test_torchgeo_weights_that_cannot_be_had_are_told(torchgeo, capsys, name, er
     [
         ("ResNet50_Weights.SENTINEL2_ALL_MOCO", ["B1", "B8a"], ("coastal", "nir08")),
         ("ResNet50_Weights.LANDSAT_ETM_SR_MOCO", ["SR_B1", "SR_B4"], ("blue", "nir")),
-        ("ResNet50_Weights.LANDSAT_OLI_SR_MOCO", ["SR_B1", "SR_B5"], ("coastal", "nir")),
+        ("ResNet50_Weights.LANDSAT_OLI_SR_MOCO", ["SR_B1", "SR_B5"], ("coastal", "nir08")),
         ("ResNet50_Weights.FMOW_RGB_GASSL", ["R", "G", "B"], ("red", "green", "blue")),
         ("ResNet50_Weights.FMOW_RGB_GASSL", None, ()),
     ],

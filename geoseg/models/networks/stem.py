@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from geoseg.core.bands import common_name
+from geoseg.core.bands import common_name, may_be
 from geoseg.core.errors import ConfigError
 
 Stem = Literal["repeat", "bands"]
@@ -39,9 +39,15 @@ def adapt_stem(
     mean = weight.mean(dim=1)
     kernels = [mean] * len(target_bands)
     if mode == "bands":
-        place = {name: i for i, name in enumerate(source_bands)}
-        kernels = [weight[:, place[b]] if b in place else mean for b in target_bands]
+        sources = [_source_of(band, source_bands) for band in target_bands]
+        kernels = [mean if i is None else weight[:, i] for i in sources]
     return torch.stack(kernels, dim=1) * (weight.shape[1] / len(target_bands))
+
+
+def _source_of(band: str, source_bands: Sequence[str]) -> int | None:
+    """Return the place of the band with a name, else of one that may be it: Landsat's nir08 is a nir."""
+    near = [i for i, name in enumerate(source_bands) if name == band or may_be(band, name)]
+    return min(near, key=lambda i: source_bands[i] != band, default=None)
 
 
 def fit_stem(
@@ -69,7 +75,7 @@ def fit_stem(
     fitted = adapt_stem(weight, old, new, mode)
     if mode == "repeat":
         return fitted, f"mean kernel of {weight.shape[1]} bands repeated for {len(new)}"
-    mapped = [b for b in new if b in old]
+    mapped = [b for b in new if _source_of(b, old) is not None]
     return (
         fitted,
         f"kernels of {', '.join(mapped) or 'no band'} by name, the mean for {len(new) - len(mapped)}",
