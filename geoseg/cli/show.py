@@ -102,7 +102,7 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         "gsd_m": opened.gsd_m,
         "extent": [round(v, 9) for v in (left, bottom, right, top)],
         "bands": [_band(b) for b in opened.bands],
-        "mask": None if opened.mask is None else opened.mask.source.path,
+        "masks": [m.source.path for m in opened.masks] or None,
         "haze": [round(h, 5) for h in opened.haze] or None,
         "base": str(base.resolve()),
     }

@@ -7,6 +7,8 @@ from pydantic_core import PydanticCustomError
 
 from geoseg.config.fields import GATE, BandNumber, Code, Gsd, Nodata, Offset, Positive, Scale, Time
 from geoseg.config.loader import Document
+from geoseg.core.bands import SENSORS
+from geoseg.core.errors import did_you_mean
 
 Bit = Annotated[int, Field(ge=0, le=31), GATE]
 BitGroup = Bit | Annotated[tuple[Bit, ...], Field(min_length=1)]
@@ -23,7 +25,14 @@ class BandEntry(Document):
     """Reflectance = number * scale + offset; default: the scene's, then the file's."""
     offset: Offset | None = None
     nodata: Nodata | None = None
+    saturated: Nodata | None = None
+    """The number of pixels whose signal was too strong to be measured; they are nodata, too."""
+    common_name: str | None = None
+    """Common name (`swir16`); default: what the band's own name means."""
     wavelength_um: Positive | None = None
+    """Centre wavelength in micrometres."""
+    width_um: Positive | None = None
+    """Full width at half maximum in micrometres."""
 
 
 class MaskEntry(Document):
@@ -72,8 +81,9 @@ class SceneEntry(Document):
     """A raster file, or a folder with one file for each band."""
     folder: str | None = None
     """Folder of every relative `uri` of this entry."""
-    sensor: Literal["sentinel-2", "landsat-8"] | None = None
-    """Translates band designations (`B5`) to common names."""
+    sensor: str | None = None
+    """Translates band designations (`B5`) to common names: `sentinel-2`, `landsat-4` to `landsat-9`,
+    `hls-s30`, `hls-l30`, `planetscope`, `planetscope-8b`, `naip`."""
     bands: dict[str, BandEntry] = Field(default_factory=dict)
     """Bands by name; default: the names in the files. A text is a file, a number a band number."""
     scale: Scale | None = None
@@ -82,10 +92,39 @@ class SceneEntry(Document):
     """A pixel is nodata when any of its bands has this value."""
     gsd: Gsd | None = None
     """Ground sample distance of the grid in metres; default: that of the finest band in use."""
+    saturated: Nodata | None = None
+    """A pixel is nodata, too, when one of its bands has this value: its signal was too strong."""
     datetime: Time | None = None
     """Time of acquisition, in UTC unless it has another zone; part of the STAC item."""
-    mask: MaskEntry | None = None
+    mask: MaskEntry | tuple[MaskEntry, ...] | None = None
+    """The quality band, or several: a pixel is nodata where one of them says so."""
+    product: str | None = None
+    """Kind of the product, as `sentinel-2-l2a`."""
+    level: Literal["toa", "surface"] | None = None
+    """Whether its numbers are reflectance at the top of the atmosphere or at the surface."""
+    baseline: str | None = None
+    """Processing baseline of the product."""
+    platform: str | None = None
+    """Satellite or aircraft."""
+    cloud_cover: Annotated[float, Field(ge=0, le=100), GATE] | None = None
+    """Cloud cover of the product in percent."""
+    item: str | None = None
+    """Id of its STAC item."""
     radiometry: Radiometry = Radiometry()
+
+    @field_validator("sensor")
+    @classmethod
+    def _known_sensor(cls, value: str | None) -> str | None:
+        if value is not None and value not in SENSORS:
+            raise PydanticCustomError(
+                "sensor", f"{value!r} is not known{did_you_mean(value, SENSORS)}; known: {', '.join(SENSORS)}"
+            )
+        return value
+
+    @property
+    def masks(self) -> tuple[MaskEntry, ...]:
+        """Its quality bands."""
+        return () if self.mask is None else (self.mask,) if isinstance(self.mask, MaskEntry) else self.mask
 
     @field_validator("bands", mode="before", json_schema_input_type=dict[str, BandEntry | str | BandNumber])
     @classmethod

@@ -114,18 +114,18 @@ def check_gsd(scene: Scene, card: Card, level: Level) -> None:
 
 def check_quality(scene: Scene) -> None:
     """Warn of pixels whose quality is unknown: they become nodata."""
-    if scene.mask is None:
-        return
-    known = [scene.mask.read(scene.geobox, w)[1] for w in scene.sample_windows()]
-    pixels = sum(w.shape[0] * w.shape[1] for w in scene.sample_windows())
-    unknown = sum(int((~k).sum()) for k in known if k is not None)
-    if unknown:
-        warnings.warn(
-            f"{scene.name}: {100 * unknown / pixels:.3g} % of the pixels looked at are nodata in the quality "
-            f"band {scene.mask.source.path}; with their quality unknown they are not classified",
-            GeosegWarning,
-            stacklevel=2,
-        )
+    windows = scene.sample_windows()
+    pixels = sum(w.shape[0] * w.shape[1] for w in windows)
+    for mask in scene.masks:
+        known = [mask.read(scene.geobox, w)[1] for w in windows]
+        unknown = sum(int((~k).sum()) for k in known if k is not None)
+        if unknown:
+            warnings.warn(
+                f"{scene.name}: {100 * unknown / pixels:.3g} % of the pixels looked at are nodata in the "
+                f"quality band {mask.source.path}; with their quality unknown they are not classified",
+                GeosegWarning,
+                stacklevel=2,
+            )
 
 
 def check_statistics(scene: Scene, card: Card, level: Level) -> None:

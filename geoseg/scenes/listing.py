@@ -177,10 +177,10 @@ def _entry(row: Mapping[str, Any], template: SceneEntry | None) -> SceneEntry:
     base = {} if template is None else template.model_dump(exclude_unset=True)
     folders = template is not None and template.uri is None
     place = {"folder": row["path"]} if folders else {"uri": row["path"], "folder": None}
-    if template is not None and template.mask is not None and not folders:
+    if template is not None and template.masks and not folders:
         raise ConfigError(
-            f"scenes: the mask {template.mask.uri} is of one scene; give every scene a folder and every band "
-            "a uri, or list the scenes in the catalog"
+            f"scenes: the mask {template.masks[0].uri} is of one scene; give every scene a folder and every "
+            "band a uri, or list the scenes in the catalog"
         )
     try:
         return SceneEntry.model_validate({**base, **place, **{k: row[k] for k in FACTS if k in row}})

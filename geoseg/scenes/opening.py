@@ -1,6 +1,7 @@
 """Open a scene from its catalog entry: find the files, name the bands, choose the grid."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,26 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.config.fields import Offset, Scale, check_number
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
-from geoseg.core.bands import WAVELENGTH_UM, common_name, designation_in, sensor_in
-from geoseg.core.errors import SceneError, did_you_mean, listed
+from geoseg.core.bands import (
+    SensorBand,
+    common_name,
+    designation_in,
+    overlap,
+    same_kind,
+    sensor_band,
+    sensor_in,
+    usual_band,
+)
+from geoseg.core.errors import GeosegWarning, SceneError, did_you_mean, listed
 from geoseg.core.secrets import redact
 from geoseg.scenes import grid, radiometry, sources
+from geoseg.scenes.products import complete
+from geoseg.scenes.products.entry import place_in
+from geoseg.scenes.remote import is_remote
 from geoseg.scenes.scene import Scene, SceneBand, SceneMask
 from geoseg.scenes.sources import SourceFile
 
+_DECLARED = True
 _SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
 
 
@@ -30,6 +44,8 @@ class _Candidate:
     common_name: str
     path: str
     entry: BandEntry
+    spectrum: SensorBand | None
+    """Where in the spectrum it lies, None when that is not known."""
 
 
 def open_scene(
@@ -55,17 +71,19 @@ def open_scene(
     SceneError
         When a file or a band is missing, or the bands do not cover the same ground.
     """
+    entry = complete(entry, base)
     offered = _offered(entry, base)
-    chosen = offered if bands is None else [_find(offered, b, name) for b in bands]
+    chosen = offered if bands is None else [_find(offered, b, name, entry) for b in bands]
     opened = tuple(_band(c, entry) for c in chosen)
-    mask = None if entry.mask is None else _mask(entry.mask, entry, base)
-    opened, mask = _as_data(opened, mask, {(c.path, c.entry.band) for c in offered if entry.bands})
+    masks = tuple(_mask(m, entry, base) for m in entry.masks)
+    opened, masks = _as_data(opened, masks, {(c.path, c.entry.band) for c in offered if entry.bands})
     geobox = grid.common_grid([b.source for b in opened], gsd or entry.gsd)
-    if mask is not None:
+    for mask in masks:
         grid.common_grid([opened[0].source, mask.source], None)
     scene = Scene(
-        redact(name), geobox, opened, mask, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime
-    )
+        redact(name), geobox, opened, masks, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime,
+        level=entry.level,
+    )  # fmt: skip
     dark = entry.radiometry.dark_object
     return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))
 
@@ -91,15 +109,15 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
         return replace(sources.inspect(path), alpha=alpha.get(path, ()))
 
     bands = tuple(
-        SceneBand(name, name, source(path), index, scale, offset, nodata, None, declared=True)
-        for name, path, index, scale, offset, nodata in identity["bands"]
+        SceneBand(name, name, source(path), index, scale, offset, nodata, None, _DECLARED, *saturated)
+        for name, path, index, scale, offset, nodata, *saturated in identity["bands"]
     )
-    mask = identity["mask"]
+    masks = [] if identity["mask"] is None else [identity["mask"], *identity.get("masks", [])]
     scene = Scene(
         identity["name"],
         GeoBox(tuple(identity["shape"]), Affine(*identity["transform"]), identity["crs"]),
         bands,
-        None if mask is None else SceneMask(source(mask[0]), mask[1], tuple(mask[2]), tuple(mask[3])),
+        tuple(SceneMask(source(m[0]), m[1], tuple(m[2]), tuple(m[3])) for m in masks),
         tuple(identity["haze"]),
     )
     return scene, json.loads(json.dumps(scene.identity()["files"])) != identity["files"]
@@ -108,9 +126,9 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
 def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
     """List the bands of an entry; open a file only when its bands have no names in the entry."""
     if entry.bands:
-        places = {n: _place(b.uri or entry.uri or "", entry, base) for n, b in entry.bands.items()}
+        places = {n: place_in(b.uri or entry.uri or "", entry, base) for n, b in entry.bands.items()}
         return _candidates([(n, places[n], b) for n, b in entry.bands.items()], entry.sensor)
-    place = _place(entry.uri or "", entry, base)
+    place = place_in(entry.uri or "", entry, base)
     if Path(place).is_dir():
         files = sorted(f for f in Path(place).iterdir() if f.suffix.lower() in _SUFFIXES)
         named = [(designation_in(f.stem), f) for f in files]
@@ -129,15 +147,27 @@ def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
 def _candidates(bands: Sequence[tuple[str, str, BandEntry]], sensor: str | None) -> list[_Candidate]:
     """Return bands with their common names; without a sensor, that which their names alone can mean."""
     meant = sensor or sensor_in(name for name, *_ in bands)
-    return [_Candidate(name, common_name(name, meant), place, entry) for name, place, entry in bands]
+    return [_candidate(name, place, entry, meant) for name, place, entry in bands]
 
 
-def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
+def _candidate(name: str, place: str, entry: BandEntry, sensor: str | None) -> _Candidate:
+    common = entry.common_name or common_name(name, sensor)
+    usual = sensor_band(name, sensor) or usual_band(common)
+    centre = entry.wavelength_um or (usual and usual.wavelength_um)
+    width = entry.width_um or (usual and usual.width_um)
+    spectrum = SensorBand(common, centre, width or 0.0) if centre else None
+    return _Candidate(name, common, place, entry, spectrum)
+
+
+def _find(offered: list[_Candidate], band: str, scene: str, entry: SceneEntry) -> _Candidate:
+    """Return the band with a common name, else the nearest one of the same kind that overlaps it."""
     name = common_name(band)
-    found = [c for c in offered if c.common_name == name]
+    found = [c for c in offered if c.common_name == name] or _alike(offered, name)
     if not found:
         named = [c.name if c.name == c.common_name else f"{c.name} ({c.common_name})" for c in offered]
         have = listed(dict.fromkeys(named))
+        if entry.item is not None:
+            raise SceneError(f"{scene}: item {entry.item} has no asset for {name}; it has {have}")
         raise SceneError(
             f"{scene}: no band {name}{did_you_mean(name, [c.common_name for c in offered])}; it has {have}. "
             f"If it is there under another name, say so: bands: {{{name}: <file or band number>}}"
@@ -147,30 +177,48 @@ def _find(offered: list[_Candidate], band: str, scene: str) -> _Candidate:
         raise SceneError(
             f"{scene}: band {name} is there {len(found)} times ({places}); list one under bands:"
         )
-    return found[0]
+    if found[0].common_name != name and found[0].spectrum is not None:
+        warnings.warn(
+            f"{scene}: {name}: taking {found[0].name} ({found[0].common_name}, "
+            f"{found[0].spectrum.wavelength_um:.3g} um)",
+            GeosegWarning,
+            stacklevel=2,
+        )
+    return replace(found[0], common_name=name)
+
+
+def _alike(offered: list[_Candidate], name: str) -> list[_Candidate]:
+    wanted = usual_band(name)
+    if wanted is None:
+        return []
+    near = [
+        (abs(c.spectrum.wavelength_um - wanted.wavelength_um), c)
+        for c in offered
+        if c.spectrum is not None and same_kind(name, c.common_name) and overlap(wanted, c.spectrum)
+    ]
+    least = min((apart for apart, _ in near), default=0.0)
+    return [c for apart, c in near if apart == least]
 
 
 def _as_data(
-    bands: tuple[SceneBand, ...], mask: SceneMask | None, named: set[tuple[str, int]]
-) -> tuple[tuple[SceneBand, ...], SceneMask | None]:
-    """Return bands and quality band whose files have no alpha bands that are data of the scene.
+    bands: tuple[SceneBand, ...], masks: tuple[SceneMask, ...], named: set[tuple[str, int]]
+) -> tuple[tuple[SceneBand, ...], tuple[SceneMask, ...]]:
+    """Return bands and quality bands whose files have no alpha bands that are data of the scene.
 
     Who names a band says that it is data, whatever GDAL calls it, and whether a network wants it or not.
     """
-    data = named | {(b.source.place, b.index) for b in bands}
-    if mask is not None:
-        data |= {(mask.source.place, mask.index)}
+    data = named | {(b.source.place, b.index) for b in bands} | {(m.source.place, m.index) for m in masks}
 
     def without(source: SourceFile) -> SourceFile:
         return replace(source, alpha=tuple(i for i in source.alpha if (source.place, i) not in data))
 
     opened = tuple(replace(b, source=without(b.source)) for b in bands)
-    return opened, mask and replace(mask, source=without(mask.source))
+    return opened, tuple(replace(m, source=without(m.source)) for m in masks)
 
 
 def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     """Open the file of a band; values of the entry win over values in the file."""
-    source, here = sources.inspect(candidate.path), candidate.entry
+    source, here = _source(candidate, entry), candidate.entry
     _check_band(source, here.band)
     if here.band in source.palettes:
         raise SceneError(
@@ -202,9 +250,21 @@ def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
         scale=1.0 if scale is None else scale,
         offset=0.0 if offset is None else offset,
         nodata=first(here.nodata, entry.nodata, source.nodata[here.band - 1]),
-        wavelength_um=first(here.wavelength_um, WAVELENGTH_UM.get(candidate.common_name)),
+        wavelength_um=None if candidate.spectrum is None else candidate.spectrum.wavelength_um,
         declared=scale is not None or offset is not None,
+        saturated=first(here.saturated, entry.saturated),
     )
+
+
+def _source(candidate: _Candidate, entry: SceneEntry) -> SourceFile:
+    """Open a file; a product that lists a file which is not there was not downloaded whole."""
+    path = candidate.path
+    if entry.product is not None and not is_remote(path) and not Path(path).exists():
+        raise SceneError(
+            f"{path}: is listed in the metadata of the product as {candidate.name} but not there; "
+            "the download is incomplete"
+        )
+    return sources.inspect(path)
 
 
 def _check_band(source: SourceFile, number: int) -> None:
@@ -212,14 +272,8 @@ def _check_band(source: SourceFile, number: int) -> None:
         raise SceneError(f"{source.path}: has no band {number}, only {len(source.names)}")
 
 
-def _place(uri: str, entry: SceneEntry, base: Path) -> str:
-    """Return the path or URI of a file of an entry, inside the folder of the entry if it has one."""
-    absolute = "://" in uri or uri.startswith("/")
-    return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
-
-
 def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
-    source = sources.inspect(_place(mask.uri, entry, base))
+    source = sources.inspect(place_in(mask.uri, entry, base))
     _check_band(source, mask.band)
     dtype = source.dtype(mask.band)
     if dtype.kind == "c" or (mask.invalid_bits and dtype.kind not in "iu"):

@@ -1,13 +1,16 @@
 """Scenes that are read over a network: their URIs and versions."""
 
 import base64
+import io
 import re
 import time
 import urllib.error
 import urllib.request
 import warnings
 from functools import lru_cache
+from http import HTTPStatus
 from http.client import HTTPException
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
@@ -32,6 +35,14 @@ def uri_of(path: str) -> str:
         if path.startswith(prefix):
             return scheme + path.removeprefix(prefix)
     return path.removeprefix("/vsicurl/") if path.startswith("/vsicurl/http") else path
+
+
+def gdal_path(uri: str) -> str:
+    """Return GDAL's path (`/vsicurl/https://...`, `/vsis3/...`) of a URI."""
+    for prefix, scheme in STORES.items():
+        if uri.startswith(scheme):
+            return prefix + uri.removeprefix(scheme)
+    return f"/vsicurl/{uri}" if uri.startswith("http") else uri
 
 
 def has_version(path: str) -> bool:
@@ -74,29 +85,116 @@ def _of_object(folder: str, name: str) -> tuple[int, str]:
 
 def _of_url(url: str) -> tuple[int, str]:
     """Request the first byte: URLs that are signed for GET refuse HEAD."""
+    try:
+        with _get(url, "bytes=0-0") as answer:
+            received = answer.headers
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in _MISSING:
+            raise SceneError(f"{url}: no such file (HTTP {error.code})") from None
+        return unknown(url, f"HTTP {error.code}")
+    except (OSError, ValueError, HTTPException) as error:
+        raise _unreachable(url, error) from None
+    total = re.search(r"/(\d+)$", received.get("Content-Range", ""))
+    size = int(total[1] if total else received.get("Content-Length") or 0)
+    tag = received.get("ETag") or received.get("Last-Modified") or ""
+    return (size, tag) if tag or size else unknown(url, "it tells neither size nor ETag")
+
+
+def read_url(url: str, most: int) -> bytes | None:
+    """Return the content behind a URL (`http`, `https`); None when there is none.
+
+    Raises
+    ------
+    SceneError
+        When it cannot be reached, may not be read, or has more than `most` bytes.
+    """
+    try:
+        with waiting_for(url), _get(url) as answer:
+            data: bytes = answer.read(most + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in _MISSING:
+            return None
+        raise SceneError(f"{url}: cannot be read: HTTP {error.code}{needs_signing(error.code)}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        raise _unreachable(url, error) from None
+    if len(data) > most:
+        raise SceneError(f"{url}: is larger than {most / 1e6:.0f} MB, which no metadata are")
+    return data
+
+
+def needs_signing(code: int) -> str:
+    """Return what an answer of a server that refuses a link advises."""
+    return "; the link needs signing, or a login" if code in {401, 403} else ""
+
+
+class RangeReader(io.RawIOBase):
+    """The bytes of a remote file, read by ranges."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self.place = uri, 0
+        self.size, _ = version(uri)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the place of the next byte."""
+        return self.place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.size}[whence]
+        self.place = max(0, start + offset)
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
+        stop = min(self.size, self.place + len(buffer))
+        if stop <= self.place:
+            return 0
+        data = self._range(self.place, stop)
+        buffer[: len(data)] = data
+        self.place += len(data)
+        return len(data)
+
+    def _range(self, start: int, stop: int) -> bytes:
+        if not self.uri.startswith("http"):
+            folder, _, name = self.uri.rpartition("/")
+            return ObjectStore(folder).read_range(name, start, stop)
+        try:
+            with waiting_for(self.uri), _get(self.uri, f"bytes={start}-{stop - 1}") as answer:
+                if answer.status != HTTPStatus.PARTIAL_CONTENT:
+                    raise SceneError(f"{self.uri}: its server gives no ranges of bytes; download it first")
+                data: bytes = answer.read(stop - start)
+                return data
+        except (OSError, ValueError, HTTPException) as error:
+            raise _unreachable(self.uri, error) from None
+
+
+_MISSING = {404, 410}
+
+
+def _get(url: str, wanted: str | None = None) -> Any:
     parts = urlsplit(url)
     address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    headers = {"Range": "bytes=0-0", "User-Agent": "geoseg"}
+    headers = {"User-Agent": "geoseg", **({} if wanted is None else {"Range": wanted})}
     request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http and https only
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         # Not to be sent to a host that this one redirects to.
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            received = answer.headers
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in {404, 410}:
-            raise SceneError(f"{url}: no such file (HTTP {error.code})") from None
-        return unknown(url, f"HTTP {error.code}")
-    except (OSError, ValueError, HTTPException) as error:
-        why = getattr(error, "reason", None) or error
-        raise SceneError(f"{url}: cannot be reached: {why}") from None
-    total = re.search(r"/(\d+)$", received.get("Content-Range", ""))
-    size = int(total[1] if total else received.get("Content-Length") or 0)
-    tag = received.get("ETag") or received.get("Last-Modified") or ""
-    return (size, tag) if tag or size else unknown(url, "it tells neither size nor ETag")
+    return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+
+
+def _unreachable(url: str, error: Exception) -> SceneError:
+    return SceneError(f"{url}: cannot be reached: {getattr(error, 'reason', None) or error}")
 
 
 def unknown(url: str, why: str) -> tuple[int, str]:

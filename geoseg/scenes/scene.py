@@ -55,6 +55,13 @@ class SceneBand:
     wavelength_um: float | None
     declared: bool
     """Whether scale and offset were declared, by the catalog or the file, or are the default 1 and 0."""
+    saturated: float | None = None
+    """The number of pixels whose signal was too strong; they are nodata, too."""
+
+    @property
+    def invalid(self) -> tuple[float, ...]:
+        """Numbers that are no measurement: nodata and saturation."""
+        return tuple(n for n in (self.nodata, self.saturated) if n is not None)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -82,8 +89,9 @@ class SceneMask:
         known
             False where the quality band is nodata, NaN or masked itself, shape (rows, cols); None: nowhere.
         """
-        nodata = (self.source.nodata[self.index - 1],)
-        read, known = _read_on(self.source, (self.index,), geobox, window, resample.nearest, nodata)
+        nodata = self.source.nodata[self.index - 1]
+        invalid = (() if nodata is None else (nodata,),)
+        read, known = _read_on(self.source, (self.index,), geobox, window, resample.nearest, invalid)
         return read[0], known
 
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -114,13 +122,16 @@ class Scene:
     geobox: GeoBox
     """The grid: CRS (or None), transform and shape."""
     bands: tuple[SceneBand, ...]
-    mask: SceneMask | None = None
+    masks: tuple[SceneMask, ...] = ()
+    """Quality bands; a pixel is nodata where one of them says so."""
     haze: tuple[float, ...] = ()
     """Haze that dark-object subtraction removes from each band, in physical units; empty without it."""
     declared_gsd_m: float | None = None
     """GSD from the catalog, for scenes without a CRS."""
     acquired: datetime | None = None
     """Time of acquisition, None when the catalog does not state it."""
+    level: str | None = None
+    """`toa` (reflectance at the top of the atmosphere) or `surface`, None when it is not stated."""
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -159,14 +170,18 @@ class Scene:
     @property
     def remote(self) -> bool:
         """Whether one of its files, or of the files of a VRT, is on a server."""
-        files = {b.source for b in self.bands} | ({self.mask.source} if self.mask else set())
-        return any(is_remote(version.path) for f in files for version in f.files)
+        return any(is_remote(version.path) for f in self.sources for version in f.files)
+
+    @property
+    def sources(self) -> tuple[SourceFile, ...]:
+        """The files of its bands and quality bands, each once."""
+        return tuple(dict.fromkeys([*(b.source for b in self.bands), *(m.source for m in self.masks)]))
 
     def with_absolute_paths(self) -> "Scene":
         """Return the scene with absolute paths, for processes with another current folder."""
         bands = tuple(replace(b, source=sources.with_absolute_path(b.source)) for b in self.bands)
-        mask = self.mask and replace(self.mask, source=sources.with_absolute_path(self.mask.source))
-        return replace(self, bands=bands, mask=mask)
+        masks = tuple(replace(m, source=sources.with_absolute_path(m.source)) for m in self.masks)
+        return replace(self, bands=bands, masks=masks)
 
     def read(self, window: Window) -> Pixels:
         """Read a window; pixels beyond the scene are reflected at its border.
@@ -202,16 +217,18 @@ class Scene:
         valid = np.ones(window.shape, dtype=np.bool_)
         for source, dtype in dict.fromkeys((b.source, b.dtype) for b in self.bands):
             here = [i for i, b in enumerate(self.bands) if (b.source, b.dtype) == (source, dtype)]
-            indexes, nodata = zip(*((self.bands[i].index, self.bands[i].nodata) for i in here), strict=True)
+            indexes, invalid = zip(*((self.bands[i].index, self.bands[i].invalid) for i in here), strict=True)
             whole = len(here) == len(self.bands)  # all of them, in their order
-            read, known = _read_on(source, indexes, self.geobox, window, None, nodata, out if whole else None)
+            read, known = _read_on(
+                source, indexes, self.geobox, window, None, invalid, out if whole else None
+            )
             if read is not out:
                 out[here] = read
             if known is not None:
                 valid &= known
-        if self.mask is not None:
-            quality, known = self.mask.read(self.geobox, window)
-            valid &= self.mask.valid(quality)
+        for mask in self.masks:
+            quality, known = mask.read(self.geobox, window)
+            valid &= mask.valid(quality)
             if known is not None:
                 valid &= known
         return valid
@@ -333,23 +350,25 @@ class Scene:
         SceneError
             When a file cannot be looked at again.
         """
-        files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))
-        return next((path for f in files if (path := sources.changed_file(f)) is not None), None)
+        return next((path for f in self.sources if (path := sources.changed_file(f)) is not None), None)
 
     def identity(self) -> dict[str, Any]:
         """Return all facts that determine the pixels of the scene, for the fingerprint."""
-        files = dict.fromkeys([b.source for b in self.bands] + ([self.mask.source] if self.mask else []))
+        files = self.sources
+        masks = [[m.source.path, m.index, m.invalid_values, m.invalid_bits] for m in self.masks]
         return {
             "name": self.name,
             "shape": self.shape,
             "transform": tuple(self.geobox.transform)[:6],
             "crs": None if self.geobox.crs is None else self.geobox.crs.to_wkt(),
             "bands": [
-                [b.common_name, b.source.path, b.index, b.scale, b.offset, b.nodata] for b in self.bands
+                [b.common_name, b.source.path, b.index, b.scale, b.offset, b.nodata]
+                # Only when there is one, so that older fingerprints stay valid.
+                + ([] if b.saturated is None else [b.saturated])
+                for b in self.bands
             ],
-            "mask": None
-            if self.mask is None
-            else [self.mask.source.path, self.mask.index, self.mask.invalid_values, self.mask.invalid_bits],
+            "mask": masks[0] if masks else None,
+            **({"masks": masks[1:]} if masks[1:] else {}),
             "haze": self.haze,
             "files": [[v.path, v.size, v.stamp] for f in files for v in f.files],
             "alpha": [[f.path, *f.alpha] for f in files if f.alpha],
@@ -379,15 +398,16 @@ def _spread(length: int) -> list[Span]:
     return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
 
 
-def _invalid(values: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_] | None:
-    """Return where one of the bands is nodata, NaN or infinite, shape (rows, cols); None when none can be."""
+def _invalid(values: NDArray[Any], invalid: Sequence[Sequence[float]]) -> NDArray[np.bool_] | None:
+    """Return where a band has one of its invalid numbers, NaN or infinity, (rows, cols); None: nowhere."""
     bad: NDArray[np.bool_] | None = None
-    for band, number in zip(values, nodata, strict=True):
-        checks = []
-        if number is not None and not np.isnan(number):
-            # Whole numbers are compared as integers, which needs no copy of the band in float64.
-            whole = values.dtype.kind in "iu" and float(number).is_integer()
-            checks.append(band == (int(number) if whole else number))
+    for band, numbers in zip(values, invalid, strict=True):
+        # Whole numbers are compared as integers, which needs no copy of the band in float64.
+        checks = [
+            band == (int(n) if values.dtype.kind in "iu" and float(n).is_integer() else n)
+            for n in numbers
+            if not np.isnan(n)
+        ]
         if values.dtype.kind == "f":
             # Networks compute in single precision, where larger numbers are infinite.
             checks.append(~(np.abs(band) <= _LARGEST))
@@ -402,7 +422,7 @@ def _read_on(
     target: GeoBox,
     window: Window,
     method: Callable[[NDArray[np.float64], int], Taps] | None,
-    nodata: Sequence[float | None] = (),
+    invalid: Sequence[Sequence[float]],
     out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Read bands of one file onto a window of the target grid, with their validity (None: all valid).
@@ -410,10 +430,9 @@ def _read_on(
     Without a `method`, coarser files are interpolated and finer ones averaged. Files on the target grid are
     read into `out`, if it is given.
     """
-    nodata = nodata or (None,) * len(indexes)
     if source.geobox == target:
         values, mask = sources.read(source, indexes, window, out)
-        return values, _valid(values, nodata, mask)
+        return values, _valid(values, invalid, mask)
     coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
     method = method or (resample.average if coarser else resample.bilinear)
     taps = [
@@ -422,7 +441,7 @@ def _read_on(
     ]
     part = Window(*(Span(t.first, t.stop) for t in taps))
     values, mask = sources.read(source, indexes, part)
-    valid = _valid(values, nodata, mask)
+    valid = _valid(values, invalid, mask)
     resampled, valid = resample.apply(values, valid, *taps)
     if values.dtype.kind in "iu":
         np.rint(resampled, out=resampled)
@@ -430,9 +449,9 @@ def _read_on(
 
 
 def _valid(
-    values: NDArray[Any], nodata: Sequence[float | None], mask: NDArray[np.bool_] | None
+    values: NDArray[Any], invalid: Sequence[Sequence[float]], mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_] | None:
-    bad = _invalid(values, nodata)
+    bad = _invalid(values, invalid)
     if bad is None:
         return mask
     return ~bad if mask is None else mask & ~bad

@@ -76,6 +76,11 @@ class ObjectStore:
         except FileNotFoundError:
             return None
 
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """Read the bytes of an object from `start` to before `stop`."""
+        with _as_os_errors():
+            return bytes(self._client().get_range(name, start=start, end=stop))
+
     def fetch(self, name: str, path: Path) -> None:
         """Download an object."""
         with _as_os_errors(), path.open("wb") as file:

@@ -6,7 +6,7 @@ import pytest
 import rasterio
 
 from geoseg.config.scene import MaskEntry, SceneEntry
-from geoseg.core.errors import SceneError
+from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.geometry import Window
 from geoseg.scenes.opening import open_scene, reopen_scene
 from tests.conftest import write_raster
@@ -42,8 +42,9 @@ def test_all_bands_are_taken_when_none_are_asked_for(tmp_path):
     ("names", "sensor", "wanted", "expected"),
     [
         (("B02", "B8A"), None, ["nir08", "blue"], [2, 1]),
-        (("SR_B4", "SR_B5"), None, ["nir", "red"], [2, 1]),
-        (("B4", "B5"), "landsat-8", ["nir", "red"], [2, 1]),
+        (("SR_B4", "SR_B5"), None, ["nir08", "red"], [2, 1]),
+        (("B4", "B5"), "landsat-8", ["nir08", "red"], [2, 1]),
+        (("B3", "B5"), "landsat-5", ["swir16", "red"], [2, 1]),
         (("B4", "B5"), "sentinel-2", ["rededge071", "red"], [2, 1]),
         (("SWIR1", "Near infrared"), None, ["nir", "swir16"], [2, 1]),
         (("swir16", "nir"), None, ["swir1", "nir"], [1, 2]),
@@ -53,6 +54,40 @@ def test_descriptions_of_the_file_name_its_bands(tmp_path, names, sensor, wanted
     numbered(tmp_path / "a.tif", 2, names=names)
     scene = opened(tmp_path, {"uri": "a.tif", "sensor": sensor}, wanted)
     assert first_pixel(scene) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "sensor", "wanted", "taken"),
+    [
+        (("red", "nir08"), None, "nir", "nir08 "),
+        (("B4", "B5"), "landsat-8", "nir", "B5 "),
+        (("B04", "B08"), None, "nir08", "B08 "),
+        (("red", "nir"), "planetscope-8b", "nir", "nir "),
+    ],
+)
+def test_a_band_of_the_same_kind_is_taken_and_said(tmp_path, names, sensor, wanted, taken):
+    numbered(tmp_path / "a.tif", 2, names=names)
+    with pytest.warns(GeosegWarning, match=rf"toy: {wanted}: taking {taken}.*um"):
+        scene = opened(tmp_path, {"uri": "a.tif", "sensor": sensor}, [wanted])
+    assert first_pixel(scene) == [2]
+    assert scene.bands[0].common_name == wanted
+
+
+def test_the_wavelength_of_a_band_decides_whether_it_can_stand_for_another(tmp_path):
+    numbered(tmp_path / "a.tif", 1)
+    entry = {"uri": "a.tif", "bands": {"nir08": {"band": 1, "wavelength_um": 0.945}}}
+    with pytest.raises(SceneError, match=r"toy: no band nir; did you mean .nir08.\?; it has nir08"):
+        opened(tmp_path, entry, ["nir"])
+
+
+def test_of_bands_of_the_same_kind_the_nearest_is_taken(tmp_path):
+    numbered(tmp_path / "a.tif", 3)
+    bands = {
+        f"re{i}": {"band": i, "common_name": "rededge", "wavelength_um": w, "width_um": 0.015}
+        for i, w in enumerate((0.704, 0.740, 0.783), 1)
+    }
+    with pytest.warns(GeosegWarning, match="rededge075: taking re2"):
+        assert first_pixel(opened(tmp_path, {"uri": "a.tif", "bands": bands}, ["rededge075"])) == [2]
 
 
 def test_an_ambiguous_designation_needs_the_sensor(tmp_path):

@@ -60,13 +60,12 @@ class Needs:
 def needs_of(plan: Plan, staging: Store) -> Needs:
     """Return what the workers of a plan need."""
     scene = plan.scene.with_absolute_paths()
-    sources = [b.source for b in scene.bands] + ([scene.mask.source] if scene.mask else [])
     return Needs(
         code=code_here(plan.backend),
         backend=plan.backend,
         bundle=plan.bundle.place,
         bundle_sha256=plan.bundle.sha256,
-        files=tuple(dict.fromkeys((s.path, s.version.size) for s in sources)),
+        files=tuple((s.path, s.version.size) for s in scene.sources),
         staging=staging.resolved(),
         token=f".workers-{uuid.uuid4().hex}",
         device=plan.device,

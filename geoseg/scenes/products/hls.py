@@ -1,0 +1,62 @@
+"""Harmonized Landsat Sentinel-2 (HLS) v2.0: folders of S30 and L30 granules.
+
+Facts are those of the LP DAAC's HLS v2.0 user guide.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from geoseg.config.scene import BandEntry, SceneEntry
+from geoseg.core.bands import SENSORS
+from geoseg.core.errors import SceneError
+from geoseg.scenes.products.place import Place
+from geoseg.scenes.products.quality import fmask
+
+_FILE = re.compile(
+    r"(?P<granule>HLS\.(?P<kind>[SL]30)\.T\w{5}\.(?P<time>\d{7}T\d{6})\.v(?P<version>[\d.]+))\.(?P<band>\w+)\.tiff?",
+    re.IGNORECASE,
+)
+_THERMAL = {"lwir11", "lwir12"}
+
+
+def recognise(place: Place, document: str | None) -> SceneEntry | None:
+    """Return the entry of the granule in a folder; None when it holds none.
+
+    Raises
+    ------
+    SceneError
+        When the folder holds several granules.
+    """
+    files = [found for n in place.names() if (found := _FILE.fullmatch(n))]
+    if document is not None or not files:
+        return None
+    granules = sorted({f["granule"] for f in files})
+    if len(granules) > 1:
+        raise SceneError(
+            f"{place.path}: holds {len(granules)} HLS granules, as {granules[0]}; give each a "
+            "folder of its own"
+        )
+    kind, time = files[0]["kind"].upper(), files[0]["time"]
+    sensor = f"hls-{kind.lower()}"
+    bands = {
+        f["band"].upper(): _band(place.at(f.string), SENSORS[sensor][f["band"].upper()].common_name)
+        for f in files
+        if f["band"].upper() in SENSORS[sensor]
+    }
+    quality = next((f.string for f in files if f["band"].lower() == "fmask"), None)
+    return SceneEntry(
+        bands=bands,
+        sensor=sensor,
+        nodata=-9999,
+        datetime=datetime.strptime(time, "%Y%jT%H%M%S").replace(tzinfo=UTC),
+        mask=None if quality is None else fmask(place.at(quality)),
+        product=sensor,
+        level="surface",
+        baseline=files[0]["version"],
+        platform="Sentinel-2" if kind == "S30" else "Landsat 8 or 9",
+    )
+
+
+def _band(uri: str, common_name: str) -> BandEntry:
+    # Brightness temperature in hundredths of a degree Celsius; the others are reflectance.
+    return BandEntry(uri=uri, scale=0.01 if common_name in _THERMAL else 0.0001, offset=0.0)

@@ -1,0 +1,48 @@
+"""Aerial images of the United States' National Agriculture Imagery Program (NAIP).
+
+Quarter quadrangles with red, green, blue and near infrared as 8-bit display numbers, which are no
+reflectance: they stay as they are, and a network must have been trained on such numbers.
+"""
+
+import re
+
+from geoseg.config.scene import BandEntry, SceneEntry
+from geoseg.scenes import sources
+from geoseg.scenes.products.place import Place
+
+_FILE = re.compile(r"m_\d{7}_[ns][ew]_\d{2}_\w+?_(?P<day>\d{8})(?:_\d{8})?\.tiff?", re.IGNORECASE)
+_BANDS = ("red", "green", "blue", "nir")
+
+
+def is_tile(name: str) -> bool:
+    """Return whether a file is named as a tile of NAIP."""
+    return _FILE.fullmatch(name) is not None
+
+
+def recognise(place: Place, document: str | None) -> SceneEntry | None:
+    """Return the entry of the named tile, or of the only tile in a folder; None when there is no such one."""
+    if document is None:
+        tiles = [n for n in place.names() if is_tile(n)]
+        if len(tiles) != 1:
+            return None
+        document = tiles[0]
+    found = _FILE.fullmatch(document)
+    if found is None:
+        return None
+    uri = place.at(document)
+    header = sources.inspect(uri)
+    if len(header.names) != len(_BANDS) or set(header.dtypes) != {"uint8"}:
+        return None
+    # Names in the file win: tiles that were processed may have other bands.
+    names = [own or usual for own, usual in zip(header.names, _BANDS, strict=True)]
+    if len({n.lower() for n in names}) != len(names):
+        names = list(_BANDS)
+    day = found["day"]
+    return SceneEntry(
+        uri=uri,
+        bands={name: BandEntry(band=i) for i, name in enumerate(names, start=1)},
+        sensor="naip",
+        datetime=f"{day[:4]}-{day[4:6]}-{day[6:]}T00:00:00Z",
+        product="naip",
+        platform="aircraft",
+    )
