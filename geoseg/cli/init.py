@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.secrets import redact
@@ -16,6 +17,8 @@ from geoseg.inference.checks import SCALINGS, likely_scaling
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.card import Card
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
+from geoseg.scenes.opening import open_scene
+from geoseg.scenes.products import complete
 from geoseg.scenes.scene import Scene
 
 
@@ -79,7 +82,10 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
     """Return the YAML lines of a scene, which name every band of the network, and notes."""
     if name in Catalog.open(catalog_file).scenes:
         return f"scene: {_quoted(name)}", []
-    entry, _ = find_entry(name, catalog_file)
+    entry, base = find_entry(name, catalog_file)
+    product = complete(entry, base)
+    if product is not entry:
+        return _product_lines(name, product, model), []
     opened = resolve_scene(entry, name, None, None, catalog_file)
     found = {b.common_name: b for b in opened.bands}
     folder = Path(name).is_dir()
@@ -103,6 +109,22 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
         bands.append(f"    {band.common_name}: {here}")
     where = f"  {'folder' if folder else 'uri'}: {_quoted(redact(name))}"
     return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, model.card, notes)]), notes
+
+
+def _product_lines(name: str, product: SceneEntry, model: Bundle) -> str:
+    """Return the YAML lines of a product, which names its bands itself.
+
+    Raises
+    ------
+    SceneError
+        When it lacks a band of the network.
+    """
+    open_scene(product, name, Path(), [b.common_name for b in model.card.bands])
+    shown = _quoted(redact(name))
+    if product.level == "toa" and model.card.level == "surface":
+        haze = "radiometry: {dark_object: true}   # top of the atmosphere -> nearly surface reflectance"
+        return f"scene:\n  uri: {shown}\n  {haze}"
+    return f"scene: {shown}"
 
 
 def _scale_lines(scene: Scene, card: Card, notes: list[str]) -> list[str]:

@@ -45,7 +45,10 @@ def run(
     ] = None,
     scenes: Annotated[
         str | None,
-        typer.Option(help="Many scenes: a glob in quotes, a list (.txt) or a table (.csv, .parquet, .gpkg)."),
+        typer.Option(
+            help="Many scenes: a glob in quotes, a list (.txt), a table (.csv, .parquet, .gpkg) or a STAC "
+            "search (.json)."
+        ),
     ] = None,
     on_error: Annotated[
         OnError, typer.Option("--on-error", help="With many scenes: stop at one that fails, or go on.")

@@ -4,10 +4,12 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel
 
 import geoseg
@@ -30,6 +32,7 @@ from geoseg.runs.record import parse_record
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.scene import Scene, SceneBand, SceneMask
 from geoseg.storage.store import Store, is_store, open_store, within
 from geoseg.training.record import TrainingRecord
 
@@ -86,14 +89,15 @@ def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
 
 def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
     """Describe a scene."""
-    entry, base = find_entry(name, catalog_file)
+    _, base = find_entry(name, catalog_file)
     opened = resolve_scene(name, Path(name).stem, None, None, catalog_file)
+    entry = opened.entry
     geobox = opened.geobox
     left, bottom, right, top = geobox.extent.boundingbox if geobox.crs else geobox.boundingbox
     facts: dict[str, Any] = {"scene": name}
-    for key in ("title", "description", "license", "source"):
-        if getattr(entry, key):
-            facts[key] = getattr(entry, key)
+    for key in _TOLD:
+        if (value := getattr(entry, key)) not in {None, ""}:
+            facts[key] = value.isoformat() if isinstance(value, datetime) else value
     return {
         **facts,
         "width": opened.shape[1],
@@ -102,18 +106,40 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         "gsd_m": opened.gsd_m,
         "extent": [round(v, 9) for v in (left, bottom, right, top)],
         "bands": [_band(b) for b in opened.bands],
-        "masks": [m.source.path for m in opened.masks] or None,
+        "masks": [_mask(opened, m) for m in opened.masks] or None,
         "haze": [round(h, 5) for h in opened.haze] or None,
         "base": str(base.resolve()),
     }
 
 
-def _band(b: Any) -> dict[str, Any]:
+_TOLD = (
+    "title", "description", "license", "source", "product", "level", "baseline", "platform", "datetime",
+    "cloud_cover", "item",
+)  # fmt: skip
+"""Facts of an entry that are shown where it has them."""
+
+
+def _band(b: SceneBand) -> dict[str, Any]:
     res = abs(b.source.geobox.resolution.x)
     return {
-        "name": b.name, "common_name": b.common_name, "dtype": str(b.dtype), "resolution": res,
-        "scale": b.scale, "offset": b.offset, "nodata": b.nodata, "file": Path(b.source.path).name,
+        "name": b.name, "common_name": b.common_name, "wavelength_um": b.wavelength_um, "dtype": str(b.dtype),
+        "resolution": res, "scale": b.scale, "offset": b.offset, "nodata": b.nodata,
+        "file": Path(b.source.path).name,
     }  # fmt: skip
+
+
+def _mask(opened: Scene, mask: SceneMask) -> dict[str, Any]:
+    """Describe a quality band, and the share of a sample of the scene that it masks."""
+    seen = [mask.valid_in(opened.geobox, w) for w in opened.sample_windows()]
+    share = 1 - np.concatenate([v.ravel() for v in seen]).mean()
+    bits = [[i for i in range(pattern.bit_length()) if pattern >> i & 1] for pattern in mask.invalid_bits]
+    return {
+        "file": Path(mask.source.path).name,
+        "band": mask.index,
+        "invalid_values": list(mask.invalid_values) or None,
+        "invalid_bits": [b[0] if len(b) == 1 else b for b in bits] or None,
+        "masks_percent": round(100 * float(share), 2),
+    }
 
 
 def catalog(catalog_file: Path | None) -> list[dict[str, Any]]:

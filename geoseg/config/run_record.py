@@ -100,6 +100,8 @@ class RunRecord(_Part):
     plan: RecordedPlan
     pipeline: dict[str, Any]
     """The document, without credentials."""
+    scene: dict[str, Any] | None = None
+    """The entry of the scene: as it was written, or as the metadata of its product gave it."""
     resumed: bool
     tiles_predicted: int
     tiles_skipped: int

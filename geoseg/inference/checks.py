@@ -112,6 +112,37 @@ def check_gsd(scene: Scene, card: Card, level: Level) -> None:
         )
 
 
+def check_level(scene: Scene, card: Card, level: Level) -> None:
+    """Compare what the scene's reflectance is measured at with that of the training pixels.
+
+    Haze makes the top of the atmosphere brighter than the ground, in blue most; dark-object subtraction takes
+    most of it away.
+
+    Raises
+    ------
+    PlanError
+        When they differ and `level` is error.
+    """
+    if (
+        None in {scene.level, card.level}
+        or scene.level == card.level
+        or (scene.level == "toa" and scene.haze)
+    ):
+        return
+    what = {"toa": "top-of-atmosphere", "surface": "surface"}
+    advice = (
+        "take the surface reflectance product, or write scene: {uri: ..., radiometry: {dark_object: true}}"
+        if scene.level == "toa"
+        else "take the level-1 product"
+    )
+    report_problem(
+        level,
+        f"{scene.name}: is {what[str(scene.level)]} reflectance, and {card.name} knows "
+        f"{what[str(card.level)]} reflectance; {advice}",
+        "statistics",
+    )
+
+
 def check_quality(scene: Scene) -> None:
     """Warn of pixels whose quality is unknown: they become nodata."""
     windows = scene.sample_windows()

@@ -97,6 +97,8 @@ class Card(Document):
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
     covariance: tuple[tuple[Finite, ...], ...] | None = None
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
+    level: Literal["toa", "surface"] | None = None
+    """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
     gsd_m: GsdRange
     tile: CardTile
     classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]

@@ -167,6 +167,7 @@ def plan_scene(
         gsd = None if pipeline.gsd == "auto" else pipeline.gsd
         scene = resolve_scene(pipeline.scene, pipeline.name, bands, gsd, catalog)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
+        checks.check_level(scene, bundle.card, pipeline.checks.statistics)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
             checks.check_quality(scene)
             checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)

@@ -29,6 +29,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.plan import Plan
 from geoseg.raster.area import class_areas_m2
+from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store
 
 _VERSIONED = (
@@ -139,6 +140,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         identity=plan.identity(),
         plan=RecordedPlan.model_validate(plan.summary()),
         pipeline=redacted(plan.pipeline.model_dump(mode="json")),
+        scene=_entry_of(plan.scene),
         resumed=about.resumed,
         tiles_predicted=totals.tiles,
         tiles_skipped=totals.skipped,
@@ -158,6 +160,16 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         warnings=redacted(about.warnings),
         outputs={name: OutputFile(**output_entry(f)) for name, f in outputs.items()},
     )
+
+
+def _entry_of(scene: Scene) -> dict[str, Any] | None:
+    """Return the entry of a scene with the bands that are in use, without credentials."""
+    if scene.entry is None:
+        return None
+    used = {b.name for b in scene.bands}
+    bands = {n: b for n, b in scene.entry.bands.items() if n in used}
+    entry = scene.entry.model_copy(update={"bands": bands})
+    return dict(redacted(entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)))
 
 
 def with_output(record: RunRecord, file: Path) -> RunRecord:

@@ -18,6 +18,8 @@ from geoseg.core.parsing import read_bytes
 from geoseg.core.paths import at_home, plain_path
 from geoseg.core.secrets import redact
 from geoseg.scenes.catalog import Catalog
+from geoseg.scenes.products import item_entries, merged, stac
+from geoseg.scenes.remote import is_remote
 
 PATHS = ("path", "uri", "location", "href", "file", "filename")
 """Columns with the path of a scene; gdaltindex writes `location`."""
@@ -49,7 +51,8 @@ def list_scenes(
     """Return the scenes that a text or a sequence of texts names.
 
     A text is a glob (`scenes/*.tif`, `**` for any folder), a list (`.txt`: one scene a line, # for comments),
-    a table (CSV, Parquet, or a tile index as gdaltindex or QGIS write it), or a single scene. A scene is a
+    a table (CSV, Parquet, or a tile index as gdaltindex or QGIS write it), the result of a STAC search (JSON
+    or stac-geoparquet: a scene for each item), or a single scene. A scene is a
     name in the catalog, a file, a folder or a URI. A path in a list or table that does not exist in the
     current folder is looked up beside that file.
 
@@ -86,12 +89,23 @@ def _rows(text: str) -> Iterable[dict[str, Any]]:
     if glob.has_magic(text) and "://" not in text and not os.path.lexists(text):
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (any path, any folder)
         return [{"path": p} for p in found if not p.endswith(_SIDECARS)]
+    if (items := _items(text)) is not None:
+        return items
     if suffix in _LISTS:
         lines = (_COMMENT.sub("", line).strip() for line in _text_of(text).splitlines())
         return [{"path": _beside(line, text)} for line in lines if line]
     if suffix in _TABLES:
         return [_row(row, text) for row in _table(text)]
     return [{"path": text}]
+
+
+def _items(text: str) -> list[dict[str, Any]] | None:
+    """Return the STAC items of a search result as rows; None when the text names none."""
+    is_table = text.lower().endswith(".parquet") and Path(text).is_file()
+    if not (is_table or stac.names_item(text)) or not (is_remote(text) or Path(text).exists()):
+        return None
+    entries = item_entries(text)
+    return None if entries is None else [{"path": text, "name": e.item, "entry": e} for e in entries]
 
 
 def _text_of(path: str) -> str:
@@ -173,7 +187,10 @@ def _clean(name: str) -> str:
 
 
 def _entry(row: Mapping[str, Any], template: SceneEntry | None) -> SceneEntry:
-    """Return the entry of a scene: the template with its path and facts."""
+    """Return the entry of a scene: the template with its path and facts, or a STAC item with the template."""
+    if "entry" in row:
+        found: SceneEntry = row["entry"]
+        return found if template is None else merged(found, template)
     base = {} if template is None else template.model_dump(exclude_unset=True)
     folders = template is not None and template.uri is None
     place = {"folder": row["path"]} if folders else {"uri": row["path"], "folder": None}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from geoseg.config.scene import SceneEntry
 from geoseg.core import buffers
 from geoseg.core.geometry import Span, Window, reflect
 from geoseg.scenes import grid, resample, sources
@@ -94,6 +95,12 @@ class SceneMask:
         read, known = _read_on(self.source, (self.index,), geobox, window, resample.nearest, invalid)
         return read[0], known
 
+    def valid_in(self, geobox: GeoBox, window: Window) -> NDArray[np.bool_]:
+        """Read where a window inside a grid is valid, shape (rows, cols)."""
+        quality, known = self.read(geobox, window)
+        valid = self.valid(quality)
+        return valid if known is None else valid & known
+
     def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where the values of the quality band are valid, same shape."""
         bad = np.isin(values, self.invalid_values)
@@ -130,8 +137,8 @@ class Scene:
     """GSD from the catalog, for scenes without a CRS."""
     acquired: datetime | None = None
     """Time of acquisition, None when the catalog does not state it."""
-    level: str | None = None
-    """`toa` (reflectance at the top of the atmosphere) or `surface`, None when it is not stated."""
+    entry: SceneEntry | None = field(default=None, repr=False, compare=False)
+    """What the scene was opened by: the entry that a user wrote, or that the metadata of a product gave."""
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -155,6 +162,11 @@ class Scene:
     def dtype(self) -> np.dtype[Any]:
         """Data type that holds the numbers of every band."""
         return np.result_type(*(b.dtype for b in self.bands))
+
+    @property
+    def level(self) -> str | None:
+        """Return whether its numbers are reflectance of the atmosphere's top (`toa`) or of the `surface`."""
+        return None if self.entry is None else self.entry.level
 
     @property
     def gain(self) -> NDArray[np.float32]:
@@ -227,10 +239,7 @@ class Scene:
             if known is not None:
                 valid &= known
         for mask in self.masks:
-            quality, known = mask.read(self.geobox, window)
-            valid &= mask.valid(quality)
-            if known is not None:
-                valid &= known
+            valid &= mask.valid_in(self.geobox, window)
         return valid
 
     def physical(self, pixels: Pixels) -> NDArray[np.float32]:

@@ -74,6 +74,7 @@ def make_card(
             "covariance": None
             if statistics.covariance is None
             else [[float(f"{v:.5g}") for v in row] for row in statistics.covariance],
+            "level": _level(labelled),
             "gsd_m": gsd_range(document, labelled),
             "tile": tile_sizes(document, network),
             "classes": [
@@ -87,6 +88,12 @@ def make_card(
             **facts,
         }
     )
+
+
+def _level(labelled: Sequence[Labelled]) -> str | None:
+    """Return the level of reflectance of all labelled scenes, None when they state none or differ."""
+    levels = {p.scene.level for p in labelled}
+    return levels.pop() if len(levels) == 1 else None
 
 
 def card_facts(

@@ -4,6 +4,7 @@ A reader recognises a product and returns the entry that a user would have writt
 knows of products.
 """
 
-from geoseg.scenes.products.entry import complete, item_entries
+from geoseg.scenes.products import stac
+from geoseg.scenes.products.entry import complete, item_entries, merged
 
-__all__ = ["complete", "item_entries"]
+__all__ = ["complete", "item_entries", "merged", "stac"]
