@@ -78,6 +78,13 @@ class RunMemory(_Part):
     peak_of_this_process: int
 
 
+class Reading(_Part):
+    """What was read over the network, by all processes together."""
+
+    requests: int
+    bytes: int
+
+
 class OutputFile(_Part):
     """Size and checksum of a file."""
 
@@ -112,6 +119,8 @@ class RunRecord(_Part):
     area_m2: dict[str, float] | None
     """By slug; None without a CRS."""
     seconds: RunSeconds
+    reading: Reading | None = None
+    """None when all files of the scene lie on a disk."""
     memory_bytes: RunMemory
     machine: dict[str, str]
     versions: dict[str, str]

@@ -21,9 +21,13 @@ GDAL_NETWORK = {
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+    "GDAL_HTTP_MAX_RETRY": "2",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_MULTIRANGE": "YES",
 }
 """Ends a request after 10 seconds without a connection, or 30 seconds below 1000 bytes a second; GDAL's
-default is to wait for ever."""
+default is to wait for ever. A server that is busy is asked three times; beyond that a window is read again,
+see `geoseg.inference.retry`."""
 
 GDAL_VARIABLES = {
     "GDAL_CACHEMAX": str(GDAL_CACHE_MB),

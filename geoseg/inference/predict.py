@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Event, Lock
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
@@ -21,6 +21,7 @@ from geoseg.inference.retry import ONCE, RetryPolicy, nodata_pixels, read_with_r
 from geoseg.models.backends.load import device_pool, is_loaded, load_segmenter
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.raster.staging import Staging
+from geoseg.scenes import network
 from geoseg.scenes.scene import Pixels, Scene
 from geoseg.tiling import _kernels
 from geoseg.tiling.arrays import HOST, all_of
@@ -148,8 +149,16 @@ def predict_block(job: Job, block: Block) -> Prediction:
         "skipped": len(block.tiles) - len(chosen),
         "seconds": seconds,
         **incidents.counts(job),
+        **_network(job),
     }
     return Prediction(parts.planes, parts.strips, parts.fringe, counts)
+
+
+def _network(job: Job) -> dict[str, Any]:
+    """Return what this process read over the network since it was asked last, as plain values."""
+    if not job.scene.remote:
+        return {}
+    return {"network": asdict(network.take())}
 
 
 def _warm_up(job: Job) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-import rasterio
 
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
+from geoseg.scenes.network import forget
+from geoseg.scenes.remote import gdal_path, has_version, uri_of
 from geoseg.scenes.scene import Pixels, Scene
 
 LONGEST_WAIT = 60.0
@@ -74,7 +75,9 @@ def read_with_retry(
     waits = policy.waits()
     for number in range(1, policy.tries + 1):
         try:
-            with attempt(), _uncached(scene) if number > 1 else nullcontext():
+            if number > 1:
+                _forget(scene)
+            with attempt():
                 return scene.read(window)
         except (SceneError, OSError) as error:
             on_failure(number, one_line(error))
@@ -111,14 +114,8 @@ def nodata_pixels(scene: Scene, window: Window) -> Pixels:
     return Pixels(values, np.zeros(window.shape, dtype=np.bool_))
 
 
-def _uncached(scene: Scene) -> rasterio.Env:
+def _forget(scene: Scene) -> None:
     """Let GDAL ask the server again: it caches answers, also that a file is missing."""
-    paths = dict.fromkeys(b.source.path for b in scene.bands)
-    return rasterio.Env(CPL_VSIL_CURL_NON_CACHED=":".join(_vsi(p) for p in paths))
-
-
-def _vsi(path: str) -> str:
-    scheme, sign, rest = path.partition("://")
-    if not sign:
-        return path
-    return f"/vsicurl/{path}" if scheme in {"http", "https", "ftp"} else f"/vsi{scheme}/{rest}"
+    for version in (v for source in scene.sources for v in source.files):
+        if has_version(version.path):
+            forget(gdal_path(uri_of(version.path)))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from geoseg.config.run_record import (
     FORMAT,
     OutputFile,
+    Reading,
     RecordedClass,
     RecordedPlan,
     RunMemory,
@@ -29,6 +30,8 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.plan import Plan
 from geoseg.raster.area import class_areas_m2
+from geoseg.scenes import network
+from geoseg.scenes.network import Traffic
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store
 
@@ -54,10 +57,13 @@ class Totals:
     """Tiles without one valid pixel."""
     seconds: dict[str, float]
     """Seconds by step."""
+    network: Traffic
+    """What the blocks read over the network."""
 
     @classmethod
     def of(cls, counts: Iterable[Mapping[str, Any]]) -> "Totals":
         """Add up the counts of all blocks."""
+        counts = list(counts)
         classes: Counter[int] = Counter()
         seconds: Counter[str] = Counter()
         numbers: Counter[str] = Counter()
@@ -71,6 +77,7 @@ class Totals:
             tiles=numbers["tiles"],
             skipped=numbers["skipped"],
             seconds={k: round(v, 3) for k, v in seconds.items()},
+            network=sum((Traffic(**b["network"]) for b in counts if "network" in b), Traffic()),
         )
 
 
@@ -154,6 +161,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
             total=about.total_seconds,
             tasks=totals.seconds,
         ),
+        reading=Reading(**asdict(totals.network + network.take())) if plan.scene.remote else None,
         memory_bytes=RunMemory(announced_per_worker=plan.memory.total, peak_of_this_process=peak_bytes()),
         machine=provenance.machine(),
         versions=provenance.versions(_VERSIONED),

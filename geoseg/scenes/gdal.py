@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import rasterio
 from rasterio._env import set_gdal_config  # rasterio.Env would take them away again
@@ -10,7 +11,9 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import RasterioError
 
 from geoseg.core.process import GDAL_CACHE_MB, GDAL_NETWORK, GDAL_VARIABLES
+from geoseg.scenes import network
 from geoseg.scenes.remote import STORES, has_version, uri_of
+from geoseg.scenes.versions import file_of
 from geoseg.storage import aws
 
 RASTER_ERRORS = (RasterioError, UnicodeDecodeError)
@@ -18,16 +21,35 @@ RASTER_ERRORS = (RasterioError, UnicodeDecodeError)
 
 
 def prepare_gdal(path: str) -> None:
-    """Let GDAL read the present version of a remote file, and find S3 where the object stores find it."""
+    """Let GDAL find S3 where the object stores find it, and count what it reads over the network."""
     if not has_version(path):
         return
-    # GDAL would mix the bytes of a new version with cached ones of the old version, even after closing it.
-    options = {"CPL_VSIL_CURL_NON_CACHED": ":".join(("/vsicurl/", *STORES))}
-    options.update({k: v for k, v in GDAL_NETWORK.items() if k not in os.environ})
+    network.count_requests()
+    options = {k: v for k, v in GDAL_NETWORK.items() if k not in os.environ}
+    if not network.can_forget():
+        # GDAL would mix the bytes of a new version with cached ones of the old version.
+        options["CPL_VSIL_CURL_NON_CACHED"] = ":".join(("/vsicurl/", *STORES))
     if uri_of(path).startswith("s3://"):
         options.update(aws.access().gdal_options())
     for key, value in options.items():
         set_gdal_config(key, value)
+
+
+def open_raster(path: str, **options: Any) -> Any:
+    """Open a raster with the settings that its place needs.
+
+    A server cannot list a folder, and GDAL would ask it for ten files that may lie beside a raster. So files
+    beside a remote raster (`.ovr`, `.msk`, `.aux.xml`) are not looked for.
+    """
+    place = file_of(path)
+    prepare_gdal(place)
+    theirs = {*os.environ, *(getenv() if hasenv() else ())}
+    alone = has_version(place) and _LISTING not in theirs
+    with rasterio.Env(**{_LISTING: "EMPTY_DIR"}) if alone else nullcontext():
+        return rasterio.open(path, **options)
+
+
+_LISTING = "GDAL_DISABLE_READDIR_ON_OPEN"
 
 
 @contextmanager

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import rasterio
-
-from geoseg.scenes.gdal import prepare_gdal
+from geoseg.scenes.gdal import open_raster, prepare_gdal
+from geoseg.scenes.versions import forget_older
 
 if TYPE_CHECKING:
     from geoseg.scenes.sources import SourceFile
@@ -39,7 +38,10 @@ class _Handles:
         # Options of GDAL may be those of one thread, and another thread opened the file.
         prepare_gdal(source.place)
         if handle is None:
-            handle = rasterio.open(
+            for version in source.parts:
+                forget_older(version.path, version)
+            forget_older(source.place, source.version)
+            handle = open_raster(
                 source.place, **({} if source.level is None else {"overview_level": source.level})
             )
         try:

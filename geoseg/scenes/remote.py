@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.notices import waiting_for
+from geoseg.scenes import network
 from geoseg.storage.object_store import SCHEMES, ObjectStore
 
 _TIMEOUT = 30
@@ -179,6 +180,9 @@ class RangeReader(io.RawIOBase):
 
 
 _MISSING = {404, 410}
+_BUSY = {429, 500, 502, 503, 504}
+_WAITS = (0.5, 1.5)
+"""Seconds before a server that is busy is asked again."""
 
 
 def _get(url: str, wanted: str | None = None) -> Any:
@@ -190,7 +194,19 @@ def _get(url: str, wanted: str | None = None) -> Any:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         # Not to be sent to a host that this one redirects to.
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+    for wait in (*_WAITS, None):
+        try:
+            answer = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            network.add(1, 0)
+            if error.code not in _BUSY or wait is None:
+                raise
+            error.close()
+            time.sleep(wait)
+        else:
+            network.add(1, int(answer.headers.get("Content-Length") or 0))
+            return answer
+    raise AssertionError("the last try returns or raises")
 
 
 def _unreachable(url: str, error: Exception) -> SceneError:

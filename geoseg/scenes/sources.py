@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -27,11 +26,12 @@ from geoseg.core.notices import waiting_for
 from geoseg.core.secrets import redact
 from geoseg.scenes import handles
 from geoseg.scenes.exif import orientation
-from geoseg.scenes.gdal import RASTER_ERRORS, prepare_gdal
+from geoseg.scenes.gdal import RASTER_ERRORS, open_raster
 from geoseg.scenes.remote import has_version, is_remote
 from geoseg.scenes.turns import AS_STORED, OF_EXIF, Turn
 from geoseg.scenes.versions import (
     FileVersion,
+    forget_older,
     names_dataset,
     part_of_dataset,
     parts_of,
@@ -165,12 +165,11 @@ def coarser(source: SourceFile, factor: float) -> SourceFile:
         When the file cannot be opened.
     """
     try:
-        prepare_gdal(source.place)
-        with rasterio.open(source.place) as src:
+        with open_raster(source.place) as src:
             fitting = [i for i, f in enumerate(src.overviews(1)) if f <= factor]
         if not fitting:
             return source
-        with rasterio.open(source.place, overview_level=fitting[-1]) as src:
+        with open_raster(source.place, overview_level=fitting[-1]) as src:
             shape = source.turn.shape((src.height, src.width))
     except RASTER_ERRORS as error:
         raise SceneError(f"{source.path}: cannot be opened: {one_line(error)}") from error
@@ -207,9 +206,9 @@ def _refuse_stream(path: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _inspect(path: str, version: FileVersion) -> SourceFile:
-    prepare_gdal(path)
+    forget_older(path, version)
     try:
-        with waiting_for(path) if is_remote(path) else nullcontext(), rasterio.open(path) as src:
+        with waiting_for(path) if is_remote(path) else nullcontext(), open_raster(path) as src:
             _check_bands(path, src)
             geobox, turn = _grid(path, src)
             return SourceFile(

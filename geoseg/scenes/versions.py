@@ -18,8 +18,8 @@ from typing import Any
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.paths import plain_path
 from geoseg.core.secrets import redact
-from geoseg.scenes import remote
-from geoseg.scenes.remote import has_version, is_remote, uri_of
+from geoseg.scenes import network, remote
+from geoseg.scenes.remote import gdal_path, has_version, is_remote, uri_of
 
 _AT_ONCE = 16
 _DEEPEST = 8
@@ -69,6 +69,13 @@ def version_of(path: str) -> FileVersion:
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise SceneError(f"{path}: is no regular file, so it cannot be read window by window; copy it to one")
     return FileVersion(redact(path), found.st_size, f"{found.st_mtime_ns}/{found.st_ctime_ns}")
+
+
+def forget_older(path: str, version: FileVersion) -> None:
+    """Let GDAL forget what it has of a remote file in another version than this one."""
+    place = file_of(path)
+    if has_version(place):
+        network.forget_other_version(gdal_path(uri_of(place)), (version.size, version.stamp))
 
 
 def versions_of(paths: Sequence[str]) -> tuple[FileVersion, ...]:

@@ -27,8 +27,10 @@ def recognise(place: Place, document: str | None) -> SceneEntry | None:
     SceneError
         When the folder holds several granules.
     """
+    if document is not None:
+        return None
     files = [found for n in place.names() if (found := _FILE.fullmatch(n))]
-    if document is not None or not files:
+    if not files:
         return None
     granules = sorted({f["granule"] for f in files})
     if len(granules) > 1:
