@@ -4,6 +4,7 @@ The fields of 1.0 (`eo:bands`, `raster:bands`) and of 1.1 (`bands`, `raster:scal
 because libraries that raise the version of an item leave its fields where they were.
 """
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -127,9 +128,10 @@ def entry_of(item: Item, base: str) -> SceneEntry:
     bands: dict[str, _Band] = {}
     for band in sorted(found, key=lambda b: b.rank, reverse=True):
         bands[band.common_name] = band
-    chosen = {b.name: b.entry for b in bands.values()}
-    if len(chosen) < len(bands):  # two names alike: the common names differ
-        chosen = {b.common_name: b.entry for b in bands.values()}
+    ordered = sorted(bands.values(), key=lambda b: b.entry.wavelength_um or math.inf)
+    chosen = {b.name: b.entry for b in ordered}
+    if len(chosen) < len(ordered):  # two names alike: the common names differ
+        chosen = {b.common_name: b.entry for b in ordered}
     _warn_of_missing_scale(ident, chosen)
     return SceneEntry(
         bands=chosen,
