@@ -13,7 +13,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.secrets import redact
 from geoseg.core.text import printable
-from geoseg.inference.checks import SCALINGS, likely_scaling
+from geoseg.inference.causes import SCALINGS, likely_scaling
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.card import Card
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
