@@ -11,6 +11,7 @@ from geoseg.config.loader import load
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError, SceneError, did_you_mean
 from geoseg.core.paths import at_home
+from geoseg.scenes.nodata import warn_of_idle_nodata
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.scene import Scene
@@ -138,6 +139,9 @@ def resolve_scene(
         The catalog file; None looks in all folders where names are looked up.
     """
     if isinstance(scene, SceneEntry):
-        return open_scene(scene, name, Path(), bands, gsd)
-    entry, base = find_entry(scene, catalog)
-    return open_scene(entry, scene, base, bands, gsd)
+        opened = open_scene(scene, name, Path(), bands, gsd)
+    else:
+        entry, base = find_entry(scene, catalog)
+        opened = open_scene(entry, scene, base, bands, gsd)
+    warn_of_idle_nodata([opened])
+    return opened

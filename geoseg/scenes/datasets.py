@@ -13,6 +13,7 @@ from geoseg.core.files import read_object
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
 from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
+from geoseg.scenes.nodata import warn_of_idle_nodata
 from geoseg.scenes.opening import open_scene
 
 
@@ -104,6 +105,7 @@ def _chips(
             )
         )
     bare = {p.labels.path for p in found if p.scene.geobox.crs is None}
+    warn_of_idle_nodata([p.scene for p in found])
     _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
     return tuple(found)
 

@@ -26,6 +26,7 @@ from geoseg.core.bands import (
 from geoseg.core.errors import GeosegWarning, SceneError, did_you_mean, listed
 from geoseg.core.secrets import redact
 from geoseg.scenes import grid, radiometry, sources
+from geoseg.scenes.nodata import check_given_nodata
 from geoseg.scenes.products import complete
 from geoseg.scenes.products.entry import place_in
 from geoseg.scenes.remote import is_remote
@@ -75,6 +76,7 @@ def open_scene(
     offered = _offered(entry, base)
     chosen = offered if bands is None else [_find(offered, b, name, entry) for b in bands]
     opened = tuple(_band(c, entry) for c in chosen)
+    check_given_nodata(opened, [c.entry.nodata for c in chosen], entry.nodata)
     masks = tuple(_mask(m, entry, base) for m in entry.masks)
     opened, masks = _as_data(opened, masks, {(c.path, c.entry.band) for c in offered if entry.bands})
     geobox = grid.common_grid([b.source for b in opened], gsd or entry.gsd)

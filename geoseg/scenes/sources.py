@@ -27,6 +27,7 @@ from geoseg.core.secrets import redact
 from geoseg.scenes import handles
 from geoseg.scenes.exif import orientation
 from geoseg.scenes.gdal import RASTER_ERRORS, open_raster
+from geoseg.scenes.nodata import idle_nodata
 from geoseg.scenes.remote import has_version, is_remote
 from geoseg.scenes.turns import AS_STORED, OF_EXIF, Turn
 from geoseg.scenes.versions import (
@@ -97,6 +98,7 @@ class SourceFile:
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
     nodata: tuple[float | None, ...]
+    """For each band the number that means nodata; None: the file states none that the type can hold."""
     masks: tuple[int, ...]
     """For each band the number of the band whose mask of GDAL is its own, from 1; 0: it has none."""
     alpha: tuple[int, ...]
@@ -112,6 +114,8 @@ class SourceFile:
     """Number of the overview that is read, from 0; None for full resolution."""
     opened_as: str | None = field(default=None, repr=False)
     """What GDAL opens where it differs from `path`: a signed URL, for example. Never written to a file."""
+    idle_nodata: tuple[tuple[int, float], ...] = field(default=(), compare=False)
+    """Number and stated nodata of the bands whose type cannot hold it."""
 
     @property
     def path(self) -> str:
@@ -211,13 +215,14 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
         with waiting_for(path) if is_remote(path) else nullcontext(), open_raster(path) as src:
             _check_bands(path, src)
             geobox, turn = _grid(path, src)
+            idle = idle_nodata(src)
             return SourceFile(
                 geobox=geobox,
                 dtypes=tuple(src.dtypes),
                 names=tuple(_band_name(src, i) for i in src.indexes),
                 scales=tuple(src.scales),
                 offsets=tuple(src.offsets),
-                nodata=tuple(src.nodatavals),
+                nodata=tuple(None if i in dict(idle) else n for i, n in enumerate(src.nodatavals, 1)),
                 masks=tuple(
                     _mask_of(i, flags, nodata_is_told=nodata is not None)
                     for i, flags, nodata in zip(src.indexes, src.mask_flag_enums, src.nodatavals, strict=True)
@@ -228,6 +233,7 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
                 parts=parts_of(path, src),
                 turn=turn,
                 opened_as=path if redact(path) != path else None,
+                idle_nodata=idle,
             )
     except RASTER_ERRORS as error:
         why = "may not be read" if is_remote(path) else "truncated or damaged; get it again"

@@ -186,11 +186,6 @@ def test_nodata_of_the_catalog_wins_over_the_file(tmp_path):
     assert np.argwhere(~whole(scene).valid).tolist() == [[0, 0]]
 
 
-@pytest.mark.parametrize("nodata", [-9999, 70_000, 0.5])
-def test_a_nodata_value_that_the_data_type_cannot_hold_hides_nothing(tmp_path, nodata):
-    assert whole(one_band(tmp_path, picture(), fields={"nodata": nodata})).valid.all()
-
-
 @pytest.mark.parametrize("empty", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("nodata", [None, np.nan, -1.0])
 def test_what_is_not_finite_is_invalid(tmp_path, empty, nodata):
