@@ -1,5 +1,6 @@
 """Areas and lengths on the ground."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +58,13 @@ class GroundMeasure:
         """Return the areas of polygons in square metres."""
         if self.geod is None:
             return np.asarray(shapely.area(geometry)) * self.unit**2
-        geod = self.geod
-        return np.array([abs(geod.geometry_area_perimeter(g)[0]) for g in self._geographic(geometry)])
+        if not len(geometry):
+            return np.empty(0)
+        parts, place = shapely.get_parts(geometry, return_index=True)
+        rings, part = shapely.get_rings(parts, return_index=True)
+        hole = np.r_[False, part[1:] == part[:-1]]
+        areas = np.where(hole, -1.0, 1.0) * self._ring_areas(rings)
+        return np.asarray(np.bincount(place[part], areas, minlength=len(geometry)))
 
     def lengths(self, geometry: NDArray[np.object_]) -> NDArray[np.float64]:
         """Return the lengths of all rings of polygons in metres."""
@@ -70,6 +76,29 @@ class GroundMeasure:
         _, _, metres = self.geod.inv(*xy[:-1][same].T, *xy[1:][same].T)
         total = np.bincount(polygon[place[1:][same]], weights=metres, minlength=len(geometry))
         return np.asarray(total, np.float64)
+
+    def _ring_areas(self, rings: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Return the geodesic area inside each ring in square metres, also of more than a hemisphere.
+
+        The geodesic area is exact but for whole areas of the Earth, since a line divides it into two sides.
+        How often to add that is told by the area on a sphere, an integral of the sine of the latitude over
+        the longitude: 0 at the equator, so it lacks the half of a sphere where a ring runs around a pole.
+        """
+        geod = self.geod or Geod(ellps="WGS84")
+        turned = np.where(shapely.is_ccw(rings), rings, shapely.reverse(rings))
+        lonlat, ring = shapely.get_coordinates(self._geographic(turned), return_index=True)
+        same = ring[1:] == ring[:-1]
+        step, sine = np.diff(lonlat[:, 0]), np.sin(np.radians(lonlat[:, 1]))
+        step = np.radians(step - 360 * np.round(step / 360))[same]
+        under = step * ((sine[1:] + sine[:-1]) / 2)[same]
+        around, below = (np.bincount(ring[1:][same], w, minlength=len(rings)) for w in (step, under))
+        on_sphere = (2 * np.pi * np.round(np.abs(around) / (2 * np.pi)) - below) / (4 * np.pi)
+        whole = 8 * geod.polygon_area_perimeter([0, 90, 0], [0, 0, 90])[0]
+        bounds = np.r_[0, np.flatnonzero(~same) + 1, len(lonlat)]
+        signed = np.array(
+            [geod.polygon_area_perimeter(*lonlat[a:b].T)[0] for a, b in itertools.pairwise(bounds)]
+        )
+        return np.asarray(signed + whole * np.round(on_sphere - signed / whole))
 
     def _geographic(self, geometry: NDArray[np.object_]) -> NDArray[np.object_]:
         fine = np.asarray(shapely.segmentize(geometry, self.longest))

@@ -107,3 +107,48 @@ def test_neighbours_are_divided_at_the_same_vertices():
     first, second = (set(map(tuple, shapely.get_coordinates(g).tolist())) for g in fine)
     assert len(first & second) == 106
     assert [g.geom_type for g in fine] == ["Polygon", "MultiPolygon"]
+
+
+def pixels_m2(geobox):
+    return pixel_area_m2(geobox).sum() * geobox.shape.x
+
+
+WIDE = {
+    "world": (90, 180, Affine(2, 0, -180, 0, -2, 90), "EPSG:4326"),
+    "0 to 360": (90, 180, Affine(2, 0, 0, 0, -2, 90), "EPSG:4326"),
+    "five sixths": (85, 150, Affine(2, 0, -150, 0, -2, 85), "EPSG:4326"),
+    "past 180": (70, 150, Affine(2, 0, 30, 0, -2, 70), "EPSG:4326"),
+    "a hemisphere": (45, 180, Affine(2, 0, -180, 0, -2, 90), "EPSG:4326"),
+    "more of the south": (50, 180, Affine(2, 0, -180, 0, -2, 10), "EPSG:4326"),
+    "Mercator": (200, 150, Affine(2e5, 0, -1.5e7, 0, -2e5, 2e7), "EPSG:3395"),
+    "beyond the equator": (300, 300, Affine(1e5, 0, -1.5e7, 0, -1e5, 1.5e7), "EPSG:3413"),
+    "around the south": (300, 300, Affine(1e5, 0, -1.5e7, 0, -1e5, 1.5e7), "EPSG:3031"),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_more_than_a_hemisphere_has_its_own_area_and_not_that_of_the_rest(name):
+    height, width, transform, crs = WIDE[name]
+    geobox = GeoBox((height, width), transform, crs)
+    (area,) = GroundMeasure.of(geobox).areas(outline(geobox))
+    assert area == pytest.approx(pixels_m2(geobox), rel=1e-3)
+    if geobox.crs.geographic and abs(geobox.boundingbox.top) < 90:
+        west = 0 if geobox.boundingbox.left > 0 else -180
+        around = GeoBox((90, 180), Affine(2, 0, west, 0, -2, 90), crs)
+        world = outline(around)[0]
+        (rest,) = GroundMeasure.of(around).areas(np.array([world.difference(outline(geobox)[0])], object))
+        assert rest == pytest.approx(510.0656e12 - area, rel=1e-6)
+
+
+def test_a_multipolygon_has_the_area_of_its_parts_without_their_holes():
+    geobox = GeoBox((90, 180), Affine(2, 0, -180, 0, -2, 90), "EPSG:4326")
+    parts = [shapely.box(-170, -80, 100, 80).difference(shapely.box(-160, -70, 90, 70)),
+             shapely.box(110, 0, 120, 10).difference(shapely.box(112, 2, 114, 4))]  # fmt: skip
+    measure = GroundMeasure.of(geobox)
+    one_by_one = measure.areas(np.array(parts, object))
+    assert measure.areas(np.array([shapely.multipolygons(parts)], object)) == pytest.approx(
+        [one_by_one.sum()]
+    )
+    boxes = measure.areas(np.array([shapely.box(110, 0, 120, 10), shapely.box(112, 2, 114, 4)], object))
+    assert one_by_one[1] == pytest.approx(boxes[0] - boxes[1])
+    assert measure.areas(np.empty(0, object)).shape == (0,)
