@@ -89,7 +89,11 @@ def run(
             _run_scenes(batch, options, skip=on_error is OnError.SKIP, quiet=quiet, as_json=as_json)
         else:
             tell(f"geoseg {geoseg.__version__}: checking {pipeline}")
-            _run_scene(batch.plan(batch.scenes[0]), options, tell, as_json=as_json)
+            plan = batch.plan(batch.scenes[0])
+            if options is None:
+                _show_plan(plan, overwrite=overwrite, profile=profile, as_json=as_json)
+            else:
+                _run_scene(plan, options, tell, as_json=as_json)
 
 
 @contextlib.contextmanager
@@ -101,22 +105,28 @@ def _options(*, overwrite: bool, profile: bool, quiet: bool, dashboard: bool) ->
         yield Options(overwrite, profile, on_progress, interruption)
 
 
+def _show_plan(plan: "Plan", *, overwrite: bool, profile: bool, as_json: bool) -> None:
+    """Show a plan, and say where its run would be refused."""
+    from geoseg.cli import show
+    from geoseg.runs.folder import why_refused
+    from geoseg.runs.outputs import output_names
+
+    names = output_names(plan.pipeline, profile=profile)
+    refused = why_refused(plan.folder, plan.identity(), names, overwrite=overwrite)
+    for warning in (*plan.warnings, *([] if refused is None else [refused])):
+        warn(warning)
+    show_result(plan.summary(), show.plan, as_json=as_json)
+
+
 def _run_scene(
-    plan: "Plan",
-    options: AbstractContextManager["Options"] | None,
-    tell: Callable[[str], None],
-    *,
-    as_json: bool,
+    plan: "Plan", options: AbstractContextManager["Options"], tell: Callable[[str], None], *, as_json: bool
 ) -> None:
-    """Run a plan; without options show it only."""
+    """Run a plan."""
     from geoseg.cli import show
     from geoseg.runs.record import as_json as record_as_json
 
     for warning in plan.warnings:
         warn(warning)
-    if options is None:
-        show_result(plan.summary(), show.plan, as_json=as_json)
-        return
     tell(show.plan_line(plan.summary()))
     from geoseg.runs.run import run as run_plan
 

@@ -85,6 +85,7 @@ def open_run_folder(
         When the folder cannot be written, is in use, or holds files that must not be overwritten.
     """
     store = open_store(place)
+    store.check()
     store.create()
     with store.lock() as check_lock, contextlib.ExitStack() as stack:
         resumed = _decide(store, identity, outputs, overwrite=overwrite)
@@ -102,37 +103,92 @@ def finished_identity(place: Path | str) -> dict[str, Any] | None:
     return None if found is None else found.get("identity")
 
 
+def why_refused(
+    place: Path | str, identity: dict[str, Any], outputs: list[str], *, overwrite: bool
+) -> str | None:
+    """Return why a run would not write into a place, see `open_run_folder`; None: it would.
+
+    Nothing is written.
+    """
+    store = open_store(place)
+    store.check()
+    found = _Found.read(store)
+    return (
+        None
+        if found.resumes(identity, overwrite=overwrite)
+        else found.refusal(store, identity, outputs, overwrite=overwrite)
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What lies in the place of a run."""
+
+    staged: dict[str, Any] | None
+    """Identity of an unfinished run."""
+    finished: dict[str, Any] | None
+    """Record of a finished run."""
+    present: frozenset[str]
+    unknown: bool
+    """Whether the staging folder is not of geoseg."""
+
+    @classmethod
+    def read(cls, store: Store) -> "_Found":
+        staging = store.child(STAGING)
+        staged = _object_in(staging, _PLAN)
+        with as_output_error(store.at(), "read"):
+            present = frozenset(store.names())
+            unknown = staged is None and any(not name.startswith(".") for name in staging.names())
+        return cls(staged, _object_in(store, RunFile.RECORD), present, unknown)
+
+    def resumes(self, identity: dict[str, Any], *, overwrite: bool) -> bool:
+        """Return whether a run of this identity goes on where another one stopped."""
+        other = overwrite or self.finished is None or self.finished.get("identity") != identity
+        return self.staged == identity and other
+
+    def refusal(
+        self, store: Store, identity: dict[str, Any], outputs: list[str], *, overwrite: bool
+    ) -> str | None:
+        """Return why a new run must not write here; None: it may."""
+        if self.unknown:
+            # Never deleted, not even with --overwrite: the files may not be geoseg's.
+            return (
+                f"{store.child(STAGING).at()}: is not the staging of a geoseg run; move it away, or choose "
+                "another folder with --output"
+            )
+        if overwrite:
+            return None
+        if self.finished is not None:
+            return (
+                f"{store.at()}: holds a finished run ({self.finished.get('name')}, "
+                f"{self.finished.get('finished')}); choose another folder with --output, or replace it with "
+                "--overwrite"
+            )
+        if self.staged is not None:
+            return (
+                f"{store.at()}: holds an unfinished run of another plan "
+                f"({difference(self.staged, identity)}); finish that one, choose another folder with "
+                "--output, or discard it with --overwrite"
+            )
+        strangers = [name for name in (*outputs, RunFile.RECORD) if name in self.present]
+        if strangers:
+            return (
+                f"{store.at()}: has a {strangers[0]} that is not of a geoseg run; choose another folder with "
+                "--output, or replace it with --overwrite"
+            )
+        return None
+
+
 def _decide(store: Store, identity: dict[str, Any], outputs: list[str], *, overwrite: bool) -> bool:
+    """Return whether the run is resumed; clear what it may replace, or raise OutputError."""
     staging = store.child(STAGING)
     staging.tidy()
-    staged, finished = _object_in(staging, _PLAN), _object_in(store, RunFile.RECORD)
-    if staged == identity and (overwrite or finished is None or finished.get("identity") != identity):
+    found = _Found.read(store)
+    if found.resumes(identity, overwrite=overwrite):
         return True
-    with as_output_error(store.at(), "read"):
-        present = set(store.names())
-        unknown = staged is None and any(not name.startswith(".") for name in staging.names())
-    strangers = [name for name in (*outputs, RunFile.RECORD) if name in present]
-    if unknown:
-        # Never deleted, not even with --overwrite: the files may not be geoseg's.
-        raise OutputError(
-            f"{staging.at()}: is not the staging of a geoseg run; move it away, or choose another folder "
-            "with --output"
-        )
-    if staged is not None and staged != identity and finished is None and not overwrite:
-        raise OutputError(
-            f"{store.at()}: holds an unfinished run of another plan ({difference(staged, identity)}); finish "
-            "that one, choose another folder with --output, or discard it with --overwrite"
-        )
-    if finished is not None and not overwrite:
-        raise OutputError(
-            f"{store.at()}: holds a finished run ({finished.get('name')}, {finished.get('finished')}); "
-            "choose another folder with --output, or replace it with --overwrite"
-        )
-    if finished is None and staged is None and strangers and not overwrite:
-        raise OutputError(
-            f"{store.at()}: has a {strangers[0]} that is not of a geoseg run; choose another folder with "
-            "--output, or replace it with --overwrite"
-        )
+    refused = found.refusal(store, identity, outputs, overwrite=overwrite)
+    if refused is not None:
+        raise OutputError(refused)
     staging.clear(last=_PLAN)
     return False
 

@@ -177,7 +177,7 @@ def plan_scene(
             longitude_to_cut_around(scene.geobox, plan.recipe.rules.crs)
         if "pmtiles" in pipeline.outputs.polygons:
             web_cut(scene.geobox, plan.recipe.rules.crs)
-    open_store(folder)  # fail now when the URI cannot be used
+    open_store(folder).check()  # fail now when nothing can be written there
     return replace(plan, warnings=tuple(notices), ask_workers_for_memory=asks_workers)
 
 

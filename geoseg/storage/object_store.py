@@ -58,6 +58,9 @@ class ObjectStore:
         """Return itself: a URI means the same everywhere."""
         return self
 
+    def check(self) -> None:
+        """Do nothing: whether objects may be written shows when the first is."""
+
     def create(self) -> None:
         """Do nothing: a prefix need not be created. The bucket must exist."""
 

@@ -1,6 +1,7 @@
 """A store: a folder, or a prefix in an object store."""
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -37,6 +38,9 @@ class Store(Protocol):
 
     def resolved(self) -> "Store":
         """Return the same store for processes whose current folder is another."""
+
+    def check(self) -> None:
+        """Raise OutputError when a run could not write here, as far as looking tells; nothing is written."""
 
     def create(self) -> None:
         """Create the place if it does not exist; OutputError when that fails."""
@@ -96,6 +100,20 @@ class FolderStore:
         """Return the folder by its absolute path."""
         return FolderStore(self.folder.resolve())
 
+    def check(self) -> None:
+        """Look whether the folder is one, or can be made, may be written to, and holds no pipe or device."""
+        with as_output_error(self.folder):
+            folder = self.folder.resolve()
+            there = next(p for p in (folder, *folder.parents) if p.exists())
+            if not there.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if folder.parent == folder:
+                raise OSError(errno.EINVAL, "it is the root of all folders")
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if there == folder:
+            self._refuse_streams()
+
     def create(self) -> None:
         """Create the folder."""
         with as_output_error(self.folder):
@@ -146,11 +164,14 @@ class FolderStore:
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
         """Lock the folder; the lock ends with the process, however it ends."""
+        self._refuse_streams()
+        return lock_folder(self.folder)
+
+    def _refuse_streams(self) -> None:
         with as_output_error(self.folder):
             stream = next(streams_in(self.folder), None)
         if stream is not None:
             raise OutputError(f"{stream}: is a pipe or a device, and no file; move it away")
-        return lock_folder(self.folder)
 
 
 def open_store(place: str | Path) -> Store:

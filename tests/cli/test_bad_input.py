@@ -261,6 +261,39 @@ def test_output_that_cannot_be_a_folder(pipeline_file, tmp_path):
     assert "cannot be written: Not a directory; choose another folder with --output" in message
 
 
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/", "it is the root of all folders; choose"),
+        ("/dev/null", "Not a directory; choose"),
+        ("file", "Not a directory; choose"),
+        ("file/out", "Not a directory; choose"),
+        ("piped", "is a pipe or a device, and no file; move it away"),
+        ("n" * 5000, "File name too long; choose"),
+    ],
+)
+def test_a_dry_run_refuses_the_folders_that_a_run_refuses(pipeline_file, tmp_path, place, why):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "piped").mkdir()
+    os.mkfifo(tmp_path / "piped/classes.tif")
+    before = sorted(tmp_path.rglob("*"))
+    for more in ([], ["--dry-run"]):
+        assert why in error_of(pipeline_file, "--output", tmp_path / place, *more)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_says_what_a_run_would_not_overwrite(pipeline_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/classes.tif").write_text("mine")
+    code, result, messages = run(pipeline_file, "--dry-run")
+    assert code == 0
+    assert "tiles" in result
+    assert "warning: " in messages
+    assert "has a classes.tif that is not of a geoseg run; choose another folder with --output" in messages
+    assert "not of a geoseg run" not in run(pipeline_file, "--dry-run", "--overwrite")[2]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["classes.tif"]
+
+
 def test_full_disk_keeps_the_finished_blocks_and_room_ends_the_run(tmp_path, bundle):
     """A limit on file sizes stands in for a full disk: the small blocks fit, a large one does not."""
     values = reflectance(600, 600, seed=3)
