@@ -171,6 +171,8 @@ def unusable_place(
         remedy = f"run the same command again when it answers, {_KEPT}"
     elif number is None:
         remedy = f"make room or check the disk, and run the same command again, {_KEPT}"
+    elif what == "read":
+        remedy = "is it the right place, and may it be read?"
     else:
         remedy = "choose another folder with --output"
     return OutputError(f"{place}: cannot be {what}: {text}; {remedy}")

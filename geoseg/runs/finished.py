@@ -12,7 +12,7 @@ from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
 from geoseg.core.legend import NODATA
-from geoseg.core.paths import at_home
+from geoseg.core.paths import at_home, plain_path
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import read_record
 from geoseg.scenes import sources
@@ -103,10 +103,11 @@ class Run:
 
         forms = (RunFile.GEOPACKAGE, RunFile.GEOPARQUET, RunFile.FLATGEOBUF, RunFile.GEOJSON)
         path = self._local(next((f for f in forms if f in self.record.outputs), RunFile.GEOPACKAGE))
-        if path.suffix == ".parquet":
-            return geopandas.read_parquet(path)
         layer = {"layer": self.record.name} if path.suffix == ".gpkg" else {}
-        return geopandas.read_file(path, **layer)
+        with as_output_error(path, "read"), plain_path(path) as plain:
+            if path.suffix == ".parquet":
+                return geopandas.read_parquet(plain)
+            return geopandas.read_file(plain, **layer)
 
     def _map(self, name: RunFile, title: str, attributes: dict[str, Any]) -> "xarray.DataArray":
         # Slow to import, and needed only here.

@@ -20,6 +20,7 @@ from geoseg.core.secrets import redact
 from geoseg.scenes.catalog import Catalog
 from geoseg.scenes.products import item_entries, merged, stac
 from geoseg.scenes.remote import is_remote
+from geoseg.scenes.versions import file_of, names_dataset, placed
 
 PATHS = ("path", "uri", "location", "href", "file", "filename")
 """Columns with the path of a scene; gdaltindex writes `location`."""
@@ -159,9 +160,12 @@ def _has_value(value: Any) -> bool:
 
 def _beside(path: str, listing: str) -> str:
     path = at_home(path)
-    beside = Path(listing).parent / path
-    absolute = "://" in path or path.startswith("/")
-    return str(beside) if not absolute and not Path(path).exists() and beside.exists() else path
+    if names_dataset(path):
+        return path
+    beside = placed(path, Path(listing).parent)
+    # Unlike Path's, this takes names that no file can have.
+    here, there = (os.path.exists(file_of(p)) for p in (path, beside))  # noqa: PTH110
+    return beside if there and not here else path
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -32,6 +32,7 @@ from geoseg.scenes.products.entry import place_in
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.scene import Scene, SceneBand, SceneMask
 from geoseg.scenes.sources import SourceFile
+from geoseg.scenes.versions import same_file
 
 _DECLARED = True
 _SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
@@ -209,10 +210,12 @@ def _as_data(
 
     Who names a band says that it is data, whatever GDAL calls it, and whether a network wants it or not.
     """
-    data = named | {(b.source.place, b.index) for b in bands} | {(m.source.place, m.index) for m in masks}
+    given = named | {(b.source.place, b.index) for b in bands} | {(m.source.place, m.index) for m in masks}
+    data = {(same_file(place), index) for place, index in given}
 
     def without(source: SourceFile) -> SourceFile:
-        return replace(source, alpha=tuple(i for i in source.alpha if (source.place, i) not in data))
+        here = same_file(source.place)
+        return replace(source, alpha=tuple(i for i in source.alpha if (here, i) not in data))
 
     opened = tuple(replace(b, source=without(b.source)) for b in bands)
     return opened, tuple(replace(m, source=without(m.source)) for m in masks)

@@ -34,8 +34,8 @@ from geoseg.scenes.versions import (
     FileVersion,
     forget_older,
     names_dataset,
-    part_of_dataset,
     parts_of,
+    placed,
     version_of,
     versions_of,
 )
@@ -78,11 +78,7 @@ def resolve(uri: str, base: Path) -> str:
         return str(Path(spec.origin).parent / path)
     if uri.startswith("file://"):
         return url2pathname(urlsplit(uri).path)
-    if is_remote(uri):
-        return uri
-    if part := part_of_dataset(uri, base):
-        return uri.replace(part, str(base / part), 1)
-    return str(base / uri)
+    return placed(uri, base)
 
 
 @dataclass(frozen=True)
@@ -194,12 +190,7 @@ def changed_file(source: SourceFile) -> str | None:
 
 def with_absolute_path(source: SourceFile) -> SourceFile:
     """Return the file with an absolute path, for processes with another current folder."""
-    if is_remote(source.path):
-        return source
-    if part := part_of_dataset(source.path):
-        absolute = source.path.replace(part, str(Path(part).absolute()), 1)
-    else:
-        absolute = str(Path(source.path).absolute())
+    absolute = placed(source.path, Path.cwd())
     return replace(source, version=replace(source.version, path=absolute))
 
 

@@ -95,11 +95,51 @@ def file_of(path: str) -> str:
         ends = [m.end() for m in _ARCHIVE_END.finditer(rest)]
         local = (rest[:end] for end in ends if not is_remote(rest) and Path(rest[:end]).is_file())
         return file_of(next(local, rest[: ends[0]] if ends else rest))
-    if path.startswith("vrt://"):
-        return file_of(path.removeprefix("vrt://").partition("?")[0])
+    if path.startswith(_VRT):
+        return file_of(path.removeprefix(_VRT).partition("?")[0])
     return part_of_dataset(path) or path
 
 
+def same_file(path: str) -> str:
+    """Return a text that is equal for all paths and names by which GDAL opens the same thing.
+
+    A file is known by its number on its disk: through links and `./`, too.
+    """
+    try:
+        file = file_of(path)
+        if is_remote(file):
+            return uri_of(path)
+        found = Path(file).stat()
+    except (SceneError, OSError, ValueError):
+        return path
+    return path.replace(file, f"{found.st_dev}:{found.st_ino}", 1)
+
+
+def placed(path: str, base: Path) -> str:
+    """Return a path with a relative file in it taken from a folder, also inside names of GDAL.
+
+    Examples
+    --------
+    >>> placed("vrt://a.tif?bands=1", Path("/data")), placed("/vsizip/a.zip/b.tif", Path("/data"))
+    ('vrt:///data/a.tif?bands=1', '/vsizip//data/a.zip/b.tif')
+    """
+    if path.startswith(_VRT):
+        inner, sign, options = path.removeprefix(_VRT).partition("?")
+        return f"{_VRT}{placed(inner, base)}{sign}{options}"
+    if archive := _ARCHIVE.fullmatch(path):
+        rest = archive["rest"]
+        if rest.startswith("vsi"):  # GDAL takes it for /vsi
+            return path
+        start = len(path) - len(rest) + rest.startswith("{")
+        return path[:start] + placed(path[start:], base)
+    if is_remote(path):
+        return path
+    if part := part_of_dataset(path, base):
+        return path.replace(part, str(base / part), 1)
+    return str(base / path)
+
+
+_VRT = "vrt://"
 _DATASETS = re.compile(
     r"(?:NETCDF|HDF5|HDF4_SDS|HDF4_EOS|SENTINEL2_L1[BC]|SENTINEL2_L2A|GTIFF_DIR|GTIFF_RAW|GPKG|ZARR|GTI"
     r"|DERIVED_SUBDATASET):(?P<rest>.*)",

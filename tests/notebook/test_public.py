@@ -3,6 +3,8 @@
 import ast
 import doctest
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +15,9 @@ import rasterio
 
 import geoseg
 from geoseg.config.run_record import RunRecord
-from geoseg.core.errors import ConfigError, OutputError
+from geoseg.core.errors import ConfigError, OutputError, SceneError
 from geoseg.runs.finished import Run
+from geoseg.runs.page import remake_page
 from tests.conftest import ROOT, reflectance, write_pipeline, write_raster
 from tests.training.test_train import document
 from tests.training.worlds import labelled_scene
@@ -128,6 +131,24 @@ def test_what_a_run_did_not_write_is_said_in_a_line(finished):
         less.confidence()
     with pytest.raises(OutputError, match=r"wrote no polygons\.gpkg"):
         less.polygons()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["classes.tif", "polygons.gpkg", "polygons.parquet", "quicklook.png"])
+def test_pipes_in_a_run_folder_are_told_and_not_waited_for(finished, tmp_path, name):
+    folder = tmp_path / "odd!name"
+    folder.mkdir()
+    os.mkfifo(folder / name)
+    outputs = {**finished.record.outputs}
+    if name == "polygons.parquet":
+        outputs[name] = outputs.pop("polygons.gpkg")
+    run = Run(folder, finished.record.model_copy(update={"outputs": outputs}))
+    look = {"classes.tif": run.classes, "quicklook.png": run._repr_html_}.get(name, run.polygons)
+    with pytest.raises((OutputError, SceneError), match=r"is a pipe or a device|is no regular file"):
+        look()
+    shutil.copy(finished.folder / "run.json", folder)
+    with pytest.raises(OutputError, match=f"{name}: is a pipe or a device, and no file; move it away"):
+        remake_page(folder)
 
 
 def test_representations_are_short_and_the_html_one_shows_the_quicklook(finished, pipeline_file):

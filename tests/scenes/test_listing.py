@@ -39,6 +39,14 @@ def test_a_list_has_comments_and_paths_beside_it(folder):
     }  # fmt: skip
 
 
+def test_names_of_gdal_in_a_list_are_found_beside_it(folder, monkeypatch):
+    lines = ["vrt://a/x.tif?bands=1", "s3://b/y.tif", "/vsizip/gone.zip/z.tif", "n" * 5000]
+    (folder / "list.txt").write_text("\n".join(lines))
+    monkeypatch.chdir("/")
+    found = [s.scene.uri for s in list_scenes(str(folder / "list.txt"))]
+    assert found == [f"vrt://{folder}/a/x.tif?bands=1", *lines[1:]]
+
+
 def test_tables_of_all_kinds_say_the_same(folder, tmp_path):
     frame = pd.DataFrame({"Name": ["one", "two"], "location": ["a/x.tif", "b/x.tif"], "area": [1.0, None]})
     frame.to_csv(folder / "t.csv", index=False)

@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import GeosegWarning, SceneError
@@ -141,6 +142,27 @@ def test_a_mask_file_is_found_like_a_band_file(tmp_path, absolute):
     }
     scene = opened(tmp_path, entry)
     assert (scene.read(Window.of(0, 0, 4, 4)).valid == (np.eye(4) == 0)).all()
+
+
+@pytest.mark.parametrize("other", ["./a.tif", "soft.tif", "deep/../a.tif"])
+def test_a_band_that_is_the_mask_by_another_path_is_no_alpha(tmp_path, other):
+    """A clear alpha band of 0 hides all; as the quality band it is data, in which 0 is fine."""
+    (tmp_path / "deep").mkdir()
+    path = numbered(tmp_path / "a.tif", 2)
+    with rasterio.open(path, "r+") as dst:
+        dst.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+        dst.write(np.zeros((4, 4), np.uint16), 2)
+    (tmp_path / "soft.tif").symlink_to(path)
+    mask = MaskEntry(uri=other, band=2, invalid_values=(1,))
+    scene = opened(tmp_path, {"uri": "a.tif", "mask": mask})
+    assert scene.read(Window.of(0, 0, 4, 4)).valid.all()
+
+
+@pytest.mark.parametrize("folder", [None, "deep"])
+def test_a_virtual_raster_by_name_lies_beside_the_document(tmp_path, monkeypatch, folder):
+    numbered(tmp_path / (folder or ".") / "a.tif", 3)
+    monkeypatch.chdir("/")
+    assert first_pixel(opened(tmp_path, {"uri": "vrt://a.tif?bands=3,1", "folder": folder})) == [3, 1]
 
 
 def test_a_mask_band_that_is_not_there_is_told(tmp_path):

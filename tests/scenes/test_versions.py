@@ -105,3 +105,64 @@ def test_a_file_is_read_by_its_absolute_path_from_other_folders(tmp_path, monkey
     source = sources.with_absolute_path(sources.inspect("a.tif"))
     monkeypatch.chdir("/")
     assert (sources.read(source, [1], Window.of(0, 0, 8, 8))[0] == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.tif", "{here}/a.tif"),
+        ("/x/a.tif", "/x/a.tif"),
+        ("vrt://a.tif?bands=2,1", "vrt://{here}/a.tif?bands=2,1"),
+        ("vrt:///x/a.tif", "vrt:///x/a.tif"),
+        ("vrt://NETCDF:c.nc:red", "vrt://NETCDF:{here}/c.nc:red"),
+        ("vrt:///vsizip/a.zip/b.tif", "vrt:///vsizip/{here}/a.zip/b.tif"),
+        ("vrt://https://h/a.tif", "vrt://https://h/a.tif"),
+        ("/vsizip/a.zip/b.tif", "/vsizip/{here}/a.zip/b.tif"),
+        ("/vsizip//x/a.zip/b.tif", "/vsizip//x/a.zip/b.tif"),
+        ("/vsizip/{{a.zip}}/b.tif", "/vsizip/{{{here}/a.zip}}/b.tif"),
+        ("/vsitar//vsigzip/a.tar.gz/b.tif", "/vsitar//vsigzip/{here}/a.tar.gz/b.tif"),
+        ("/vsizip//vsicurl/https://h/a.zip/b.tif", "/vsizip//vsicurl/https://h/a.zip/b.tif"),
+        ("/vsizip/vsicurl/https://h/a.zip/b.tif", "/vsizip/vsicurl/https://h/a.zip/b.tif"),
+        ("s3://b/a.tif", "s3://b/a.tif"),
+    ],
+)
+def test_a_relative_file_is_found_beside_its_document_in_every_name_of_gdal(tmp_path, name, expected):
+    (tmp_path / "c.nc").touch()
+    here = str(tmp_path)
+    assert versions.placed(name.format(), tmp_path) == expected.format(here=here)
+
+
+@pytest.mark.parametrize("uri", ["vrt://a.tif?bands=1", "/vsizip/a.zip/a.tif"])
+def test_names_of_gdal_are_read_from_any_folder(tmp_path, monkeypatch, uri):
+    write_raster(tmp_path / "a.tif", VALUES)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.write(tmp_path / "a.tif", "a.tif")
+    monkeypatch.chdir("/")
+    assert (
+        sources.read(sources.inspect(sources.resolve(uri, tmp_path)), [1], Window.of(0, 0, 8, 8))[0] == 7
+    ).all()
+    monkeypatch.chdir(tmp_path)
+    source = sources.with_absolute_path(sources.inspect(uri))
+    monkeypatch.chdir("/")
+    assert (sources.read(source, [1], Window.of(0, 0, 8, 8))[0] == 7).all()
+
+
+def test_one_file_has_one_name_by_links_and_dots_and_others_have_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.tif", "b.tif"):
+        write_raster(tmp_path / name, VALUES)
+    (tmp_path / "soft.tif").symlink_to("a.tif")
+    os.link("a.tif", "hard.tif")
+    names = [
+        "a.tif",
+        "./a.tif",
+        f"{tmp_path}/a.tif",
+        f"{tmp_path}/../{tmp_path.name}/a.tif",
+        "soft.tif",
+        "hard.tif",
+    ]
+    assert len({versions.same_file(n) for n in names}) == 1
+    assert versions.same_file("b.tif") != versions.same_file("a.tif")
+    assert versions.same_file("vrt://a.tif?bands=1") == versions.same_file("vrt://soft.tif?bands=1")
+    assert versions.same_file("/vsicurl/http://h/a.tif") == versions.same_file("http://h/a.tif")
+    assert versions.same_file("gone.tif") == "gone.tif"

@@ -11,7 +11,7 @@ from geoseg.core.errors import SceneError, listed
 from geoseg.scenes import sources
 from geoseg.scenes.products import hls, landsat, naip, planet, sentinel2, stac
 from geoseg.scenes.products.place import Archive, Place, place_of
-from geoseg.scenes.remote import uri_of
+from geoseg.scenes.remote import is_remote, uri_of
 
 READERS: tuple[Callable[[Place, str | None], SceneEntry | None], ...] = (
     sentinel2.recognise, landsat.recognise, hls.recognise, planet.recognise, naip.recognise,
@@ -102,8 +102,13 @@ def merged(found: SceneEntry, own: SceneEntry) -> SceneEntry:
 
 def place_in(uri: str, entry: SceneEntry, base: Path) -> str:
     """Return the path or URI of a file of an entry, inside the folder of the entry if it has one."""
+    if entry.folder is None:
+        return sources.resolve(uri, base)
+    folder = sources.resolve(entry.folder, base)
+    if not is_remote(folder):
+        return sources.resolve(uri, Path(folder))
     absolute = "://" in uri or uri.startswith("/")
-    return sources.resolve(uri if entry.folder is None or absolute else f"{entry.folder}/{uri}", base)
+    return sources.resolve(uri if absolute else f"{folder}/{uri}", base)
 
 
 def _with_absolute_places(entry: SceneEntry, base: Path) -> SceneEntry:
