@@ -25,7 +25,7 @@ from geoseg.core.geometry import Window
 from geoseg.core.notices import waiting_for
 from geoseg.core.secrets import redact
 from geoseg.scenes import handles
-from geoseg.scenes.exif import orientation
+from geoseg.scenes.exif import orientation_of
 from geoseg.scenes.gdal import RASTER_ERRORS, open_raster
 from geoseg.scenes.nodata import idle_nodata
 from geoseg.scenes.remote import has_version, is_remote
@@ -258,7 +258,7 @@ def _grid(path: str, src: Any) -> tuple[GeoBox, Turn]:
                 f"{path}: has the CRS {src.crs.to_string()[:40]} and no grid, so a map of it would lie "
                 "nowhere; say where it lies with gdal_edit.py -a_ullr, or take the CRS away: -a_srs ''"
             )
-        turn = _turn_of_photograph(path, src)
+        turn = OF_EXIF.get(orientation_of(path, src), AS_STORED)
         # GDAL says the identity, in which rows go north. QGIS and others show such a raster upright,
         # with its upper-left corner at (0, 0) and y = -row: so maps and polygons of it lie on it.
         return GeoBox(turn.shape(shape), Affine.scale(1, -1), None), turn
@@ -313,14 +313,6 @@ def _refuse_unknown_crs(path: str, src: Any) -> None:
                 f"{path}: its CRS {found[1][:60]} is not known to PROJ; correct it: gdal_edit.py "
                 "-a_srs EPSG:CODE"
             )
-
-
-def _turn_of_photograph(path: str, src: Any) -> Turn:
-    """Return how a photograph is turned upright, by its EXIF tag; GDAL reads the tag of JPEG alone."""
-    tag = src.tags().get("EXIF_Orientation")
-    if tag is None and src.driver in {"PNG", "WEBP"} and Path(path).is_file():
-        tag = orientation(Path(path))
-    return OF_EXIF.get(int(tag) if str(tag).isdigit() else 1, AS_STORED)
 
 
 def _mask_of(band: int, flags: Sequence[MaskFlags], *, nodata_is_told: bool) -> int:

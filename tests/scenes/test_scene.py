@@ -700,7 +700,7 @@ def test_a_file_with_south_or_east_first_is_read_north_up(tmp_path, mirrored_row
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-@pytest.mark.parametrize("form", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("form", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_a_photograph_is_turned_as_its_camera_was_held(tmp_path, form, tag):
     from PIL import Image, ImageOps
@@ -709,7 +709,8 @@ def test_a_photograph_is_turned_as_its_camera_was_held(tmp_path, form, tag):
     exif = Image.Exif()
     exif[0x0112] = tag
     path = tmp_path / f"photo.{form}"
-    picture.save(path, exif=exif, **({"lossless": True} if form == "webp" else {}))
+    options = {"webp": {"exif": exif, "lossless": True}, "tif": {"tiffinfo": {0x0112: tag}}}
+    picture.save(path, **options.get(form, {"exif": exif}))
     upright = np.moveaxis(np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")), -1, 0)
     scene = open_scene(SceneEntry(uri=str(path)), "photo", tmp_path)
     assert scene.shape == upright.shape[1:]
