@@ -333,7 +333,7 @@ def plan(summary: dict[str, Any]) -> str:
 def run(finished: Run) -> str:
     """Lay out the share and area of each class, and the files of a run."""
     record = finished.record
-    pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata"}
+    pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata" and n}
     valid = sum(pixels.values())
     areas = record.area_m2
     rows = [

@@ -142,7 +142,7 @@ class Run:
     def _shares(self) -> list[tuple[str, str, str, str]]:
         """Return title, colour, share and area of each class, as text."""
         record = self.record
-        valid = sum(n for slug, n in record.pixels.items() if slug != "nodata")
+        valid = sum(n for slug, n in record.pixels.items() if slug != "nodata") or 1
         return [
             (
                 c.title,

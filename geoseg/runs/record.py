@@ -153,7 +153,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         tiles_skipped=totals.skipped,
         trouble=about.trouble,
         classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
-        pixels={**{slugs[i]: n for i, n in totals.classes.items()}, "nodata": totals.nodata},
+        pixels={**{slug: totals.classes.get(i, 0) for i, slug in slugs.items()}, "nodata": totals.nodata},
         area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
         seconds=RunSeconds(
             predict=about.predict_seconds,

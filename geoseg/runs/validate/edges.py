@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 class Edges:
     """Edges of polygons that break the coverage, or belong to its outline."""
 
-    middles: NDArray[np.float64]
-    """Midpoints (x, y) of the edges that only one polygon has, shape (N, 2)."""
+    lonely: NDArray[np.float64]
+    """Both ends (x, y, x, y) of the edges that only one polygon has, shape (N, 4)."""
     wrong: NDArray[np.float64]
     """Midpoints (x, y) of the edges with two polygons on one side, or more than two in all, shape (M, 2)."""
+
+    @property
+    def middles(self) -> NDArray[np.float64]:
+        """Midpoints (x, y) of the edges that only one polygon has, shape (N, 2)."""
+        return _middles(self.lonely)
 
 
 def unshared_edges(geometry: NDArray[np.object_]) -> Edges:
@@ -41,8 +46,12 @@ def unshared_edges(geometry: NDArray[np.object_]) -> Edges:
     order = np.lexsort(line.T)
     line, sign = line[order], np.where(forward[order], 1, -1)
     if not len(line):
-        return Edges(np.empty((0, 2)), np.empty((0, 2)))
+        return Edges(np.empty((0, 4)), np.empty((0, 2)))
     first = np.flatnonzero(np.r_[True, (line[1:] != line[:-1]).any(axis=1)])
     count, balance = np.diff(np.r_[first, len(line)]), np.add.reduceat(sign, first)
-    middle = (line[first, :2] + line[first, 2:]) / 2
-    return Edges(middle[count == 1], middle[(count > 2) | ((count == 2) & (balance != 0))])
+    wrong = (count > 2) | ((count == 2) & (balance != 0))
+    return Edges(line[first][count == 1], _middles(line[first][wrong]))
+
+
+def _middles(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (line[:, :2] + line[:, 2:]) / 2

@@ -111,7 +111,7 @@ def read_finished(folder: Path) -> FinishedFolder | Failure:
     try:
         # Evaluated here once, so that later checks can rely on them.
         _ = run.legend, run.geobox, run.recipe, run.reach
-        _ = [record.pixels[c.slug] for c in run.legend.classes], record.pixels["nodata"]
+        _ = record.pixels["nodata"]
     except (KeyError, TypeError, ValueError, AttributeError, CRSError, ConfigError) as error:
         found = f"{type(error).__name__}: {one_line(error)}"
         return Failure(RunFile.RECORD, "content", "values as geoseg run writes them", found)

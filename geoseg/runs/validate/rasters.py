@@ -140,11 +140,11 @@ def _counts(
         listed = ", ".join(f"{i} ({counts[i]} px)" for i in strange)
         yield Failure(RunFile.CLASSES, "class ids", f"one of {', '.join(map(str, legend))}", listed)
     for number, slug in [*((i, c.slug) for i, c in legend.items()), (NODATA, "nodata")]:
-        if counts[number] != pixels[slug]:
+        if counts[number] != pixels.get(slug, 0):
             yield Failure(
                 RunFile.CLASSES,
                 f"pixels of {slug}",
-                f"{pixels[slug]} as in {RunFile.RECORD}",
+                f"{pixels.get(slug, 0)} as in {RunFile.RECORD}",
                 str(counts[number]),
             )
     recorded = run.record.area_m2

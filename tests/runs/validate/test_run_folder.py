@@ -365,6 +365,37 @@ def test_runs_across_the_antimeridian_are_valid_and_no_polygon_spans_the_world(t
             assert east.max() <= 180 + 1e-6, path
 
 
+SMALL = {
+    "a class that is nowhere": ((8, 8), 10, "vectorize={}"),
+    "corners of a fifth of the map": ((20, 20), 10, "vectorize={simplify: 8 px}"),
+    "regions of a fifth of the map": ((20, 20), 10, "vectorize={minimum_area: 90 px}"),
+    "rounded": ((12, 16), 10, "vectorize={simplify: 4 px, smooth: 8 px}"),
+    "large pixels": ((90, 60), 3000, "vectorize={crs: EPSG:4326}"),
+    "large pixels in a web file": ((90, 60), 3000, "outputs.polygons=[geojson]"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_good_runs_of_tiny_maps_and_of_large_pixels_are_valid(tmp_path, bundle, name):
+    shape, gsd, more = SMALL[name]
+    values = reflectance(*shape)
+    if gsd > 10:
+        values[:] = 2000  # one region, whose edges are as long as the map, and a hole
+        values[:, 20:70, 10:50] = 0
+    scene = write_raster(
+        tmp_path / "scene.tif", values, names=BAND_NAMES, scale=1e-4, gsd=gsd, nodata=0, origin=(0.0, 7e6)
+    )
+    pipeline = write_pipeline(tmp_path, scene, bundle.folder, "inference: {backend: torch}")
+    run(prepare(pipeline, [more, "checks.statistics=off", "checks.gsd=off"]))
+    assert validate(tmp_path / "out").failures == []
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert list(record["pixels"]) == ["class-1", "class-2", "class-3", "nodata"]
+    assert sum(record["pixels"].values()) == shape[0] * shape[1]
+    if "geojson" in more:
+        # The edges of 60 and 90 px are divided: GDAL makes degrees of their ends only.
+        assert gpd.read_file(tmp_path / "out/polygons.geojson").get_coordinates().shape[0] > 20
+
+
 def test_the_item_of_a_run_with_every_output_follows_the_schemas(runs):
     item = json.loads((runs["everything"] / "item.json").read_text())
     assert (*schema_problems(item), *extension_problems(item)) == ()
