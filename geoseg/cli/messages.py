@@ -1,6 +1,7 @@
 """Messages of commands: results on stdout, all else on stderr, errors as one line and an exit code."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -111,6 +112,7 @@ def _lines_of(error: Exception) -> list[str]:
         return ["too many processes and threads are running; end some, or allow more: ulimit -u"]
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else "the result cannot be written or a file read: "
-        return [f"{place}{error.strerror or one_line(error)}"]
+        advice = "; was a text given where a path is expected?" if error.errno == errno.ENAMETOOLONG else ""
+        return [f"{place}{error.strerror or one_line(error)}{advice}"]
     # A bug in geoseg; the user still gets one line.
     return [f"internal error, please report it with --debug: {type(error).__name__}: {one_line(error)}"]

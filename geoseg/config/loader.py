@@ -197,7 +197,11 @@ def _explain(
     for keys, message in messages.items():
         if any(k[: len(keys)] == keys and len(k) > len(keys) for k in messages):
             continue  # from a union member of another shape; the errors of the keys inside are more exact
-        source = next(("--set " + ".".join(a) for a in assigned if a == keys[: len(a)]), None)
+        # What the file lacks was made by a change further inside.
+        made = [
+            a for a in assigned if a == keys[: len(a)] or (a[: len(keys)] == keys and not _has(root, keys))
+        ]
+        source = "--set " + ".".join(made[0]) if made else None
         where = source or _at(path, _node(root, keys))
         lines.append(f"{where}: {'.'.join(keys)[:100] or 'document'}: {message}")
     if len(problems) > _MOST_PROBLEMS:
@@ -235,6 +239,18 @@ def _node(root: yaml.Node, keys: tuple[str, ...]) -> yaml.Node:
         elif isinstance(node, yaml.SequenceNode):
             node = mark = node.value[int(key)]
     return mark
+
+
+def _has(root: yaml.Node, keys: tuple[str, ...]) -> bool:
+    """Return whether the file has a key; the document itself is always there."""
+    node = root
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        found = next((v for k, v in pairs if k.value == key), None)
+        if found is None:
+            return isinstance(node, yaml.SequenceNode)
+        node = found
+    return True
 
 
 def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -73,9 +73,16 @@ def find(shelf: Shelf, name: Path | str, accept: Callable[[Path], bool] = Path.i
     name = at_home(name)
     for folder in folders():
         for path in (folder / name, folder / shelf / name, folder / shelf / f"{name}.yaml"):
-            if accept(path):
+            if _is(path, accept):
                 return path
     return None
+
+
+def _is(path: Path, accept: Callable[[Path], bool]) -> bool:
+    try:
+        return accept(path)
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def names(shelf: Shelf) -> list[str]:

@@ -12,6 +12,9 @@ from typing import Any
 from geoseg.core.secrets import redact
 from geoseg.core.text import printable
 
+ELSEWHERE = "choose another folder with --output"
+"""Advice of messages about a place that a run writes to."""
+
 
 class GeosegError(Exception):
     """Base of all expected errors; URLs in the message lose credentials, and control characters show."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from geoseg.core.errors import GeosegError, OutputError, one_line
+from geoseg.core.errors import ELSEWHERE, GeosegError, OutputError, one_line
 from geoseg.core.parsing import open_regular, parse_json, read_bytes
 
 _DISCARDED = ".discarded"
@@ -172,9 +172,9 @@ def unusable_place(
     elif number is None:
         remedy = f"make room or check the disk, and run the same command again, {_KEPT}"
     elif what == "read":
-        remedy = "is it the right place, and may it be read?"
+        remedy = "see that it is the right place, and may be read"
     else:
-        remedy = "choose another folder with --output"
+        remedy = ELSEWHERE
     return OutputError(f"{place}: cannot be {what}: {text}; {remedy}")
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from geoseg.core.errors import OutputError
+from geoseg.core.errors import ELSEWHERE, OutputError
 from geoseg.core.files import as_output_error
 
 _LOCK = ".geoseg.lock"
@@ -60,8 +60,7 @@ def _acquire(path: Path) -> int:
         except BlockingIOError:
             os.close(handle)
             raise OutputError(
-                f"{path.parent}: another geoseg run is writing here; wait for it, or choose another folder "
-                "with --output"
+                f"{path.parent}: another geoseg run is writing here; wait for it, or {ELSEWHERE}"
             ) from None
     return handle
 

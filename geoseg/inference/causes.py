@@ -57,8 +57,17 @@ def scaling_cause(scene: Scene, raw: Sequence[NDArray[np.float64]], card: Card) 
     known = likely_scaling(raw, card.bands)
     if known is None or all(np.allclose((b.scale, b.offset), known[:2], rtol=1e-4) for b in scene.bands):
         return None
-    reason = "is wrong" if scene.bands[0].declared else "is not declared"
-    return f"the scale {reason}; scale: {known[0]:.6g}, offset: {known[1]:g} ({known[2]}) would fit"
+    return f"{_said_of_scale(scene)}; scale: {known[0]:.6g}, offset: {known[1]:g} ({known[2]}) would fit"
+
+
+def _said_of_scale(scene: Scene) -> str:
+    """Return what is wrong with the scale, and where it comes from."""
+    band = next((b for b in scene.bands if b.declared), None)
+    if band is None:
+        return "the scale is not declared"
+    in_file = band.source.scales[band.index - 1], band.source.offsets[band.index - 1]
+    origin = "the file's" if in_file == (band.scale, band.offset) != (1, 0) else "the given"
+    return f"{origin} scale {band.scale:g} is wrong"
 
 
 def likely_cause(scene: Scene, raw: Sequence[NDArray[np.float64]], card: Card) -> str:
@@ -75,8 +84,7 @@ def likely_cause(scene: Scene, raw: Sequence[NDArray[np.float64]], card: Card) -
     for power in (4, 3, 2, 1, -1, -2, -3, -4):
         if fits(means * 10.0**-power):
             scale = scene.bands[0].scale * 10.0**-power
-            reason = "is wrong" if scene.bands[0].declared else "is not declared"
-            return f"the scale {reason}; scale: {scale:g} would fit"
+            return f"{_said_of_scale(scene)}; scale: {scale:g} would fit"
     if fits(means / 255 * 0.5) or fits(means / 65535):
         return "stretched or scaled display values, not reflectance; use the original product"
     for offset in (-0.1, 0.1):

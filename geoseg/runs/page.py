@@ -1,9 +1,11 @@
 """The page of a finished run: made again from the run folder alone, or found for a browser."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from geoseg.core.errors import OutputError, SceneError, one_line
+from geoseg.core.errors import ELSEWHERE, OutputError, SceneError, one_line
 from geoseg.core.files import as_output_error
 from geoseg.core.run_files import RunFile
 from geoseg.report.profile import write_trace
@@ -37,7 +39,7 @@ def remake_page(place: Path | str, *, profile: bool = False) -> str:
     """
     store = open_store(place)
     record = read_record(store)
-    with store.lock(), local_copy(store) as folder:
+    with _in_its_place(), store.lock(), local_copy(store) as folder:
         picture, note = _scene(record.identity["scene"])
         path = folder / RunFile.PAGE
         # A page with a timeline keeps it.
@@ -52,6 +54,16 @@ def remake_page(place: Path | str, *, profile: bool = False) -> str:
             store.adopt(trace)
         write_record(store, record)
     return store.at(RunFile.PAGE)
+
+
+@contextmanager
+def _in_its_place() -> Iterator[None]:
+    """Take the advice to write elsewhere out of errors: a page belongs into the folder of its run."""
+    try:
+        yield
+    except OutputError as error:
+        text = str(error).replace(f", or {ELSEWHERE}", "").replace(ELSEWHERE, "make the folder writable")
+        raise OutputError(text) from error
 
 
 def find_page(place: Path | str) -> Path:

@@ -261,6 +261,11 @@ def _span(bounds: Sequence[float]) -> str:
 
 
 def _check_bands(source: SourceFile) -> None:
+    if source.alpha and 1 in source.alpha:
+        raise SceneError(
+            f"{source.path}: its band 1 is alpha, which masks and is no label; say that it is none: "
+            "gdal_edit.py -colorinterp_1 gray, or write the band of the labels first: gdal_translate -b"
+        )
     if source.data_bands != (1,):
         raise SceneError(
             f"{source.path}: has {len(source.data_bands)} bands; labels are one band of class codes"

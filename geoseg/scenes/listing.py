@@ -120,7 +120,8 @@ def _text_of(path: str) -> str:
 
 def _table(path: str) -> list[dict[str, Any]]:
     if path.lower().endswith(".csv"):
-        return list(csv.DictReader(_text_of(path).splitlines()))
+        lines = _text_of(path).splitlines()
+        return list(csv.DictReader(lines, delimiter=_delimiter(lines[0] if lines else "")))
     try:
         with plain_path(path) as plain:
             if path.lower().endswith(".parquet"):
@@ -136,6 +137,14 @@ def _table(path: str) -> list[dict[str, Any]]:
         return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False)]
     except Exception as error:
         raise ConfigError(f"scenes: {path}: cannot be read as a table: {one_line(error)}") from error
+
+
+def _delimiter(head: str) -> str:
+    """Return what parts the columns of a CSV: in many countries spreadsheets write semicolons."""
+    for sign in (",", ";", "\t"):
+        if any(name.strip().lower() in PATHS for name in next(csv.reader([head], delimiter=sign), [])):
+            return sign
+    return ","
 
 
 def _row(row: Mapping[str, Any], table: str) -> dict[str, Any]:

@@ -242,9 +242,13 @@ def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     in_file = source.scales[here.band - 1], source.offsets[here.band - 1]
     in_file_declared = in_file != (1.0, 0.0)
     if here.scale is None and entry.scale is None:
-        check_number(in_file[0], Scale, f"{source.path}: the scale of band {here.band}", SceneError)
+        check_number(
+            in_file[0], Scale, f"{source.path}: the scale in the file, of band {here.band},", SceneError
+        )
     if here.offset is None and entry.offset is None:
-        check_number(in_file[1], Offset, f"{source.path}: the offset of band {here.band}", SceneError)
+        check_number(
+            in_file[1], Offset, f"{source.path}: the offset in the file, of band {here.band},", SceneError
+        )
     scale = first(here.scale, entry.scale, in_file[0] if in_file_declared else None)
     offset = first(here.offset, entry.offset, in_file[1] if in_file_declared else None)
     return SceneBand(

@@ -67,6 +67,11 @@ def _version(uri: str, _: int) -> tuple[int, str]:
     with waiting_for(uri):
         if uri.startswith("http"):
             return _of_url(uri)
+        scheme, place = uri.split("://", 1)
+        if not all(place.partition("/")[::2]):
+            raise SceneError(
+                f"{uri}: names no file in a bucket; write it like {scheme}://bucket/folder/scene.tif"
+            )
         folder, name = uri.rsplit("/", 1)
         return _of_object(folder, name)
 

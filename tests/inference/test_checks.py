@@ -73,7 +73,7 @@ def test_a_scale_that_makes_all_pixels_alike_is_found_by_the_spread(tmp_path, bu
     said = refusal(path, bundle.card, scale=0.0001)
     assert " hardly varies, by " in said
     assert said.endswith(
-        "scale is wrong; scale: 0.00392157, offset: 0 (8-bit pictures) would fit; "
+        "the given scale 0.0001 is wrong; scale: 0.00392157, offset: 0 (8-bit pictures) would fit; "
         "to go on all the same: --set checks.statistics=warn"
     )
 

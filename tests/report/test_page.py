@@ -19,6 +19,7 @@ from geoseg.core.files import sha256
 from geoseg.report.html import grouped
 from geoseg.report.run_parts import area_text, duration, place_text
 from geoseg.runs.page import find_page, remake_page
+from geoseg.storage.store import FolderStore
 from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 from tests.report.conftest import TITLES
 from tests.report.parsing import Page
@@ -238,6 +239,19 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, copied):
     (copied / "run.json").write_text(json.dumps(manifest))
     with pytest.raises(OutputError, match="has no classes"):
         remake_page(copied)
+
+
+def test_advice_is_none_that_report_cannot_follow(copied, tmp_path):
+    with FolderStore(copied).lock(), pytest.raises(OutputError) as locked:
+        remake_page(copied)
+    assert str(locked.value).endswith("another geoseg run is writing here; wait for it")
+    (copied / "report.html").unlink()
+    (copied / "report.html").mkdir()
+    (tmp_path / "file").touch()
+    for place, said in ((copied, "; make the folder writable"), (tmp_path / "file", "and may be read")):
+        with pytest.raises(OutputError) as caught:
+            remake_page(place)
+        assert str(caught.value).endswith(said)
 
 
 def test_a_damaged_map_is_one_line(copied):

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.features import rasterize
 from rasterio.warp import reproject
 from shapely.geometry import Point, box
@@ -129,6 +129,15 @@ def test_measurements_and_pictures_are_no_labels(tmp_path, grid):
         open_labels(str(path), grid).read(WHOLE)
     with pytest.raises(SceneError, match="has 3 bands; labels are one band"):
         open_labels(str(write_raster(tmp_path / "rgb.tif", np.stack([CODES] * 3))), grid)
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_labels_behind_an_alpha_band_are_told_as_such(tmp_path, grid, bands):
+    path = write_raster(tmp_path / "labels.tif", np.stack([CODES] * bands))
+    with rasterio.open(path, "r+") as dst:
+        dst.colorinterp = [ColorInterp.alpha, ColorInterp.gray][:bands]
+    with pytest.raises(SceneError, match=r"its band 1 is alpha.*gdal_edit\.py -colorinterp_1 gray"):
+        open_labels(str(path), grid)
 
 
 def test_labels_elsewhere_are_told_with_both_extents(tmp_path, grid):

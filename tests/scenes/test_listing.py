@@ -72,6 +72,15 @@ def test_scenes_with_a_file_for_each_band_are_folders(folder):
     assert [(s.name, s.scene.folder) for s in scenes] == [("a", f"{folder}/a"), ("b", f"{folder}/b")]
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_columns_may_be_parted_by_what_spreadsheets_write(folder, sign):
+    rows = [["\ufeffName", "Path", "scale"], ["one", "a/x.tif", "0.5"], ["two", '"b/y z.tif"', ""]]
+    (folder / "t.csv").write_text("\r\n".join(sign.join(row) for row in rows))
+    first, second = list_scenes(str(folder / "t.csv"))
+    assert (first.name, first.scene.uri, first.scene.scale) == ("one", f"{folder}/a/x.tif", 0.5)
+    assert (second.name, second.scene.uri) == ("two", f"{folder}/b/y z.tif")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -214,6 +214,8 @@ def place_of(uri: str) -> tuple[Place, str | None] | None:
         return _in_archive(Archive(file), inside) if _suffix(file) in ARCHIVES else None
     if _suffix(uri) in ARCHIVES and (scheme or Path(uri).is_file()):
         return _only_folder(Archive(uri)), None
+    if scheme in SCHEMES and not uri.removeprefix(f"{scheme}://").strip("/"):
+        raise SceneError(f"{uri}: names no bucket; write it like {scheme}://bucket/folder/scene.tif")
     if scheme in {"http", "https", *SCHEMES}:
         return _remote_place(uri, Bucket if scheme in SCHEMES else Web)
     if Path(uri).is_dir():
