@@ -2,14 +2,16 @@ import json
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from geoseg.core.errors import OutputError
 from geoseg.runs.prepare import prepare
 from geoseg.runs.record import as_json, parse_record, read_record, write_record
 from geoseg.runs.run import run
+from geoseg.runs.validate import validate
 from geoseg.storage.store import open_store
-from tests.conftest import reflectance, write_pipeline, write_raster
+from tests.conftest import BAND_NAMES, reflectance, write_pipeline, write_raster
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +105,12 @@ def test_secrets_of_the_command_and_of_warnings_are_written_nowhere(tmp_path, bu
     assert done.record.warnings[-1] == "https://h/a.tif is slow"
     found = [p.name for p in done.folder.rglob("*") if p.is_file() and b"5ecre7" in p.read_bytes()]
     assert found == []
+
+
+def test_a_class_without_a_pixel_is_recorded_and_the_run_is_valid(tmp_path, bundle):
+    flat = write_raster(tmp_path / "flat.tif", np.full((4, 64, 64), 3000, np.uint16), names=BAND_NAMES)
+    pipeline = write_pipeline(tmp_path, flat, bundle.folder, "checks: {statistics: off}")
+    record = run(prepare(pipeline, ["outputs.polygons=[]"])).record
+    assert 0 in record.pixels.values()
+    assert {*record.pixels} == {"class-1", "class-2", "class-3", "nodata"}
+    assert not validate(tmp_path / "out").failures
