@@ -13,7 +13,8 @@ from geoseg.scenes.versions import forget_older
 if TYPE_CHECKING:
     from geoseg.scenes.sources import SourceFile
 
-IDLE_HANDLES = 64
+MOST_HANDLES = 64
+"""Files that a process holds open, those in use among them; more only while more are in use at once."""
 
 
 class _Handles:
@@ -25,6 +26,7 @@ class _Handles:
 
     def __init__(self) -> None:
         self.idle: OrderedDict[SourceFile, list[Any]] = OrderedDict()
+        self.lent = 0
         self.lock = threading.Lock()
 
     @contextmanager
@@ -35,33 +37,43 @@ class _Handles:
             handle = kept.pop() if kept else None
             if kept:
                 self.idle[source] = kept
-        # Options of GDAL may be those of one thread, and another thread opened the file.
-        prepare_gdal(source.place)
-        if handle is None:
-            for version in source.parts:
-                forget_older(version.path, version)
-            forget_older(source.place, source.version)
-            handle = open_raster(
-                source.place, **({} if source.level is None else {"overview_level": source.level})
-            )
-        try:
-            yield handle
-        except BaseException:
-            handle.close()
-            raise
-        with self.lock:
-            self.idle.setdefault(source, []).append(handle)
-            self.idle.move_to_end(source)
-            extra = self._oldest() if sum(map(len, self.idle.values())) > IDLE_HANDLES else None
+            self.lent += 1
+            extra = self._extra()
         if extra is not None:
             extra.close()
+        # Options of GDAL may be those of one thread, and another thread opened the file.
+        try:
+            prepare_gdal(source.place)
+            if handle is None:
+                handle = _open(source)
+            yield handle
+        except BaseException:
+            with self.lock:
+                self.lent -= 1
+            if handle is not None:
+                handle.close()
+            raise
+        with self.lock:
+            self.lent -= 1
+            self.idle.setdefault(source, []).append(handle)
+            self.idle.move_to_end(source)
 
-    def _oldest(self) -> Any:
+    def _extra(self) -> Any:
+        """Return the idle handle that was used longest ago when too many are open, else None."""
+        if not self.idle or self.lent + sum(map(len, self.idle.values())) <= MOST_HANDLES:
+            return None
         source, kept = next(iter(self.idle.items()))
         handle = kept.pop(0)
         if not kept:
             del self.idle[source]
         return handle
+
+
+def _open(source: "SourceFile") -> Any:
+    for version in source.parts:
+        forget_older(version.path, version)
+    forget_older(source.place, source.version)
+    return open_raster(source.place, **({} if source.level is None else {"overview_level": source.level}))
 
 
 _handles = _Handles()

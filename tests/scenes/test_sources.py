@@ -259,8 +259,8 @@ def test_no_more_handles_are_kept_than_allowed(tmp_path):
     for i, info in [*enumerate(infos), *enumerate(infos)]:
         assert sources.read(info, [1], Window.of(0, 0, 1, 1))[0] == i
     kept = handles._handles.idle
-    assert sum(map(len, kept.values())) == handles.IDLE_HANDLES
-    assert list(kept) == infos[-handles.IDLE_HANDLES :]
+    assert sum(map(len, kept.values())) == handles.MOST_HANDLES
+    assert list(kept) == infos[-handles.MOST_HANDLES :]
 
 
 @pytest.mark.parametrize(("rotation", "fine"), [(1e-13, True), (1e-3, True), (2e-2, False)])
