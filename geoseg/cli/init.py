@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,11 +140,10 @@ def _scale_lines(scene: Scene, card: Card, notes: list[str]) -> list[str]:
 
 def _guess(scene: Scene, card: Card) -> tuple[float, float, str]:
     """Return scale, offset and what they are usual for: those that fit the pixels, else the type."""
-    wanted = {b.common_name: b for b in scene.bands}
-    bands = [wanted.get(b.common_name) for b in card.bands]
-    if None not in bands:
-        picked = replace(scene, bands=tuple(b for b in bands if b is not None))
-        pixels = picked.valid_sample()
+    wanted = {b.common_name: i for i, b in enumerate(scene.bands)}
+    bands = [wanted[b.common_name] for b in card.bands if b.common_name in wanted]
+    if len(bands) == len(card.bands):
+        pixels = scene.pick(bands).valid_sample()
         if pixels.valid.any():
             raw = [v[pixels.valid].astype(np.float64) for v in pixels.values]
             found = likely_scaling(raw, card.bands)

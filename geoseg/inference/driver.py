@@ -226,7 +226,7 @@ class _Dispatcher:
         needed = [b for b in blocks if scene.must_settle((b.row, b.col)) or scene.dependents(b)]
         predictions = {
             block.name: self.client.submit(
-                predict_block, job, block, resources={RESOURCE: 1}, pure=False,
+                predict_block, job.near(block), block, resources={RESOURCE: 1}, pure=False,
                 # First in, first out: of tasks submitted within this time Dask runs the last one first.
                 fifo_timeout="0 ms", key=f"predict-{scene.token}-{block.name}",
             )
@@ -246,8 +246,9 @@ class _Dispatcher:
         parts = [scene.fringes.pop((here, part), None) for part in PARTS]
         # Settling has priority over predicting, so that finished blocks leave memory first.
         settled = self.client.submit(
-            settle_block, job, block, prediction, *parts, priority=10, pure=False, key=f"settle-{key}"
-        )
+            settle_block, job.near(block), block, prediction, *parts, priority=10, pure=False,
+            key=f"settle-{key}",
+        )  # fmt: skip
         self._track(scene, block, settled)
 
     def _track(self, scene: SceneWork, block: Block, settled: Future) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from threading import Event, Lock
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
@@ -59,6 +59,10 @@ class Job:
     """Name of the scene in events."""
     topic: str = ""
     """Dask topic to which events are sent."""
+
+    def near(self, block: Block) -> "Job":
+        """Return the job with no more of the scene than the tasks of a block need."""
+        return replace(self, scene=self.scene.near(block.reach))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.scenes.network import forget
 from geoseg.scenes.remote import gdal_path, has_version, uri_of
-from geoseg.scenes.scene import Pixels, Scene
+from geoseg.scenes.scene import Pixels, Reader, Scene
 
 LONGEST_WAIT = 60.0
 """Most seconds between two attempts."""
@@ -90,22 +90,14 @@ def read_with_retry(
     raise AssertionError("tries is at least 1")
 
 
-@dataclass(frozen=True, repr=False)
-class RetryingScene(Scene):
-    """A scene that reads every window with retries; the policy may turn unreadable ones into nodata."""
+def reader(policy: RetryPolicy) -> Reader:
+    """Return a function that reads windows with retries; the policy may turn unreadable ones into nodata."""
 
-    policy: RetryPolicy = ONCE
+    def read(scene: Scene, window: Window) -> Pixels:
+        pixels = read_with_retry(scene, window, policy, lambda *_: None)
+        return nodata_pixels(scene, window) if pixels is None else pixels
 
-    @classmethod
-    def of(cls, scene: Scene, policy: RetryPolicy) -> "RetryingScene":
-        """Wrap a scene so that it is read with retries."""
-        return cls(**{f.name: getattr(scene, f.name) for f in fields(Scene)}, policy=policy)
-
-    def read(self, window: Window) -> Pixels:
-        """Read a window, see `Scene.read`."""
-        plain = Scene(**{f.name: getattr(self, f.name) for f in fields(Scene)})
-        pixels = read_with_retry(plain, window, self.policy, lambda *_: None)
-        return nodata_pixels(self, window) if pixels is None else pixels
+    return read
 
 
 def nodata_pixels(scene: Scene, window: Window) -> Pixels:

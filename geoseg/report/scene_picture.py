@@ -1,12 +1,12 @@
 """A picture of a scene: true colour or its first bands, with a contrast stretch."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.scenes.scene import Scene
+from geoseg.scenes.scene import Reader, Scene
 
 LONGEST = 3072
 """Largest number of pixels along the longer side."""
@@ -30,10 +30,11 @@ class ScenePicture:
     """What the colours show: `True colour`, or the names of the bands."""
 
 
-def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
+def scene_picture(scene: Scene, longest: int = LONGEST, read: Reader | None = None) -> ScenePicture:
     """Return true colour where the scene has red, green and blue, else its first three bands.
 
-    Each band is stretched between its 2nd and 98th percentile.
+    Each band is stretched between its 2nd and 98th percentile. Windows are read by `read`, see
+    `Scene.preview`.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def scene_picture(scene: Scene, longest: int = LONGEST) -> ScenePicture:
         [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
     )
     # The stretch undoes scale, offset and haze, so the raw numbers suffice.
-    pixels = replace(scene, bands=tuple(scene.bands[i] for i in wanted), haze=()).preview(longest)
+    pixels = scene.pick(wanted).preview(longest, read)
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
     step = max(1, math.isqrt(pixels.valid.size // _STRETCH_PIXELS))
     for channel, band in enumerate(pixels.values):

@@ -253,7 +253,7 @@ def _classes(bundle: Bundle, pixels: Mapping[int, int]) -> list[dict[str, Any]]:
 def _links(scene: Scene, bundle: Bundle, folder: Path | str) -> list[pystac.Link]:
     """Link the files of the scene and the card of the model."""
     bands: dict[str, list[str]] = {}
-    for band in scene.bands:
+    for band in (b for member in scene.members for b in member.bands):
         bands.setdefault(band.source.path, []).append(band.name)
     derived = [
         pystac.Link(

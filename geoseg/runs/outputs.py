@@ -15,7 +15,7 @@ from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
-from geoseg.inference.retry import RetryingScene
+from geoseg.inference.retry import reader
 from geoseg.raster.cog import MapBand, copy_cog, describe, highest_value, write_cog, write_vrt
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
@@ -169,7 +169,7 @@ def read_picture(plan: Plan) -> ScenePicture:
     # matplotlib is slow to import: it is imported while maps are made.
     from geoseg.report import quicklook, run_page  # noqa: F401, PLC0415
 
-    return scene_picture(RetryingScene.of(plan.scene, plan.retry))
+    return scene_picture(plan.scene, read=reader(plan.retry))
 
 
 def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture) -> Path:
@@ -210,7 +210,7 @@ def _provenance(plan: Plan) -> dict[str, Any]:
     return {
         "software": f"geoseg {geoseg.__version__}",
         "scene": shared_path(plan.scene.name),
-        "files": [shared_path(b.source.path) for b in plan.scene.bands],
+        "files": [shared_path(b.source.path) for m in plan.scene.members for b in m.bands],
         "model": {
             "name": plan.bundle.card.name,
             "version": plan.bundle.card.version,

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.config.scene import SceneEntry
 from geoseg.core import buffers
-from geoseg.core.geometry import Span, Window, reflect
+from geoseg.core.geometry import Span, Window, reflect, windows_of
 from geoseg.scenes import grid, resample, sources
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.resample import Taps
@@ -119,6 +119,18 @@ class Pixels:
     """Shape (bands, rows, cols), in the scene's data type, before scale and offset."""
     valid: NDArray[np.bool_]
     """Shape (rows, cols)."""
+    observations: NDArray[np.uint8] | None = None
+    """How often each pixel was seen, shape (rows, cols), of a scene that counts it."""
+
+    @classmethod
+    def of(cls, values: NDArray[Any], seen: NDArray[Any]) -> "Pixels":
+        """Return pixels from where they are valid (bool), or from how often they were seen (uint8)."""
+        return cls(values, seen) if seen.dtype == np.bool_ else cls(values, seen > 0, seen)
+
+    def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> "Pixels":
+        """Return the pixels at these rows and columns, in any order and any number of times."""
+        seen = self.valid if self.observations is None else self.observations
+        return Pixels.of(self.values[:, rows[:, None], cols], seen[rows[:, None], cols])
 
 
 @dataclass(frozen=True, repr=False)
@@ -180,14 +192,42 @@ class Scene:
         return np.array([b.offset - h for b, h in zip(self.bands, haze, strict=True)], dtype=np.float32)
 
     @property
-    def remote(self) -> bool:
-        """Whether one of its files, or of the files of a VRT, is on a server."""
-        return any(is_remote(version.path) for f in self.sources for version in f.files)
+    def members(self) -> "tuple[Scene, ...]":
+        """The scenes that own the files: this one, or those that a mosaic is made of."""
+        return (self,)
 
     @property
     def sources(self) -> tuple[SourceFile, ...]:
         """The files of its bands and quality bands, each once."""
         return tuple(dict.fromkeys([*(b.source for b in self.bands), *(m.source for m in self.masks)]))
+
+    @property
+    def period(self) -> tuple[datetime, datetime] | None:
+        """First and last time of acquisition, None when they are not known."""
+        return None if self.acquired is None else (self.acquired, self.acquired)
+
+    @property
+    def counts_observations(self) -> bool:
+        """Whether `read` says how often each pixel was seen."""
+        return False
+
+    @property
+    def remote(self) -> bool:
+        """Whether one of its files, or of the files of a VRT, is on a server."""
+        return any(is_remote(version.path) for f in self.sources for version in f.files)
+
+    def reading_bytes(self, pixels: int) -> int:  # noqa: ARG002 (see the subclasses)
+        """Return the memory for reading a window of so many pixels, beside that of its numbers."""
+        return 0
+
+    def pick(self, indexes: Sequence[int]) -> "Scene":
+        """Return the scene with some of its bands, by their place among all, from 0."""
+        haze = tuple(self.haze[i] for i in indexes) if self.haze else ()
+        return replace(self, bands=tuple(self.bands[i] for i in indexes), haze=haze)
+
+    def near(self, window: Window) -> "Scene":  # noqa: ARG002 (see the subclasses)
+        """Return the scene with no more than `read` needs for a window: it is sent to workers."""
+        return self
 
     def with_absolute_paths(self) -> "Scene":
         """Return the scene with absolute paths, for processes with another current folder."""
@@ -204,28 +244,35 @@ class Scene:
             When a file cannot be read.
         """
         rows, cols = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
-        inside = Window(
-            Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
-        )
-        middle = window.clip(self.shape)
+        inside, middle = self._inside(window), window.clip(self.shape)
         if inside != middle:
             # The window reaches further beyond the scene than into it: reflections need pixels outside of it.
-            whole = self.read(inside)
-            places = (rows - inside.rows.start)[:, None], cols - inside.cols.start
-            return Pixels(whole.values[:, *places], whole.valid[places])
+            return self.read(inside).at(rows - inside.rows.start, cols - inside.cols.start)
         values = buffers.empty((len(self.bands), *window.shape), self.dtype)
         here = middle.relative_to(window)
-        seen = self._read_files(inside, values[:, *here])
+        seen = self._read_inside(inside, values[:, *here])
         if window == inside:
-            return Pixels(values, seen)
-        valid = np.empty(window.shape, dtype=np.bool_)
-        valid[here] = seen
-        for array in (values, valid):
+            return Pixels.of(values, seen)
+        around = np.empty(window.shape, dtype=seen.dtype)
+        around[here] = seen
+        for array in (values, around):
             _reflect(array, rows - window.rows.start, cols - window.cols.start, here)
-        return Pixels(values, valid)
+        return Pixels.of(values, around)
 
-    def _read_files(self, window: Window, out: NDArray[Any]) -> NDArray[np.bool_]:
-        """Read all bands into `out` (bands, rows, cols); return where all are valid, (rows, cols)."""
+    def _inside(self, window: Window) -> Window:
+        """Return the window of the scene with all pixels that are read for a window, reflected ones too."""
+        places = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
+        return Window(*(Span(int(p.min()), int(p.max()) + 1) for p in places))
+
+    def _read_inside(self, window: Window, out: NDArray[Any]) -> NDArray[Any]:
+        """Read all bands of a window of the scene into `out` (bands, rows, cols).
+
+        Returns
+        -------
+        seen
+            Where all bands are valid, shape (rows, cols), bool. A scene that counts observations returns
+            their number, uint8.
+        """
         valid = np.ones(window.shape, dtype=np.bool_)
         for source, dtype in dict.fromkeys((b.source, b.dtype) for b in self.bands):
             here = [i for i, b in enumerate(self.bands) if (b.source, b.dtype) == (source, dtype)]
@@ -269,8 +316,12 @@ class Scene:
         rows, cols = (_spread(n) for n in self.shape)
         return [Window(r, c) for r in rows for c in cols]
 
-    def overview(self, longest: int) -> Pixels:
-        """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour."""
+    def overview(self, longest: int, read: "Reader | None" = None) -> Pixels:
+        """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour.
+
+        Its windows are read by `read`, which by default is the method.
+        """
+        read = read or _read_plainly
         step = max(1, -(-max(self.shape) // longest))
         height, width = (-(-n // step) for n in self.shape)
         rows = np.minimum(np.arange(height) * step + step // 2, self.shape[0] - 1)
@@ -281,42 +332,53 @@ class Scene:
         together = max(1, _OVERVIEW_ROWS // step)
         for part in (slice(i, min(i + together, height)) for i in range(0, height, together)):
             first, last = int(rows[part][0]), int(rows[part][-1])
-            lines = self.read(Window.of(first, 0, last - first + 1, self.shape[1]))
+            lines = read(self, Window.of(first, 0, last - first + 1, self.shape[1]))
             here = (rows[part] - first)[:, None], columns
             values[:, part], valid[part] = lines.values[:, *here], lines.valid[here]
         return Pixels(values, valid)
 
-    def preview(self, longest: int) -> Pixels:
+    def preview(self, longest: int, read: "Reader | None" = None) -> Pixels:
         """Read the whole scene for a picture, reduced to at most `longest` pixels a side.
 
         Overviews of the files are used where they exist; they may be up to twice as coarse as `longest`
-        allows. `overview` does not use them, and returns the same pixels with or without them.
+        allows. `overview` does not use them, and returns the same pixels with or without them. Windows are
+        read by `read`, which by default is the method.
         """
+        read = read or _read_plainly
+        small = self._reduced(longest)
+        if small is None:
+            return self.overview(longest, read)
+        height, width = small.shape
+        values = np.empty((len(self.bands), height, width), dtype=self.dtype)
+        valid = np.empty((height, width), dtype=np.bool_)
+        # In windows, since a file without overviews is read at its full resolution.
+        side = max(16, _PREVIEW_WINDOW // -(-max(self.shape) // max(small.shape)))
+        for part in windows_of(small.shape, side):
+            pixels = read(small, part)
+            here = part.rows.relative_to(0), part.cols.relative_to(0)
+            values[:, *here], valid[here] = pixels.values, pixels.valid
+        return Pixels(values, valid)
+
+    def _reduced(self, longest: int) -> "Scene | None":
+        """Return the scene on a grid of at most `longest` pixels a side; None where no overview helps."""
         step = max(1, -(-max(self.shape) // longest))
         # To read an overview takes a fraction of the time for the next finer one and its resampling.
         bands = self._coarser(1 << (step - 1).bit_length())
         whole = bands[0].source.geobox
         if max(whole.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
-            small = replace(self, geobox=whole, bands=bands)
-            step = -(-max(self.shape) // max(whole.shape))
-        else:
-            bands = self._coarser(step)
-            if bands == self.bands and step > 1:
-                return self.overview(longest)
-            shape = tuple(-(-n // step) for n in self.shape)
-            small = self if step == 1 else replace(self, geobox=self.geobox.zoom_to(shape), bands=bands)
-        height, width = small.shape
-        values = np.empty((len(bands), height, width), dtype=self.dtype)
-        valid = np.empty((height, width), dtype=np.bool_)
-        # In windows, since a file without overviews is read at its full resolution.
-        side = max(16, _PREVIEW_WINDOW // step)
-        for row in range(0, height, side):
-            for col in range(0, width, side):
-                part = Window.of(row, col, side, side).clip((height, width))
-                pixels = small.read(part)
-                here = part.rows.relative_to(0), part.cols.relative_to(0)
-                values[:, *here], valid[here] = pixels.values, pixels.valid
-        return Pixels(values, valid)
+            return replace(self, geobox=whole, bands=bands)
+        if step == 1:
+            return self
+        small = self.coarser(step)
+        return None if small.bands == self.bands else small
+
+    def coarser(self, step: int) -> "Scene":
+        """Return the scene on a grid over the same extent with pixels `step` times as wide.
+
+        It is read from the coarsest overviews that are finer.
+        """
+        bands = self._coarser(step)
+        return replace(self, geobox=self.geobox.zoom_to(_shape_at(self.shape, step)), bands=bands)
 
     def _coarser(self, step: int) -> tuple[SceneBand, ...]:
         """Return the bands with the overviews for pixels `step` times as wide as those of the scene."""
@@ -363,7 +425,6 @@ class Scene:
 
     def identity(self) -> dict[str, Any]:
         """Return all facts that determine the pixels of the scene, for the fingerprint."""
-        files = self.sources
         masks = [[m.source.path, m.index, m.invalid_values, m.invalid_bits] for m in self.masks]
         return {
             "name": self.name,
@@ -379,9 +440,22 @@ class Scene:
             "mask": masks[0] if masks else None,
             **({"masks": masks[1:]} if masks[1:] else {}),
             "haze": self.haze,
-            "files": [[v.path, v.size, v.stamp] for f in files for v in f.files],
-            "alpha": [[f.path, *f.alpha] for f in files if f.alpha],
+            "files": [[v.path, v.size, v.stamp] for f in self.sources for v in f.files],
+            "alpha": [[f.path, *f.alpha] for f in self.sources if f.alpha],
         }
+
+
+Reader = Callable[[Scene, Window], Pixels]
+"""Reads a window of a scene, with retries for example."""
+
+
+def _read_plainly(scene: Scene, window: Window) -> Pixels:
+    return scene.read(window)
+
+
+def _shape_at(shape: tuple[int, int], step: int) -> tuple[int, int]:
+    """Return the shape of a grid over the same extent whose pixels are `step` times as wide, rounded up."""
+    return -(-shape[0] // step), -(-shape[1] // step)
 
 
 def _reflect(
