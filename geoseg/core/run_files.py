@@ -21,6 +21,8 @@ class RunFile(StrEnum):
     CONFIDENCE_QML = "confidence.qml"
     PROBABILITIES = "probabilities.tif"
     PROBABILITIES_QML = "probabilities.qml"
+    OBSERVATIONS = "observations.tif"
+    OBSERVATIONS_QML = "observations.qml"
     INSTANCES = "instances.tif"
     INSTANCES_QML = "instances.qml"
     GEOPACKAGE = "polygons.gpkg"

@@ -1,6 +1,6 @@
 """How much memory a run announces: all arrays of one worker at the same time, each at its largest."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from geoseg.config.pipeline import Pipeline
@@ -28,6 +28,8 @@ REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
 # The picture of the scene: three bands of up to 3072 px a side, read by 256 rows; and its colours.
 PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
+# Of a file without overviews up to 2048 px a side are read for a window of it.
+PICTURE_WINDOW = 2048**2
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,10 @@ class Load:
     polygons: PolygonCost
     converts: bool = False
     """Whether the network is converted for OpenVINO first."""
+    observations: bool = False
+    """Whether the number of observations is staged."""
+    reading: Callable[[int], int] = lambda pixels: 0  # noqa: ARG005
+    """Bytes for reading a window of so many pixels, beside those of its numbers."""
 
 
 def memory_of(load: Load) -> Memory:
@@ -150,11 +156,11 @@ def memory_of(load: Load) -> Memory:
     # Weights are in memory twice: as read, and in the network.
     network = int(forward) + 4 * load.weights_bytes
     # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
-    planes = 2 + (load.classes if load.probabilities else 0)
+    planes = 2 + (load.classes if load.probabilities else 0) + load.observations
     edge = sum(len(a.core(0)) * overlap * sums for a in axes)
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
-    one = 2 * reach * read + held + core * (2 * planes + 8) + 3 * edge
+    one = 2 * reach * read + load.reading(reach) + held + core * (2 * planes + 8) + 3 * edge
     blocks = load.slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
@@ -162,6 +168,7 @@ def memory_of(load: Load) -> Memory:
     height, width = load.shape
     seen = min(PICTURE_PIXELS, height * width)
     picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, height) * width) + 4 * seen
+    picture += load.reading(min(max(PICTURE_WINDOW, PICTURE_ROWS * width), height * width))
     device = 0
     if load.device != "cpu":
         passing = read + 4 * load.bands + per_pixel * DEVICE_FACTOR + 3 * sums

@@ -180,6 +180,8 @@ class Plan:
                 forward_bytes_per_pixel=self.bundle.card.memory_bytes_per_pixel,
                 polygons=self.polygons,
                 converts=self.converts,
+                observations=self.scene.counts_observations,
+                reading=self.scene.reading_bytes,
             )
         )
 

@@ -78,6 +78,8 @@ class Prediction:
     """Sums for the neighbours in the east, south and south-east."""
     counts: dict[str, Any]
     """Tiles, seconds and incidents of this task."""
+    observations: NDArray[np.uint8] | None = None
+    """How often each pixel of the core was seen, of a scene that counts it."""
 
     def fringe_part(self, part: str) -> Sums | Unread | None:
         """Return the part of the fringe for one neighbour: `south`, `east` or `southeast`."""
@@ -155,7 +157,9 @@ def predict_block(job: Job, block: Block) -> Prediction:
         **incidents.counts(job),
         **_network(job),
     }
-    return Prediction(parts.planes, parts.strips, parts.fringe, counts)
+    core = block.core.relative_to(block.reach)
+    observations = None if pixels.observations is None else pixels.observations[core].copy()
+    return Prediction(parts.planes, parts.strips, parts.fringe, counts, observations)
 
 
 def _network(job: Job) -> dict[str, Any]:
@@ -296,6 +300,8 @@ def settle_block(
     with watch.time("settle"):
         planes = _fill_open_strips(job, block, prediction, (from_north, from_west, from_northwest))
         numbers = _kernels.count(planes[0])
+        if job.scene.counts_observations:
+            planes = np.concatenate([planes, _observations(prediction, planes[0])[np.newaxis]])
     pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
     counts = {
         **prediction.counts,
@@ -307,6 +313,12 @@ def settle_block(
         job.staging.write(block, planes, counts)
     report(job.topic, "settled", scene=job.label, block=block.name, spans=watch.spans)
     return counts
+
+
+def _observations(prediction: Prediction, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return how often each pixel with a class was seen; an unread block has seen nothing."""
+    seen = prediction.observations
+    return np.zeros_like(classes) if seen is None else np.where(classes == NODATA, np.uint8(0), seen)
 
 
 def _fill_open_strips(

@@ -39,6 +39,13 @@ class MapBand:
     legend: Legend | None = None
     """Class names and colours of a class band (uint8). Without a legend, the staged per cent become a share
     from 0 to 1 (float32), which GIS and scripts read without knowing a scale."""
+    counts: bool = False
+    """Whether it holds numbers of things (uint8), 0 as nodata, and neither classes nor shares."""
+
+    @property
+    def shares(self) -> bool:
+        """Whether the staged per cent become a share."""
+        return self.legend is None and not self.counts
 
 
 def write_cog(
@@ -47,7 +54,7 @@ def write_cog(
     blocks: Iterable[Block],
     shape: tuple[int, int],
     bands: list[MapBand],
-    overviews: Literal["MODE", "AVERAGE"],
+    overviews: Literal["MODE", "AVERAGE", "NEAREST"],
     tags: dict[str, str],
 ) -> None:
     """Write a cloud-optimised GeoTIFF; it appears by rename.
@@ -63,7 +70,7 @@ def write_cog(
     bands
         Bands of the map.
     overviews
-        Resampling of the overviews: mode for classes, average for numbers.
+        Resampling of the overviews: mode for classes, average for shares, nearest for counts.
     tags
         Metadata of the file.
 
@@ -224,10 +231,10 @@ def _add_overviews(vrt: Path, overviews: Iterable[Path]) -> None:
 
 
 def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
-    kind = "Byte" if band.legend else "Float32"
+    kind = "Float32" if band.shares else "Byte"
     element = ET.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
     ET.SubElement(element, "Description").text = band.description
-    ET.SubElement(element, "NoDataValue").text = str(NODATA)
+    ET.SubElement(element, "NoDataValue").text = str(0 if band.counts else NODATA)
     ET.SubElement(element, "ColorInterp").text = "Palette" if band.legend else "Gray"
     if band.legend:
         colors = {i: c.rgb for i, c in band.legend.by_id().items()}
@@ -242,7 +249,7 @@ def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
 
 def _vrt_source(element: ET.Element, file: str, band: MapBand, block: Block) -> None:
     height, width = (str(n) for n in block.core.shape)
-    source = ET.SubElement(element, "SimpleSource" if band.legend else "ComplexSource")
+    source = ET.SubElement(element, "ComplexSource" if band.shares else "SimpleSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = file
     ET.SubElement(source, "SourceBand").text = str(band.staged)
     # With its properties stated, GDAL opens a block only when its pixels are needed.
@@ -255,7 +262,7 @@ def _vrt_source(element: ET.Element, file: str, band: MapBand, block: Block) -> 
         source, "DstRect", xOff=str(block.core.cols.start), yOff=str(block.core.rows.start),
         xSize=width, ySize=height,
     )  # fmt: skip
-    if not band.legend:
+    if band.shares:
         ET.SubElement(source, "ScaleOffset").text = "0"
         ET.SubElement(source, "ScaleRatio").text = "0.01"
         ET.SubElement(source, "NODATA").text = str(NODATA)

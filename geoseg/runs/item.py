@@ -60,6 +60,7 @@ _TITLES: dict[str, str] = {
     RunFile.CLASSES: "Class map",
     RunFile.CONFIDENCE: "Probability of the chosen class",
     RunFile.PROBABILITIES: "Probability of each class",
+    RunFile.OBSERVATIONS: "Clear observations of each pixel",
     RunFile.INSTANCES: "Number of the object",
     RunFile.GEOPACKAGE: "Polygons of the classes",
     RunFile.POLYGONS_STYLE: "MapLibre style of the vector tiles",
@@ -116,7 +117,8 @@ def make_item(
     fingerprint
         Hash of everything that decides the map; its first digits make the item's id unique.
     finished
-        When the run ended; also the `datetime` of the item when the acquisition time is unknown.
+        When the run ended; also the `datetime` of the item when the acquisition time is unknown. A mosaic of
+        several times has `start_datetime` and `end_datetime` instead.
 
     Returns
     -------
@@ -125,11 +127,14 @@ def make_item(
     """
     outline = footprint(scene.geobox)
     geometry = None if outline is None else json.loads(shapely.to_geojson(outline))
+    period = None if _time(scene, finished) else scene.period
     item = pystac.Item(
         id=f"{name}-{fingerprint[:12]}",
         geometry=geometry,
         bbox=None if geometry is None else antimeridian.bbox(geometry),
-        datetime=scene.acquired or finished,
+        datetime=_time(scene, finished),
+        start_datetime=None if period is None else period[0],
+        end_datetime=None if period is None else period[1],
         properties=_properties(scene, bundle, finished),
         stac_extensions=[_RASTER, _CLASSIFICATION, _PROCESSING],
     )
@@ -187,7 +192,7 @@ def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, A
     card, stamp = bundle.card, finished.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     name = shared_path(scene.name)
     about = f"{name} classified by {card.name} {card.version} ({card.title})"
-    if scene.acquired is None:
+    if scene.period is None:
         about += "; it is not known when the scene was taken, datetime is that of the processing"
     properties: dict[str, Any] = {
         "title": f"Classes of {name}",
@@ -199,6 +204,14 @@ def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, A
         "processing:software": {"geoseg": geoseg.__version__},
     }
     return properties if scene.gsd_m is None else {**properties, "gsd": scene.gsd_m}
+
+
+def _time(scene: Scene, finished: datetime) -> datetime | None:
+    """Return when a scene was taken, or the map was made when that is not known; None for a period."""
+    if scene.period is None:
+        return finished
+    first, last = scene.period
+    return first if first == last else None
 
 
 def _project(item: pystac.Item, geobox: GeoBox) -> None:

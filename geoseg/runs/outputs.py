@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import geoseg
-from geoseg.config.pipeline import Pipeline
 from geoseg.core.files import output_entry, write_atomic
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
@@ -24,7 +23,12 @@ from geoseg.runs.progress import Progress
 from geoseg.runs.record import Totals
 from geoseg.storage.store import FolderStore, Store
 from geoseg.styles.polygons import write_polygon_style, write_web_style
-from geoseg.styles.raster import write_object_style, write_raster_styles, write_share_style
+from geoseg.styles.raster import (
+    write_count_style,
+    write_object_style,
+    write_raster_styles,
+    write_share_style,
+)
 from geoseg.vector.trace.block import MapFiles
 
 _STYLED_BY_QML = frozenset({"parquet", "fgb", "geojson"})
@@ -33,19 +37,20 @@ _STYLED_BY_QML = frozenset({"parquet", "fgb", "geojson"})
 
 def staging_of(plan: Plan, store: Store) -> Staging:
     """Return the finished blocks of a plan."""
-    slugs = [f"{c.slug} [%]" for c in plan.bundle.card.classes] if plan.probabilities else []
+    more = [f"{c.slug} [%]" for c in plan.bundle.card.classes] if plan.probabilities else []
+    more += ["observations"] if plan.scene.counts_observations else []
     return Staging(
         store=store.resolved(),
         fingerprint=plan.fingerprint,
         crs=crs_wkt(plan.scene.geobox.crs),
         transform=tuple(plan.scene.geobox.transform)[:6],
-        bands=("class", "confidence [%]", *slugs),
+        bands=("class", "confidence [%]", *more),
     )
 
 
-def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
+def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
     """Return the names of the files that a run will write, with its profile on request."""
-    outputs = pipeline.outputs
+    outputs = plan.pipeline.outputs
     written = {
         RunFile.CLASSES: True,
         RunFile.CLASSES_METADATA: True,
@@ -55,6 +60,8 @@ def output_names(pipeline: Pipeline, *, profile: bool = False) -> list[str]:
         RunFile.CONFIDENCE_QML: outputs.confidence,
         RunFile.PROBABILITIES: outputs.probabilities,
         RunFile.PROBABILITIES_QML: outputs.probabilities,
+        RunFile.OBSERVATIONS: plan.scene.counts_observations,
+        RunFile.OBSERVATIONS_QML: plan.scene.counts_observations,
         RunFile.INSTANCES: outputs.instances,
         RunFile.INSTANCES_QML: outputs.instances,
         **{RunFile.polygons(form): True for form in outputs.polygons},
@@ -110,6 +117,10 @@ def write_maps(
         titles = [f"probability of {c.title}" for c in plan.bundle.card.classes]
         bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
         files += write_share_style(cog(RunFile.PROBABILITIES, bands, "AVERAGE"))
+    if plan.scene.counts_observations:
+        last = len(staging.bands)
+        counts = cog(RunFile.OBSERVATIONS, [MapBand(last, "observations", counts=True)], "NEAREST")
+        files += write_count_style(counts, highest_value(counts))
     if outputs.polygons or outputs.instances:
         on_event(Progress("polygons"))
         # The uncompressed blocks are read faster than the finished map.

@@ -200,7 +200,7 @@ class Loop:
             if self.many and not options.overwrite and finished_identity(plan.folder) == identity:
                 self._report_outcome(Outcome(scene.name, "finished before", str(plan.folder)))
                 return None
-            names = output_names(plan.pipeline, profile=options.profile)
+            names = output_names(plan, profile=options.profile)
             folder = stack.enter_context(
                 open_run_folder(plan.folder, identity, names, overwrite=options.overwrite)
             )

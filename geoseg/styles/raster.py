@@ -53,6 +53,26 @@ def write_share_style(raster: Path) -> list[Path]:
     return _write({raster.with_suffix(".qml"): ramp(stops)})
 
 
+def write_count_style(raster: Path, most: int) -> list[Path]:
+    """Write a QML beside a raster of counts, 0 where there is none; return the path.
+
+    Parameters
+    ----------
+    raster
+        The raster.
+    most
+        The highest count.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    beyond = max(most, 2) - 1
+    stops = ((1 + value * beyond, color, f"{1 + value * beyond:g}") for value, color in _SHARES)
+    return _write({raster.with_suffix(".qml"): ramp(stops)})
+
+
 def write_object_style(raster: Path, objects: int) -> list[Path]:
     """Write a QML beside a raster of object numbers, 0 where there is none; return the path.
 

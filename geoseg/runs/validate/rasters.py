@@ -21,6 +21,9 @@ from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
 from geoseg.scenes.gdal import RASTER_ERRORS
 
+_EMPTY: dict[str, int] = {RunFile.INSTANCES: NO_OBJECT, RunFile.OBSERVATIONS: 0}
+"""Nodata of the rasters where it is not that of the class map."""
+
 _PIXELS = 4_000_000
 """Pixels checked at once."""
 
@@ -55,7 +58,7 @@ def _layout(run: FinishedFolder, name: str) -> Iterator[Failure]:
     path = run.folder / name
     with rasterio.open(path) as src:
         yield from _grid(run, name, src)
-        expected = NO_OBJECT if name == RunFile.INSTANCES else NODATA
+        expected = _EMPTY.get(name, NODATA)
         for band, nodata in enumerate(src.nodatavals, start=1):
             if nodata != expected:
                 yield Failure(name, f"nodata of band {band}", str(expected), str(nodata))
@@ -95,6 +98,10 @@ def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
         for name in others:
             if name == RunFile.INSTANCES:
                 objects += _wrong_objects(run, _strip(run.folder / name, start, stop)[0], classes)
+                continue
+            if name == RunFile.OBSERVATIONS:
+                unseen = _strip(run.folder / name, start, stop)[0] == 0
+                wrong[name] += 0, (unseen != (classes == NODATA)).sum()
                 continue
             shares = _strip(run.folder / name, start, stop)
             missing = shares == NODATA
