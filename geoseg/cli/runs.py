@@ -111,7 +111,7 @@ def _show_plan(plan: "Plan", *, overwrite: bool, profile: bool, as_json: bool) -
     from geoseg.runs.folder import why_refused
     from geoseg.runs.outputs import output_names
 
-    names = output_names(plan.pipeline, profile=profile)
+    names = output_names(plan, profile=profile)
     refused = why_refused(plan.folder, plan.identity(), names, overwrite=overwrite)
     for warning in (*plan.warnings, *([] if refused is None else [refused])):
         warn(warning)

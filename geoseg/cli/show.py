@@ -31,6 +31,7 @@ from geoseg.runs.folder import STAGING
 from geoseg.runs.record import parse_record
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
+from geoseg.scenes.mosaic import Mosaic
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.scene import Scene, SceneBand, SceneMask
 from geoseg.storage.store import Store, is_store, open_store, within
@@ -106,6 +107,7 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         "gsd_m": opened.gsd_m,
         "extent": [round(v, 9) for v in (left, bottom, right, top)],
         "bands": [_band(b) for b in opened.bands],
+        **_mosaic(opened),
         "masks": [_mask(opened, m) for m in opened.masks] or None,
         "haze": [round(h, 5) for h in opened.haze] or None,
         "base": str(base.resolve()),
@@ -142,6 +144,23 @@ def _mask(opened: Scene, mask: SceneMask) -> dict[str, Any]:
     }
 
 
+def _mosaic(opened: Scene) -> dict[str, Any]:
+    if not isinstance(opened, Mosaic):
+        return {}
+    rows = [
+        {
+            "name": m.name,
+            "width": m.shape[1],
+            "height": m.shape[0],
+            "crs": crs_name(m.geobox.crs),
+            "datetime": None if m.acquired is None else m.acquired.isoformat(),
+            "files": len(m.sources),
+        }
+        for m in opened.members
+    ]
+    return {"method": opened.method, "members": rows}
+
+
 def catalog(catalog_file: Path | None) -> list[dict[str, Any]]:
     """List the scenes of a catalog."""
     if catalog_file is not None and not catalog_file.exists():
@@ -151,15 +170,15 @@ def catalog(catalog_file: Path | None) -> list[dict[str, Any]]:
             "name": name,
             "title": entry.title,
             "catalog": str(path),
-            "files": _files_of(name, entry, path.parent),
+            "files": _files_of(name, entry, path.parent, catalog_file),
         }
         for name, (entry, path) in Catalog.open(catalog_file).scenes.items()
     ]
 
 
-def _files_of(name: str, entry: SceneEntry, base: Path) -> str:
+def _files_of(name: str, entry: SceneEntry, base: Path, catalog_file: Path | None) -> str:
     try:
-        open_scene(entry, name, base)
+        open_scene(entry, name, base, catalog=catalog_file)
     except SceneError as error:
         return f"missing: {error}"
     return "found"

@@ -76,6 +76,7 @@ Positive = Annotated[
 ]
 Finite = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False), GATE]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), GATE]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), GATE]
 Below1 = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), GATE]
 """A share that leaves something."""
 Temperature = Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False), GATE]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from geoseg.config.fields import GATE, BandNumber, Code, Gsd, Nodata, Offset, Positive, Scale, Time
+from geoseg.config.fields import GATE, BandNumber, Code, Gsd, Nodata, Offset, Percent, Positive, Scale, Time
 from geoseg.config.loader import Document
 from geoseg.core.bands import SENSORS
 from geoseg.core.errors import did_you_mean
@@ -71,7 +71,7 @@ class Radiometry(Document):
 
 
 class SceneEntry(Document):
-    """One scene: a file with many bands, or one file for each band."""
+    """One scene: a file with many bands, one file for each band, or a mosaic of other scenes."""
 
     title: str = ""
     description: str = ""
@@ -106,11 +106,23 @@ class SceneEntry(Document):
     """Processing baseline of the product."""
     platform: str | None = None
     """Satellite or aircraft."""
-    cloud_cover: Annotated[float, Field(ge=0, le=100), GATE] | None = None
+    cloud_cover: Percent | None = None
     """Cloud cover of the product in percent."""
     item: str | None = None
     """Id of its STAC item."""
     radiometry: Radiometry = Radiometry()
+    mosaic: Annotated[str, Field(min_length=1)] | tuple["str | SceneEntry", ...] | None = None
+    """The scenes that this one is made of: a folder of rasters, a glob, or a list of anything that a scene
+    can be. Bands, sensor, scale, offset, nodata, mask and radiometry beside it hold for each of them; `gsd`
+    is that of the mosaic."""
+    order: Literal["newest", "oldest", "cloud", "listed"] | None = None
+    """Which member gives a pixel that several have: the newest or oldest by `datetime`, that with the least
+    `cloud_cover`, or the one that is listed first (default; files of a folder or glob by name)."""
+    crs: Annotated[str, Field(pattern=r"^(auto|EPSG:\d{4,6})$")] | None = None
+    """CRS of the mosaic; default, `auto`: that of the most area of its members."""
+    method: Literal["first", "median"] | None = None
+    """What a pixel is made of: the first valid member in the order (default), or the median of all valid
+    ones, band by band."""
 
     @field_validator("sensor")
     @classmethod
@@ -140,7 +152,25 @@ class SceneEntry(Document):
         }
 
     @model_validator(mode="after")
+    def _fits_a_mosaic(self) -> "SceneEntry":
+        if self.mosaic is None:
+            if alone := [k for k in ("order", "crs", "method") if getattr(self, k) is not None]:
+                raise ValueError(f"{alone[0]} is of a mosaic; name its scenes under mosaic")
+            return self
+        if not self.mosaic:
+            raise ValueError("a mosaic needs at least one scene")
+        if both := [k for k in ("uri", "folder") if getattr(self, k) is not None]:
+            raise ValueError(f"{both[0]} and mosaic are two scenes; name all of them under mosaic")
+        if any(isinstance(m, SceneEntry) and m.mosaic is not None for m in self.mosaic):
+            raise ValueError("a mosaic of mosaics is not made; list the scenes of all in one")
+        if self.method == "median" and self.order is not None:
+            raise ValueError("order has no meaning for a median; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _has_files(self) -> "SceneEntry":
+        if self.mosaic is not None:
+            return self
         if self.uri is None and not self.bands:
             raise ValueError("a scene needs a uri or bands with a uri each")
         for name, band in self.bands.items():

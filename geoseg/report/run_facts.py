@@ -5,6 +5,9 @@ from typing import Any
 from geoseg.config.run_record import RunRecord
 from geoseg.core.sharing import shared_command, shared_path, shared_values
 
+_MOST_FILES = 30
+"""Files of a scene that the page names; a mosaic may have thousands."""
+
 
 def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, Any]]:
     """Return the facts of `run.json` about how the map was made, by topic.
@@ -42,7 +45,7 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
             "CRS": crs,
             "ground sample distance": None if plan.gsd_m is None else f"{plan.gsd_m:g} m",
             "bands": plan.bands,
-            "files": [shared_path(f[0]).rsplit("/", 1)[-1] for f in identity["scene"]["files"]],
+            "files": _some([shared_path(f[0]).rsplit("/", 1)[-1] for f in identity["scene"]["files"]]),
             "dark object taken off": any(identity["scene"]["haze"]),
         },
         "Tiles": {
@@ -73,3 +76,9 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
 def megabytes(count: float) -> str:
     """Return a number of bytes in MB, below 1 MB in kB."""
     return f"{count / 1e6:.{0 if count >= 1e8 else 1}f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _some(names: list[str]) -> list[str]:
+    """Return the first of many names, and how many more there are."""
+    more = len(names) - _MOST_FILES
+    return [*names[:_MOST_FILES], f"and {more} more"] if more > 0 else names

@@ -60,6 +60,21 @@ class Catalog:
     def _documents(self) -> list[tuple[Path, CatalogDocument]]:
         return [(path, load(path, CatalogDocument)) for path in self.files if path.exists()]
 
+    def find(self, scene: str) -> tuple[SceneEntry, Path]:
+        """Return the entry of a scene given by name, path or URI, see `find_entry`."""
+        scene = at_home(scene)
+        if scene in self.scenes:
+            entry, path = self.scenes[scene]
+            return entry, path.parent
+        if is_remote(scene) or names_dataset(scene) or _exists(scene):
+            return SceneEntry(uri=scene), Path()
+        if "/" in scene or Path(scene).suffix:
+            raise SceneError(f"{scene}: no such file or folder")
+        raise ConfigError(
+            f"scene {scene!r} is not in {self}, and no file of that name is here"
+            f"{did_you_mean(scene, self.scenes) or '; see: geoseg catalog list'}"
+        )
+
     def __str__(self) -> str:
         return ", ".join(map(str, self.files)) or f"a {CATALOG}"
 
@@ -95,18 +110,7 @@ def find_entry(scene: str, catalog: Path | str | None = None) -> tuple[SceneEntr
     SceneError
         When it looks like a path that does not exist.
     """
-    opened, scene = Catalog.open(catalog), at_home(scene)
-    if scene in opened.scenes:
-        entry, path = opened.scenes[scene]
-        return entry, path.parent
-    if is_remote(scene) or names_dataset(scene) or _exists(scene):
-        return SceneEntry(uri=scene), Path()
-    if "/" in scene or Path(scene).suffix:
-        raise SceneError(f"{scene}: no such file or folder")
-    raise ConfigError(
-        f"scene {scene!r} is not in {opened}, and no file of that name is here"
-        f"{did_you_mean(scene, opened.scenes) or '; see: geoseg catalog list'}"
-    )
+    return Catalog.open(catalog).find(scene)
 
 
 def _exists(scene: str) -> bool:
@@ -139,9 +143,9 @@ def resolve_scene(
         The catalog file; None looks in all folders where names are looked up.
     """
     if isinstance(scene, SceneEntry):
-        opened = open_scene(scene, name, Path(), bands, gsd)
+        opened = open_scene(scene, name, Path(), bands, gsd, catalog)
     else:
         entry, base = find_entry(scene, catalog)
-        opened = open_scene(entry, scene, base, bands, gsd)
-    warn_of_idle_nodata([opened])
+        opened = open_scene(entry, scene, base, bands, gsd, catalog)
+    warn_of_idle_nodata(opened.members or (opened,))
     return opened

@@ -34,7 +34,8 @@ _TABLES = (".csv", ".parquet", ".gpkg", ".geojson", ".fgb", ".shp", ".dbf")
 _LISTS = (".txt", ".lst", ".list")
 _COMMENT = re.compile(r"(^|\s)#.*")
 """Names of folders and files may have a #."""
-_SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".jgw", ".prj")
+SIDECARS = (".aux.xml", ".ovr", ".msk", ".tfw", ".jgw", ".prj")
+"""Ends of files beside a raster, which a glob finds with it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _rows(text: str) -> Iterable[dict[str, Any]]:
     suffix = Path(text).suffix.lower()
     if glob.has_magic(text) and "://" not in text and not os.path.lexists(text):
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 (any path, any folder)
-        return [{"path": p} for p in found if not p.endswith(_SIDECARS)]
+        return [{"path": p} for p in found if not p.endswith(SIDECARS)]
     if (items := _items(text)) is not None:
         return items
     if suffix in _LISTS:

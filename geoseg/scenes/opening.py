@@ -51,7 +51,12 @@ class _Candidate:
 
 
 def open_scene(
-    entry: SceneEntry, name: str, base: Path, bands: Sequence[str] | None = None, gsd: float | None = None
+    entry: SceneEntry,
+    name: str,
+    base: Path,
+    bands: Sequence[str] | None = None,
+    gsd: float | None = None,
+    catalog: Path | str | None = None,
 ) -> Scene:
     """Open a scene.
 
@@ -67,12 +72,18 @@ def open_scene(
         Common names of the bands, in the order wanted; None takes all.
     gsd
         Ground sample distance of the grid in metres; default: the entry's, else the finest file's.
+    catalog
+        The catalog with names of the members of a mosaic; None looks where names are looked up.
 
     Raises
     ------
     SceneError
         When a file or a band is missing, or the bands do not cover the same ground.
     """
+    if entry.mosaic is not None:
+        from geoseg.scenes.mosaic import open_mosaic  # noqa: PLC0415 (which opens its members here)
+
+        return open_mosaic(entry, name, base, bands, gsd, catalog)
     entry = complete(entry, base)
     offered = _offered(entry, base)
     chosen = offered if bands is None else [_find(offered, b, name, entry) for b in bands]
@@ -106,6 +117,16 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
     SceneError
         When a file is missing or cannot be opened.
     """
+    scene = _reopened(identity)
+    return scene, json.loads(json.dumps(scene.identity()["files"])) != identity["files"]
+
+
+def _reopened(identity: Mapping[str, Any]) -> Scene:
+    if "members" in identity:
+        from geoseg.scenes.mosaic import reassemble  # noqa: PLC0415 (which opens its members here)
+
+        whole = {"crs": identity["crs"]}
+        return reassemble(identity, [_reopened({**whole, **member}) for member in identity["members"]])
     alpha = {path: tuple(numbers) for path, *numbers in identity["alpha"]}
 
     def source(path: str) -> SourceFile:
@@ -116,14 +137,13 @@ def reopen_scene(identity: Mapping[str, Any]) -> tuple[Scene, bool]:
         for name, path, index, scale, offset, nodata, *saturated in identity["bands"]
     )
     masks = [] if identity["mask"] is None else [identity["mask"], *identity.get("masks", [])]
-    scene = Scene(
+    return Scene(
         identity["name"],
         GeoBox(tuple(identity["shape"]), Affine(*identity["transform"]), identity["crs"]),
         bands,
         tuple(SceneMask(source(m[0]), m[1], tuple(m[2]), tuple(m[3])) for m in masks),
         tuple(identity["haze"]),
     )
-    return scene, json.loads(json.dumps(scene.identity()["files"])) != identity["files"]
 
 
 def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
