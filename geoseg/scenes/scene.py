@@ -296,8 +296,17 @@ class Scene:
 
     def sample(self) -> Pixels:
         """Read pixels spread over the whole scene, for statistics, shape (bands, 1, pixels)."""
-        with ThreadPoolExecutor(_SAMPLES_AT_ONCE) as pool:
-            parts = list(pool.map(self.read, self.sample_windows()))
+        windows = self.sample_windows()
+        if self.remote and all(n <= SAMPLE_WINDOWS * SAMPLE_SIZE for n in self.shape):
+            # Of a small scene the sample is the whole, read at once and by one handle for each file: its
+            # internal tiles are then there for the blocks, and not downloaded again.
+            whole = Window.of(0, 0, *self.shape)
+            pixels = self.read(whole)
+            places = [w.relative_to(whole) for w in windows]
+            parts = [Pixels(pixels.values[:, *here], pixels.valid[here]) for here in places]
+        else:
+            with ThreadPoolExecutor(_SAMPLES_AT_ONCE) as pool:
+                parts = list(pool.map(self.read, windows))
         return Pixels(
             np.concatenate([p.values.reshape(len(self.bands), 1, -1) for p in parts], axis=2),
             np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
