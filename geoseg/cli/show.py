@@ -132,7 +132,7 @@ def _band(b: SceneBand) -> dict[str, Any]:
 
 def _mask(opened: Scene, mask: SceneMask) -> dict[str, Any]:
     """Describe a quality band, and the share of a sample of the scene that it masks."""
-    seen = [mask.valid_in(opened.geobox, w) for w in opened.sample_windows()]
+    seen = [mask.valid_in(opened.whole, opened.in_whole(w)) for w in opened.sample_windows()]
     share = 1 - np.concatenate([v.ravel() for v in seen]).mean()
     bits = [[i for i in range(pattern.bit_length()) if pattern >> i & 1] for pattern in mask.invalid_bits]
     return {

@@ -31,6 +31,10 @@ class Span:
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.stop, other.stop)))
 
+    def shift(self, by: int) -> "Span":
+        """Return the span moved by a number of pixels."""
+        return Span(self.start + by, self.stop + by)
+
     def relative_to(self, origin: int) -> slice:
         """Return the slice that selects this span in an array whose first element is `origin`."""
         return slice(self.start - origin, self.stop - origin)
@@ -63,6 +67,10 @@ class Window:
     def intersect(self, other: "Window") -> "Window":
         """Return the common part, empty when there is none."""
         return Window(self.rows.intersect(other.rows), self.cols.intersect(other.cols))
+
+    def shift(self, rows: int, cols: int) -> "Window":
+        """Return the window moved by a number of rows and columns."""
+        return Window(self.rows.shift(rows), self.cols.shift(cols))
 
     def relative_to(self, other: "Window") -> tuple[slice, slice]:
         """Return the slices that select this window in an array that holds `other`."""

@@ -123,7 +123,7 @@ def check_quality(scene: Scene) -> None:
     windows = scene.sample_windows()
     pixels = sum(w.shape[0] * w.shape[1] for w in windows)
     for mask in scene.masks:
-        known = [mask.read(scene.geobox, w)[1] for w in windows]
+        known = [mask.read(scene.whole, scene.in_whole(w))[1] for w in windows]
         unknown = sum(int((~k).sum()) for k in known if k is not None)
         if unknown:
             warnings.warn(

@@ -27,7 +27,7 @@ from geoseg.scenes.mosaic_grid import common_grid
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.placement import Member, place
 from geoseg.scenes.remote import is_remote
-from geoseg.scenes.scene import Pixels, Scene, SceneBand
+from geoseg.scenes.scene import Pixels, Scene, SceneBand, part_at
 from geoseg.scenes.sources import SourceFile, with_absolute_path
 
 _AT_ONCE = 16
@@ -101,7 +101,7 @@ class Mosaic(Scene):
     def near(self, window: Window) -> Scene:
         """Return the mosaic with the members of a window alone."""
         # Entries say what members were opened by, and may be long.
-        found = self._meeting(self._inside(window))
+        found = self._meeting(self._inside(self.in_whole(window)))
         placed = tuple(replace(m, scene=replace(m.scene, entry=None)) for m in found)
         return replace(self, placed=placed, entry=None)
 
@@ -116,7 +116,7 @@ class Mosaic(Scene):
         own = super().identity()
         wkt, found = own["crs"], [m.identity() for m in self.members]
         return {
-            **{key: own[key] for key in ("name", "shape", "transform", "crs", "files")},
+            **{key: own[key] for key in ("name", "shape", "transform", "crs", "files", "part") if key in own},
             "method": self.method,
             "bands": [[b.common_name, b.numbers, b.scale, b.offset] for b in self.mosaic_bands],
             "haze": next((m.haze for m in self.members if any(m.haze)), ()),
@@ -175,9 +175,10 @@ class Mosaic(Scene):
         coarser = [m.coarser(step) for m in self.members]
         if all(c.bands == m.bands for c, m in zip(coarser, self.members, strict=True)):
             return None
+        # Of a part, on its grid.
         target = self.geobox.zoom_to((-(-self.shape[0] // step), -(-self.shape[1] // step)))
         placed = tuple(m for s in coarser if (m := place(s, target)) is not None)
-        return replace(self, geobox=target, placed=placed)
+        return replace(self, geobox=target, placed=placed, part=None)
 
 
 def _still_open(seen: NDArray[np.bool_], window: Window, member: Window) -> Window:
@@ -267,7 +268,9 @@ def assemble(name: str, target: GeoBox, scenes: Sequence[Scene], method: str, **
 def reassemble(identity: Mapping[str, Any], scenes: Sequence[Scene]) -> Mosaic:
     """Return the mosaic of an identity, from its members that were opened again."""
     target = GeoBox(tuple(identity["shape"]), Affine(*identity["transform"]), identity["crs"])
-    return assemble(identity["name"], target, scenes, identity["method"])
+    part = part_at(identity.get("part"), identity["crs"])
+    made = assemble(identity["name"], target if part is None else part.whole, scenes, identity["method"])
+    return made if part is None else replace(made, geobox=target, part=part)
 
 
 def _meaning(scene: Scene) -> list[tuple[Any, ...]]:

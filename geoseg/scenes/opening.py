@@ -30,7 +30,7 @@ from geoseg.scenes.nodata import check_given_nodata
 from geoseg.scenes.products import complete
 from geoseg.scenes.products.entry import place_in
 from geoseg.scenes.remote import is_remote
-from geoseg.scenes.scene import Scene, SceneBand, SceneMask
+from geoseg.scenes.scene import Scene, SceneBand, SceneMask, part_at
 from geoseg.scenes.sources import SourceFile
 from geoseg.scenes.versions import same_file
 
@@ -143,6 +143,7 @@ def _reopened(identity: Mapping[str, Any]) -> Scene:
         bands,
         tuple(SceneMask(source(m[0]), m[1], tuple(m[2]), tuple(m[3])) for m in masks),
         tuple(identity["haze"]),
+        part=part_at(identity.get("part"), identity["crs"]),
     )
 
 

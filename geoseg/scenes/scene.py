@@ -1,13 +1,15 @@
 """A scene: bands on one grid, read window by window."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from geoseg.config.scene import SceneEntry
@@ -133,13 +135,23 @@ class Pixels:
         return Pixels.of(self.values[:, rows[:, None], cols], seen[rows[:, None], cols])
 
 
+@dataclass(frozen=True)
+class Part:
+    """Where a part of a scene lies."""
+
+    whole: GeoBox
+    """The grid of the whole scene."""
+    window: Window
+    """The part, in pixels of that grid."""
+
+
 @dataclass(frozen=True, repr=False)
 class Scene:
     """Bands of one place and time on one grid."""
 
     name: str
     geobox: GeoBox
-    """The grid: CRS (or None), transform and shape."""
+    """The grid: CRS (or None), transform and shape. Of a part of a scene that of the part."""
     bands: tuple[SceneBand, ...]
     masks: tuple[SceneMask, ...] = ()
     """Quality bands; a pixel is nodata where one of them says so."""
@@ -151,6 +163,8 @@ class Scene:
     """Time of acquisition, None when the catalog does not state it."""
     entry: SceneEntry | None = field(default=None, repr=False, compare=False)
     """What the scene was opened by: the entry that a user wrote, or that the metadata of a product gave."""
+    part: Part | None = None
+    """Where the grid lies in that of the whole scene, see `cut`; None: it is the whole."""
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -163,6 +177,37 @@ class Scene:
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.geobox.shape.y, self.geobox.shape.x
+
+    @property
+    def whole(self) -> GeoBox:
+        """The grid of the whole scene, on which files are read."""
+        return self.geobox if self.part is None else self.part.whole
+
+    @property
+    def window(self) -> Window:
+        """The pixels of the whole scene that the grid has."""
+        return Window.of(0, 0, *self.shape) if self.part is None else self.part.window
+
+    def in_whole(self, window: Window) -> Window:
+        """Return a window in pixels of the whole scene."""
+        return window.shift(self.window.rows.start, self.window.cols.start)
+
+    def cut(self, window: Window) -> Self:
+        """Return the part of the scene in a window inside of it.
+
+        Beyond the part the pixels of the scene are read, which are reflected at the border of the whole only.
+
+        Examples
+        --------
+        >>> part = scene.cut(Window.of(100, 50, 256, 256))
+        >>> part.shape
+        (256, 256)
+        >>> part.in_whole(Window.of(0, 0, 256, 256)) == Window.of(100, 50, 256, 256)
+        True
+        """
+        rows, cols = window.rows, window.cols
+        geobox = self.geobox[rows.start : rows.stop, cols.start : cols.stop]
+        return replace(self, geobox=geobox, part=Part(self.whole, self.in_whole(window)))
 
     @property
     def gsd_m(self) -> float | None:
@@ -236,18 +281,23 @@ class Scene:
         return replace(self, bands=bands, masks=masks)
 
     def read(self, window: Window) -> Pixels:
-        """Read a window; pixels beyond the scene are reflected at its border.
+        """Read a window; pixels beyond the whole scene are reflected at its border.
 
         Raises
         ------
         SceneError
             When a file cannot be read.
         """
-        rows, cols = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
-        inside, middle = self._inside(window), window.clip(self.shape)
+        return self._read_whole(self.in_whole(window))
+
+    def _read_whole(self, window: Window) -> Pixels:
+        """Read a window in pixels of the whole scene."""
+        height, width = self.whole.shape
+        rows, cols = reflect(window.rows, height), reflect(window.cols, width)
+        inside, middle = self._inside(window), window.clip((height, width))
         if inside != middle:
             # The window reaches further beyond the scene than into it: reflections need pixels outside of it.
-            return self.read(inside).at(rows - inside.rows.start, cols - inside.cols.start)
+            return self._read_whole(inside).at(rows - inside.rows.start, cols - inside.cols.start)
         values = buffers.empty((len(self.bands), *window.shape), self.dtype)
         here = middle.relative_to(window)
         seen = self._read_inside(inside, values[:, *here])
@@ -260,12 +310,13 @@ class Scene:
         return Pixels.of(values, around)
 
     def _inside(self, window: Window) -> Window:
-        """Return the window of the scene with all pixels that are read for a window, reflected ones too."""
-        places = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
+        """Return the window with all pixels that are read for one, reflected ones too; both of the whole."""
+        height, width = self.whole.shape
+        places = reflect(window.rows, height), reflect(window.cols, width)
         return Window(*(Span(int(p.min()), int(p.max()) + 1) for p in places))
 
     def _read_inside(self, window: Window, out: NDArray[Any]) -> NDArray[Any]:
-        """Read all bands of a window of the scene into `out` (bands, rows, cols).
+        """Read all bands of a window of the whole scene, in its pixels, into `out` (bands, rows, cols).
 
         Returns
         -------
@@ -278,15 +329,13 @@ class Scene:
             here = [i for i, b in enumerate(self.bands) if (b.source, b.dtype) == (source, dtype)]
             indexes, invalid = zip(*((self.bands[i].index, self.bands[i].invalid) for i in here), strict=True)
             whole = len(here) == len(self.bands)  # all of them, in their order
-            read, known = _read_on(
-                source, indexes, self.geobox, window, None, invalid, out if whole else None
-            )
+            read, known = _read_on(source, indexes, self.whole, window, None, invalid, out if whole else None)
             if read is not out:
                 out[here] = read
             if known is not None:
                 valid &= known
         for mask in self.masks:
-            valid &= mask.valid_in(self.geobox, window)
+            valid &= mask.valid_in(self.whole, window)
         return valid
 
     def physical(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -374,7 +423,8 @@ class Scene:
         # To read an overview takes a fraction of the time for the next finer one and its resampling.
         bands = self._coarser(1 << (step - 1).bit_length())
         whole = bands[0].source.geobox
-        if max(whole.shape) <= longest and all(b.source.geobox == self.geobox for b in self.bands):
+        plain = self.part is None and all(b.source.geobox == self.geobox for b in self.bands)
+        if plain and max(whole.shape) <= longest:
             return replace(self, geobox=whole, bands=bands)
         if step == 1:
             return self
@@ -387,7 +437,8 @@ class Scene:
         It is read from the coarsest overviews that are finer.
         """
         bands = self._coarser(step)
-        return replace(self, geobox=self.geobox.zoom_to(_shape_at(self.shape, step)), bands=bands)
+        geobox = self.geobox.zoom_to(_shape_at(self.shape, step))
+        return replace(self, geobox=geobox, bands=bands, part=None)
 
     def _coarser(self, step: int) -> tuple[SceneBand, ...]:
         """Return the bands with the overviews for pixels `step` times as wide as those of the scene."""
@@ -451,6 +502,8 @@ class Scene:
             "haze": self.haze,
             "files": [[v.path, v.size, v.stamp] for f in self.sources for v in f.files],
             "alpha": [[f.path, *f.alpha] for f in self.sources if f.alpha],
+            # Only of a part, so that fingerprints of whole scenes stay valid.
+            **({} if self.part is None else {"part": _place_of(self.part)}),
         }
 
 
@@ -465,6 +518,25 @@ def _read_plainly(scene: Scene, window: Window) -> Pixels:
 def _shape_at(shape: tuple[int, int], step: int) -> tuple[int, int]:
     """Return the shape of a grid over the same extent whose pixels are `step` times as wide, rounded up."""
     return -(-shape[0] // step), -(-shape[1] // step)
+
+
+def _place_of(part: Part) -> dict[str, Any]:
+    """Return where a part lies, as plain values; `part_at` reads them."""
+    rows, cols = part.window.rows, part.window.cols
+    return {
+        "shape": tuple(part.whole.shape),
+        "transform": tuple(part.whole.transform)[:6],
+        "rows": (rows.start, rows.stop),
+        "columns": (cols.start, cols.stop),
+    }
+
+
+def part_at(place: Mapping[str, Any] | None, crs: CRS | str | None) -> Part | None:
+    """Return the part of a scene from the `part` of its identity; None without one."""
+    if place is None:
+        return None
+    whole = GeoBox(tuple(place["shape"]), Affine(*place["transform"]), crs)
+    return Part(whole, Window(Span(*place["rows"]), Span(*place["columns"])))
 
 
 def _reflect(

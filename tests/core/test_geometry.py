@@ -27,6 +27,12 @@ def test_clip_keeps_exactly_the_positions_of_the_scene(span, length):
     assert 0 <= clipped.start <= clipped.stop <= length
 
 
+@settings(max_examples=50, deadline=None)
+@given(spans, st.integers(-50, 50))
+def test_a_shifted_span_has_each_position_moved(span, by):
+    assert positions(span.shift(by)) == {p + by for p in positions(span)}
+
+
 def test_an_inverted_span_is_empty():
     assert len(Span(5, 3)) == 0
 
@@ -48,6 +54,7 @@ def test_a_window_knows_its_shape_and_whether_it_is_empty():
     assert not window.intersect(Window.of(3, 0, 4, 20))
     assert window.intersect(Window.of(2, 0, 4, 10)) == Window(Span(2, 3), Span(8, 10))
     assert str(window) == "rows -2-3, columns 8-12"
+    assert window.shift(2, -8) == Window.of(0, 0, 5, 4)
 
 
 def test_windows_cut_a_grid_in_scan_order_and_the_last_ones_are_smaller():

@@ -97,6 +97,56 @@ def test_any_window_equals_the_slice_of_the_whole(ground, data):
     assert (found.valid == full.valid[rows, cols]).all()
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_window_of_a_part_is_that_of_the_whole_also_beyond_the_part(ground, data):
+    height, width = ground.shape
+
+    def window(height, width, beyond=0):
+        top, left = (data.draw(st.integers(-beyond, n - 1)) for n in (height, width))
+        high, wide = (data.draw(st.integers(1, n - p + beyond)) for n, p in ((height, top), (width, left)))
+        return Window.of(top, left, high, wide)
+
+    there = window(height, width)
+    part = ground.cut(there)
+    inner = window(*part.shape)
+    parts = part, part.cut(inner)
+    corners = [
+        (there.rows.start, there.cols.start),
+        (there.rows.start + inner.rows.start, there.cols.start + inner.cols.start),
+    ]
+    for cut, (row, col) in zip(parts, corners, strict=True):
+        assert cut.whole == ground.geobox
+        assert cut.geobox.transform @ (0, 0) == ground.geobox.transform @ (col, row)
+        asked = window(*cut.shape, beyond=60)
+        found, expected = cut.read(asked), ground.read(asked.shift(row, col))
+        np.testing.assert_array_equal(found.values, expected.values)
+        np.testing.assert_array_equal(found.valid, expected.valid)
+
+
+@pytest.mark.parametrize("longest", [20, 45, 300])
+def test_pictures_and_samples_of_a_part_show_the_part(tmp_path, longest):
+    path = coordinates(tmp_path, "10.tif", 10)
+    with rasterio.open(path, "r+") as dst:
+        dst.build_overviews([2, 4])
+    scene = scene_of(tmp_path, {"x": (path, 1), "y": (path, 2)})
+    part = scene.cut(Window.of(30, 20, 80, 60))
+    for found in (part.preview(longest), part.overview(longest), part.sample()):
+        x, y = found.values
+        for places, middle, side in ((x, WEST + 500, 300), (y, NORTH - 700, 400)):
+            assert middle - side < places.min() < places.max() < middle + side
+            assert abs((places.min() + places.max()) / 2 - middle) <= 20
+    assert max(part.preview(longest).valid.shape) <= max(2 * longest, 80)
+
+
+def test_a_part_is_opened_again_from_its_identity(ground):
+    part = ground.cut(Window.of(7, 11, 40, 50))
+    found, changed = reopen_scene(json.loads(json.dumps(part.identity())))
+    assert (found.geobox, found.part, changed) == (part.geobox, part.part, False)
+    np.testing.assert_array_equal(whole(found).values, whole(part).values)
+    assert "part" not in ground.identity()
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 7), st.integers(1, 7), st.tuples(*[st.integers(0, 20)] * 4), st.sampled_from(["n", "0"])
