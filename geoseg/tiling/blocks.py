@@ -11,15 +11,22 @@ A block is a group of neighbouring tiles that one task predicts. Along one axis:
                                    open strip of block 1: waits for that fringe
 
 Cores partition the scene. A core starts where the block's first tile starts and ends where the next block's
-first tile starts; at the scene's border it ends with the scene.
+first tile starts; at the border of the map it ends with the map.
+
+Of an area of interest only some tiles are predicted, and only blocks that own a pixel of it are mapped. A
+block may be predicted for its fringe alone, also one whose core lies before the map.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.core.geometry import Span, Window
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.outline import Outline
 
 STRIP = 2
 """Lines of blocks that are predicted together."""
@@ -47,24 +54,24 @@ class BlockAxis:
         return range(i * self.size, min((i + 1) * self.size, self.tiles.count))
 
     def reach(self, i: int) -> Span:
-        """Pixels under the tiles of block i, also beyond the scene."""
+        """Pixels under the tiles of block i, also beyond the map."""
         members = self.members(i)
         return Span(self.tiles.span(members[0]).start, self.tiles.span(members[-1]).stop)
 
     def core(self, i: int) -> Span:
-        """Pixels that block i owns."""
+        """Pixels that block i owns; none when its tiles only spill into the map."""
         start = self.tiles.span(i * self.size).start
         last = i == self.count - 1
         stop = self.tiles.length if last else self.tiles.span((i + 1) * self.size).start
         return Span(start, stop).clip(self.tiles.length)
 
     def canvas(self, i: int) -> Span:
-        """Pixels of the scene that block i adds to: its core and the fringe behind it."""
+        """Pixels of the map that block i adds to: its core and the fringe behind it."""
         return self.reach(i).clip(self.tiles.length)
 
     def open(self, i: int) -> int:
         """Leading pixels of core i that wait for the previous block's fringe."""
-        return min(self.tiles.overlap, len(self.core(i))) if i > 0 else 0
+        return len(self.core(i).intersect(self.reach(i - 1))) if i > 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +81,19 @@ class Block:
     row: int
     col: int
     tiles: tuple[Window, ...]
-    """Its tiles, row by row; may reach beyond the scene."""
+    """Its tiles that are predicted, row by row; may reach beyond the map."""
     reach: Window
-    """The pixels under its tiles, also beyond the scene."""
+    """The pixels under these tiles, also beyond the map."""
     core: Window
     """The pixels it owns."""
     canvas: Window
-    """The pixels of the scene that its tiles add to."""
+    """The pixels of the map that all of its tiles would add to."""
     open_rows: int
     """Rows at the top of the core that wait for the fringe of the block above."""
     open_cols: int
     """Columns at the left of the core that wait for the fringe of the block to the left."""
+    outline: Outline | None = None
+    """The outline of the area of interest, as far as it decides on the core; None: all of it is mapped."""
 
     @property
     def name(self) -> str:
@@ -92,43 +101,94 @@ class Block:
         return f"block_{self.row:05d}_{self.col:05d}"
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What an area of interest needs of a grid."""
+
+    outline: Outline
+    tiles: NDArray[np.bool_]
+    """Which tiles have a pixel of the area, shape (rows of tiles, columns of tiles)."""
+    blocks: NDArray[np.bool_]
+    """Which blocks own one, shape (rows of blocks, columns of blocks)."""
+
+    @classmethod
+    def of(cls, outline: Outline, rows: BlockAxis, cols: BlockAxis) -> "Choice":
+        """Return the tiles and blocks that have a pixel inside an outline."""
+
+        def met(down: Sequence[Span], across: Sequence[Span]) -> NDArray[np.bool_]:
+            return np.stack([outline.met(span, across) for span in down])
+
+        spans = ([a.tiles.span(i).clip(a.tiles.length) for i in range(a.tiles.count)] for a in (rows, cols))
+        cores = ([a.core(i) for i in range(a.count)] for a in (rows, cols))
+        return cls(outline, met(*spans), met(*cores))
+
+
 @dataclass(frozen=True, slots=True)
 class BlockGrid:
-    """All blocks of a scene."""
+    """All blocks of a scene, or those that an area of interest needs."""
 
     rows: BlockAxis
     cols: BlockAxis
+    choice: Choice | None = None
+    """What the area of interest needs; None: all."""
 
     @classmethod
-    def of(cls, grid: TileGrid, size: int) -> "BlockGrid":
-        """Group the tiles of a grid into blocks of `size` x `size` tiles."""
-        return cls(BlockAxis(grid.rows, size), BlockAxis(grid.cols, size))
+    def of(cls, grid: TileGrid, size: int, outline: Outline | None = None) -> "BlockGrid":
+        """Group the tiles of a grid into blocks of `size` x `size` tiles.
+
+        Parameters
+        ----------
+        grid
+            The tiles.
+        size
+            Tiles along the side of a block.
+        outline
+            The outline of the area of interest, in pixels of the map; None maps all.
+        """
+        rows, cols = BlockAxis(grid.rows, size), BlockAxis(grid.cols, size)
+        return cls(rows, cols, None if outline is None else Choice.of(outline, rows, cols))
 
     @property
     def count(self) -> int:
-        """Number of blocks."""
-        return self.rows.count * self.cols.count
+        """Number of blocks that are mapped."""
+        return self.rows.count * self.cols.count if self.choice is None else int(self.choice.blocks.sum())
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles that are predicted."""
+        if self.choice is None:
+            return self.rows.tiles.count * self.cols.tiles.count
+        return int(self.choice.tiles.sum())
+
+    def is_mapped(self, row: int, col: int) -> bool:
+        """Return whether a block is there that owns pixels of the map."""
+        inside = row < self.rows.count and col < self.cols.count
+        return inside and (self.choice is None or bool(self.choice.blocks[row, col]))
 
     def block(self, row: int, col: int) -> Block:
         """Return the block in that row and column of blocks."""
-        rows, cols = self.rows, self.cols
+        rows, cols, choice = self.rows, self.cols, self.choice
+        core = Window(rows.core(row), cols.core(col))
+        tiles = tuple(
+            Window(rows.tiles.span(i), cols.tiles.span(j))
+            for i in rows.members(row)
+            for j in cols.members(col)
+            if choice is None or choice.tiles[i, j]
+        )
         return Block(
             row,
             col,
-            tuple(
-                Window(rows.tiles.span(i), cols.tiles.span(j))
-                for i in rows.members(row)
-                for j in cols.members(col)
-            ),
-            reach=Window(rows.reach(row), cols.reach(col)),
-            core=Window(rows.core(row), cols.core(col)),
+            tiles,
+            reach=_around(tiles) if tiles else core,
+            core=core,
             canvas=Window(rows.canvas(row), cols.canvas(col)),
             open_rows=rows.open(row),
             open_cols=cols.open(col),
+            outline=None if choice is None else choice.outline.near(core),
         )
 
     def strips(self) -> Iterator[list[Block]]:
-        """Yield strips of blocks, so that each block comes after its north, west and north-west neighbours.
+        """Yield strips of the blocks that are predicted, each after its north, west and north-west ones.
 
         A strip runs along the axis with fewer blocks: fringes wait for one line of them. It is `STRIP` lines
         wide, and its blocks come across the strip first: so neighbours on both axes follow each other soon,
@@ -138,8 +198,16 @@ class BlockGrid:
         lines, along = (self.rows.count, self.cols.count) if down else (self.cols.count, self.rows.count)
         for first in range(0, lines, STRIP):
             places = product(range(along), range(first, min(first + STRIP, lines)))
-            yield [self.block(line, i) if down else self.block(i, line) for i, line in places]
+            blocks = (self.block(line, i) if down else self.block(i, line) for i, line in places)
+            if strip := [b for b in blocks if b.tiles]:
+                yield strip
 
     def __iter__(self) -> Iterator[Block]:
-        """Yield all blocks, strip by strip."""
-        return chain.from_iterable(self.strips())
+        """Yield the blocks that are mapped, strip by strip."""
+        return (b for b in chain.from_iterable(self.strips()) if self.is_mapped(b.row, b.col))
+
+
+def _around(tiles: Sequence[Window]) -> Window:
+    """Return the window that holds all tiles, whose first and last in scan order need not be its corners."""
+    rows, cols = ([getattr(t, axis) for t in tiles] for axis in ("rows", "cols"))
+    return Window(*(Span(min(s.start for s in a), max(s.stop for s in a)) for a in (rows, cols)))

@@ -11,6 +11,15 @@ Along one axis, with tile size t, overlap v, stride s = t - v and context margin
 
 Tile i starts at i * s - m. The last tile overhangs instead of being shifted back, so every pixel lies under
 one tile, or under two where neighbours overlap, and a block of tiles adds to its east and south only.
+
+Of a part of a scene the tiles stay those of the whole that reach into the part, and are counted from the
+first of them::
+
+        -m            <- before ->0                n<- after ->
+         :                        |<---- map ----->|
+         [======== tile - ========]                :
+                      [======== tile 0 ========]   :
+                                   [======== tile 1 ========]
 """
 
 from dataclasses import dataclass, replace
@@ -20,14 +29,18 @@ from geoseg.core.geometry import Span, Window
 
 @dataclass(frozen=True, slots=True)
 class TileAxis:
-    """The tiles along one axis of a scene."""
+    """The tiles along one axis of a scene, or of a part of it."""
 
     length: int
-    """Scene size in pixels."""
+    """Size of the map in pixels: of the scene, or of the part."""
     tile: int
     """Tile size in pixels."""
     overlap: int
     """Pixels that neighbouring tiles share; even, at most half a tile."""
+    before: int = 0
+    """Pixels of the scene before the part."""
+    after: int = 0
+    """Pixels of the scene behind the part."""
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -36,6 +49,13 @@ class TileAxis:
             raise ValueError(f"overlap {self.overlap} is not an even number of pixels")
         if self.tile < 1 or 2 * self.overlap > self.tile:
             raise ValueError(f"overlap {self.overlap} is more than half of tile {self.tile}")
+        if min(self.before, self.after) < 0:
+            raise ValueError("a part lies inside its scene")
+
+    def cut(self, part: Span) -> "TileAxis":
+        """Return the axis of a part of the scene, which has the same tiles."""
+        before, after = self.before + part.start, self.after + self.length - part.stop
+        return replace(self, length=len(part), before=before, after=after)
 
     @property
     def margin(self) -> int:
@@ -49,18 +69,38 @@ class TileAxis:
 
     @property
     def count(self) -> int:
-        """Number of tiles: as many as reach the scene's far margin."""
-        beyond_first = self.length + 2 * self.margin - self.tile
+        """Number of tiles: those that reach into the map."""
+        return self._behind - self._first
+
+    @property
+    def _in_scene(self) -> int:
+        """Number of tiles of the whole scene: as many as reach its far margin."""
+        beyond_first = self.before + self.length + self.after + 2 * self.margin - self.tile
         return 1 + max(0, -(-beyond_first // self.stride))
 
+    @property
+    def _first(self) -> int:
+        """The scene's first tile that ends behind the part's begin."""
+        return max(0, (self.before + self.margin - self.tile) // self.stride + 1)
+
+    @property
+    def _behind(self) -> int:
+        """The scene's first tile that begins behind the part's end."""
+        return min(self._in_scene, -(-(self.before + self.length + self.margin) // self.stride))
+
     def span(self, i: int) -> Span:
-        """Pixels of tile i; may reach beyond the scene on both sides."""
-        start = i * self.stride - self.margin
+        """Pixels of tile i; may reach beyond the map on both sides."""
+        start = (self._first + i) * self.stride - self.margin - self.before
         return Span(start, start + self.tile)
+
+    def at_end(self, start: int) -> tuple[bool, bool]:
+        """Return whether the tile that begins at a pixel is the first, and whether the last, of the scene."""
+        i = (start + self.margin + self.before) // self.stride
+        return i == 0, i == self._in_scene - 1
 
     @property
     def seams(self) -> tuple[int, ...]:
-        """Lines inside the scene where tiles begin, end, or have equal weight: pixel i - 1 | pixel i."""
+        """Lines inside the map where tiles begin, end, or have equal weight: pixel i - 1 | pixel i."""
         spans = [self.span(i) for i in range(self.count)]
         ends = {s.start for s in spans} | {s.stop for s in spans}
         meet = {s.start + self.margin for s in spans[1:]}
@@ -89,14 +129,14 @@ class TileAxis:
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """The tiles of a scene: the product of its two axes."""
+    """The tiles of a scene, or of a part of it: the product of its two axes."""
 
     rows: TileAxis
     cols: TileAxis
 
     @property
     def scene_shape(self) -> tuple[int, int]:
-        """Height and width of the scene in pixels."""
+        """Height and width of the map in pixels."""
         return self.rows.length, self.cols.length
 
     @property
@@ -109,12 +149,16 @@ class TileGrid:
         """Number of tiles."""
         return self.rows.count * self.cols.count
 
+    def cut(self, part: Window) -> "TileGrid":
+        """Return the tiles of a part of the scene."""
+        return TileGrid(self.rows.cut(part.rows), self.cols.cut(part.cols))
+
     def window(self, i: int, j: int) -> Window:
-        """Pixels of the tile in row i, column j; may reach beyond the scene."""
+        """Pixels of the tile in row i, column j; may reach beyond the map."""
         return Window(self.rows.span(i), self.cols.span(j))
 
     @property
     def network_pixels_per_pixel(self) -> float:
-        """Pixels that pass through the network for each pixel of the scene."""
+        """Pixels that pass through the network for each pixel of the map."""
         height, width = self.tile_shape
         return self.count * height * width / (self.scene_shape[0] * self.scene_shape[1])

@@ -124,7 +124,9 @@ class Mosaic:
             Shape (C, tile rows, tile cols), 0 to 1, float32; the array may be reused afterwards.
         """
         weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
-        if len(self.block.tiles) == 1 and self.arrays is HOST:
+        # Of several tiles one may be wanted alone, which does not cover the canvas then.
+        alone = len(self.block.tiles) == 1 and tile.intersect(self.block.canvas) == self.block.canvas
+        if alone and self.arrays is HOST:
             self._parts = self._single(tile, probabilities, weights)
             return
         canvas = self.block.canvas
@@ -133,12 +135,8 @@ class Mosaic:
 
     def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
-        return taper(
-            tiles.tile,
-            tiles.overlap,
-            first=start == tiles.span(0).start,
-            last=start == tiles.span(tiles.count - 1).start,
-        )
+        first, last = tiles.at_end(start)
+        return taper(tiles.tile, tiles.overlap, first=first, last=last)
 
     @property
     def sums(self) -> Any:
@@ -177,7 +175,8 @@ class Mosaic:
         south, east = Span(core.rows.stop, canvas.rows.stop), Span(core.cols.stop, canvas.cols.stop)
         outside = Window(core.rows, east), Window(south, core.cols), Window(south, east)
         planes = np.zeros((2 + self.every * len(self.ids), *core.shape), np.uint8)
-        planes[:, *closed.relative_to(core)] = decided(closed)
+        if closed:
+            planes[:, *closed.relative_to(core)] = decided(closed)
         return Parts(
             planes,
             Strips(

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.core.geometry import Window
 from geoseg.tiling.blocks import BlockAxis, BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.outline import Outline
 
 
 @st.composite
@@ -90,6 +92,71 @@ def test_cores_partition_the_plane_and_blocks_hold_their_tiles(grid):
         tiles += block.tiles
     assert (owners == 1).all()
     assert len(tiles) == len(set(tiles)) == grid.rows.tiles.count * grid.cols.tiles.count
+
+
+@st.composite
+def areas(draw):
+    """Draw the grid of a scene, a part of it, and the outline of an area in it."""
+    whole = TileGrid(draw(tile_axes(90)), draw(tile_axes(90)))
+    height, width = whole.scene_shape
+    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    part = Window.of(top, left, draw(st.integers(1, height - top)), draw(st.integers(1, width - left)))
+    seed, corners = draw(st.integers(0, 10**6)), draw(st.integers(3, 9))
+    ring = np.random.default_rng(seed).uniform(-0.2, 1.2, (corners, 2)) * part.shape[::-1]
+    return whole, part, Outline.of([np.vstack([ring, ring[:1]])])
+
+
+@settings(max_examples=200, deadline=None)
+@given(areas(), st.integers(1, 4))
+def test_every_pixel_of_an_area_gets_all_its_tiles_and_no_other_tile_is_predicted(area, size):
+    whole, part, outline = area
+    inside = outline.inside(Window.of(0, 0, *part.shape))
+    grid = whole.cut(part)
+    blocks = BlockGrid.of(grid, size, outline)
+    found = [t for strip in blocks.strips() for block in strip for t in block.tiles]
+    expected = set()
+    for i in range(whole.rows.count):
+        for j in range(whole.cols.count):
+            tile = whole.window(i, j).shift(-part.rows.start, -part.cols.start)
+            seen = tile.clip(part.shape)
+            if inside[seen.relative_to(Window.of(0, 0, 0, 0))].any():
+                expected.add(tile)
+    assert set(found) == expected
+    assert len(found) == len(expected) == blocks.tiles
+
+
+@settings(max_examples=200, deadline=None)
+@given(areas(), st.integers(1, 4))
+def test_blocks_of_an_area_own_each_of_its_pixels_once_and_read_no_more_than_their_tiles(area, size):
+    whole, part, outline = area
+    inside = outline.inside(Window.of(0, 0, *part.shape))
+    blocks = BlockGrid.of(whole.cut(part), size, outline)
+    owned = np.zeros(part.shape, dtype=int)
+    mapped = list(blocks)
+    for block in mapped:
+        here = block.core.relative_to(Window.of(0, 0, 0, 0))
+        owned[here] += 1
+        assert inside[here].any()
+        np.testing.assert_array_equal(block.outline.inside(block.core), inside[here])
+        assert blocks.is_mapped(block.row, block.col)
+    assert (owned[inside] == 1).all()
+    assert len(mapped) == blocks.count
+    for block in (b for strip in blocks.strips() for b in strip):
+        corners = np.array([[t.rows.start, t.cols.start, t.rows.stop, t.cols.stop] for t in block.tiles])
+        low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+        assert block.reach == Window.of(*map(int, low), *map(int, high - low))
+
+
+@settings(max_examples=100, deadline=None)
+@given(areas(), st.integers(1, 4))
+def test_what_a_block_of_a_part_spills_is_what_the_next_one_keeps_open(area, size):
+    whole, part, _ = area
+    grid = whole.cut(part)
+    for axis in (BlockAxis(grid.rows, size), BlockAxis(grid.cols, size)):
+        owned = [p for b in range(axis.count) for p in range(axis.core(b).start, axis.core(b).stop)]
+        assert owned == list(range(axis.tiles.length))
+        for b in range(axis.count - 1):
+            assert axis.canvas(b).stop - axis.core(b).stop == axis.open(b + 1)
 
 
 @pytest.mark.parametrize(

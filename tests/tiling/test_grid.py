@@ -49,6 +49,29 @@ def test_a_pixel_lies_under_one_tile_or_two(axis):
     assert set(under) <= {1, 2}
 
 
+@st.composite
+def parts(draw):
+    """Draw an axis and a part of it."""
+    axis = draw(axes())
+    start = draw(st.integers(0, axis.length - 1))
+    return axis, Span(start, draw(st.integers(start + 1, axis.length)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts())
+def test_a_part_has_the_tiles_of_the_whole_that_reach_into_it(found):
+    axis, part = found
+    inside = [s.shift(-part.start) for s in spans(axis) if s.intersect(part)]
+    cut = axis.cut(part)
+    assert spans(cut) == inside
+    assert cut.length == len(part)
+    ends = [axis.at_end(s.start) for s in spans(axis)]
+    assert ends == [(i == 0, i == axis.count - 1) for i in range(axis.count)]
+    assert [cut.at_end(s.start) for s in inside] == [axis.at_end(s.start + part.start) for s in inside]
+    assert set(cut.seams) == {line - part.start for line in axis.seams if part.start < line < part.stop}
+    assert cut.cut(Span(0, cut.length)) == cut == axis.cut(Span(0, axis.length)).cut(part)
+
+
 @settings(max_examples=150, deadline=None)
 @given(axes(), st.sampled_from([1, 2, 3, 8, 16]), st.integers(1, 80))
 def test_shrink_takes_the_smallest_multiple_that_needs_no_more_tiles(axis, divisor, minimum):
@@ -90,6 +113,11 @@ def test_a_scene_smaller_than_a_tile_has_one():
 def test_impossible_tiles_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         TileAxis(*fields)
+
+
+def test_a_part_that_is_longer_than_its_scene_is_refused():
+    with pytest.raises(ValueError, match="a part lies inside its scene"):
+        TileAxis(90, 64, 16).cut(Span(10, 91))
 
 
 def test_a_grid_is_the_product_of_its_axes():

@@ -11,6 +11,7 @@ from geoseg.tiling.arrays import HOST, HostArrays, all_of
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.tiling.mosaic import Mosaic, Strips
+from geoseg.tiling.outline import Outline
 from geoseg.tiling.taper import rising, taper
 
 CHANNELS = 3
@@ -53,8 +54,10 @@ def naive(grid, seed):
     return canvas[:, rows : rows + height, cols : cols + width]
 
 
-def block_by_block(grid, size, seed):
+def block_by_block(grid, size, seed, outline=None, corner=(0, 0)):
     """Predict every block by itself and settle it with its neighbours' fringes.
+
+    Of a part of a scene with its first pixel at `corner`, blocks are those that an outline needs.
 
     Return the planes of all blocks put together, and the sums of what was open (elsewhere -1).
     """
@@ -62,12 +65,15 @@ def block_by_block(grid, size, seed):
     sums = np.full((CHANNELS, *grid.scene_shape), -1, dtype=np.int32)
     everything = Window.of(0, 0, *grid.scene_shape)
     fringes = {}
-    for block in BlockGrid.of(grid, size):
+    blocks = BlockGrid.of(grid, size, outline)
+    for block in (b for strip in blocks.strips() for b in strip):
         mosaic = Mosaic(grid, block, IDS, every=True)
         for tile in reversed(block.tiles):
-            mosaic.add(tile, prediction(grid, tile, seed))
+            mosaic.add(tile, prediction(grid, tile.shift(*corner), seed))
         parts = mosaic.parts()
         fringes[block.row, block.col] = parts.fringe
+        if not blocks.is_mapped(block.row, block.col):
+            continue
         north = fringes.get((block.row - 1, block.col))
         west = fringes.get((block.row, block.col - 1))
         northwest = fringes.get((block.row - 1, block.col - 1))
@@ -106,6 +112,21 @@ def test_blocks_of_any_size_say_what_one_naive_sum_says(grid, size, seed):
     assert (sums < 2**31).all()
     assert ((open_sums == sums) | (open_sums == -1)).all()
     assert (planes == HOST.decide(sums.astype(np.int32), all_of(sums), IDS, every=True)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(grids, st.integers(1, 4), st.integers(0, 9), st.data())
+def test_inside_an_area_the_planes_are_those_of_the_whole(grid, size, seed, data):
+    height, width = grid.scene_shape
+    top, left = (data.draw(st.integers(0, n - 1)) for n in (height, width))
+    part = Window.of(top, left, *(data.draw(st.integers(1, n)) for n in (height - top, width - left)))
+    corners = np.random.default_rng(seed).uniform(-0.2, 1.2, (4, 2)) * part.shape[::-1]
+    outline = Outline.of([np.vstack([corners, corners[:1]])])
+    planes, _ = block_by_block(grid.cut(part), size, seed, outline, (top, left))
+    sums = naive(grid, seed)[:, *part.relative_to(Window.of(0, 0, 0, 0))].astype(np.int32)
+    inside = outline.inside(Window.of(0, 0, *part.shape))
+    expected = HOST.decide(sums, all_of(sums), IDS, every=True)
+    assert (planes[:, inside] == expected[:, inside]).all()
 
 
 @settings(max_examples=60, deadline=None)
