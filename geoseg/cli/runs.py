@@ -50,6 +50,13 @@ def run(
             "search (.json)."
         ),
     ] = None,
+    aoi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|WKT|W,S,E,N",
+            help="Area of interest: a file of polygons, WKT, or west,south,east,north in degrees.",
+        ),
+    ] = None,
     on_error: Annotated[
         OnError, typer.Option("--on-error", help="With many scenes: stop at one that fails, or go on.")
     ] = OnError.FAIL,
@@ -79,8 +86,10 @@ def run(
         from geoseg.runs.prepare import read_batch
 
         tell = silent if quiet else say
-        on_cluster = [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
-        batch = read_batch(pipeline, [*(assign or []), *on_cluster], output, catalog, scenes)
+        changes = list(assign or [])
+        changes += [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
+        changes += [] if aoi is None else [f"aoi={json.dumps(aoi)}", "bbox=null"]
+        batch = read_batch(pipeline, changes, output, catalog, scenes)
         options = None
         if not dry_run:
             options = _options(overwrite=overwrite, profile=profile, quiet=quiet, dashboard=dashboard)

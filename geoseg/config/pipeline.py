@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from geoseg.config.area import Area, Bbox
 from geoseg.config.cluster import Cluster
 from geoseg.config.fields import Auto, Count, Gsd, NonNegative, Overlap, Share, Side, Tries
 from geoseg.config.loader import Document
@@ -158,6 +159,11 @@ class Pipeline(Document):
     """A bundle: a folder, or a URI in an object store."""
     gsd: Auto | Gsd = "auto"
     """Ground sample distance of the map in metres; auto: that of the scene."""
+    aoi: Area | None = None
+    """Area of interest, outside of which nothing is mapped: a file of polygons (`parcels.gpkg`,
+    `parcels.gpkg|layer=NAME`), WKT or a GeoJSON geometry in longitude and latitude, or a box as `bbox`."""
+    bbox: Bbox | None = None
+    """A box as area of interest: west, south, east, north in degrees."""
     tiling: Tiling = Tiling()
     inference: Inference = Inference()
     checks: Checks = Checks()
@@ -172,6 +178,17 @@ class Pipeline(Document):
     def _has_a_scene(self) -> "Pipeline":
         if self.scene is None and self.scenes is None:
             raise ValueError("a pipeline needs a scene, or scenes")
+        return self
+
+    @property
+    def area(self) -> Area | None:
+        """The area of interest, None when all of the scene is mapped."""
+        return self.bbox if self.aoi is None else self.aoi
+
+    @model_validator(mode="after")
+    def _has_one_area(self) -> "Pipeline":
+        if self.aoi is not None and self.bbox is not None:
+            raise ValueError("aoi and bbox both say what is mapped; write one of them")
         return self
 
     @model_validator(mode="after")

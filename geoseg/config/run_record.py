@@ -50,6 +50,19 @@ class RecordedPlan(_Part):
     fingerprint: str
 
 
+class RecordedArea(_Part):
+    """The area of interest: the pixels outside of it are nodata."""
+
+    source: str
+    """What was given: a file, a box, or the begin of a text."""
+    sha256: str
+    """Hash of the area in pixels of the scene."""
+    pixels: int
+    """Pixels of the map whose centre is inside."""
+    wkt: str | None
+    """In longitude and latitude, as far as the scene reaches; None when it is long."""
+
+
 class Trouble(_Part):
     """What went wrong and did not stop the run."""
 
@@ -111,11 +124,13 @@ class RunRecord(_Part):
     """The entry of the scene: as it was written, or as the metadata of its product gave it."""
     resumed: bool
     tiles_predicted: int
+    """Tiles of the blocks that own pixels of the map; an area of interest may need others too."""
     tiles_skipped: int
+    """Tiles of these blocks without one valid pixel."""
     trouble: Trouble
     classes: list[RecordedClass]
     pixels: dict[str, int]
-    """By slug, and `nodata`."""
+    """By slug, 0 of a class that the map has not, and `nodata`."""
     area_m2: dict[str, float] | None
     """By slug; None without a CRS."""
     seconds: RunSeconds
@@ -127,6 +142,8 @@ class RunRecord(_Part):
     warnings: list[str]
     outputs: dict[str, OutputFile]
     """By file name."""
+    aoi: RecordedArea | None = None
+    """The area of interest; None when all of the scene was mapped."""
 
     @field_validator("classes")
     @classmethod

@@ -35,6 +35,10 @@ class SceneError(GeosegError):
     """Imagery that is missing, damaged or not what was declared."""
 
 
+class OutsideError(SceneError):
+    """A scene that has nothing of the area of interest."""
+
+
 class BundleError(GeosegError):
     """A model bundle that is missing, damaged or inconsistent."""
 

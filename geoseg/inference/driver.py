@@ -68,10 +68,8 @@ class SceneWork:
         self.done = len(self.finished)
 
     def must_settle(self, position: Position) -> bool:
-        """Return whether there is a block at a position that is not finished."""
-        rows, cols = self.blocks.rows.count, self.blocks.cols.count
-        inside = position[0] < rows and position[1] < cols
-        return inside and position not in self.finished
+        """Return whether there is a block at a position that is mapped and not finished."""
+        return self.blocks.is_mapped(*position) and position not in self.finished
 
     def dependents(self, block: Block) -> dict[str, Position]:
         """Return the position of the block that waits for each part of a block's fringe."""
@@ -81,8 +79,8 @@ class SceneWork:
     def can_settle(self, block: Block) -> bool:
         """Return whether the block and the neighbours that it waits for have all been started."""
         near = [(block.row - r, block.col - c) for r, c in ((0, 0), (1, 0), (0, 1), (1, 1))]
-        names = {self.blocks.block(*p).name for p in near if min(p) >= 0}
-        return names <= self.begun
+        blocks = [self.blocks.block(*p) for p in near if min(p) >= 0]
+        return {b.name for b in blocks if b.tiles} <= self.begun
 
 
 @dataclass(frozen=True)

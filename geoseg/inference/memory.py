@@ -143,7 +143,8 @@ def memory_of(load: Load) -> Memory:
     tile = rows.tile * cols.tile
     reach = _product(min(load.side, a.tiles.count) * a.tiles.stride + a.tiles.overlap for a in axes)
     canvas = _product(max(len(a.canvas(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
-    core = _product(max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes)
+    cores = [max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes]
+    core = _product(cores)
     overlap = max(rows.overlap, cols.overlap)
     sums = 4 * load.classes
     number = load.number_bytes
@@ -157,7 +158,7 @@ def memory_of(load: Load) -> Memory:
     network = int(forward) + 4 * load.weights_bytes
     # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
     planes = 2 + (load.classes if load.probabilities else 0) + load.observations
-    edge = sum(len(a.core(0)) * overlap * sums for a in axes)
+    edge = sum(n * overlap * sums for n in cores)
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
     one = 2 * reach * read + load.reading(reach) + held + core * (2 * planes + 8) + 3 * edge

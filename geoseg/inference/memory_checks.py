@@ -5,7 +5,7 @@ from typing import Any
 
 from geoseg.config.pipeline import Tiling
 from geoseg.inference.memory import PolygonCost
-from geoseg.inference.plan import SLOTS, Plan, make_grid
+from geoseg.inference.plan import SLOTS, Plan, grid_of
 
 
 def check_memory(plan: Plan, tiling: Tiling, available: int, origin: str = "are free") -> str | None:
@@ -68,7 +68,7 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     ]
     for tile in smaller:
         overlap = tiling.overlap if tiling.overlap == "auto" else min(tiling.overlap, tile // 4 * 2)
-        grid = make_grid(plan.scene.shape, Tiling(tile=tile, overlap=overlap), card)
+        grid = grid_of(plan.scene, Tiling(tile=tile, overlap=overlap), card)
         changes: dict[str, Any] = {"tiling.tile": tile, **few}
         if overlap != tiling.overlap:
             changes["tiling.overlap"] = overlap

@@ -18,6 +18,7 @@ from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.raster.area import pixel_area_m2
+from geoseg.scenes.aoi import Aoi
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
@@ -83,12 +84,14 @@ class Plan:
     """Warnings of the checks of the input."""
     ask_workers_for_memory: bool = False
     """Whether each worker must report that its machine has the announced memory."""
+    aoi: Aoi | None = None
+    """The area of interest, of which the scene is the part; None: all of the scene is mapped."""
 
     def __repr__(self) -> str:
         height, width = self.scene.shape
-        tile = " x ".join(map(str, self.grid.tile_shape))
+        tiles = f"{self.blocks.tiles} tiles of {' x '.join(map(str, self.grid.tile_shape))}"
         return (
-            f"<Plan {self.name}: {self.scene.name}, {width} x {height} px, {self.grid.count} tiles of {tile} "
+            f"<Plan {self.name}: {self.scene.name}, {width} x {height} px, {tiles} "
             f"in {self.blocks.count} blocks, {self.bundle.card.name} on {self.device}, up to "
             f"{self.memory.total / 1e9:.1f} GB for each of {self.workers} workers>"
         )
@@ -109,10 +112,10 @@ class Plan:
         """Whether the probability of every class is staged and written, in percent."""
         return self.pipeline.outputs.probabilities
 
-    @property
+    @cached_property
     def blocks(self) -> BlockGrid:
-        """The grid of blocks."""
-        return BlockGrid.of(self.grid, self.block)
+        """The grid of blocks, of which an area of interest needs some."""
+        return BlockGrid.of(self.grid, self.block, None if self.aoi is None else self.aoi.outline)
 
     @property
     def classes(self) -> int:
@@ -136,6 +139,7 @@ class Plan:
             "probabilities": self.probabilities,
             # Only when it is set, so that older fingerprints stay valid.
             **({"unread": "nodata"} if self.retry.nodata else {}),
+            **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -165,7 +169,8 @@ class Plan:
         return memory_of(
             Load(
                 shape=self.scene.shape,
-                blocks=self.blocks,
+                # Of any area of interest: its blocks are some of these.
+                blocks=BlockGrid.of(self.grid, self.block),
                 side=self.block,
                 batch=self.batch,
                 passes=self.passes,
@@ -185,15 +190,23 @@ class Plan:
             )
         )
 
+    @cached_property
+    def pixels(self) -> int:
+        """Number of pixels that are mapped."""
+        height, width = self.scene.shape
+        return height * width if self.aoi is None else self.aoi.outline.count((height, width))
+
     def summary(self) -> dict[str, Any]:
         """Return the plan for people and for `--json`."""
         height, width = self.scene.shape
+        predicted = self.blocks.tiles * self.grid.tile_shape[0] * self.grid.tile_shape[1]
         memory = asdict(self.memory)
         if self.device == "cpu":
             del memory["device"]
         return {
             "name": self.name,
             "scene": self.scene.name,
+            **({} if self.aoi is None else {"aoi": self.aoi.source}),
             "width": width,
             "height": height,
             "gsd_m": self.scene.gsd_m,
@@ -205,10 +218,10 @@ class Plan:
             "precision": self.precision,
             "tile": list(self.grid.tile_shape),
             "overlap": [self.grid.rows.overlap, self.grid.cols.overlap],
-            "tiles": self.grid.count,
+            "tiles": self.blocks.tiles,
             "batch": self.batch,
             "blocks": self.blocks.count,
-            "network_pixels_per_pixel": round(self.grid.network_pixels_per_pixel, 3),
+            "network_pixels_per_pixel": round(predicted / self.pixels, 3),
             "workers": self.workers,
             "forward_passes_at_once": self.passes,
             "memory_per_worker_bytes": {**memory, "total": self.memory.total},
@@ -222,6 +235,7 @@ def make_plan(
     bundle: Bundle,
     folder: Path | str,
     execution: Execution,
+    aoi: Aoi | None = None,
 ) -> Plan:
     """Decide everything about a run.
 
@@ -237,6 +251,8 @@ def make_plan(
         The run folder, or its URI.
     execution
         Where and how the network runs.
+    aoi
+        The area of interest, of which the scene is the part.
 
     Raises
     ------
@@ -246,7 +262,7 @@ def make_plan(
         When the requested polygons cannot be made from this scene.
     """
     recipe = _recipe(pipeline, scene, bundle)
-    grid = make_grid(scene.shape, pipeline.tiling, bundle.card.tile)
+    grid = grid_of(scene, pipeline.tiling, bundle.card.tile)
     stride = min(grid.rows.stride, grid.cols.stride)
     height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
@@ -270,6 +286,7 @@ def make_plan(
         workers=execution.workers,
         passes=execution.passes,
         converts=execution.converts,
+        aoi=aoi,
     )
 
 
@@ -292,6 +309,11 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
             "leave it out"
         )
     return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
+
+
+def grid_of(scene: Scene, tiling: Tiling, card: CardTile) -> TileGrid:
+    """Lay out the tiles of a scene; of a part, those of the whole. Parameters and errors as `make_grid`."""
+    return make_grid(tuple(scene.whole.shape), tiling, card).cut(scene.window)
 
 
 def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGrid:

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from threading import Event, Lock
-from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,14 @@ shutdown_requested = Event()
 _read_lock = Lock()
 """Held while a block is read, when blocks are read one at a time."""
 
-Unread: TypeAlias = Literal["unread"]
-"""Stands for the fringe of an unreadable block: the pixels that the fringe covers become nodata, too."""
+
+@dataclass(frozen=True)
+class Unread:
+    """Stands for the fringe of an unreadable block: the pixels that the fringe covers become nodata, too."""
+
+    block: str
+    """Name of the block."""
+    why: str
 
 
 @dataclass(frozen=True)
@@ -80,10 +86,13 @@ class Prediction:
     """Tiles, seconds and incidents of this task."""
     observations: NDArray[np.uint8] | None = None
     """How often each pixel of the core was seen, of a scene that counts it."""
+    block: str = ""
+    """Name of the block."""
 
     def fringe_part(self, part: str) -> Sums | Unread | None:
         """Return the part of the fringe for one neighbour: `south`, `east` or `southeast`."""
-        return "unread" if "unread" in self.counts else getattr(self.fringe, part)
+        why = self.counts.get("unread")
+        return getattr(self.fringe, part) if why is None else Unread(self.block, why)
 
 
 def plain_errors(task: Callable[P, T]) -> Callable[P, T]:
@@ -144,7 +153,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
         "forward": watch.total("forward"),
         "predict": time.perf_counter() - start,
     }
-    core_valid = pixels.valid[block.core.relative_to(block.reach)]
+    core_valid = _mapped(block, pixels.valid)
     with watch.time("sum"):
         parts = mosaic.parts()
         parts.planes[:, ~core_valid] = NODATA
@@ -157,9 +166,25 @@ def predict_block(job: Job, block: Block) -> Prediction:
         **incidents.counts(job),
         **_network(job),
     }
-    core = block.core.relative_to(block.reach)
-    observations = None if pixels.observations is None else pixels.observations[core].copy()
-    return Prediction(parts.planes, parts.strips, parts.fringe, counts, observations)
+    observations = None if pixels.observations is None else _in_core(block, pixels.observations)
+    return Prediction(parts.planes, parts.strips, parts.fringe, counts, observations, block.name)
+
+
+def _mapped(block: Block, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels of a block's core get a class: those that are valid and in the area of interest."""
+    mapped = _in_core(block, valid)
+    return mapped if block.outline is None else mapped & block.outline.inside(block.core)
+
+
+def _in_core(block: Block, values: NDArray[Any]) -> NDArray[Any]:
+    """Return the core of an array (rows, cols) of a block's reach, which has all its pixels of the area.
+
+    Zero where the tiles that an area of interest needs do not reach.
+    """
+    seen = block.core.intersect(block.reach)
+    core = np.zeros(block.core.shape, dtype=values.dtype)
+    core[seen.relative_to(block.core)] = values[seen.relative_to(block.reach)]
+    return core
 
 
 def _network(job: Job) -> dict[str, Any]:
@@ -303,8 +328,10 @@ def settle_block(
         if job.scene.counts_observations:
             planes = np.concatenate([planes, _observations(prediction, planes[0])[np.newaxis]])
     pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
+    beside = {f.block: f.why for f in (from_north, from_west, from_northwest) if isinstance(f, Unread)}
     counts = {
         **prediction.counts,
+        **({"beside": beside} if beside else {}),
         "nodata": pixels.pop(NODATA, 0),
         "classes": {str(i): n for i, n in pixels.items()},
     }
@@ -330,9 +357,9 @@ def _fill_open_strips(
     # Where an unread neighbour overlaps this block, its part of the sums is missing.
     shared = (np.s_[:, :rows], np.s_[:, :, :cols], np.s_[:, :rows, :cols])
     for fringe, place in zip(fringes, shared, strict=True):
-        if isinstance(fringe, str):
+        if isinstance(fringe, Unread):
             planes[place] = NODATA
-    strips = prediction.strips.settle(*(None if isinstance(f, str) else f for f in fringes))
+    strips = prediction.strips.settle(*(None if isinstance(f, Unread) else f for f in fringes))
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
             settled = HOST.decide(sums, all_of(sums), job.legend.ids, every=job.probabilities)

@@ -88,7 +88,8 @@ def run(
     Returns
     -------
     Run or list of Run
-        The finished run; for a pipeline with `scenes`, the runs of all scenes that did not fail.
+        The finished run; for a pipeline with `scenes`, the runs of all scenes that did not fail, and that
+        meet the area of interest.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def run(
             return run_plan(planned, Options(overwrite, profile, show))
     with showing as show:
         outcomes = run_batch(batch, Options(overwrite, profile, show), skip=on_error == "skip")
-    folders = {o.name: o.folder for o in outcomes if o.state != "failed"}
+    folders = {o.name: o.folder for o in outcomes if o.state not in {"failed", "outside the area"}}
     return [open_run(folders[scene.name]) for scene in batch.scenes if scene.name in folders]
 
 

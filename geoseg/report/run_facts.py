@@ -41,6 +41,7 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
         },
         "Scene": {
             "scene": plan.scene,
+            "area of interest": None if record.aoi is None else shared_path(record.aoi.source),
             "size": f"{plan.width} × {plan.height} px",
             "CRS": crs,
             "ground sample distance": None if plan.gsd_m is None else f"{plan.gsd_m:g} m",

@@ -36,7 +36,8 @@ from geoseg.report.survey import survey
 from geoseg.report.timeline import Timeline
 from geoseg.scenes.gdal import RASTER_ERRORS
 from geoseg.scenes.grid import crs_name
-from geoseg.tiling.grid import TileAxis
+from geoseg.scenes.scene import part_at
+from geoseg.tiling.grid import TileAxis, TileGrid
 
 LAST = (RunFile.PAGE, RunFile.PROFILE)
 """Files that are finished after the page, which therefore cannot state their checksums."""
@@ -78,10 +79,12 @@ class RunPage:
     @property
     def axes(self) -> tuple[TileAxis, TileAxis]:
         """Tiles along rows and along columns."""
-        plan = self.record.plan
-        sizes = zip((plan.height, plan.width), plan.tile, plan.overlap, strict=True)
-        rows, cols = (TileAxis(length, tile, overlap) for length, tile, overlap in sizes)
-        return rows, cols
+        plan, part = self.record.plan, part_at(self.record.identity["scene"].get("part"), None)
+        shape, window = ((plan.height, plan.width), None) if part is None else (part.whole.shape, part.window)
+        sizes = zip(shape, plan.tile, plan.overlap, strict=True)
+        grid = TileGrid(*(TileAxis(length, tile, overlap) for length, tile, overlap in sizes))
+        grid = grid if window is None else grid.cut(window)
+        return grid.rows, grid.cols
 
 
 def write_run_page(path: Path, page: RunPage) -> None:

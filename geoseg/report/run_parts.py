@@ -110,11 +110,13 @@ def shares_text(rows: Sequence[ClassAreaRow]) -> str:
 
 def headline_results(record: RunRecord, found: Survey, seams: SeamCheck | None) -> list[HeadlineFigure]:
     """Return the figures at the top of the page."""
-    valid, empty = int(found.histogram.sum()), record.pixels["nodata"]
+    valid, aoi = int(found.histogram.sum()), record.aoi
+    inside = valid + record.pixels["nodata"] if aoi is None else aoi.pixels
+    where = "scene" if aoi is None else "area of interest"
     total = sum((record.area_m2 or {}).values())
-    part = f"{percent(valid / (valid + empty))} % of the scene; the rest is nodata"
+    part = f"{percent(valid / inside)} % of the {where}; the rest is nodata"
     mapped = area_text(total, total) if total else f"{grouped(valid)} px"
-    figures = [HeadlineFigure("Mapped", part if empty else "all of the scene", mapped)]
+    figures = [HeadlineFigure("Mapped", part if valid < inside else f"all of the {where}", mapped)]
     if found.cells:
         low = percent(found.histogram[:UNSURE].sum() / valid)
         mean = f"{percent(mean_confidence(found.histogram))} %"

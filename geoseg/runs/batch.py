@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from geoseg.core.errors import GeosegError, one_line
+from geoseg.core.errors import GeosegError, OutsideError, one_line
 from geoseg.runs.prepare import Batch
 from geoseg.runs.run import Loop, Options, Outcome, ScenePlan
 from geoseg.storage.store import open_store
@@ -43,7 +43,8 @@ def run_batch(
     Raises
     ------
     GeosegError
-        When the cluster is gone, or a scene failed and `skip` is not set; finished blocks are kept.
+        When the cluster is gone, or a scene failed and `skip` is not set; finished blocks are kept. When no
+        scene meets the area of interest; scenes that do not are left out otherwise.
     """
     scenes = [ScenePlan(s.name, batch.folder_of(s), partial(batch.plan, s)) for s in batch.scenes]
     with Loop(scenes, options or Options(), many=True, skip=skip, on_outcome=on_outcome) as loop:
@@ -51,6 +52,7 @@ def run_batch(
             loop.run()
         finally:
             _write_summary(batch.folder, loop.outcomes)
+    _check_area(loop.outcomes)
     return loop.outcomes
 
 
@@ -58,18 +60,32 @@ def check_batch(batch: Batch, on_outcome: Callable[[Outcome], None] = lambda _: 
     """Check and plan every scene; nothing is written.
 
     A scene that fails its check is an outcome, not an error.
+
+    Raises
+    ------
+    OutsideError
+        When no scene meets the area of interest.
     """
     outcomes = []
     for listed in batch.scenes:
         folder = str(batch.folder_of(listed))
         try:
             plan = batch.plan(listed)
+        except OutsideError as error:
+            outcomes.append(Outcome(listed.name, "outside the area", folder, one_line(error)))
         except GeosegError as error:
             outcomes.append(Outcome(listed.name, "failed", folder, one_line(error)))
         else:
             outcomes.append(Outcome(listed.name, "can run", folder, "", plan.warnings))
         on_outcome(outcomes[-1])
+    _check_area(outcomes)
     return outcomes
+
+
+def _check_area(outcomes: list[Outcome]) -> None:
+    """Refuse an area of interest that no scene meets: it is more likely wrong than all of the list."""
+    if outcomes and all(o.state == "outside the area" for o in outcomes):
+        raise OutsideError(f"none of {len(outcomes)} scenes meets the area of interest; {outcomes[0].why}")
 
 
 def _write_summary(folder: Path | str, outcomes: list[Outcome]) -> None:

@@ -28,6 +28,7 @@ from geoseg.core.notices import ignore_warnings
 from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.models.bundle import CARD, Bundle
+from geoseg.scenes.areas import polygons_of
 from geoseg.scenes.scene import Scene
 from geoseg.vector.write.antimeridian import cut_at_antimeridian
 
@@ -94,11 +95,12 @@ def make_item(
     folder: Path | str,
     fingerprint: str,
     finished: datetime,
+    area: shapely.Polygon | shapely.MultiPolygon | None = None,
 ) -> dict[str, Any]:
     """Describe a run as a STAC item, with relative links to its files.
 
     Extensions: projection 2.0, raster 2.0, classification 2.0, processing 1.2, file 2.1. The geometry is the
-    footprint of the map; null without a CRS.
+    footprint of the map, or of the area of interest in it; null without a CRS.
 
     Parameters
     ----------
@@ -119,13 +121,15 @@ def make_item(
     finished
         When the run ended; also the `datetime` of the item when the acquisition time is unknown. A mosaic of
         several times has `start_datetime` and `end_datetime` instead.
+    area
+        The area of interest, in the CRS of the scene; None when all of the scene was mapped.
 
     Returns
     -------
     dict
         The item, plain values for JSON.
     """
-    outline = footprint(scene.geobox)
+    outline = footprint(scene.geobox, area)
     geometry = None if outline is None else json.loads(shapely.to_geojson(outline))
     period = None if _time(scene, finished) else scene.period
     item = pystac.Item(
@@ -154,14 +158,24 @@ def make_item(
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
-def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
+def footprint(
+    geobox: GeoBox, area: shapely.Polygon | shapely.MultiPolygon | None = None
+) -> shapely.Polygon | shapely.MultiPolygon | None:
     """Return the outline of a grid in WGS 84 longitude and latitude, cut at the antimeridian (RFC 7946).
 
     Return None without a CRS, or when a part of the grid lies outside the earth.
+
+    Parameters
+    ----------
+    geobox
+        The grid.
+    area
+        Polygons in its CRS: the outline is that of their part of the grid, to half a pixel.
     """
     if geobox.crs is None:
         return None
-    outline = shapely.box(*geobox.boundingbox.bbox)
+    frame = shapely.box(*geobox.boundingbox.bbox)
+    outline = frame if area is None else _simpler(area.intersection(frame), geobox)
     step = max(geobox.boundingbox.span_x, geobox.boundingbox.span_y) / 8
 
     def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -175,17 +189,30 @@ def footprint(geobox: GeoBox) -> shapely.Polygon | shapely.MultiPolygon | None:
     except ProjError:
         return None
     west, south, east, north = geobox.boundingbox
-    if geobox.crs.geographic and east - west > 360 - 1e-6:
+    if area is None and geobox.crs.geographic and east - west > 360 - 1e-6:
         # All longitudes, wherever they begin to count.
         return shapely.box(-180, round(max(south, -90), 7), 180, round(min(north, 90), 7))
     if geobox.crs.geographic:
         (cut,) = cut_at_antimeridian(np.array([lonlat], dtype=object), (west + east) / 2)
-        cut = shapely.orient_polygons(cut.geoms[0] if len(cut.geoms) == 1 else cut)
+        cut = shapely.orient_polygons(_one(cut))
     else:
         with ignore_warnings():  # of a reversed ring, which is what is wanted
-            cut = antimeridian.fix_polygon(lonlat)
+            parts = shapely.MultiPolygon(shapely.get_parts(lonlat).tolist())
+            cut = _one(antimeridian.fix_multi_polygon(parts))
     rounded: shapely.Polygon | shapely.MultiPolygon = shapely.transform(cut, lambda xy: np.round(xy, 7))
     return rounded  # to about a centimetre
+
+
+def _simpler(area: Any, geobox: GeoBox) -> Any:
+    """Return an area with as few vertices as half a pixel allows: a catalog holds many items."""
+    simple = shapely.simplify(area, max(abs(geobox.resolution.x), abs(geobox.resolution.y)) / 2)
+    return shapely.multipolygons(polygons_of(np.array([area if simple.is_empty else simple], dtype=object)))
+
+
+def _one(area: Any) -> shapely.Polygon | shapely.MultiPolygon:
+    """Return a multipolygon of one polygon as a polygon."""
+    one: shapely.Polygon | shapely.MultiPolygon = area
+    return one.geoms[0] if isinstance(one, shapely.MultiPolygon) and len(one.geoms) == 1 else one
 
 
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
 from geoseg.runs.progress import Progress
-from geoseg.runs.record import Totals
+from geoseg.runs.record import Totals, nodata_of
 from geoseg.storage.store import FolderStore, Store
 from geoseg.styles.polygons import write_polygon_style, write_web_style
 from geoseg.styles.raster import (
@@ -206,7 +206,8 @@ def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime
         plan.scene,
         plan.bundle,
         [Output(f, **output_entry(f)) for f in files],
-        {**totals.classes, NODATA: totals.nodata},
+        {**totals.classes, NODATA: nodata_of(plan, totals)},
+        area=None if plan.aoi is None else plan.aoi.geometry,
         folder=plan.folder,
         fingerprint=plan.fingerprint,
         finished=finished,

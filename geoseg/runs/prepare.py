@@ -20,6 +20,7 @@ from geoseg.inference.memory_checks import check_device_memory, check_memory, fi
 from geoseg.inference.plan import Execution, Plan, make_plan
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.runs.folder import finished_identity
+from geoseg.scenes.aoi import Aoi, resolve_aoi
 from geoseg.scenes.catalog import resolve_scene
 from geoseg.scenes.listing import ListedScene, list_scenes
 from geoseg.scenes.scene import Scene
@@ -166,12 +167,15 @@ def plan_scene(
         bands = [b.common_name for b in bundle.card.bands]
         gsd = None if pipeline.gsd == "auto" else pipeline.gsd
         scene = resolve_scene(pipeline.scene, pipeline.name, bands, gsd, catalog)
+        aoi = None if pipeline.area is None else resolve_aoi(pipeline.area, scene)
+        looked_at = scene if aoi is None else scene.cut(aoi.looked_at(scene))
+        scene = scene if aoi is None else scene.cut(aoi.window)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_level(scene, bundle.card, pipeline.checks.statistics)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
-            checks.check_quality(scene)
-            checks.check_statistics(scene, bundle.card, pipeline.checks.statistics)
-        plan, asks_workers = _place(pipeline, scene, bundle, folder)
+            checks.check_quality(looked_at)
+            checks.check_statistics(looked_at, bundle.card, pipeline.checks.statistics)
+        plan, asks_workers = _place(pipeline, scene, aoi, bundle, folder)
         if pipeline.outputs.polygons:
             # Fail now when polygons cannot be shown so.
             longitude_to_cut_around(scene.geobox, plan.recipe.rules.crs)
@@ -181,7 +185,9 @@ def plan_scene(
     return replace(plan, warnings=tuple(notices), ask_workers_for_memory=asks_workers)
 
 
-def _place(pipeline: Pipeline, scene: Scene, bundle: Bundle, folder: Path | str) -> tuple[Plan, bool]:
+def _place(
+    pipeline: Pipeline, scene: Scene, aoi: Aoi | None, bundle: Bundle, folder: Path | str
+) -> tuple[Plan, bool]:
     """Plan a run on its cluster and check the memory; return whether the workers must be asked for theirs."""
     # Slow to import, so the scene is checked first.
     from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
@@ -204,7 +210,7 @@ def _place(pipeline: Pipeline, scene: Scene, bundle: Bundle, folder: Path | str)
     )
     level = pipeline.checks.memory
     available = sys.maxsize if capacity.memory is None else capacity.memory
-    plan = fit_passes(make_plan(pipeline, scene, bundle, folder, execution), available)
+    plan = fit_passes(make_plan(pipeline, scene, bundle, folder, execution, aoi), available)
     problem = check_memory(plan, pipeline.tiling, available, capacity.origin) or capacity.problem_here(
         plan.memory
     )

@@ -10,12 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import shapely
 from pydantic import ValidationError
 
 from geoseg.config.run_record import (
     FORMAT,
     OutputFile,
     Reading,
+    RecordedArea,
     RecordedClass,
     RecordedPlan,
     RunMemory,
@@ -30,6 +32,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.plan import Plan
 from geoseg.raster.area import class_areas_m2
+from geoseg.runs.item import footprint
 from geoseg.scenes import network
 from geoseg.scenes.network import Traffic
 from geoseg.scenes.scene import Scene
@@ -41,6 +44,7 @@ _VERSIONED = (
 )  # fmt: skip
 
 _TROUBLE = {"retries", "unread", "batch"}
+_LONGEST_WKT = 2000
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Totals:
     classes: dict[int, int]
     """Pixels by class id."""
     nodata: int
-    """Pixels of nodata."""
+    """Pixels of nodata in blocks that are mapped."""
     tiles: int
     """Tiles that went through the network."""
     skipped: int
@@ -85,6 +89,9 @@ def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> 
     """Return the incidents of all blocks, and a warning for each kind that changed the map."""
     names = {p: plan.blocks.block(*p).name for p, c in counts.items() if c.keys() & _TROUBLE}
     unread = {names[p]: counts[p]["unread"] for p in sorted(names) if "unread" in counts[p]}
+    # A block may be read for its fringe alone.
+    for block in counts.values():
+        unread |= {name: why for name, why in block.get("beside", {}).items() if name not in unread}
     batches = {names[p]: counts[p]["batch"] for p in sorted(names) if "batch" in counts[p]}
     trouble = Trouble(
         read_again=sum(c.get("retries", 0) for c in counts.values()),
@@ -153,7 +160,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         tiles_skipped=totals.skipped,
         trouble=about.trouble,
         classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
-        pixels={**{slug: totals.classes.get(i, 0) for i, slug in slugs.items()}, "nodata": totals.nodata},
+        pixels={**{s: totals.classes.get(i, 0) for i, s in slugs.items()}, "nodata": nodata_of(plan, totals)},
         area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
         seconds=RunSeconds(
             predict=about.predict_seconds,
@@ -167,6 +174,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         versions=provenance.versions(_VERSIONED),
         warnings=redacted(about.warnings),
         outputs={name: OutputFile(**output_entry(f)) for name, f in outputs.items()},
+        aoi=_area(plan),
     )
 
 
@@ -178,6 +186,21 @@ def _entry_of(scene: Scene) -> dict[str, Any] | None:
     bands = {n: b for n, b in scene.entry.bands.items() if n in used}
     entry = scene.entry.model_copy(update={"bands": bands})
     return dict(redacted(entry.model_dump(mode="json", exclude_none=True, exclude_defaults=True)))
+
+
+def nodata_of(plan: Plan, totals: Totals) -> int:
+    """Return the pixels of the map without a class, also those outside of an area of interest."""
+    height, width = plan.scene.shape
+    return height * width - sum(totals.classes.values())
+
+
+def _area(plan: Plan) -> RecordedArea | None:
+    if plan.aoi is None:
+        return None
+    place = footprint(plan.scene.geobox, plan.aoi.geometry)
+    wkt = None if place is None else shapely.to_wkt(place, rounding_precision=7)
+    short = wkt if wkt is not None and len(wkt) <= _LONGEST_WKT else None
+    return RecordedArea(source=plan.aoi.source, sha256=plan.aoi.sha256, pixels=plan.pixels, wkt=short)
 
 
 def with_output(record: RunRecord, file: Path) -> RunRecord:

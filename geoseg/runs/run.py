@@ -16,7 +16,7 @@ from typing import Any, Literal
 from distributed import Client
 
 from geoseg.config.run_record import RunRecord
-from geoseg.core.errors import ClusterError, GeosegError, OutputError, one_line
+from geoseg.core.errors import ClusterError, GeosegError, OutputError, OutsideError, one_line
 from geoseg.inference.clusters import connect
 from geoseg.inference.clusters.check import check_workers, needs_of
 from geoseg.inference.driver import BlockDone, Event, SceneWork, WorkDone, WorkFailed, predict_scenes
@@ -37,7 +37,7 @@ AHEAD = 2
 BEHIND = 4
 """Scenes whose outputs may be pending before no further scene is opened."""
 
-State = Literal["done", "finished before", "failed", "can run"]
+State = Literal["done", "finished before", "outside the area", "failed", "can run"]
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,11 @@ class Loop:
             run = SceneRun(plan, folder, log, self._forward_progress, profile=options.profile)
         except ClusterError:
             raise
+        except OutsideError as error:
+            if not self.many:
+                raise
+            self._report_outcome(Outcome(scene.name, "outside the area", str(scene.folder), one_line(error)))
+            return None
         except GeosegError as error:
             stack.__exit__(type(error), error, None)
             self._fail(scene.name, error)

@@ -159,8 +159,10 @@ class SceneRun:
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
         if not totals.classes:
+            where = "" if plan.aoi is None else " of the area of interest"
             raise SceneError(
-                f"{plan.scene.name}: every pixel is nodata, NaN or masked; check nodata and mask of the scene"
+                f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "
+                "the scene"
             )
         self._staging().copy_to(workspace, plan.blocks)
         steps = _Steps(self.log, plan.name, self.on_event)

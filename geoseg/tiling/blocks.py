@@ -105,7 +105,8 @@ class Block:
 class Choice:
     """What an area of interest needs of a grid."""
 
-    outline: Outline
+    outlines: tuple[Outline, ...]
+    """The outline near each row of blocks."""
     tiles: NDArray[np.bool_]
     """Which tiles have a pixel of the area, shape (rows of tiles, columns of tiles)."""
     blocks: NDArray[np.bool_]
@@ -118,9 +119,10 @@ class Choice:
         def met(down: Sequence[Span], across: Sequence[Span]) -> NDArray[np.bool_]:
             return np.stack([outline.met(span, across) for span in down])
 
-        spans = ([a.tiles.span(i).clip(a.tiles.length) for i in range(a.tiles.count)] for a in (rows, cols))
-        cores = ([a.core(i) for i in range(a.count)] for a in (rows, cols))
-        return cls(outline, met(*spans), met(*cores))
+        spans = [[a.tiles.span(i).clip(a.tiles.length) for i in range(a.tiles.count)] for a in (rows, cols)]
+        cores = [[a.core(i) for i in range(a.count)] for a in (rows, cols)]
+        near = [outline.near(Window(core, Span(0, cols.tiles.length))) for core in cores[0]]
+        return cls(tuple(near), met(*spans), met(*cores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class BlockGrid:
             canvas=Window(rows.canvas(row), cols.canvas(col)),
             open_rows=rows.open(row),
             open_cols=cols.open(col),
-            outline=None if choice is None else choice.outline.near(core),
+            outline=None if choice is None else choice.outlines[row].near(core),
         )
 
     def strips(self) -> Iterator[list[Block]]:

@@ -61,10 +61,11 @@ class Outline:
     def inside(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels of a window are inside, shape (rows, cols)."""
         height, width = window.shape
-        row, col = self._crossings(window.rows)
         flips = np.zeros((height, width + 1), dtype=np.uint8)
-        at = row - window.rows.start, (col - window.cols.start).clip(0, width)
-        np.bitwise_xor.at(flips, at, 1)
+        for part in _bands(window.rows):
+            row, col = self._crossings(part)
+            at = row - window.rows.start, (col - window.cols.start).clip(0, width)
+            np.bitwise_xor.at(flips, at, 1)
         return np.bitwise_xor.accumulate(flips, axis=1, out=flips)[:, :width].view(np.bool_)
 
     def runs(self, rows: Span) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from geoseg.config.area import Box, Geometry
 from geoseg.config.cluster import Local
 from geoseg.config.pipeline import Pipeline
 from geoseg.config.scene import SceneEntry
@@ -22,6 +23,40 @@ def test_scene_and_cluster_may_be_written_out():
     p = Pipeline.model_validate({**BASE, "scene": {"uri": "a.tif"}, "cluster": {"workers": 3}})
     assert isinstance(p.scene, SceneEntry)
     assert p.cluster == Local(kind="local", workers=3)
+
+
+SQUARE = {"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4], [1, 2]]]}
+
+
+@pytest.mark.parametrize(
+    ("area", "expected"),
+    [
+        ({}, None),
+        ({"aoi": "a.gpkg|layer=b"}, "a.gpkg|layer=b"),
+        ({"aoi": [1, 2, 3, 4]}, (1, 2, 3, 4)),
+        ({"bbox": [179, 2, -179, 4.5]}, (179, 2, -179, 4.5)),
+        ({"aoi": {"bbox": [1, 2, 3, 4]}}, Box(bbox=(1, 2, 3, 4))),
+        ({"aoi": SQUARE}, Geometry.model_validate(SQUARE)),
+    ],
+)
+def test_an_area_of_interest_has_several_forms(area, expected):
+    pipeline = Pipeline.model_validate({**BASE, **area})
+    assert pipeline.area == expected
+    assert Pipeline.model_validate(pipeline.model_dump(mode="json")).area == expected
+
+
+@pytest.mark.parametrize(
+    "area",
+    [
+        {"aoi": 5}, {"aoi": [1, 2, 3]}, {"aoi": [1, 4, 3, 2]}, {"aoi": [1, 2, 1, 4]},
+        {"aoi": {"type": "Point"}}, {"aoi": {}}, {"bbox": [1, 2, 3, 91]}, {"bbox": "1,2,3,4"},
+        {"bbox": [1, 2, 3, float("nan")]},
+        {"bbox": [True, 2, 3, 4]}, {"bbox": [-400, 2, 3, 4]}, {"aoi": "a.gpkg", "bbox": [1, 2, 3, 4]},
+    ],
+)  # fmt: skip
+def test_areas_that_are_none_are_refused(area):
+    with pytest.raises(ValidationError):
+        Pipeline.model_validate({**BASE, **area})
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])

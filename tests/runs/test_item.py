@@ -16,7 +16,9 @@ from geoseg.config.scene import SceneEntry
 from geoseg.core.legend import NODATA
 from geoseg.runs.item import Output, footprint, make_item
 from geoseg.runs.validate.stac_schema import schema_problems
+from geoseg.scenes.aoi import resolve_aoi
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.scene import Scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
 from tests.stac_fields import extension_problems
 
@@ -192,6 +194,28 @@ def test_a_map_around_the_pole_reaches_it():
     assert outline.is_valid
     assert outline.bounds[0::2] == (-180, 180)
     assert outline.bounds[3] == 90
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        grid("EPSG:32701", 100_000, 8_200_000, 100),
+        grid("EPSG:4326", 178.5, -15.9, 0.001, (1500, 3000)),
+        grid("EPSG:4326", -181.5, -15.9, 0.001, (1500, 3000)),
+    ],
+)
+def test_an_area_of_interest_is_the_footprint_also_across_the_antimeridian(box):
+    on = Scene("toy", box, ())
+    west, south, east, north = 179.6, -17.2, -179.7, -16.4
+    found = footprint(box, resolve_aoi((west, south, east, north), on).geometry)
+    parts = shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)
+    there = footprint(box)
+    expected = shapely.union_all([p.intersection(there) for p in parts])
+    assert found.geom_type == "MultiPolygon"
+    assert found.symmetric_difference(expected).area < 0.01 * expected.area
+    one = footprint(box, resolve_aoi((179.7, -17.0, 179.8, -16.9), on).geometry)
+    assert one.geom_type == "Polygon"
+    assert one.bounds == pytest.approx((179.7, -17.0, 179.8, -16.9), abs=0.002)
 
 
 def test_a_grid_that_leaves_the_earth_has_no_footprint():
