@@ -55,8 +55,8 @@ class Aoi:
     """Hash of the area in pixels of the scene: it decides which pixels are mapped."""
 
     def looked_at(self, scene: Scene) -> Window:
-        """Return what is looked at before a run: the map, or more of the scene around a small one."""
-        spans = zip((self.window.rows, self.window.cols), scene.shape, strict=True)
+        """Return what is looked at before a run: the map, or more of the whole scene around a small one."""
+        spans = zip((self.window.rows, self.window.cols), scene.whole.shape, strict=True)
         rows, cols = (_widened(span, length) for span, length in spans)
         return Window(rows, cols)
 

@@ -371,8 +371,9 @@ class Scene:
 
     def sample_windows(self) -> list[Window]:
         """Return the windows of `sample`: the whole of a small scene, evenly spread parts of a large one."""
-        rows, cols = (_spread(n) for n in self.shape)
-        return [Window(r, c) for r in rows for c in cols]
+        there = self.window
+        windows = (Window(r, c) for r in _spread(there.rows) for c in _spread(there.cols))
+        return [w.shift(-there.rows.start, -there.cols.start) for w in windows]
 
     def overview(self, longest: int, read: "Reader | None" = None) -> Pixels:
         """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour.
@@ -550,15 +551,17 @@ def _reflect(
     array[..., beyond_cols] = array[..., cols[beyond_cols]]
 
 
-def _spread(length: int) -> list[Span]:
+def _spread(axis: Span) -> list[Span]:
     """Return spans of `SAMPLE_SIZE` spread evenly over an axis, or that cover a short one.
 
-    All but the last begin at multiples of `SAMPLE_SIZE`: in most files they lie in one internal tile.
+    All but the first and the last begin at multiples of `SAMPLE_SIZE` in the whole scene: in most files they
+    lie in one internal tile.
     """
-    if length <= SAMPLE_WINDOWS * SAMPLE_SIZE:
-        return [Span(s, min(s + SAMPLE_SIZE, length)) for s in range(0, length, SAMPLE_SIZE)]
-    starts = np.linspace(0, length - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
-    starts[:-1] -= starts[:-1] % SAMPLE_SIZE
+    if len(axis) <= SAMPLE_WINDOWS * SAMPLE_SIZE:
+        cuts = range(axis.start - axis.start % SAMPLE_SIZE, axis.stop, SAMPLE_SIZE)
+        return [Span(cut, cut + SAMPLE_SIZE).intersect(axis) for cut in cuts]
+    starts = np.linspace(axis.start, axis.stop - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
+    starts[1:-1] -= starts[1:-1] % SAMPLE_SIZE
     return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
 
 

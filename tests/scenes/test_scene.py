@@ -139,6 +139,23 @@ def test_pictures_and_samples_of_a_part_show_the_part(tmp_path, longest):
     assert max(part.preview(longest).valid.shape) <= max(2 * longest, 80)
 
 
+@pytest.mark.parametrize(("rows", "cols"), [(300, 520), (1500, 2500)])
+def test_the_sample_of_a_part_lies_in_it_and_in_internal_tiles(tmp_path, rows, cols):
+    scene = one_band(tmp_path, np.zeros((1700, 2800), np.uint8))
+    part = scene.cut(Window.of(100, 200, rows, cols))
+    windows = part.sample_windows()
+    assert all(w.clip(part.shape) == w for w in windows)
+    there = [part.in_whole(w) for w in windows]
+    if cols < 2048:  # all of it
+        assert sum(np.prod(w.shape) for w in windows) == rows * cols
+        assert all(w.cols.start // SAMPLE_SIZE == (w.cols.stop - 1) // SAMPLE_SIZE for w in there)
+    else:
+        starts = sorted({w.cols.start for w in there})
+        assert len(starts) == 8
+        assert (starts[0], starts[-1]) == (200, 200 + cols - SAMPLE_SIZE)
+        assert all(s % SAMPLE_SIZE == 0 for s in starts[1:-1])
+
+
 def test_a_part_is_opened_again_from_its_identity(ground):
     part = ground.cut(Window.of(7, 11, 40, 50))
     found, changed = reopen_scene(json.loads(json.dumps(part.identity())))
