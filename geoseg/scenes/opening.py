@@ -29,13 +29,13 @@ from geoseg.scenes import grid, radiometry, sources
 from geoseg.scenes.nodata import check_given_nodata
 from geoseg.scenes.products import complete
 from geoseg.scenes.products.entry import place_in
-from geoseg.scenes.remote import is_remote
+from geoseg.scenes.products.place import Folder, is_missing
 from geoseg.scenes.scene import Scene, SceneBand, SceneMask, part_at
 from geoseg.scenes.sources import SourceFile
 from geoseg.scenes.versions import same_file
 
 _DECLARED = True
-_SUFFIXES = {".tif", ".tiff", ".jp2", ".vrt", ".img"}
+_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
         return _candidates([(n, places[n], b) for n, b in entry.bands.items()], entry.sensor)
     place = place_in(entry.uri or "", entry, base)
     if Path(place).is_dir():
-        files = sorted(f for f in Path(place).iterdir() if f.suffix.lower() in _SUFFIXES)
-        named = [(designation_in(f.stem), f) for f in files]
-        found = [(n, str(f), BandEntry(uri=str(f))) for n, f in named if n]
+        files = [f for f in Folder(place).names() if f.lower().endswith(_SUFFIXES)]
+        named = [(designation_in(Path(f).stem), str(Path(place, f))) for f in files]
+        found = [(n, f, BandEntry(uri=f)) for n, f in named if n]
         if not found:
             raise SceneError(
                 f"{place}: no file in this folder is named after a band, like scene_B02.tif; "
@@ -244,7 +244,7 @@ def _as_data(
 
 def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     """Open the file of a band; values of the entry win over values in the file."""
-    source, here = _source(candidate, entry), candidate.entry
+    source, here = _source(candidate.path, candidate.name, entry), candidate.entry
     _check_band(source, here.band)
     if here.band in source.palettes:
         raise SceneError(
@@ -286,12 +286,11 @@ def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     )
 
 
-def _source(candidate: _Candidate, entry: SceneEntry) -> SourceFile:
+def _source(path: str, name: str, entry: SceneEntry) -> SourceFile:
     """Open a file; a product that lists a file which is not there was not downloaded whole."""
-    path = candidate.path
-    if entry.product is not None and not is_remote(path) and not Path(path).exists():
+    if entry.product is not None and is_missing(path):
         raise SceneError(
-            f"{path}: is listed in the metadata of the product as {candidate.name} but not there; "
+            f"{path}: is listed in the metadata of the product as {name} but not there; "
             "the download is incomplete"
         )
     return sources.inspect(path)
@@ -303,7 +302,7 @@ def _check_band(source: SourceFile, number: int) -> None:
 
 
 def _mask(mask: MaskEntry, entry: SceneEntry, base: Path) -> SceneMask:
-    source = sources.inspect(place_in(mask.uri, entry, base))
+    source = _source(place_in(mask.uri, entry, base), "a quality band", entry)
     _check_band(source, mask.band)
     dtype = source.dtype(mask.band)
     if dtype.kind == "c" or (mask.invalid_bits and dtype.kind not in "iu"):

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError, one_line
 from geoseg.core.notices import waiting_for
 from geoseg.scenes import network
 from geoseg.storage.object_store import SCHEMES, ObjectStore
@@ -128,6 +128,27 @@ def read_url(url: str, most: int) -> bytes | None:
     if len(data) > most:
         raise SceneError(f"{url}: is larger than {most / 1e6:.0f} MB, which no metadata are")
     return data
+
+
+def read_uri(uri: str, most: int) -> bytes | None:
+    """Return the content of a URL or an object (`s3://`); None when there is none.
+
+    Raises
+    ------
+    SceneError
+        As in `read_url`.
+    """
+    if uri.startswith("http"):
+        return read_url(uri, most)
+    folder, _, name = uri.rpartition("/")
+    store = ObjectStore(folder)
+    try:
+        found = store.version(name)
+        if found is not None and found.bytes > most:
+            raise SceneError(f"{uri}: is larger than {most / 1e6:.0f} MB, which no metadata are")
+        return None if found is None else store.read(name)
+    except (ConfigError, OSError) as error:
+        raise SceneError(f"{uri}: cannot be read: {one_line(error)}") from error
 
 
 def needs_signing(code: int) -> str:

@@ -1,5 +1,6 @@
 """Metadata files of products: XML, and Landsat's groups of keys."""
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from geoseg.core.errors import SceneError, one_line
 from geoseg.core.parsing import parse_json
 
 Groups = dict[str, Any]
-"""Keys and values of a metadata file by group; values are texts."""
+"""Keys and values of a metadata file by group; values are texts, or groups."""
 
 
 def parse_xml(data: bytes, where: str) -> ET.Element:
@@ -27,6 +28,29 @@ def parse_xml(data: bytes, where: str) -> ET.Element:
         return ET.fromstring(text)  # noqa: S314 (entities cannot be declared)
     except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
         raise SceneError(f"{where}: is damaged; get the product again ({one_line(error)})") from error
+
+
+def as_number(value: Any) -> float | None:
+    """Return a finite number, which metadata may hold as a text; None for anything else.
+
+    Examples
+    --------
+    >>> as_number("05.10"), as_number("n/a"), as_number(True)
+    (5.1, None, None)
+    """
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_cloud_cover(value: Any) -> float | None:
+    """Return a cloud cover in percent; None where it was not looked at, which some write as -1."""
+    number = as_number(value)
+    return number if number is not None and 0 <= number <= 100 else None
 
 
 def local_name(element: ET.Element) -> str:
@@ -58,13 +82,12 @@ def parse_mtl(data: bytes, name: str, where: str) -> Groups:
     """
     try:
         if name.lower().endswith(".json"):
-            value = parse_json(data)
-            return _group(next(iter(value.values()))) if len(value) == 1 else _group(value)
+            return _only_group(_group(parse_json(data)))
         if name.lower().endswith(".xml"):
             root = parse_xml(data, where)
             return {local_name(g): {local_name(e): (e.text or "").strip() for e in g} for g in root}
         return _parse_odl(data.decode("utf-8-sig"))
-    except (ValueError, AttributeError, StopIteration) as error:
+    except (ValueError, AttributeError) as error:
         raise SceneError(f"{where}: is damaged; get the product again ({one_line(error)})") from error
 
 
@@ -84,5 +107,10 @@ def _parse_odl(text: str) -> Groups:
             stack.pop()
         elif found:
             stack[-1][key] = re.sub(r'^"(.*)"$', r"\1", value)
-    whole = stack[0]
-    return whole[next(iter(whole))] if len(whole) == 1 else whole
+    return _only_group(stack[0])
+
+
+def _only_group(whole: Groups) -> Groups:
+    """Return the only group of a file, in which all others lie, else the file."""
+    first = next(iter(whole.values()), None)
+    return first if len(whole) == 1 and isinstance(first, dict) else whole
