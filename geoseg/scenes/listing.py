@@ -18,7 +18,7 @@ from geoseg.core.parsing import read_bytes
 from geoseg.core.paths import at_home, plain_path
 from geoseg.core.secrets import redact
 from geoseg.scenes.catalog import Catalog
-from geoseg.scenes.products import item_entries, merged, stac
+from geoseg.scenes.products import item_entries, merged, names_item
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.versions import file_of, names_dataset, placed
 
@@ -103,8 +103,7 @@ def _rows(text: str) -> Iterable[dict[str, Any]]:
 
 def _items(text: str) -> list[dict[str, Any]] | None:
     """Return the STAC items of a search result as rows; None when the text names none."""
-    is_table = text.lower().endswith(".parquet") and Path(text).is_file()
-    if not (is_table or stac.names_item(text)) or not (is_remote(text) or Path(text).exists()):
+    if not names_item(text) or not (is_remote(text) or Path(text).is_file()):
         return None
     entries = item_entries(text)
     return None if entries is None else [{"path": text, "name": e.item, "entry": e} for e in entries]

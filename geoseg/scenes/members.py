@@ -12,7 +12,7 @@ from geoseg.core.paths import at_home
 from geoseg.scenes import sources
 from geoseg.scenes.catalog import Catalog
 from geoseg.scenes.listing import SIDECARS
-from geoseg.scenes.products import complete, item_entries, merged, stac
+from geoseg.scenes.products import complete, item_entries, merged, names_item
 from geoseg.scenes.remote import is_remote
 
 RASTERS = {".tif", ".tiff", ".jp2", ".img"}
@@ -61,7 +61,7 @@ def members(entry: SceneEntry, name: str, base: Path, catalog: Path | str | None
 
 def _of_items(text: str, shared: dict[str, Any]) -> list[MemberEntry]:
     """Return the members that a search result names, its STAC items; none for any other text."""
-    if not (stac.names_item(text) or text.lower().endswith(".parquet")):
+    if not names_item(text):
         return []
     own = SceneEntry.model_validate({"uri": text, **shared})
     return [(merged(e, own), e.item or text, Path()) for e in item_entries(text) or ()]

@@ -4,7 +4,7 @@ A reader recognises a product and returns the entry that a user would have writt
 knows of products.
 """
 
-from geoseg.scenes.products import stac
 from geoseg.scenes.products.entry import complete, item_entries, merged
+from geoseg.scenes.products.items import names_item
 
-__all__ = ["complete", "item_entries", "merged", "stac"]
+__all__ = ["complete", "item_entries", "merged", "names_item"]

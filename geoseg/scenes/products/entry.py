@@ -1,15 +1,16 @@
 """The entry of the product at a path or URI."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
+from geoseg.core.bands import common_name
 from geoseg.core.errors import SceneError, listed
 from geoseg.scenes import sources
-from geoseg.scenes.products import hls, landsat, naip, planet, sentinel2, stac
+from geoseg.scenes.products import hls, items, landsat, naip, planet, sentinel2, stac
 from geoseg.scenes.products.place import Archive, Place, place_of
 from geoseg.scenes.remote import is_remote, uri_of
 
@@ -18,6 +19,9 @@ READERS: tuple[Callable[[Place, str | None], SceneEntry | None], ...] = (
 )  # fmt: skip
 """Asked in this order; the first that recognises a place reads it."""
 
+_LEVELS = 3
+"""Folders inside each other in which orders are delivered: files/PSScene/ID."""
+_MOST_FOLDERS = 300
 _RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt", ".dat", ".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -59,20 +63,21 @@ def read_product(uri: str) -> SceneEntry | None:
         As in `complete`.
     """
     with _checked(uri):
-        if stac.names_item(uri) and (items := stac.read_items(uri)) is not None:
-            if len(items) > 1:
+        if items.names_item(uri) and (found := items.read_items(uri)) is not None:
+            if len(found) > 1:
                 raise SceneError(
-                    f"{uri}: holds {len(items)} items; give it as many scenes (--scenes) or as a mosaic"
+                    f"{uri}: holds {len(found)} items; give it as many scenes (--scenes) or as a mosaic"
                 )
-            return stac.entry_of(items[0], uri)
-        found = place_of(uri)
-        if found is None:
+            return stac.entry_of(found[0], uri)
+        place = place_of(uri)
+        if place is None:
             return None
-        place, document = found
-        for recognise in READERS:
-            if (entry := recognise(place, document)) is not None:
-                return entry
-        return _only_raster(place, uri) if isinstance(place, Archive) and document is None else None
+        entry = _recognised(*place)
+        if entry is None and place[1] is None:
+            entry = _only_product(place[0])
+            if entry is None and isinstance(place[0], Archive):
+                return _only_raster(place[0], uri)
+        return entry
 
 
 def item_entries(uri: str) -> list[SceneEntry] | None:
@@ -84,8 +89,8 @@ def item_entries(uri: str) -> list[SceneEntry] | None:
         When it cannot be read, or an item has no band.
     """
     with _checked(uri):
-        items = stac.read_items(uri)
-        return None if items is None else [stac.entry_of(item, uri) for item in items]
+        found = items.read_items(uri)
+        return None if found is None else [stac.entry_of(item, uri) for item in found]
 
 
 def merged(found: SceneEntry, own: SceneEntry) -> SceneEntry:
@@ -94,10 +99,19 @@ def merged(found: SceneEntry, own: SceneEntry) -> SceneEntry:
     # What a user says of the scene wins over what the product says of a band.
     plain: dict[str, object] = {k: None for k in ("scale", "offset", "nodata", "saturated") if k in written}
     bands = {n: b.model_copy(update=plain) for n, b in found.bands.items()}
+    sensor = own.sensor or found.sensor
     for name, band in own.bands.items():
         said = {k: getattr(band, k) for k in band.model_fields_set}
-        bands[name] = bands[name].model_copy(update=said) if name in bands else band
+        same = _same_band(bands, name, band, sensor)
+        bands[same or name] = band if same is None else bands[same].model_copy(update=said)
     return found.model_copy(update={**written, "bands": bands, "folder": None})
+
+
+def _same_band(bands: Mapping[str, BandEntry], name: str, band: BandEntry, sensor: str | None) -> str | None:
+    """Return the band of a product that a user means by its name or its common name; None for a new one."""
+    common = band.common_name or common_name(name, sensor)
+    alike = [n for n, b in bands.items() if (b.common_name or common_name(n, sensor)) == common]
+    return name if name in bands else next(iter(alike), None)
 
 
 def place_in(uri: str, entry: SceneEntry, base: Path) -> str:
@@ -126,6 +140,41 @@ def _with_absolute_places(entry: SceneEntry, base: Path) -> SceneEntry:
     return entry.model_copy(update=changes)
 
 
+def _recognised(place: Place, document: str | None) -> SceneEntry | None:
+    found = (recognise(place, document) for recognise in READERS)
+    return next((entry for entry in found if entry is not None), None)
+
+
+def _only_product(place: Place) -> SceneEntry | None:
+    """Return the entry of the only product in the folders of a folder; None when there is none.
+
+    Raises
+    ------
+    SceneError
+        When there are several.
+    """
+    found: dict[str, SceneEntry] = {}
+    waiting = [(place, 0)]
+    for folder, depth in waiting:  # grows while it is read
+        entry = _recognised(folder, None) if depth else None
+        if entry is not None:
+            found[folder.path] = entry
+        elif depth < _LEVELS and not any(_is_raster(n) for n in folder.names()):
+            waiting += [(folder.child(n), depth + 1) for n in folder.folders()]
+        if len(waiting) > _MOST_FOLDERS:
+            return None
+    if len(found) > 1:
+        raise SceneError(
+            f"{place.path}: holds {len(found)} products, name one: {listed(list(found), 3)}; or give them as "
+            "many scenes (--scenes) or as a mosaic"
+        )
+    return next(iter(found.values()), None)
+
+
+def _is_raster(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in _RASTERS
+
+
 def _only_raster(place: Archive, uri: str) -> SceneEntry:
     """Return the entry of the only raster in an archive.
 
@@ -134,7 +183,7 @@ def _only_raster(place: Archive, uri: str) -> SceneEntry:
     SceneError
         When it holds none, or several.
     """
-    rasters = [n for n in place.files() if PurePosixPath(n).suffix.lower() in _RASTERS]
+    rasters = [n for n in place.files() if _is_raster(n)]
     if len(rasters) == 1:
         return SceneEntry(uri=place.at(rasters[0]))
     if not rasters:

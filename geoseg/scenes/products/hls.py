@@ -13,10 +13,14 @@ from geoseg.scenes.products.place import Place
 from geoseg.scenes.products.quality import fmask
 
 _FILE = re.compile(
-    r"(?P<granule>HLS\.(?P<kind>[SL]30)\.T\w{5}\.(?P<time>\d{7}T\d{6})\.v(?P<version>[\d.]+))\.(?P<band>\w+)\.tiff?",
+    r"(?P<granule>HLS\.(?P<kind>[SL]30)\.T\w{5}\.(?P<time>\d{7}T\d{6})(?:\.v(?P<version>\d+\.\d+))?)"
+    r"\.(?P<band>\w+)\.tiff?",
     re.IGNORECASE,
 )
-_THERMAL = {"lwir11", "lwir12"}
+NODATA = -9999
+REFLECTANCE = (0.0001, 0.0)
+TEMPERATURE = (0.01, 0.0)
+"""Scale and offset of brightness temperature in degrees Celsius."""
 
 
 def recognise(place: Place, document: str | None) -> SceneEntry | None:
@@ -29,8 +33,14 @@ def recognise(place: Place, document: str | None) -> SceneEntry | None:
     """
     if document is not None:
         return None
-    files = [found for n in place.names() if (found := _FILE.fullmatch(n))]
-    if not files:
+    files = [found for found in map(_FILE.fullmatch, place.names()) if found]
+    sensor = f"hls-{files[0]['kind'].lower()}" if files else ""
+    bands = {
+        f["band"].upper(): _band(place.at(f.string), SENSORS[sensor][f["band"].upper()].common_name)
+        for f in files
+        if f["band"].upper() in SENSORS[sensor]
+    }
+    if not bands:
         return None
     granules = sorted({f["granule"] for f in files})
     if len(granules) > 1:
@@ -39,18 +49,12 @@ def recognise(place: Place, document: str | None) -> SceneEntry | None:
             "folder of its own"
         )
     kind, time = files[0]["kind"].upper(), files[0]["time"]
-    sensor = f"hls-{kind.lower()}"
-    bands = {
-        f["band"].upper(): _band(place.at(f.string), SENSORS[sensor][f["band"].upper()].common_name)
-        for f in files
-        if f["band"].upper() in SENSORS[sensor]
-    }
     quality = next((f.string for f in files if f["band"].lower() == "fmask"), None)
     return SceneEntry(
         bands=bands,
         sensor=sensor,
-        nodata=-9999,
-        datetime=datetime.strptime(time, "%Y%jT%H%M%S").replace(tzinfo=UTC),
+        nodata=NODATA,
+        datetime=_time(place, time),
         mask=None if quality is None else fmask(place.at(quality)),
         product=sensor,
         level="surface",
@@ -60,5 +64,14 @@ def recognise(place: Place, document: str | None) -> SceneEntry | None:
 
 
 def _band(uri: str, common_name: str) -> BandEntry:
-    # Brightness temperature in hundredths of a degree Celsius; the others are reflectance.
-    return BandEntry(uri=uri, scale=0.01 if common_name in _THERMAL else 0.0001, offset=0.0)
+    scale, offset = TEMPERATURE if common_name.startswith("lwir") else REFLECTANCE
+    return BandEntry(uri=uri, scale=scale, offset=offset)
+
+
+def _time(place: Place, text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y%jT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        raise SceneError(
+            f"{place.path}: its files are named after the time {text}, which there is not"
+        ) from None

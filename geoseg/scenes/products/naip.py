@@ -10,7 +10,9 @@ from geoseg.config.scene import BandEntry, SceneEntry
 from geoseg.scenes import sources
 from geoseg.scenes.products.place import Place
 
-_FILE = re.compile(r"m_\d{7}_[ns][ew]_\d{2}_\w+?_(?P<day>\d{8})(?:_\d{8})?\.tiff?", re.IGNORECASE)
+_FILE = re.compile(
+    r"m_\d{7}_[ns][ew]_\d{2}_\w+?_(?P<day>(?:19|20)\d{2}[01]\d[0-3]\d)(?:_\d{8})?\.tiff?", re.IGNORECASE
+)
 _BANDS = ("red", "green", "blue", "nir")
 
 
@@ -22,7 +24,7 @@ def is_tile(name: str) -> bool:
 def recognise(place: Place, document: str | None) -> SceneEntry | None:
     """Return the entry of the named tile, or of the only tile in a folder; None when there is no such one."""
     if document is None:
-        tiles = [n for n in place.names() if is_tile(n)]
+        tiles = list(filter(_FILE.fullmatch, place.names()))
         if len(tiles) != 1:
             return None
         document = tiles[0]

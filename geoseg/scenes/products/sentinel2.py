@@ -13,17 +13,31 @@ from xml.etree.ElementTree import Element
 
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
 from geoseg.core.errors import GeosegWarning, SceneError
-from geoseg.scenes.products.documents import elements, parse_xml, text_of
+from geoseg.scenes.products.documents import as_cloud_cover, as_number, elements, parse_xml, text_of
 from geoseg.scenes.products.place import Place
 from geoseg.scenes.products.quality import scene_classification
 
+NODATA, SATURATED = 0, 65535
 _DOCUMENTS = {"MTD_MSIL2A.xml": "2A", "MTD_MSIL1C.xml": "1C"}
 _BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """Bands in the order of their ids in the metadata."""
 _NATIVE = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B01": 60, "B09": 60, "B10": 60}
 """Ground sample distance of level 1C in metres; of the other bands 20."""
 _IMAGE = re.compile(r"_(B\d\d|B8A|SCL)(?:_(10|20|60)m)?$")
+_OFFSET_SINCE = 4.0
+"""The baseline that brought the offset, and rasters of clouds in level 1C."""
 _OLD = re.compile(r"S2[A-D]_OPER_(MTD|PRD)_", re.IGNORECASE)
+
+
+def usual_scaling(baseline: float) -> tuple[float, float]:
+    """Return scale and offset of products of a processing baseline, for catalogs that leave out both.
+
+    Examples
+    --------
+    >>> usual_scaling(2.14), usual_scaling(5.1)
+    ((0.0001, 0.0), (0.0001, -0.1))
+    """
+    return 0.0001, -0.1 if baseline >= _OFFSET_SINCE else 0.0
 
 
 @dataclass(frozen=True)
@@ -55,18 +69,26 @@ def recognise(place: Place, document: str | None) -> SceneEntry | None:
     if document is not None and document not in _DOCUMENTS:
         return None
     names = place.names()
-    if any(_OLD.match(n) for n in names):
+    if any(map(_OLD.match, names)):
         raise SceneError(
             f"{place.path}: is a Sentinel-2 product of the format before December 2016, with many "
             "granules; get it again in the compact format (Collection 1)"
         )
-    if document is None and not names and not place.path.partition("?")[0].upper().endswith(".SAFE"):
+    if document is None and not names and not _is_safe(place.path):
         return None  # behind a URL, where nothing can be listed
     wanted = [document] if document else [n for n in _DOCUMENTS if not names or n in names]
     for name in wanted:
         if (data := place.read(name)) is not None:
             return _entry(place, name, parse_xml(data, f"{place.path}/{name}"))
+    if _is_safe(place.path):
+        raise SceneError(
+            f"{place.path}: is a SAFE folder without {' or '.join(_DOCUMENTS)}; the download is incomplete"
+        )
     return None
+
+
+def _is_safe(path: str) -> bool:
+    return path.partition("?")[0].rstrip("/").upper().endswith(".SAFE")
 
 
 def _entry(place: Place, document: str, root: Element) -> SceneEntry:
@@ -80,12 +102,13 @@ def _entry(place: Place, document: str, root: Element) -> SceneEntry:
     scl = best.pop("SCL", None)
     baseline = text_of(root, "PROCESSING_BASELINE")
     scale, offsets = _scaling(root, place)
+    wavelengths = _wavelengths(root)
     bands = {
         name: BandEntry(
             uri=place.at(f"{best[name].file}.jp2"),
             scale=scale,
             offset=offsets.get(i, 0.0) * scale,
-            wavelength_um=_wavelengths(root).get(i),
+            wavelength_um=wavelengths.get(i),
         )
         for i, name in enumerate(_BANDS)
         if name in best
@@ -98,15 +121,15 @@ def _entry(place: Place, document: str, root: Element) -> SceneEntry:
     return SceneEntry(
         bands=bands,
         sensor="sentinel-2",
-        nodata=_special(root, "NODATA", 0),
-        saturated=_special(root, "SATURATED", 65535),
+        nodata=_special(root, "NODATA", NODATA),
+        saturated=_special(root, "SATURATED", SATURATED),
         datetime=text_of(root, "PRODUCT_START_TIME"),
         mask=masks or None,
         product=f"sentinel-2-l{level.lower()}",
         level="toa" if level == "1C" else "surface",
         baseline=baseline,
         platform=text_of(root, "SPACECRAFT_NAME"),
-        cloud_cover=text_of(root, "Cloud_Coverage_Assessment"),
+        cloud_cover=as_cloud_cover(text_of(root, "Cloud_Coverage_Assessment")),
     )
 
 
@@ -115,7 +138,7 @@ def _images(root: Element) -> list[_Image]:
     for element in elements(root, "IMAGE_FILE"):
         file = (element.text or "").strip()
         image = _IMAGE.search(PurePosixPath(file).name)
-        if image is not None and ".." not in PurePosixPath(file).parts:
+        if image is not None:
             name = image[1]
             found.append(_Image(name, int(image[2] or _NATIVE.get(name, 20)), file))
     return found
@@ -143,25 +166,25 @@ def _wavelengths(root: Element) -> dict[int, float]:
     found = {}
     for band in elements(root, "Spectral_Information"):
         ident, centre = band.get("bandId", ""), text_of(band, "CENTRAL")
-        if ident.isdigit() and centre is not None:
-            found[int(ident)] = float(centre) / 1000
+        number = as_number(centre)
+        if ident.isdecimal() and number is not None and number > 0:
+            found[int(ident)] = number / 1000
     return found
 
 
 def _special(root: Element, name: str, default: float) -> float:
     """Return the number that the metadata give a special meaning."""
     for element in elements(root, "Special_Values"):
-        if text_of(element, "SPECIAL_VALUE_TEXT") == name and (
-            value := text_of(element, "SPECIAL_VALUE_INDEX")
-        ):
-            return float(value)
+        value = as_number(text_of(element, "SPECIAL_VALUE_INDEX"))
+        if text_of(element, "SPECIAL_VALUE_TEXT") == name and value is not None:
+            return value
     return default
 
 
 def _opaque_clouds(place: Place, granule: str, baseline: str | None) -> tuple[MaskEntry, ...]:
     """Return the masks of opaque clouds and of cirrus; older baselines have them as polygons only."""
     file = f"{granule}/QI_DATA/MSK_CLASSI_B00.jp2"
-    if (baseline or "") < "04.00" or not place.has(file):
+    if (as_number(baseline) or 0) < _OFFSET_SINCE or not place.has(file):
         warnings.warn(
             f"{place.path}: has no raster of its clouds (baseline {baseline or 'unknown'}; they came with "
             "04.00), so they are classified as if the sky were clear",

@@ -276,6 +276,58 @@ def write_json(path, value):
     return path
 
 
+def item_10(**properties):
+    scaled = {"scale": 0.0001, "offset": -0.1, "nodata": 0}
+    return item(
+        {
+            "red": asset("./cogs/B04.tif", "red", "red", 0.6646, gsd=10, **scaled),
+            "swir16": asset("cogs/B11.tif", "swir16", "swir16", 1.6137, gsd=20, **scaled),
+            "scl": asset("./cogs/SCL.tif", roles=["data"]),
+            "aot": asset("./cogs/AOT.tif", scale=0.001),
+            "visual": asset("./cogs/TCI.tif", "red", "red", roles=["visual"]),
+            "thumbnail": {"href": "./t.jpg", "type": "image/jpeg", "roles": ["thumbnail"]},
+            "granule_metadata": {"href": "./m.xml", "type": "application/xml", "roles": ["metadata"]},
+        },
+        **{"s2:processing_baseline": "05.10", **properties},
+    )
+
+
+def item_11():
+    def one(file, name, common, centre, gsd):
+        return {
+            "href": f"./cogs/{file}.tif",
+            "type": "image/tiff; application=geotiff",
+            "roles": ["data"],
+            "nodata": 0,
+            "data_type": "uint16",
+            "raster:scale": 0.0001,
+            "raster:offset": -0.1,
+            "raster:spatial_resolution": gsd,
+            "bands": [{"name": name, "eo:common_name": common, "eo:center_wavelength": centre}],
+        }
+
+    assets = {
+        "B04_10m": one("B04", "B04", "red", 0.6646, 10),
+        "B11_20m": one("B11", "B11", "swir16", 1.6137, 20),
+        "SCL_20m": {"href": "./cogs/SCL.tif", "type": "image/tiff", "bands": [{"nodata": 0}]},
+        "AOT_10m": {"href": "./cogs/AOT.tif", "type": "image/tiff", "bands": [{"data_type": "uint16"}]},
+    }
+    return item(assets, version="1.1.0", **{"processing:version": "05.10", "processing:level": "L2A"})
+
+
+def item_pc(baseline="05.10"):
+    """An item as the Planetary Computer has it: designations, no scale."""
+    assets = {
+        "B04": asset("./cogs/B04.tif", "B04", "red", 0.665, gsd=10),
+        "B11": asset("./cogs/B11.tif", "B11", "swir16", 1.610, gsd=20),
+        "SCL": asset("./cogs/SCL.tif"),
+        "AOT": asset("./cogs/AOT.tif"),
+        "visual": asset("./cogs/TCI.tif", "B04", "red", roles=["data"]),
+        "preview": asset("./p.tif", roles=["thumbnail"]),
+    }
+    return item(assets, **{"s2:processing_baseline": baseline})
+
+
 # Forms of one product, and what is in it
 
 
