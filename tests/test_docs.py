@@ -12,7 +12,12 @@ import geoseg
 from tests.conftest import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "examples/README.md"])
-MADE_BY_READERS = {"pipelines/mine.yaml", "pipelines/forest.yaml", "configs/clusters/mine.yaml"}
+MADE_BY_READERS = {
+    "pipelines/mine.yaml",
+    "pipelines/product.yaml",
+    "pipelines/forest.yaml",
+    "configs/clusters/mine.yaml",
+}
 """Files that the pages tell their readers to write."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])

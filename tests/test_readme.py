@@ -15,6 +15,7 @@ import rasterio
 
 from tests import processes
 from tests.conftest import ROOT
+from tests.scenes.products.makers import write_safe
 
 README = (ROOT / "README.md").read_text()
 TRAINING = (ROOT / "docs/training.md").read_text()
@@ -43,6 +44,8 @@ def checkout(tmp_path_factory):
     for name in ("pipelines", "configs"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "data_catalog.yaml", folder)
+    # A product that a reader has of their own.
+    write_safe(folder)
     return folder
 
 

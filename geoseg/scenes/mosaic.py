@@ -230,7 +230,12 @@ def open_mosaic(
 
     def opened(member: MemberEntry) -> Scene:
         own, called, folder = member
-        return open_scene(own, called, folder, bands)
+        scene = open_scene(own, called, folder, bands)
+        if isinstance(scene, Mosaic):
+            raise SceneError(
+                f"{name}: {called}: is a mosaic itself, which cannot be a member; list its scenes"
+            )
+        return scene
 
     if any(is_remote(uri) for own, _, _ in found for uri in _uris(own)):
         with ThreadPoolExecutor(_AT_ONCE) as pool:

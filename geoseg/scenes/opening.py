@@ -35,6 +35,7 @@ from geoseg.scenes.sources import SourceFile
 from geoseg.scenes.versions import same_file
 
 _DECLARED = True
+_ZARR = (".zgroup", ".zarray", ".zmetadata", "zarr.json")
 _SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 
 
@@ -80,11 +81,12 @@ def open_scene(
     SceneError
         When a file or a band is missing, or the bands do not cover the same ground.
     """
+    if entry.mosaic is None:
+        entry = complete(entry, base)
     if entry.mosaic is not None:
         from geoseg.scenes.mosaic import open_mosaic  # noqa: PLC0415 (which opens its members here)
 
         return open_mosaic(entry, name, base, bands, gsd, catalog)
-    entry = complete(entry, base)
     offered = _offered(entry, base)
     chosen = offered if bands is None else [_find(offered, b, name, entry) for b in bands]
     opened = tuple(_band(c, entry) for c in chosen)
@@ -157,6 +159,11 @@ def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
         files = [f for f in Folder(place).names() if f.lower().endswith(_SUFFIXES)]
         named = [(designation_in(Path(f).stem), str(Path(place, f))) for f in files]
         found = [(n, f, BandEntry(uri=f)) for n, f in named if n]
+        if not found and any((Path(place) / n).exists() for n in _ZARR):
+            raise SceneError(
+                f"{place}: is a zarr store, and no folder of bands; name its arrays as GDAL does "
+                f"(bands: {{red: 'ZARR:\"{place}\":/red'}}), or write it to GeoTIFF with rioxarray"
+            )
         if not found:
             raise SceneError(
                 f"{place}: no file in this folder is named after a band, like scene_B02.tif; "

@@ -310,3 +310,10 @@ def test_a_scene_is_opened_again_from_its_identity(tmp_path):
     (tmp_path / "a.tif").unlink()
     with pytest.raises(SceneError, match="no such file"):
         reopen_scene(said)
+
+
+def test_a_zarr_store_is_no_folder_of_bands(tmp_path):
+    (tmp_path / "cube.zarr").mkdir()
+    (tmp_path / "cube.zarr" / "zarr.json").write_text("{}")
+    with pytest.raises(SceneError, match=r"cube\.zarr: is a zarr store, and no folder of bands; .*ZARR:"):
+        opened(tmp_path, {"uri": "cube.zarr"})

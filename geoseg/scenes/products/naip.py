@@ -22,12 +22,12 @@ def is_tile(name: str) -> bool:
 
 
 def recognise(place: Place, document: str | None) -> SceneEntry | None:
-    """Return the entry of the named tile, or of the only tile in a folder; None when there is no such one."""
+    """Return the entry of the named tile or of the tiles in a folder, a mosaic; None when there is none."""
     if document is None:
         tiles = list(filter(_FILE.fullmatch, place.names()))
-        if len(tiles) != 1:
-            return None
-        document = tiles[0]
+        if len(tiles) > 1:
+            return SceneEntry(mosaic=tuple(place.at(n) for n in tiles), product="naip", platform="aircraft")
+        document = tiles[0] if tiles else ""
     found = _FILE.fullmatch(document)
     if found is None:
         return None

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from geoseg.core.geometry import Window
 from geoseg.scenes.products.entry import read_product
 from geoseg.scenes.products.naip import is_tile
-from tests.scenes.products.makers import numbers, opened, physical, write_tif, zipped
+from tests.conftest import write_raster
+from tests.scenes.products.makers import ORIGIN, UTM, numbers, opened, physical, write_tif, zipped
 
 NAME = "m_3707501_ne_18_060_20230601.tif"
 
@@ -24,6 +26,19 @@ def test_a_tile_is_read_by_its_path(tile, tmp_path):
         assert valid.all()
         np.testing.assert_array_equal(found, values.astype(np.float32))
     assert not opened(path, "nir").bands[0].declared
+
+
+def test_a_folder_of_tiles_is_their_mosaic(tmp_path):
+    values = numbers(3, 30, bands=4, high=255, dtype="uint8")
+    for corner, columns in (("nw", slice(0, 25)), ("ne", slice(20, 40))):
+        origin = ORIGIN[0] + 30 * columns.start, ORIGIN[1]
+        path = tmp_path / f"m_3707501_{corner}_18_060_20230601.tif"
+        write_raster(path, values[:, :, columns], gsd=30, origin=origin, crs=UTM)
+    scene = opened(tmp_path, "red", "nir")
+    assert [len(scene.members), scene.entry.product] == [2, "naip"]
+    found = scene.read(Window.of(0, 0, *scene.shape))
+    assert found.valid.all()
+    np.testing.assert_array_equal(found.values, values[[0, 3]])
 
 
 @pytest.mark.parametrize(
@@ -66,9 +81,3 @@ def test_tiles_of_other_kinds_are_plain_files(tmp_path):
     for bands, dtype in ((3, "uint8"), (4, "uint16")):
         path = write_tif(tmp_path / NAME, numbers(3, 30, bands=bands, high=255, dtype=dtype), 30)
         assert read_product(str(path)) is None
-
-
-def test_a_folder_of_many_tiles_is_no_scene(tmp_path):
-    for name in (NAME, NAME.replace("ne", "nw")):
-        write_tif(tmp_path / name, numbers(3, 30, bands=4, high=255, dtype="uint8"), 30)
-    assert read_product(str(tmp_path)) is None
