@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import rasterio.shutil
 
 from geoseg.core.geometry import Window
 from geoseg.scenes.products.entry import read_product
@@ -81,3 +82,13 @@ def test_tiles_of_other_kinds_are_plain_files(tmp_path):
     for bands, dtype in ((3, "uint8"), (4, "uint16")):
         path = write_tif(tmp_path / NAME, numbers(3, 30, bands=bands, high=255, dtype=dtype), 30)
         assert read_product(str(path)) is None
+
+
+@pytest.mark.parametrize(("name", "product"), [(NAME, "naip"), ("other.tif", None)])
+def test_a_virtual_raster_of_tiles_knows_its_bands(tmp_path, name, product):
+    values = numbers(3, 30, bands=4, high=255, dtype="uint8")
+    rasterio.shutil.copy(write_tif(tmp_path / name, values, 30), tmp_path / "all.vrt", driver="VRT")
+    entry = read_product(str(tmp_path / "all.vrt"))
+    assert (entry and entry.product) == product
+    if product:
+        np.testing.assert_array_equal(physical(tmp_path / "all.vrt", "nir")[0][0], values[3])
