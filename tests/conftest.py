@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import textwrap
-import types
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.core.process import configure_process
-from tests import processes
+from tests import conversions, processes
 
 ROOT = Path(__file__).parent.parent
 UTM = "EPSG:32633"
@@ -55,15 +54,6 @@ def memory_given_back():
         libc.malloc_trim(0)
 
 
-def convert_here(command: Sequence[str], **_) -> subprocess.CompletedProcess[str]:
-    """Run the code of a conversion to OpenVINO in this process; return what its own would have said."""
-    try:
-        exec(command[-1])  # noqa: S102 (geoseg wrote it)
-    except Exception as error:  # noqa: BLE001 (a process of its own would end with its traceback)
-        return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")
-    return subprocess.CompletedProcess(command, 0, "", "")
-
-
 @pytest.fixture(scope="session")
 def small_pictures():
     """Draw quicklooks with a ninth of the pixels, whose compression takes a fifth of a small run.
@@ -80,12 +70,12 @@ def small_pictures():
 def _conversions_here():
     """Convert networks in the process of the tests: a new one spends four seconds on importing torch.
 
-    Commands that tests start convert in a process of their own, as do the tests of the conversion itself.
+    Commands convert in a process of their own, as do the tests of the conversion itself.
     """
     from geoseg.models.backends import openvino_model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino_model, "subprocess", types.SimpleNamespace(run=convert_here))
+        patch.setattr(openvino_model, "subprocess", conversions)
         yield
 
 

@@ -4,6 +4,9 @@
 process is forked from one that has done the imports already, see `tests.zygote`. It is a process like any
 other: it has its own session, folder, environment and output, can be signalled and killed, and ends with an
 exit code of its own. What tests how a process starts, or what memory it takes, starts a new interpreter.
+
+What trains is forked from another process, which has imported `TRAINING` as well: torch and its company take
+eight seconds, and a run must do without them. Networks are converted to OpenVINO in such a process itself.
 """
 
 import functools
@@ -21,6 +24,12 @@ from typing import BinaryIO
 
 ROOT = Path(__file__).parent.parent
 
+TRAINING = "geoseg.training.train"
+"""The module that imports all that a training needs; to be given as `imported`."""
+
+ONCE = ("timeit", "-n", "1", "-r", "1")
+"""The module of the standard library that runs some code, once."""
+
 _READ_ONCE = ("MALLOC_", "NUMBA_", "OPENBLAS_", "PYTHON")
 """Beginnings of variables that an interpreter, or a library that is imported, reads when it starts."""
 
@@ -28,11 +37,11 @@ _READ_ONCE = ("MALLOC_", "NUMBA_", "OPENBLAS_", "PYTHON")
 class Zygote:
     """The process that forks others; it ends with this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *imported: str) -> None:
         self.requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.environment = dict(os.environ)
         with theirs:
-            command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno())]
+            command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), *imported]
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -50,16 +59,23 @@ class Zygote:
 
 
 @functools.cache
-def zygote() -> Zygote:
-    """Start the process that forks others, once."""
-    return Zygote()
+def zygote(imported: str = "") -> Zygote:
+    """Start the process that forks others and has imported this module as well, once."""
+    return Zygote(*filter(None, [imported]))
 
 
 class Process:
     """A command that runs: what tests use of `subprocess.Popen`."""
 
+    stdin = stdout = stderr = None
+
     def __init__(
-        self, command: list[str], cwd: Path, env: Mapping[str, str], output: BinaryIO | None
+        self,
+        command: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        output: BinaryIO | None = None,
+        imported: str = "",
     ) -> None:
         self.args = command
         self.returncode: int | None = None
@@ -67,7 +83,7 @@ class Process:
         self._said = ["", ""]
         request = {"module": command[2], "arguments": command[3:], "cwd": str(cwd), "env": dict(env)}
         out, err = (f.fileno() for f in ([output] * 2 if output else self._files))
-        self._answers = zygote().fork(request, out, err)
+        self._answers = zygote(imported).fork(request, out, err)
         self.pid = self._answer()
 
     def _answer(self) -> int:
@@ -121,17 +137,19 @@ def start(
     cwd: Path = ROOT,
     env: Mapping[str, str] | None = None,
     output: BinaryIO | None = None,
+    imported: str = "",
 ) -> Process | subprocess.Popen[str]:
     """Start `python -m MODULE ARGUMENTS`, which finds this repository whatever its folder is.
 
     Where `env` has a variable that only a new interpreter would read, one is started. `output` takes what is
-    written to stdout and stderr; without it, `communicate` returns that.
+    written to stdout and stderr; without it, `communicate` returns that. `imported` is a module that the
+    process has imported besides those of a run.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = {**(os.environ if env is None else env)}
     # Elsewhere libraries of the system are not made for being forked.
-    if sys.platform == "linux" and _read_once(environment) == _read_once(zygote().environment):
-        return Process(command, cwd, environment, output)
+    if sys.platform == "linux" and _read_once(environment) == _read_once(zygote(imported).environment):
+        return Process(command, cwd, environment, output, imported)
     return subprocess.Popen(
         command, cwd=cwd, env={**environment, "PYTHONPATH": str(ROOT)}, text=True, start_new_session=True,
         stdout=output or subprocess.PIPE, stderr=output or subprocess.PIPE,
@@ -148,9 +166,10 @@ def run(
     cwd: Path = ROOT,
     env: Mapping[str, str] | None = None,
     timeout: float = 300,
+    imported: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m MODULE ARGUMENTS` to its end, or kill it after `timeout` seconds; see `start`."""
-    process = start(module, *arguments, cwd=cwd, env=env)
+    process = start(module, *arguments, cwd=cwd, env=env, imported=imported)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

@@ -10,9 +10,6 @@ import pytest
 from tests import processes
 from tests.conftest import ROOT
 
-ONCE = ("timeit", "-n", "1", "-r", "1")
-"""The module of the standard library that runs some code, once."""
-
 
 @pytest.mark.parametrize("arguments", [["inspect", "landcover-s2", "--json"], ["run", "nowhere.yaml"]])
 def test_a_forked_command_says_and_returns_what_a_new_interpreter_does(arguments):
@@ -26,7 +23,7 @@ def test_a_forked_process_is_one_of_its_own(tmp_path):
     code = "import os; print(os.getcwd(), os.getsid(0), os.environ['GEOSEG_TEST'])"
     env = {**os.environ, "GEOSEG_TEST": "here", "OMP_NUM_THREADS": "1"}
     with (tmp_path / "log").open("wb") as log:
-        process = processes.start(*ONCE, code, cwd=tmp_path, env=env, output=log)
+        process = processes.start(*processes.ONCE, code, cwd=tmp_path, env=env, output=log)
     assert isinstance(process, processes.Process)
     assert process.wait() == 0
     assert (tmp_path / "log").read_text().startswith(f"{tmp_path} {process.pid} here\n")
@@ -34,7 +31,7 @@ def test_a_forked_process_is_one_of_its_own(tmp_path):
 
 
 def test_a_forked_process_can_be_killed_and_waited_for():
-    process = processes.start(*ONCE, "import time; time.sleep(60)")
+    process = processes.start(*processes.ONCE, "import time; time.sleep(60)")
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
     assert process.poll() is None

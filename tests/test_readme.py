@@ -49,8 +49,11 @@ def checkout(tmp_path_factory):
     return folder
 
 
-def follow(text, checkout):
-    """Run every command of geoseg, the first one by the executable of this environment; return how many."""
+def follow(text, checkout, imported=""):
+    """Run every command of geoseg, the first one by the executable of this environment; return how many.
+
+    `imported` is what the others need not import again; the first one is run like them where it is given.
+    """
     env = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -61,8 +64,8 @@ def follow(text, checkout):
         if not command.startswith("geoseg "):
             continue
         words = shlex.split(command)
-        if ran:
-            done = processes.run(*words, cwd=checkout, env=env)
+        if ran or imported:
+            done = processes.run(*words, cwd=checkout, env=env, imported=imported)
         else:
             done = subprocess.run(words, cwd=checkout, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
@@ -93,7 +96,7 @@ def test_the_walk_from_labels_to_a_map(toured):
     # An eighth of the chips: the commands and the form of what they say are the same.
     assert "per_epoch: 128" in text
     (toured / path).write_text(text.replace("per_epoch: 128", "per_epoch: 16"))
-    assert follow(TRAINING, toured) == 4
+    assert follow(TRAINING, toured, processes.TRAINING) == 4
     assert (toured / "outputs/training/try/training.html").stat().st_size > 0
     with rasterio.open(toured / "outputs/forest/classes.tif") as map_:
         assert set(np.unique(map_.read(1))) == {1, 2, 3}

@@ -50,16 +50,17 @@ def _reap() -> None:
 
 
 def become(out: int, err: int, answers: int) -> None:
-    """Fork the process of the command, in which this returns; the parent says who it is and how it ended."""
+    """Fork the process of the command, which says who it is, and returns; its parent says how it ended."""
     pid = os.fork()
     if pid:
-        os.write(answers, pid.to_bytes(4, "little"))
         _, status = os.waitpid(pid, 0)
         os.write(answers, os.waitstatus_to_exitcode(status).to_bytes(4, "little", signed=True))
         os._exit(0)
     os.setsid()
     os.dup2(out, 1)
     os.dup2(err, 2)
+    # Not before the session is its own: the tests may signal that at once.
+    os.write(answers, os.getpid().to_bytes(4, "little"))
     for file in (out, err, answers):
         os.close(file)
 
@@ -68,22 +69,30 @@ def main() -> None:
     """Import, serve, and be the module of the request as `python -m` would be."""
     configure_process()
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    for name in MODULES:
+    for name in (*MODULES, *sys.argv[2:]):
         importlib.import_module(name)
     # What numba loads when the first kernel is called.
     import dask
+    import matplotlib as mpl
     from numba.core.registry import cpu_target
 
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
     gc.collect()
     gc.freeze()
+    if "torch" in sys.modules:
+        from geoseg.models.backends import openvino_model
+        from tests import conversions
+
+        openvino_model.subprocess = conversions  # type: ignore[assignment]
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     sys.path.insert(0, request["cwd"])
     dask.config.refresh()
+    if backend := os.environ.get("MPLBACKEND"):
+        mpl.rcParams["backend"] = backend
     sys.argv[1:] = request["arguments"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)

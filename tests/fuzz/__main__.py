@@ -59,18 +59,15 @@ def main() -> int:
 def try_here(target: str, seconds: float, seed: int) -> None:
     """Try cases of one target in this process until the time is over, or one fails."""
     from geoseg.models.backends import openvino_model
-    from tests.conftest import convert_here
+    from tests import conversions
     from tests.fuzz.commands import limit_memory
     from tests.fuzz.world import World
 
     folder = Path(os.environ["GEOSEG_FUZZ_FOLDER"])
     os.environ["GEOSEG_CACHE"] = str(folder / "cache")
 
-    class HereInstead:
-        run = staticmethod(convert_here)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino_model, "subprocess", HereInstead)
+        patch.setattr(openvino_model, "subprocess", conversions)
         world = World(folder / "world")
         begin, cases = time.monotonic(), 0
         limit_memory()

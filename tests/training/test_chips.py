@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -24,7 +21,7 @@ from geoseg.training.chips import (
     _span,
     cell_odds,
 )
-from tests.conftest import ROOT
+from tests import processes
 from tests.training.worlds import LEGEND, Known, labelled_scene
 
 SAME = v2.Identity()
@@ -68,11 +65,9 @@ def test_a_draw_gives_the_same_chip_whoever_asks(tmp_path):
     torch.manual_seed(2)
     again = [chips[i] for i in reversed(range(8))][::-1]
     # A process of its own: what hundreds of tests leave behind in this one is not made for being forked.
-    code = (
-        "import pathlib, sys; from tests.training import test_chips as t; "
-        "t.save_loaded(pathlib.Path(sys.argv[1]))"
-    )
-    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=True, timeout=120)
+    code = f"import pathlib; from tests.training import test_chips as t; t.save_loaded(pathlib.{tmp_path!r})"
+    done = processes.run(*processes.ONCE, code, imported=processes.TRAINING, timeout=120)
+    assert done.returncode == 0, done.stderr
     for a, b, c in zip(once, again, torch.load(tmp_path / "loaded.pt"), strict=True):
         assert torch.equal(a["image"], b["image"])
         assert torch.equal(a["label"], b["label"])

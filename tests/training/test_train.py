@@ -1,12 +1,9 @@
 """Trainings from document to bundle, on scenes whose classes follow from their values."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 import warnings
@@ -26,7 +23,8 @@ from geoseg.training import train
 from geoseg.training.evaluate import evaluate_bundle
 from geoseg.training.folder import open_folder
 from geoseg.training.prepare import prepare
-from tests.conftest import ROOT, write_pipeline, write_raster
+from tests import processes
+from tests.conftest import write_pipeline, write_raster
 from tests.training.worlds import labelled_scene
 
 LEGEND = """
@@ -172,12 +170,8 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_weights(tmp_path, da
         path = document(folder, data, UNET)
         path.write_text(path.read_text().replace("fit: {epochs: 3, batch: 4, device: cpu}", more))
     expected = run(undisturbed / "training.yaml")
-    script = (
-        "import sys; from pathlib import Path; from geoseg.training import train, prepare as p; "
-        "train.train(p.prepare(Path(sys.argv[1])))"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", script, killed / "training.yaml"]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    command = "geoseg", "train", killed / "training.yaml", "--quiet"
+    process = processes.start(*command, imported=processes.TRAINING)
     last = killed / "trained/checkpoints/last.ckpt"
     for _ in range(600):
         if last.exists() or process.poll() is not None:
@@ -221,8 +215,8 @@ def test_a_damaged_checkpoint_is_said_in_one_line(tmp_path, data):
 
 def test_two_devices_train_one_network_and_count_together(tmp_path, data):
     path = document(tmp_path, data, epochs=2)
-    command = [sys.executable, "-m", "geoseg", "train", path, "--quiet", "--set", "fit.devices=2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = "geoseg", "train", path, "--quiet", "--set", "fit.devices=2"
+    done = processes.run(*command, imported=processes.TRAINING)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "trained/training.json").read_text())["history"]
     assert len(rows) == 2
