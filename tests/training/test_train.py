@@ -39,6 +39,9 @@ UNET = (
     "{architecture: Unet, arguments: {encoder_name: tu-tf_efficientnet_lite0, encoder_depth: 3, "
     "decoder_channels: [16, 8, 8]}}"
 )
+DEEPLAB = (
+    "{architecture: DeepLabV3Plus, arguments: {encoder_name: tu-mobilenetv3_small_050, decoder_channels: 64}}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +86,7 @@ def run(path, *overrides, **more):
 FAMILIES = {
     "Unet": (UNET, 0.01, 4, 16),
     "PSPNet": ("{architecture: PSPNet, arguments: {encoder_name: resnet18}}", 0.005, 8, 16),
-    "DeepLabV3Plus": ("{architecture: DeepLabV3Plus, arguments: {encoder_name: resnet18}}", 0.003, 8, 16),
+    "DeepLabV3Plus": (DEEPLAB, 0.005, 6, 16),
     "SegNet": ("{architecture: SegNet, arguments: {encoder_name: vgg11, encoder_depth: 3}}", 0.005, 6, 16),
     "FCN": ("{architecture: FCN, arguments: {encoder_name: resnet50}}", 0.003, 2, 16),
 }
