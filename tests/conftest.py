@@ -267,13 +267,21 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def s3(s3_server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The endpoint, with the environment of this process and its children set to reach it."""
+    """The endpoint, with the environment of this process and its children set to reach it.
+
+    Each test has a cache of its own, but for networks that need not be converted again.
+    """
+    from geoseg.core.cache import cache_folder
     from geoseg.storage import aws, object_store
 
     for name in [n for n in os.environ if n.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
+    converted = cache_folder() / "openvino"
+    converted.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/openvino").symlink_to(converted)
     monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
     caches = aws.access, aws._session, object_store._client
     for cached in caches:
