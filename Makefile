@@ -24,7 +24,7 @@ run: setup  ## map the Sentinel-2 sample scene into outputs/landcover
 	$(BIN)/geoseg run pipelines/landcover.yaml --overwrite
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 fuzz: setup  ## try hostile input for some minutes: make fuzz MINUTES=10
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
