@@ -49,6 +49,8 @@ def complete(entry: SceneEntry, base: Path) -> SceneEntry:
     """
     if entry.uri is None:
         return entry
+    # The files of the product are looked up in `base` once more when they are opened.
+    base = base if base == Path() else base.absolute()
     uri = place_in(entry.uri, entry, base)
     found = read_product(uri)
     return entry if found is None else merged(found, _with_absolute_places(entry, base))

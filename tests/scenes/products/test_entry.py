@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_a_product_lies_in_the_folder_of_the_entry(safe):
     keys = SceneEntry(uri=safe[0].name, folder=safe[0].parent.name)
     assert complete(keys, safe[0].parent.parent).bands == completed(safe).bands
     assert complete(SceneEntry(uri=safe[0].name), safe[0].parent).bands == completed(safe).bands
+
+
+@pytest.mark.parametrize("keys", [{}, {"folder": "."}, {"mask": {"uri": "scl.tif", "invalid_values": [3]}}])
+def test_a_relative_folder_of_a_document_counts_once(safe, monkeypatch, keys):
+    monkeypatch.chdir(safe[0].parent.parent)
+    write_tif(safe[0].parent / "scl.tif", np.zeros((120, 120), np.uint8), 10)
+    entry = SceneEntry.model_validate({"uri": safe[0].name, **keys})
+    scene = open_scene(entry, "toy", Path(safe[0].parent.name), ["red"])
+    assert scene.bands[0].source.path.startswith(str(safe[0]))
+    assert len(scene.masks) == 1
 
 
 def test_other_keys_stay(safe):
