@@ -85,9 +85,9 @@ def resolve_link(href: str, base: str) -> str:
     'https://host/items/B02.tif'
     """
     base, link = uri_of(base), uri_of(href)
-    if "://" not in base:
-        return _signed(link) if is_remote(link) else str(Path(base).absolute().parent / link)
     try:
+        if "://" not in base:
+            return _signed(link) if is_remote(link) else str(Path(base).absolute().parent / link)
         if "://" not in link and not link.startswith("/vsi"):
             link = urljoin(base, link) if base.startswith("http") else _joined(base, link)
         if link.partition("://")[0] in {"http", "https", *SCHEMES}:

@@ -167,7 +167,7 @@ def _wavelengths(root: Element) -> dict[int, float]:
     for band in elements(root, "Spectral_Information"):
         ident, centre = band.get("bandId", ""), text_of(band, "CENTRAL")
         number = as_number(centre)
-        if ident.isdecimal() and number is not None and number > 0:
+        if re.fullmatch(r"\d{1,3}", ident) and number is not None and number > 0:
             found[int(ident)] = number / 1000
     return found
 

@@ -82,6 +82,12 @@ def test_links_start_where_the_item_lies(href, base, link):
     assert [b.uri for b in found.bands.values()] == [link]
 
 
+@pytest.mark.parametrize("base", ["/data/items/a.json", "https://host/items/a.json"])
+def test_a_link_that_is_no_url_is_told(base):
+    with pytest.raises(SceneError, match=r"a.json: links to http://\[::1.tif, which is no URL"):
+        entry_of(item({"red": asset("http://[::1.tif", "red", "red", scale=1)}), base)
+
+
 def test_collections_of_items(files):
     folder, _ = files
     pages = {"type": "FeatureCollection", "features": [item_10(), item_pc()]}

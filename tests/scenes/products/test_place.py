@@ -105,6 +105,7 @@ def test_what_is_missing(product, tmp_path):
     assert is_missing(str(product / "none.xml"))
     assert not is_missing(f"{inside}/images/b 1.tif")
     assert is_missing(f"{inside}/images/b 2.tif")
+    assert is_missing("/x" * 5000)  # longer than any path
     assert not is_missing("https://host/none.tif")  # only a request could tell
 
 

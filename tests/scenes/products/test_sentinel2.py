@@ -80,6 +80,11 @@ def test_the_offset_of_each_band_is_its_own(tmp_path):
     assert (bands["B04"].offset, bands["B03"].offset) == (-0.05, -0.1)
 
 
+def test_a_band_number_without_end_counts_as_unknown(tmp_path):
+    path, _ = write_safe(tmp_path, change=lambda xml: xml.replace('bandId="3"', f'bandId="{"9" * 5000}"'))
+    assert read_product(str(path)).bands["B04"].wavelength_um is None
+
+
 def test_level_1c_masks_opaque_clouds_and_cirrus(l1c):
     path, numbers = l1c
     found, valid = physical(path, "swir16", mask=None)
