@@ -1,6 +1,6 @@
 """`pipelines/*.yaml`: a scene, a model, and how to make the map."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -146,6 +146,10 @@ class Outputs(Document):
     """Write the ids of the objects of `vectorize.instances` as a raster."""
 
 
+EACH = "*"
+"""The `uri` of an entry under `scene` that names no file: each of the scenes."""
+
+
 class Pipeline(Document):
     """A pipeline file."""
 
@@ -173,6 +177,19 @@ class Pipeline(Document):
     cluster: str | Cluster = "local"
     """`local`, the name of a file in configs/clusters, the address of a scheduler, or the content of such a
     file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entry_of_each(cls, data: Any) -> Any:
+        """Mark an entry that names no file: it holds for each of many scenes, which a command may list."""
+        scene = data.get("scene") if isinstance(data, dict) else None
+        if not isinstance(scene, dict) or {"uri", "folder", "mosaic"} & scene.keys():
+            return data
+        bands = scene.get("bands")
+        values = bands.values() if isinstance(bands, dict) else ()
+        if any(isinstance(b, str) or (isinstance(b, dict) and "uri" in b) for b in values):
+            return data
+        return {**data, "scene": {**scene, "uri": EACH}}
 
     @model_validator(mode="after")
     def _has_a_scene(self) -> "Pipeline":

@@ -10,7 +10,7 @@ from typing import Any
 from geoseg.config import lookup
 from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
-from geoseg.config.pipeline import Pipeline
+from geoseg.config.pipeline import EACH, Pipeline
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
@@ -97,6 +97,11 @@ def read_batch(
     if source is not None:
         template = pipeline.scene if isinstance(pipeline.scene, SceneEntry) else None
         listed = tuple(list_scenes(source, template, catalog))
+    elif isinstance(pipeline.scene, SceneEntry) and pipeline.scene.uri == EACH:
+        raise ConfigError(
+            f"{path}: scene: a scene needs a uri or bands with a uri each; without them it says what holds "
+            "for each of scenes:, or of --scenes"
+        )
     elif pipeline.scene is not None:
         listed = (ListedScene(pipeline.name, pipeline.scene),)
     else:
