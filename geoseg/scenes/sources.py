@@ -32,6 +32,7 @@ from geoseg.scenes.remote import has_version, is_remote
 from geoseg.scenes.turns import AS_STORED, OF_EXIF, Turn
 from geoseg.scenes.versions import (
     FileVersion,
+    file_of,
     forget_older,
     names_dataset,
     parts_of,
@@ -43,6 +44,9 @@ from geoseg.scenes.windows import to_rasterio
 
 _ROTATION = 1e-3
 """Pixels by which a grid may be rotated over the whole file, and still count as north-up: rounding."""
+_REFERRING = {"VRT", "GTI", "MRF", "WMS", "WMTS", "WCS", "STACIT", "STACTA", "ISIS3", "PDS4"}
+"""Drivers of GDAL whose files name others; it knows them by their content."""
+_PLAIN = (".tif", ".tiff", ".jp2")
 MOST_PIXELS = 1 << 40
 """Pixels of a file or a map: a million a side."""
 LONGEST_SIDE = 2**31 - 1
@@ -205,6 +209,8 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
     try:
         with waiting_for(path) if is_remote(path) else nullcontext(), open_raster(path) as src:
             _check_bands(path, src)
+            parts = parts_of(path, src)
+            _check_parts(path, src.driver, parts)
             geobox, turn = _grid(path, src)
             idle = idle_nodata(src)
             return SourceFile(
@@ -221,7 +227,7 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
                 alpha=tuple(i for i in src.indexes if _is_alpha(src, i)),
                 palettes=tuple(i for i in src.indexes if src.colorinterp[i - 1] is ColorInterp.palette),
                 version=version,
-                parts=parts_of(path, src),
+                parts=parts,
                 turn=turn,
                 opened_as=path if redact(path) != path else None,
                 idle_nodata=idle,
@@ -231,6 +237,23 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
         raise SceneError(
             f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error)})"
         ) from error
+
+
+def _check_parts(path: str, driver: str, parts: Sequence[FileVersion]) -> None:
+    """Refuse a file that has others read, where its name hides that, or where it came from a server.
+
+    Who wrote it could have any raster of this machine mapped.
+    """
+    place = file_of(path)
+    name = place.partition("?")[0] if is_remote(place) else place
+    if driver in _REFERRING and not path.startswith("vrt://") and name.lower().endswith(_PLAIN):
+        raise SceneError(
+            f"{path}: is a virtual raster ({driver}) by the name of an image, and names the files to be "
+            "read; if you trust who wrote it, rename it to .vrt"
+        )
+    here = next((p.path for p in parts if not is_remote(file_of(p.path))), None)
+    if has_version(place) and here is not None:
+        raise SceneError(f"{path}: lies on a server, and may not name {here}, a file of this machine")
 
 
 def _check_bands(path: str, src: Any) -> None:

@@ -17,6 +17,7 @@ from geoseg.core.geometry import Window
 from geoseg.scenes import handles, sources
 from geoseg.scenes.versions import FileVersion
 from tests.conftest import ROOT, write_photograph, write_raster
+from tests.inference.flaky import serve
 
 NUMBERS = np.arange(2 * 30 * 20, dtype=np.uint16).reshape(2, 30, 20)
 
@@ -77,6 +78,37 @@ def test_python_in_a_virtual_raster_does_not_run(tmp_path, monkeypatch):
     with pytest.raises(SceneError):
         sources.read(sources.inspect(str(tmp_path / "a.vrt")), [1], Window.of(0, 0, 30, 20))
     assert not (tmp_path / "ran").exists()
+
+
+def virtual(place, source, *, relative):
+    """Write a virtual raster of one band."""
+    place.write_text(
+        "<VRTDataset rasterXSize='20' rasterYSize='30'><GeoTransform>500000, 10, 0, 4500000, 0, -10"
+        "</GeoTransform><SRS>EPSG:32633</SRS><VRTRasterBand dataType='UInt16' band='1'><SimpleSource>"
+        f"<SourceFilename relativeToVRT='{relative:d}'>{source}</SourceFilename></SimpleSource>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    return str(place)
+
+
+def test_a_virtual_raster_says_so_by_its_name(tmp_path):
+    band = write_raster(tmp_path / "a.tif", NUMBERS)
+    for name in ("B04.tif", "B04.jp2", "B04.TIFF"):
+        with pytest.raises(SceneError, match=r"virtual raster \(VRT\) by the name of an image"):
+            sources.inspect(virtual(tmp_path / name, band, relative=False))
+    for name in (virtual(tmp_path / "b.vrt", "a.tif", relative=True), f"vrt://{band}?bands=1"):
+        assert (sources.read(sources.inspect(name), [1], Window.of(0, 0, 30, 20))[0] == NUMBERS[:1]).all()
+
+
+def test_a_virtual_raster_on_a_server_names_no_file_of_this_machine(tmp_path):
+    band = write_raster(tmp_path / "a.tif", NUMBERS)
+    virtual(tmp_path / "here.vrt", band, relative=False)
+    virtual(tmp_path / "there.vrt", "a.tif", relative=True)
+    with serve(tmp_path) as url:
+        found = sources.inspect(f"{url}/there.vrt")
+        assert [p.path for p in found.parts] == [f"/vsicurl/{url}/a.tif"]
+        with pytest.raises(SceneError, match=r"here.vrt: lies on a server, and may not name .*a.tif, a file"):
+            sources.inspect(f"{url}/here.vrt")
 
 
 def test_a_header_is_read(tmp_path):

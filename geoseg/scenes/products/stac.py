@@ -140,7 +140,8 @@ def _assets(item: Item, properties: Mapping[str, Any]) -> Iterator[_Asset]:
         if not isinstance(href, str) or _plain(key).lower() in _PICTURES or said & _PICTURES:
             continue
         kind = str(fields.get("type")).lower()
-        if PurePosixPath(_path(href)).suffix.lower() not in RASTERS and not re.search("tiff|jp2", kind):
+        suffix = PurePosixPath(_path(href)).suffix.lower()
+        if suffix == ".vrt" or (suffix not in RASTERS and not re.search("tiff|jp2", kind)):
             continue
         bands = _list(fields.get("bands")) or _list(fields.get("eo:bands"), common)
         yield _Asset(
