@@ -4,13 +4,16 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.config.pipeline import Level
 from geoseg.core.errors import GeosegWarning, PlanError, SceneError, listed
+from geoseg.core.geometry import Window
 from geoseg.inference.causes import likely_cause, scaling_cause
 from geoseg.inference.patterns import ENOUGH, noise_problem, offset_problem, order_problem
+from geoseg.inference.retry import ONCE, RetryPolicy, reader, with_retry
 from geoseg.models.card import Card
-from geoseg.scenes.scene import Scene
+from geoseg.scenes.scene import Scene, SceneMask
 
 GSD_TOLERANCE = 0.25
 """Share by which the GSD of a scene may lie outside the network's range."""
@@ -118,12 +121,16 @@ def check_level(scene: Scene, card: Card, level: Level) -> None:
     )
 
 
-def check_quality(scene: Scene) -> None:
+def check_quality(scene: Scene, retry: RetryPolicy = ONCE) -> None:
     """Warn of pixels whose quality is unknown: they become nodata."""
+
+    def known_in(mask: SceneMask, window: Window) -> NDArray[np.bool_] | None:
+        return with_retry(scene, retry, lambda: mask.read(scene.whole, scene.in_whole(window))[1])
+
     windows = scene.sample_windows()
     pixels = sum(w.shape[0] * w.shape[1] for w in windows)
     for mask in scene.masks:
-        known = [mask.read(scene.whole, scene.in_whole(w))[1] for w in windows]
+        known = [known_in(mask, w) for w in windows]
         unknown = sum(int((~k).sum()) for k in known if k is not None)
         if unknown:
             warnings.warn(
@@ -134,7 +141,7 @@ def check_quality(scene: Scene) -> None:
             )
 
 
-def check_statistics(scene: Scene, card: Card, level: Level) -> None:
+def check_statistics(scene: Scene, card: Card, level: Level, retry: RetryPolicy = ONCE) -> None:
     """Compare mean and spread of a sample of the scene with those of the training pixels.
 
     Raises
@@ -145,7 +152,7 @@ def check_statistics(scene: Scene, card: Card, level: Level) -> None:
     PlanError
         When a band is far off and `level` is error.
     """
-    pixels = scene.valid_sample()
+    pixels = scene.valid_sample(reader(retry))
     if not pixels.valid.any():
         raise SceneError(
             f"{scene.name}: every pixel looked at is nodata, NaN or masked; see its nodata and mask"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from geoseg.core.geometry import Window
 from geoseg.scenes.network import forget
 from geoseg.scenes.remote import gdal_path, has_version, uri_of
 from geoseg.scenes.scene import Pixels, Reader, Scene
+
+T = TypeVar("T")
 
 LONGEST_WAIT = 60.0
 """Most seconds between two attempts."""
@@ -72,18 +74,35 @@ def read_with_retry(
     SceneError
         When the window cannot be read and `policy` does not turn it into nodata.
     """
+    try:
+        return with_retry(scene, policy, lambda: scene.read(window), on_failure, attempt)
+    except SceneError:
+        if policy.nodata:
+            return None
+        raise
+
+
+def with_retry(
+    scene: Scene,
+    policy: RetryPolicy,
+    work: Callable[[], T],
+    on_failure: Callable[[int, str], None] = lambda *_: None,
+    attempt: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> T:
+    """Do some work that reads a scene; do it again when reading fails.
+
+    Parameters and errors are those of `read_with_retry`.
+    """
     waits = policy.waits()
     for number in range(1, policy.tries + 1):
         try:
             if number > 1:
                 _forget(scene)
             with attempt():
-                return scene.read(window)
+                return work()
         except (SceneError, OSError) as error:
             on_failure(number, one_line(error))
             if number == policy.tries:
-                if policy.nodata:
-                    return None
                 tried = f" (tried {number} times)" if number > 1 else ""
                 raise SceneError(f"{one_line(error)}{tried}") from error
             time.sleep(waits[number - 1])

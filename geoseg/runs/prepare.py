@@ -18,6 +18,7 @@ from geoseg.core.paths import at_home
 from geoseg.inference import checks
 from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, Plan, make_plan
+from geoseg.inference.retry import ONCE, RetryPolicy
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.runs.folder import finished_identity
 from geoseg.scenes.aoi import Aoi, resolve_aoi
@@ -178,8 +179,10 @@ def plan_scene(
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_level(scene, bundle.card, pipeline.checks.statistics)
         if checked is None or json.loads(json.dumps(scene.identity())) != checked:
-            checks.check_quality(looked_at)
-            checks.check_statistics(looked_at, bundle.card, pipeline.checks.statistics)
+            # A file on a disk that cannot be read now is told at once.
+            retry = RetryPolicy(pipeline.reading.tries, pipeline.reading.wait) if scene.remote else ONCE
+            checks.check_quality(looked_at, retry)
+            checks.check_statistics(looked_at, bundle.card, pipeline.checks.statistics, retry)
         plan, asks_workers = _place(pipeline, scene, aoi, bundle, folder)
         if pipeline.outputs.polygons:
             # Fail now when polygons cannot be shown so.

@@ -343,31 +343,35 @@ class Scene:
         scaled = pixels.values.astype(np.float32) * self.gain[:, None, None] + self.bias[:, None, None]
         return np.where(pixels.valid, scaled, np.float32(np.nan))
 
-    def sample(self) -> Pixels:
-        """Read pixels spread over the whole scene, for statistics, shape (bands, 1, pixels)."""
+    def sample(self, read: "Reader | None" = None) -> Pixels:
+        """Read pixels spread over the whole scene, for statistics, shape (bands, 1, pixels).
+
+        Windows are read by `read`, which by default is the method.
+        """
+        read = read or _read_plainly
         windows = self.sample_windows()
         if self.remote and all(n <= SAMPLE_WINDOWS * SAMPLE_SIZE for n in self.shape):
             # Of a small scene the sample is the whole, read at once and by one handle for each file: its
             # internal tiles are then there for the blocks, and not downloaded again.
             whole = Window.of(0, 0, *self.shape)
-            pixels = self.read(whole)
+            pixels = read(self, whole)
             places = [w.relative_to(whole) for w in windows]
             parts = [Pixels(pixels.values[:, *here], pixels.valid[here]) for here in places]
         else:
             with ThreadPoolExecutor(_SAMPLES_AT_ONCE) as pool:
-                parts = list(pool.map(self.read, windows))
+                parts = list(pool.map(lambda w: read(self, w), windows))
         return Pixels(
             np.concatenate([p.values.reshape(len(self.bands), 1, -1) for p in parts], axis=2),
             np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
         )
 
-    def valid_sample(self) -> Pixels:
+    def valid_sample(self, read: "Reader | None" = None) -> Pixels:
         """Read pixels for statistics: the sample or, where that is all nodata, an overview of the scene.
 
         A large scene may be valid in a corner only.
         """
-        pixels = self.sample()
-        return pixels if pixels.valid.any() else self.overview(1024)
+        pixels = self.sample(read)
+        return pixels if pixels.valid.any() else self.overview(1024, read)
 
     def sample_windows(self) -> list[Window]:
         """Return the windows of `sample`: the whole of a small scene, evenly spread parts of a large one."""
