@@ -100,7 +100,7 @@ def _read(area: Area) -> tuple[NDArray[np.object_], CRS, str]:
 def _in_box(box: tuple[float, float, float, float]) -> NDArray[np.object_]:
     west, south, east, north = box
     if west > east:
-        east += 360
+        west, east = (west, east + 360) if east <= 0 else (west - 360, east)
     return np.array([shapely.box(west, south, east, north)], dtype=object)
 
 

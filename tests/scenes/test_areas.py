@@ -125,3 +125,11 @@ def test_polygons_are_taken_out_of_collections_and_mended():
     found = polygons_of(np.array([inner, None, shapely.Polygon(), shapely.box(5, 5, 6, 6)], dtype=object))
     assert sorted(shapely.area(found)) == [1, 1, 1]
     assert shapely.is_valid(found).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "bounds"), [((179, 1, -179, 2), (179, 1, 181, 2)), ((170, -10, 5, 10), (-190, -10, 5, 10))]
+)
+def test_a_box_over_the_antimeridian_may_end_east_of_greenwich(box, bounds):
+    (polygon,) = read_area(box).polygons
+    assert polygon.bounds == bounds
