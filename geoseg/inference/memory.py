@@ -10,7 +10,7 @@ from geoseg.tiling.blocks import BlockGrid
 # Measured with tests/benchmarks/memory.py, inductor on the sample scene: the memory of Python, GDAL, Dask and
 # the backend before any pixel is read, and of a forward pass for each byte of torch's live tensors. Torch
 # keeps scratch and reordered copies; OpenVINO reuses the same memory.
-BASE_BYTES = {"torch": 950_000_000, "inductor": 1_200_000_000, "openvino": 400_000_000}
+BASE_BYTES = {"torch": 1_050_000_000, "inductor": 1_300_000_000, "openvino": 450_000_000}
 FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0}
 # On a GPU: room for cuDNN's workspaces and for the fragmentation of the allocator. Not measured yet.
 DEVICE_FACTOR = 1.3
@@ -20,8 +20,10 @@ CONVERSION_BYTES, CONVERSION_WEIGHTS = 1_100_000_000, 8
 # Polygons are made row by row of blocks, of fewer rows where the map is noise. Measured bytes for each pixel
 # of a row: 30 with one region for every 480 pixels, 70 with one for every 56, and 1000 for noise. A region
 # takes 400 bytes while small ones are merged, and so does an object; one for every 50 pixels is assumed.
-# Batches of features, their arrays and the spatial index take up to 100 MB.
+# Batches of features, their arrays and the spatial index take up to 100 MB; the libraries and kernels that
+# trace and write them, measured on a map of 400 x 400 px, 120 MB.
 POLYGON_ROWS = 1024
+POLYGON_LIBRARY_BYTES = 120_000_000
 FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL = 100_000_000, 100
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
@@ -58,7 +60,11 @@ class PolygonCost:
         """Return the memory for a scene of a shape (rows, columns)."""
         rows, cols = shape
         return (
-            (min(FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL * rows * cols) if self.row else 0)
+            (
+                POLYGON_LIBRARY_BYTES + min(FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL * rows * cols)
+                if self.row
+                else 0
+            )
             + self.row * min(rows, POLYGON_ROWS) * cols
             + self.scene * rows * cols
             + self.region * min(rows * cols, OBJECT_PIXELS)

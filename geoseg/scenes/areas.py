@@ -14,15 +14,16 @@ from odc.geo.crs import CRS, CRSError
 
 from geoseg.config.area import Area, Bbox, Box, Geometry
 from geoseg.config.fields import check_number
-from geoseg.core.errors import ConfigError, listed, one_line
+from geoseg.core.errors import ConfigError, SceneError, listed, one_line
 from geoseg.core.paths import at_home, plain_path
 from geoseg.core.secrets import redact
-from geoseg.scenes.remote import is_remote
+from geoseg.scenes.remote import has_version, is_remote, read_uri, uri_of
 
 WGS84 = CRS("EPSG:4326")
 """Longitude and latitude: the CRS of WKT, GeoJSON and boxes."""
 
 _MOST_SHOWN = 60
+_MOST_BYTES = 100_000_000
 _WKT = re.compile(
     r"\s*(?:SRID=(?P<srid>\d{1,6});\s*)?(?P<wkt>(?:POLYGON|MULTIPOLYGON|GEOMETRYCOLLECTION|POINT|MULTIPOINT|"
     r"LINESTRING|MULTILINESTRING)\s*(?:Z|M|ZM)?\s*(?:\(|EMPTY).*)",
@@ -136,7 +137,7 @@ def _read_file(text: str) -> tuple[NDArray[np.object_], CRS, str]:
             f"{_shown(source)}: no such file, and neither WKT, GeoJSON nor a box of four numbers (west, "
             "south, east, north); an area of interest is one of them"
         )
-    with _as_config_errors(source), plain_path(path) as plain:
+    with _as_config_errors(source), _readable(path) as plain:
         chosen = layer[0] if layer else _only_layer(plain, source)
         meta, _, found, _ = pyogrio.raw.read(plain, layer=chosen, columns=[], force_2d=True)
         if found is None:
@@ -150,7 +151,23 @@ def _read_file(text: str) -> tuple[NDArray[np.object_], CRS, str]:
     return geometry, CRS(meta["crs"] or WGS84), source
 
 
-def _only_layer(path: str, source: str) -> str:
+@contextlib.contextmanager
+def _readable(path: str) -> Iterator[str | bytes]:
+    """Yield what pyogrio reads: of a URL the content, since GDAL would show the URL with its secrets."""
+    if not has_version(path):
+        with plain_path(path) as plain:
+            yield plain
+        return
+    try:
+        data = read_uri(uri_of(path), _MOST_BYTES)
+    except SceneError as error:
+        raise ConfigError(str(error)) from None
+    if data is None:
+        raise ConfigError(f"{redact(path)}: no such file")
+    yield data
+
+
+def _only_layer(path: str | bytes, source: str) -> str:
     import pyogrio  # noqa: PLC0415 (as above)
 
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
