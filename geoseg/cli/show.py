@@ -330,7 +330,10 @@ def _table(rows: list[dict[str, Any]], pad: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.10g}" if isinstance(value, float) else "-" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    # In one line: texts of others' metadata must not look like facts of their own.
+    return "-" if value is None else " ".join(str(value).splitlines())
 
 
 def plan_line(plan: dict[str, Any]) -> str:

@@ -263,3 +263,11 @@ def test_init_proposes_no_alpha_band_and_the_scale_of_the_type(geoseg_here, bund
         geoseg_here("run", tmp_path / "rgbn.yaml", "--output", tmp_path / "o", "--json").stdout
     )
     assert all(found["pixels"][f"class-{i}"] for i in (1, 2, 3))
+
+
+def test_a_text_of_others_stays_in_its_line():
+    from geoseg.cli.show import as_text
+
+    assert as_text({"platform": "a\nlevel  surface", "level": "toa"}).splitlines() == [
+        "platform  a level  surface", "level     toa",
+    ]  # fmt: skip

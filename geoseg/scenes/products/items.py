@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.parsing import parse_json, read_bytes
+from geoseg.core.text import check_line
 from geoseg.scenes.products.archives import suffix_of
 from geoseg.scenes.remote import is_remote, read_uri, uri_of
 from geoseg.storage.object_store import SCHEMES
@@ -86,6 +87,7 @@ def resolve_link(href: str, base: str) -> str:
     """
     base, link = uri_of(base), uri_of(href)
     try:
+        check_line(href)
         if "://" not in base:
             return _signed(link) if is_remote(link) else str(Path(base).absolute().parent / link)
         if "://" not in link and not link.startswith("/vsi"):
@@ -93,7 +95,9 @@ def resolve_link(href: str, base: str) -> str:
         if link.partition("://")[0] in {"http", "https", *SCHEMES}:
             return _signed(link)
     except ValueError as error:
-        raise SceneError(f"{base}: links to {href}, which is no URL ({one_line(error)})") from None
+        raise SceneError(
+            f"{base}: links to {' '.join(href.split())}, which is no URL ({one_line(error)})"
+        ) from None
     raise SceneError(
         f"{base}: links to {href}, and an item that came over a network may not name files of this machine"
     )

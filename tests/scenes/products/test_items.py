@@ -5,6 +5,7 @@ import pytest
 
 from geoseg.core.errors import SceneError
 from geoseg.scenes.products.entry import item_entries, read_product
+from geoseg.scenes.products.items import resolve_link
 from geoseg.scenes.products.stac import entry_of
 from tests.inference.flaky import serve
 from tests.s3 import BUCKET
@@ -158,3 +159,9 @@ def test_a_link_that_needs_signing_is_told(tmp_path):
         read_product(f"{url}/i.json")
     with pytest.raises(SceneError, match=r"i.json: no such file"):
         read_product(str(tmp_path / "i.json"))
+
+
+def test_a_link_of_two_lines_is_told_in_one(tmp_path):
+    with pytest.raises(SceneError, match="which is no URL") as told:
+        resolve_link("a.tif\nerror: all is well", str(tmp_path / "item.json"))
+    assert "\n" not in str(told.value)
