@@ -85,6 +85,34 @@ def load(path: Path, model: type[D], changes: Sequence[str] | Mapping[str, Any] 
         raise ConfigError("\n".join(_explain(error, model, path, root, data, assigned))) from None
 
 
+def checked(values: Mapping[str, Any], model: type[D], where: str) -> D:
+    """Return values of a call as a document.
+
+    Parameters
+    ----------
+    values
+        Keys to values.
+    model
+        The document's model.
+    where
+        What was called, for the message.
+
+    Raises
+    ------
+    ConfigError
+        When a key is unknown or a value does not fit, in one line.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "values"
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            what = f"unknown key{did_you_mean(key, model.model_fields)}"
+        raise ConfigError(f"{where}: {key[:100]}: {what[:1].lower()}{what[1:]}") from None
+
+
 def _text_of(path: Path) -> str:
     try:
         return read_bytes(path, _MOST_BYTES).decode()

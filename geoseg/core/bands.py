@@ -5,7 +5,7 @@ may also be called `swir1` and `swir2`, as analysts do.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -147,6 +147,32 @@ def overlap(one: SensorBand, other: SensorBand) -> bool:
     """Return whether the centres of two bands differ by at most half the width of the wider one."""
     apart = abs(one.wavelength_um - other.wavelength_um)
     return apart <= max(one.width_um, other.width_um) / 2 + 1e-9
+
+
+def nearest_alike(wanted: str, offered: Sequence[SensorBand | None]) -> list[int]:
+    """Return the places of the offered bands of the same kind that overlap a wanted one and lie nearest.
+
+    Parameters
+    ----------
+    wanted
+        A common name.
+    offered
+        The bands; None where it is not known where they lie in the spectrum.
+
+    Examples
+    --------
+    >>> nearest_alike("nir", [usual_band("red"), None, usual_band("nir08")])
+    [2]
+    """
+    usual = usual_band(wanted)
+    if usual is None:
+        return []
+    apart = {
+        i: abs(band.wavelength_um - usual.wavelength_um)
+        for i, band in enumerate(offered)
+        if band is not None and same_kind(wanted, band.common_name) and overlap(usual, band)
+    }
+    return [i for i, distance in apart.items() if distance == min(apart.values())]
 
 
 def may_be(wanted: str, offered: str) -> bool:

@@ -51,6 +51,14 @@ class BandStatistics:
         return self.std / self.expected_std
 
 
+class CheckError(PlanError):
+    """A check that failed, and that the user may overrule."""
+
+    def __init__(self, problem: str, overrule: str = "") -> None:
+        super().__init__(f"{problem}; to go on all the same: {overrule}" if overrule else problem)
+        self.problem = problem
+
+
 def report_problem(level: Level, message: str, key: str) -> None:
     """Raise, warn or ignore, as the level says.
 
@@ -60,7 +68,7 @@ def report_problem(level: Level, message: str, key: str) -> None:
         When `level` is error.
     """
     if level == "error":
-        raise PlanError(f"{message}; to go on all the same: --set checks.{key}=warn")
+        raise CheckError(message, f"--set checks.{key}=warn")
     if level == "warn":
         warnings.warn(message, GeosegWarning, stacklevel=2)
 

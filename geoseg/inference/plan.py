@@ -263,12 +263,8 @@ def make_plan(
     """
     recipe = _recipe(pipeline, scene, bundle)
     grid = grid_of(scene, pipeline.tiling, bundle.card.tile)
-    stride = min(grid.rows.stride, grid.cols.stride)
-    height, width = grid.tile_shape
     batch, block = pipeline.inference.batch, pipeline.tiling.block
-    side = max(1, round(BLOCK_PIXELS / stride)) if block == "auto" else block
-    # A batch larger than a block would be padded with empty tiles.
-    together = 1 if execution.device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
+    side = automatic_block(grid) if block == "auto" else block
     return Plan(
         pipeline=pipeline,
         scene=scene,
@@ -278,7 +274,7 @@ def make_plan(
         recipe=recipe,
         grid=grid,
         block=side,
-        batch=together if batch == "auto" else batch,
+        batch=automatic_batch(grid, side, execution.device) if batch == "auto" else batch,
         device=execution.device,
         backend=execution.backend,
         precision=execution.precision,
@@ -288,6 +284,17 @@ def make_plan(
         converts=execution.converts,
         aoi=aoi,
     )
+
+
+def automatic_block(grid: TileGrid) -> int:
+    """Return the tiles along the side of a block that make about `BLOCK_PIXELS`."""
+    return max(1, round(BLOCK_PIXELS / min(grid.rows.stride, grid.cols.stride)))
+
+
+def automatic_batch(grid: TileGrid, side: int, device: str) -> int:
+    """Return the tiles of a forward pass; a batch larger than a block would be padded with empty tiles."""
+    height, width = grid.tile_shape
+    return 1 if device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
 
 
 def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:

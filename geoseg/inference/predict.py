@@ -59,12 +59,18 @@ class Job:
     batch: int
     probabilities: bool
     """Whether the probability of every class is staged, too, in percent."""
-    staging: Staging
+    staging: Staging | None = None
+    """Where blocks are written when they are settled; None when their planes go on to other tasks."""
     retry: RetryPolicy = ONCE
     label: str = ""
     """Name of the scene in events."""
     topic: str = ""
-    """Dask topic to which events are sent."""
+    """Dask topic to which events are sent; a run has one, and its tasks heed `shutdown_requested`."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the run that the job is of ends early."""
+        return bool(self.topic) and shutdown_requested.is_set()
 
     def near(self, block: Block) -> "Job":
         """Return the job with no more of the scene than the tasks of a block need."""
@@ -146,7 +152,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     finally:
         for b in batches:
             b.cancel()
-    if shutdown_requested.is_set():
+    if job.given_up:
         raise CancelledError(f"{block.name} was given up")
     seconds = {
         "read": watch.total("read"),
@@ -288,7 +294,7 @@ def _predict_batch(work: _BatchContext, tiles: list[Window], submitted: float) -
     job = work.job
     places = [t.relative_to(work.block.reach) for t in tiles]
     seen = [(work.values[:, rows, cols], work.valid[rows, cols]) for rows, cols in places]
-    if shutdown_requested.is_set():
+    if job.given_up:
         return
     with work.watch.time("forward"):
         predicted = predict_with_backoff(
@@ -321,9 +327,10 @@ def settle_block(
     OutputError
         When the block cannot be written.
     """
+    assert job.staging is not None  # noqa: S101 (a run has it)
     watch = Stopwatch()
     with watch.time("settle"):
-        planes = _fill_open_strips(job, block, prediction, (from_north, from_west, from_northwest))
+        planes = settled_planes(job, block, prediction, (from_north, from_west, from_northwest))
         numbers = _kernels.count(planes[0])
         if job.scene.counts_observations:
             planes = np.concatenate([planes, _observations(prediction, planes[0])[np.newaxis]])
@@ -348,10 +355,18 @@ def _observations(prediction: Prediction, classes: NDArray[np.uint8]) -> NDArray
     return np.zeros_like(classes) if seen is None else np.where(classes == NODATA, np.uint8(0), seen)
 
 
-def _fill_open_strips(
+def settled_planes(
     job: Job, block: Block, prediction: Prediction, fringes: tuple[Sums | Unread | None, ...]
 ) -> NDArray[np.uint8]:
-    """Return the planes of a block with its open strips filled in."""
+    """Return the planes of a block with its open strips filled in.
+
+    Parameters
+    ----------
+    job, block, prediction
+        As in `settle_block`.
+    fringes
+        Those from the north, the west and the north-west.
+    """
     planes = prediction.planes.copy()
     rows, cols = block.open_rows, block.open_cols
     # Where an unread neighbour overlaps this block, its part of the sums is missing.

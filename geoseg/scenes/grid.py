@@ -106,7 +106,7 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
         When the CRS differ, or the extents differ by more than a pixel of the coarser file.
     """
     finest = min(sources, key=lambda s: (abs(s.geobox.resolution.x), s.path))
-    check_place(finest)
+    check_place(finest.path, finest.geobox)
     for other in sources:
         _check_same_ground(finest, other)
     grid, native = finest.geobox, gsd_m(finest.geobox)
@@ -122,8 +122,15 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
     return GeoBox(shape, grid.transform @ Affine.scale(ratio), grid.crs)
 
 
-def check_place(source: SourceFile) -> None:
+def check_place(place: str, geobox: GeoBox) -> None:
     """Check that a grid lies on the Earth: everything that a run derives from its CRS later depends on it.
+
+    Parameters
+    ----------
+    place
+        What has the grid, for messages.
+    geobox
+        The grid.
 
     Raises
     ------
@@ -131,36 +138,36 @@ def check_place(source: SourceFile) -> None:
         When the CRS is geocentric or one of another planet, or a border of the grid has no longitude and
         latitude.
     """
-    geobox, crs = source.geobox, source.geobox.crs
+    crs = geobox.crs
     if crs is None:
         return
     if crs.proj.is_engineering:
         return  # a plan of a site: its map has no place on the Earth, and needs none
     if not (crs.geographic or crs.projected):
         raise SceneError(
-            f"{source.path}: its CRS {crs_name(crs)} is neither geographic nor projected, so it has no place "
+            f"{place}: its CRS {crs_name(crs)} is neither geographic nor projected, so it has no place "
             "on the Earth; warp it to one that is: gdalwarp -t_srs EPSG:CODE"
         )
     try:
         lon, lat = _border_in_degrees(geobox)
     except (ProjError, CRSError) as error:
         raise SceneError(
-            f"{source.path}: its CRS {crs_name(crs)} has no way to longitude and latitude on the Earth "
+            f"{place}: its CRS {crs_name(crs)} has no way to longitude and latitude on the Earth "
             f"({one_line(error)[:80]}); correct it: gdal_edit.py -a_srs EPSG:CODE"
         ) from None
     if not (np.isfinite(lon) & np.isfinite(lat)).all():
         raise SceneError(
-            f"{source.path}: a part of its grid lies beyond what {crs_name(crs)} can show of the Earth; "
+            f"{place}: a part of its grid lies beyond what {crs_name(crs)} can show of the Earth; "
             "cut that off: gdalwarp -te"
         )
     beyond = abs(geobox.resolution.y) if crs.geographic else 0.0  # grids whose pixel centres lie on the poles
     if np.abs(lat).max() > 90 + beyond + 1e-6:
         raise SceneError(
-            f"{source.path}: its grid reaches latitude {lat[np.abs(lat).argmax()]:.6g}, beyond the pole; "
+            f"{place}: its grid reaches latitude {lat[np.abs(lat).argmax()]:.6g}, beyond the pole; "
             "correct it with gdal_edit.py -a_ullr"
         )
     if crs.geographic and geobox.extent.boundingbox.span_x > 360 * (1 + 1e-6) + abs(geobox.resolution.x):
-        raise SceneError(f"{source.path}: its grid goes round the Earth more than once; cut it: gdalwarp -te")
+        raise SceneError(f"{place}: its grid goes round the Earth more than once; cut it: gdalwarp -te")
 
 
 def _border_in_degrees(geobox: GeoBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from affine import Affine
@@ -62,7 +61,7 @@ def common_grid(name: str, scenes: Sequence[Scene], crs: str = "auto", gsd: floa
     if (rows, cols) == (Span(0, anchor.shape.y), Span(0, anchor.shape.x)):
         return anchor
     whole = GeoBox((height, width), anchor.transform @ Affine.translation(cols.start, rows.start), target)
-    grid.check_place(replace(scenes[0].sources[0], geobox=whole))
+    grid.check_place(scenes[0].sources[0].path, whole)
     return whole
 
 

@@ -17,8 +17,7 @@ from geoseg.core.bands import (
     SensorBand,
     common_name,
     designation_in,
-    overlap,
-    same_kind,
+    nearest_alike,
     sensor_band,
     sensor_in,
     usual_band,
@@ -219,16 +218,7 @@ def _find(offered: list[_Candidate], band: str, scene: str, entry: SceneEntry) -
 
 
 def _alike(offered: list[_Candidate], name: str) -> list[_Candidate]:
-    wanted = usual_band(name)
-    if wanted is None:
-        return []
-    near = [
-        (abs(c.spectrum.wavelength_um - wanted.wavelength_um), c)
-        for c in offered
-        if c.spectrum is not None and same_kind(name, c.common_name) and overlap(wanted, c.spectrum)
-    ]
-    least = min((apart for apart, _ in near), default=0.0)
-    return [c for apart, c in near if apart == least]
+    return [offered[i] for i in nearest_alike(name, [c.spectrum for c in offered])]
 
 
 def _as_data(
