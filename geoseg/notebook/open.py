@@ -1,55 +1,106 @@
 """Open scenes and bundles."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from geoseg.config.loader import checked
+from geoseg.config.scene import SceneEntry
+from geoseg.core.errors import ConfigError
 from geoseg.models.bundle import Bundle
 from geoseg.models.bundle import open_bundle as open_bundle_folder
-from geoseg.scenes.catalog import resolve_scene
-from geoseg.scenes.scene import Scene
+from geoseg.scenes.catalog import find_entry
+from geoseg.scenes.opening import open_scene as open_entry
+from geoseg.scenes.products import stac
+
+if TYPE_CHECKING:
+    import pystac
+    import xarray
+
+    Source = str | Path | Mapping[str, Any] | pystac.Item
 
 
 def open_scene(
-    scene: str | Path,
+    source: "Source | Sequence[Source]",
     *,
     bands: Sequence[str] | None = None,
     gsd: float | None = None,
+    mask: bool = True,
+    chunks: int | Mapping[Hashable, int] | None = 1024,
     catalog: str | Path | None = None,
-) -> Scene:
-    """Open a scene; only headers are read.
+) -> "xarray.Dataset":
+    """Open a scene as a lazy Dataset of raw numbers; only headers are read.
 
     Parameters
     ----------
-    scene
-        A name in the catalog, a file, a folder, or a URI.
+    source
+        A name in the catalog, a file, a folder, a product or a URI; an entry as `scene:` of a pipeline has
+        it; a STAC item of pystac, or one as a mapping. Several of them are a mosaic, the first on top.
     bands
         Common names of the bands (`red`, `nir`, `swir16`), in the order asked for; None takes all.
     gsd
         Ground sample distance of the grid in metres; None takes that of the finest band.
+    mask
+        Whether `valid` is False, too, where the quality band of the scene says so.
+    chunks
+        Pixels along the sides of a chunk; a number for each dimension; or None, to read all of it now.
     catalog
         The catalog file; None looks in the current folder, the user's, and in what ships with geoseg.
 
     Returns
     -------
-    Scene
-        `to_xarray()` gives it as a lazy DataArray of physical values with dims (band, y, x).
+    Dataset
+        A variable for each band by its common name, and `valid`; dims (y, x), or (latitude, longitude). The
+        attributes `scale_factor` and `add_offset` make reflectance of the numbers, as `xarray.decode_cf`
+        does; `.odc` and `.rio` find the CRS.
 
     Raises
     ------
     ConfigError
-        When the name is in no catalog.
+        When the name is in no catalog, or an entry is not as it should be.
     SceneError
         When a file or a band is missing, or the bands do not cover the same area.
 
     Examples
     --------
     >>> scene = geoseg.open_scene("sentinel2-sample", bands=["red", "nir"])
-    >>> scene.shape
-    (1947, 1933)
-    >>> scene.to_xarray().sizes
-    Frozen({'band': 2, 'y': 1947, 'x': 1933})
+    >>> scene.sizes
+    Frozen({'y': 1947, 'x': 1933})
+    >>> scene.red.dtype, scene.red.attrs["scale_factor"]
+    (dtype('uint16'), 0.0001)
+    >>> reflectance = xarray.decode_cf(scene).where(scene.valid)
     """
-    return resolve_scene(str(scene), Path(str(scene)).stem, bands, gsd, catalog)
+    from geoseg.scenes.lazy import to_dataset  # noqa: PLC0415 (xarray is slow to import)
+
+    catalog = None if catalog is None else Path(catalog)
+    entry, name, base = _entry(source, catalog)
+    if not mask:
+        entry = entry.model_copy(update={"mask": None})
+    return to_dataset(open_entry(entry, name, base, bands, gsd, catalog), chunks)
+
+
+def _entry(source: Any, catalog: Path | None) -> tuple[SceneEntry, str, Path]:
+    """Return the entry that a source means, its name, and the folder of its relative paths."""
+    if isinstance(source, str | Path):
+        entry, base = find_entry(str(source), catalog)
+        return entry, str(source), base
+    if isinstance(source, SceneEntry):
+        return source, source.item or source.uri or "scene", Path()
+    if hasattr(source, "to_dict") and hasattr(source, "assets"):
+        return stac.entry_of(source.to_dict(), source.get_self_href() or ""), str(source.id), Path()
+    if isinstance(source, Mapping):
+        if "assets" in source:
+            return stac.entry_of(dict(source), ""), str(source.get("id", "item")), Path()
+        return checked(source, SceneEntry, "open_scene"), str(source.get("uri", "scene")), Path()
+    if isinstance(source, Sequence) and source:
+        members = tuple(
+            str(one) if isinstance(one, str | Path) else _entry(one, catalog)[0] for one in source
+        )
+        return SceneEntry(mosaic=members), "mosaic", Path()
+    raise ConfigError(
+        f"open_scene: {type(source).__name__} is no scene; give a name, a path, an entry, or a STAC item, or "
+        "several of them"
+    )
 
 
 def open_bundle(model: str | Path) -> Bundle:

@@ -105,6 +105,10 @@ class Mosaic(Scene):
         placed = tuple(replace(m, scene=replace(m.scene, entry=None)) for m in found)
         return replace(self, placed=placed, entry=None)
 
+    def read_apart(self) -> list[tuple[tuple[int, ...], Scene]]:
+        """Return the mosaic itself: which member gives a pixel depends on all bands."""
+        return [(tuple(range(len(self.bands))), self)]
+
     def with_absolute_paths(self) -> Scene:
         """Return the mosaic with absolute paths, for processes with another current folder."""
         bands = tuple(replace(b, source=with_absolute_path(b.source)) for b in self.bands)

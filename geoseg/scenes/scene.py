@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from affine import Affine
@@ -19,10 +19,6 @@ from geoseg.scenes import grid, resample, sources
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.resample import Taps
 from geoseg.scenes.sources import SourceFile
-from geoseg.scenes.windows import WindowArray
-
-if TYPE_CHECKING:
-    import xarray
 
 SAMPLE_WINDOWS = 8
 SAMPLE_SIZE = 256
@@ -128,6 +124,14 @@ class Pixels:
     def of(cls, values: NDArray[Any], seen: NDArray[Any]) -> "Pixels":
         """Return pixels from where they are valid (bool), or from how often they were seen (uint8)."""
         return cls(values, seen) if seen.dtype == np.bool_ else cls(values, seen > 0, seen)
+
+    @classmethod
+    def pooled(cls, parts: "Sequence[Pixels]") -> "Pixels":
+        """Return the pixels of several windows in one row, shape (bands, 1, pixels)."""
+        return cls(
+            np.concatenate([p.values.reshape(len(p.values), 1, -1) for p in parts], axis=2),
+            np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
+        )
 
     def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> "Pixels":
         """Return the pixels at these rows and columns, in any order and any number of times."""
@@ -360,10 +364,7 @@ class Scene:
         else:
             with ThreadPoolExecutor(_SAMPLES_AT_ONCE) as pool:
                 parts = list(pool.map(lambda w: read(self, w), windows))
-        return Pixels(
-            np.concatenate([p.values.reshape(len(self.bands), 1, -1) for p in parts], axis=2),
-            np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
-        )
+        return Pixels.pooled(parts)
 
     def valid_sample(self, read: "Reader | None" = None) -> Pixels:
         """Read pixels for statistics: the sample or, where that is all nodata, an overview of the scene.
@@ -376,8 +377,8 @@ class Scene:
     def sample_windows(self) -> list[Window]:
         """Return the windows of `sample`: the whole of a small scene, evenly spread parts of a large one."""
         there = self.window
-        windows = (Window(r, c) for r in _spread(there.rows) for c in _spread(there.cols))
-        return [w.shift(-there.rows.start, -there.cols.start) for w in windows]
+        rows, cols = (spread(axis, SAMPLE_WINDOWS) for axis in (there.rows, there.cols))
+        return [Window(r, c).shift(-there.rows.start, -there.cols.start) for r in rows for c in cols]
 
     def overview(self, longest: int, read: "Reader | None" = None) -> Pixels:
         """Read the whole scene reduced to at most `longest` pixels a side, nearest neighbour.
@@ -454,29 +455,15 @@ class Scene:
 
         return tuple(replace(b, source=reduced(b.source)) for b in self.bands)
 
-    def to_xarray(self, chunk: int = 1024) -> "xarray.DataArray":
-        """Return the scene as a lazy DataArray of physical values with dims (band, y, x).
+    def read_apart(self) -> "list[tuple[tuple[int, ...], Scene]]":
+        """Return the scenes of the bands that are read together, those of one file, without quality bands.
 
-        Pixels are read when they are computed; invalid ones are NaN. Coordinates are pixel centres; `.odc`
-        and `.rio` find the CRS.
+        Each comes with the places of its bands among all, from 0. A pixel is valid where it is valid in each
+        of them and in all `masks`.
         """
-        # Only this method needs these, and workers start faster without them.
-        import dask.array  # noqa: PLC0415
-        import xarray  # noqa: PLC0415
-        from odc.geo.xr import xr_coords  # noqa: PLC0415
-
-        lazy = dask.array.from_array(
-            WindowArray(
-                (len(self.bands), *self.shape), np.dtype(np.float32), lambda w: self.physical(self.read(w))
-            ),
-            chunks=(len(self.bands), chunk, chunk),
-            name=False,
-            asarray=False,
-            meta=np.empty(0, "f4"),
-        )
-        coords: dict[Any, Any] = {"band": [b.common_name for b in self.bands], **xr_coords(self.geobox)}
-        y, x = self.geobox.dimensions
-        return xarray.DataArray(lazy, dims=("band", y, x), coords=coords, name=self.name)
+        files = dict.fromkeys(b.source for b in self.bands)
+        places = [tuple(i for i, b in enumerate(self.bands) if b.source == f) for f in files]
+        return [(p, replace(self.pick(p), masks=())) for p in places]
 
     def changed_file(self) -> str | None:
         """Return the path of a file that was written to since the scene was opened; None: none was.
@@ -555,16 +542,16 @@ def _reflect(
     array[..., beyond_cols] = array[..., cols[beyond_cols]]
 
 
-def _spread(axis: Span) -> list[Span]:
+def spread(axis: Span, windows: int) -> list[Span]:
     """Return spans of `SAMPLE_SIZE` spread evenly over an axis, or that cover a short one.
 
     All but the first and the last begin at multiples of `SAMPLE_SIZE` in the whole scene: in most files they
     lie in one internal tile.
     """
-    if len(axis) <= SAMPLE_WINDOWS * SAMPLE_SIZE:
+    if len(axis) <= windows * SAMPLE_SIZE:
         cuts = range(axis.start - axis.start % SAMPLE_SIZE, axis.stop, SAMPLE_SIZE)
         return [Span(cut, cut + SAMPLE_SIZE).intersect(axis) for cut in cuts]
-    starts = np.linspace(axis.start, axis.stop - SAMPLE_SIZE, SAMPLE_WINDOWS).astype(int)
+    starts = np.linspace(axis.start, axis.stop - SAMPLE_SIZE, windows).astype(int)
     starts[1:-1] -= starts[1:-1] % SAMPLE_SIZE
     return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
 
@@ -603,7 +590,7 @@ def _read_on(
     """
     if source.geobox == target:
         values, mask = sources.read(source, indexes, window, out)
-        return values, _valid(values, invalid, mask)
+        return values, valid_numbers(values, invalid, mask)
     coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
     method = method or (resample.average if coarser else resample.bilinear)
     taps = [
@@ -612,16 +599,17 @@ def _read_on(
     ]
     part = Window(*(Span(t.first, t.stop) for t in taps))
     values, mask = sources.read(source, indexes, part)
-    valid = _valid(values, invalid, mask)
+    valid = valid_numbers(values, invalid, mask)
     resampled, valid = resample.apply(values, valid, *taps)
     if values.dtype.kind in "iu":
         np.rint(resampled, out=resampled)
     return resampled.astype(values.dtype), valid
 
 
-def _valid(
+def valid_numbers(
     values: NDArray[Any], invalid: Sequence[Sequence[float]], mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_] | None:
+    """Return where no band has one of its invalid numbers, and the mask holds; None: everywhere."""
     bad = _invalid(values, invalid)
     if bad is None:
         return mask

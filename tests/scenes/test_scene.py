@@ -511,65 +511,6 @@ def reads(monkeypatch):
     return seen
 
 
-@pytest.fixture
-def coloured(tmp_path):
-    planes = np.arange(3 * 50 * 40, dtype=np.uint16).reshape(3, 50, 40)
-    path = write_raster(tmp_path / "c.tif", planes, nodata=7, scale=0.5, names=("blue", "green", "red"))
-    return open_scene(SceneEntry(uri=str(path)), "coloured", tmp_path)
-
-
-def test_an_array_is_lazy_georeferenced_and_nan_where_invalid(coloured, reads):
-    array = coloured.to_xarray(chunk=16)
-    assert reads == []
-    assert array.dims == ("band", "y", "x")
-    assert array.shape == (3, 50, 40)
-    assert array.dtype == np.float32
-    assert array.name == "coloured"
-    assert array.band.values.tolist() == ["blue", "green", "red"]
-    assert array.odc.geobox == coloured.geobox
-    assert array.x.values[0] == 500_005
-    assert array.y.values[-1] == 4_500_000 - 495
-    assert array[:, 16:32, 16:32].values.shape == (3, 16, 16)
-    assert len(reads) == 1
-    values = array.values
-    expected = coloured.physical(whole(coloured))
-    assert np.array_equal(values, expected, equal_nan=True)
-    assert np.isnan(values[:, 0, 7]).all()
-    assert values[2, 3, 4] == (2 * 2000 + 3 * 40 + 4) / 2
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        (1, slice(None), slice(None)),
-        (slice(None), 17, 33),
-        (slice(None), slice(3, 41, 3), slice(1, None, 2)),
-        (slice(None), slice(None, None, -1), slice(30, 5, -4)),
-        ([2, 0], slice(None), slice(None)),
-        (slice(1, 3), [4, 40, 4], slice(2, 9)),
-        (slice(None), slice(0, 0), slice(None)),
-    ],
-)
-def test_an_array_may_be_indexed_like_any_other(coloured, key):
-    array = coloured.to_xarray(chunk=16)
-    expected = coloured.physical(whole(coloured))[key]
-    assert np.array_equal(array[key].values, expected, equal_nan=True)
-
-
-def test_an_array_may_be_selected_by_band_and_place(coloured):
-    array = coloured.to_xarray(chunk=16)
-    red = array.sel(band="red")
-    assert np.array_equal(red.values, coloured.physical(whole(coloured))[2], equal_nan=True)
-    assert array.sel(x=500_105, y=4_499_895, band="green").compute().item() == (2000 + 10 * 40 + 10) / 2
-
-
-def test_a_scene_without_crs_becomes_an_array_too(tmp_path):
-    path = write_raster(tmp_path / "bare.tif", picture(), crs=None)
-    array = scene_of(tmp_path, {"red": (path, 1)}).to_xarray()
-    assert array.shape == (1, 6, 6)
-    assert (array.values[0] == picture()).all()
-
-
 def test_identity_tells_scenes_apart(tmp_path):
     a = write_raster(tmp_path / "a.tif", np.ones((2, 6, 6), np.uint8))
     b = write_raster(tmp_path / "b.tif", np.ones((2, 6, 6), np.uint8))

@@ -1,0 +1,222 @@
+"""A scene as a lazy Dataset: raw numbers that are read when they are needed."""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import dask.array
+import numpy as np
+import xarray
+from dask._task_spec import Task, TaskRef
+from dask.array.core import normalize_chunks
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+from geoseg.core.errors import ConfigError
+from geoseg.core.geometry import Span, Window
+from geoseg.scenes.nodata import can_hold
+from geoseg.scenes.scene import Pixels, Scene, SceneMask
+
+VALID = "valid"
+"""Name of the variable that says where pixels are valid."""
+
+
+_ORIGIN = "geoseg_origin"
+"""Key under which the layers of a lazy scene have the scene and the place of their band."""
+
+
+def origin_of(bands: Sequence[Any], valid: Any) -> Scene | None:
+    """Return the scene that lazy arrays are the bands of, unchanged; None: they are others.
+
+    Who knows the scene can read any window of it, and needs no chunks, which neighbours would share.
+
+    Parameters
+    ----------
+    bands
+        Arrays, in the order of the bands of the scene that is returned.
+    valid
+        The array that should be `valid` of the same scene.
+    """
+    found = [_origin(a) for a in (*bands, valid)]
+    scenes = {id(f[0]): f[0] for f in found if f is not None}
+    if None in found or len(scenes) != 1:
+        return None
+    places = [f[1] for f in found if f is not None]
+    if None in places[:-1] or places[-1] is not None:
+        return None
+    return next(iter(scenes.values())).pick([p for p in places if p is not None])
+
+
+def _origin(array: Any) -> tuple[Scene, int | None] | None:
+    if not isinstance(array, dask.array.Array):
+        return None
+    layer = array.dask.layers.get(array.name)
+    about = getattr(layer, "collection_annotations", None) or {}
+    found: tuple[Scene, int | None] | None = about.get(_ORIGIN)
+    return found
+
+
+def to_dataset(scene: Scene, chunks: int | Mapping[Hashable, int] | None = 1024) -> xarray.Dataset:
+    """Return a scene as a Dataset of raw numbers, one variable for each band, and `valid`.
+
+    Bands of one file are read together, and each pixel once, whatever variables are computed together.
+
+    Parameters
+    ----------
+    scene
+        The scene.
+    chunks
+        Rows and columns of the chunks of Dask, one number or one for each dimension; None reads all at once
+        into memory.
+
+    Returns
+    -------
+    Dataset
+        Dims are those of the CRS: (y, x), or (latitude, longitude). Attributes of a band: `common_name`,
+        `scale_factor`, `add_offset`, `center_wavelength` in micrometres and, where numbers are as in the
+        file, `_FillValue`. `valid` is False where a band, a mask or a quality band says nodata.
+    """
+    dims = scene.geobox.dimensions
+    sizes = _chunks(scene.shape, dims, chunks)
+    lazy = _lazy(replace(scene.with_absolute_paths(), entry=None), sizes)
+    names = [_unlike(scene, i) for i in range(len(scene.bands))]
+    variables = {
+        name: (dims, array, _attributes(scene, i))
+        for i, (name, array) in enumerate(zip(names, lazy.bands, strict=True))
+    }
+    coords: dict[Any, Any] = dict(xr_coords(scene.geobox))
+    if scene.acquired is not None:
+        coords["time"] = np.datetime64(scene.acquired.replace(tzinfo=None), "ns")
+    about: dict[str, Any] = {"level": None if scene.haze else scene.level}
+    if scene.geobox.crs is None:
+        about["gsd"] = scene.declared_gsd_m
+    if scene.entry is not None:
+        entry = scene.entry
+        about |= {"platform": entry.platform, "product": entry.product, "title": entry.title or None}
+    found = xarray.Dataset(
+        {**variables, VALID: (dims, lazy.valid, {"long_name": "pixels with data"})},
+        coords=coords,
+        attrs={"name": scene.name, **{k: v for k, v in about.items() if v is not None}},
+    )
+    return found.compute(scheduler="threads") if chunks is None else found
+
+
+def _unlike(scene: Scene, place: int) -> str:
+    """Return the name of the variable of a band: its common name, if no other band has it."""
+    names = [b.common_name for b in scene.bands]
+    if Counter(names)[names[place]] == 1 and names[place] != VALID:
+        return names[place]
+    own = scene.bands[place].name
+    alone = [b.name for b in scene.bands].count(own) == 1 and own not in {*names, VALID}
+    return own if alone else f"{names[place]}_{place + 1}"
+
+
+def _attributes(scene: Scene, place: int) -> dict[str, Any]:
+    band = scene.bands[place]
+    haze = scene.haze[place] if scene.haze else 0.0
+    facts: dict[str, Any] = {"long_name": band.name, "common_name": band.common_name}
+    if band.declared or haze:
+        facts |= {"scale_factor": band.scale, "add_offset": band.offset - haze}
+    if band.wavelength_um is not None:
+        facts["center_wavelength"] = band.wavelength_um
+    as_stored = scene.members == (scene,) and band.source.geobox == scene.geobox
+    if as_stored and band.nodata is not None and can_hold(band.dtype, band.nodata):
+        # Interpolated numbers may be that of nodata by chance.
+        facts["_FillValue"] = band.dtype.type(band.nodata)
+    return facts
+
+
+def _chunks(
+    shape: tuple[int, int], dims: tuple[str, str], chunks: int | Mapping[Hashable, int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    if isinstance(chunks, Mapping):
+        if strange := [k for k in chunks if k not in dims]:
+            raise ConfigError(f"chunks: the scene has no dimension {strange[0]}; it has {dims[0]}, {dims[1]}")
+        wanted = tuple(chunks.get(d, -1) for d in dims)
+    else:
+        wanted = (1024 if chunks is None else chunks,) * 2
+    if any(not isinstance(n, int | np.integer) or (n < 1 and n != -1) for n in wanted):
+        raise ConfigError(
+            f"chunks: {chunks!r} are no numbers of pixels; write 1024, or -1 for the whole scene"
+        )
+    rows, cols = normalize_chunks(wanted, shape)
+    return rows, cols
+
+
+@dataclass(frozen=True)
+class _Lazy:
+    bands: list[Any]
+    """A lazy array (rows, cols) for each band."""
+    valid: Any
+
+
+def _lazy(scene: Scene, sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> _Lazy:
+    """Return lazy arrays; each file is read by one task for each chunk, which has all its bands."""
+    token = tokenize(scene.identity(), sizes)
+    spans = [_spans(lengths) for lengths in sizes]
+    windows = {(i, j): Window(spans[0][i], spans[1][j]) for i, j in product(*(range(len(n)) for n in sizes))}
+    groups = scene.read_apart()
+    layers: dict[str, Any] = {}
+    bands: list[str] = [""] * len(scene.bands)
+    for number, (places, part) in enumerate(groups):
+        read = f"geoseg-read-{number}-{token}"
+        layers[read] = {
+            (read, *at): Task((read, *at), _read, part.near(window), window) for at, window in windows.items()
+        }
+        for k, place in enumerate(places):
+            bands[place] = band = f"geoseg-band-{place}-{token}"
+            dtype = scene.bands[place].dtype
+            layers[band] = {
+                (band, *at): Task((band, *at), _band, TaskRef((read, *at)), k, dtype) for at in windows
+            }
+    reads = [f"geoseg-read-{number}-{token}" for number in range(len(groups))]
+    # A mosaic has the quality bands of its members inside.
+    masks = scene.masks
+    valid = f"geoseg-valid-{token}"
+    layers[valid] = {
+        (valid, *at): Task(
+            (valid, *at), _valid, scene.geobox, masks, window, *(TaskRef((r, *at)) for r in reads)
+        )
+        for at, window in windows.items()
+    }
+    depends: dict[str, set[str]] = {name: set() for name in reads}
+    for number, (places, _) in enumerate(groups):
+        depends |= {bands[place]: {reads[number]} for place in places}
+    depends[valid] = set(reads)
+    whole = {
+        name: MaterializedLayer(
+            layer, collection_annotations={_ORIGIN: (scene, bands.index(name) if name in bands else None)}
+        )
+        for name, layer in layers.items()
+    }
+    graph = HighLevelGraph(whole, depends)
+
+    def array(name: str, dtype: Any) -> Any:
+        return dask.array.Array(graph, name, sizes, dtype=dtype)
+
+    return _Lazy([array(n, b.dtype) for n, b in zip(bands, scene.bands, strict=True)], array(valid, np.bool_))
+
+
+def _spans(lengths: tuple[int, ...]) -> list[Span]:
+    ends = np.cumsum(lengths).tolist()
+    return [Span(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+
+
+def _read(scene: Scene, window: Window) -> Pixels:
+    return scene.read(window)
+
+
+def _band(pixels: Pixels, place: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.asarray(pixels.values[place], dtype)
+
+
+def _valid(geobox: GeoBox, masks: tuple[SceneMask, ...], window: Window, *read: Pixels) -> NDArray[np.bool_]:
+    valid = np.logical_and.reduce([p.valid for p in read])
+    for mask in masks:
+        valid = valid & mask.valid_in(geobox, window)
+    return np.asarray(valid)
