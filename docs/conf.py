@@ -58,7 +58,10 @@ _ARRAY = re.compile(
 )
 """How Sphinx writes `NDArray`."""
 
-PUBLIC = ("open_scene", "open_bundle", "plan", "run", "open_run", "train", "evaluate", "validate", "errors")
+PUBLIC = (
+    "open_scene", "open_bundle", "plan", "run", "open_run", "segment", "vectorize", "train", "evaluate",
+    "validate", "errors",
+)  # fmt: skip
 """The public names. One that this version of the package lacks is left out of the reference."""
 
 

@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 _FUNCTIONS = {
     "open_scene": "geoseg.notebook.open",
     "open_bundle": "geoseg.notebook.open",
+    "segment": "geoseg.notebook.segment",
+    "vectorize": "geoseg.notebook.vectorize",
     "open_run": "geoseg.runs.finished",
     "plan": "geoseg.notebook.run",
     "run": "geoseg.notebook.run",
@@ -27,8 +29,10 @@ __all__ = [
     "open_scene",
     "plan",
     "run",
+    "segment",
     "train",
     "validate",
+    "vectorize",
 ]
 
 

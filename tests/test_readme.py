@@ -127,9 +127,10 @@ def test_the_python_of_the_readme_runs(monkeypatch, tmp_path):
         exec(code, names)  # noqa: S102 (the README's own code)
     assert names["run"].classes().shape == (1947, 1933)
     assert (tmp_path / "outputs/from-python/report.html").exists()
-    assert names["array"].dims == ("band", "y", "x")
-    assert names["array"].shape == (3, 1947, 1933)
-    assert 0 < float(names["array"].sel(band="blue")[:100, :100].mean()) < 0.3
+    assert set(names["reflectance"].data_vars) == {"red", "green", "blue", "valid"}
+    assert names["found"]["class"].chunks is not None
+    assert names["reflectance"].red.shape == names["found"]["class"].shape == (1947, 1933)
+    assert 0 < float(names["reflectance"].blue[:100, :100].mean()) < 0.3
 
 
 def test_the_yaml_of_the_readme_is_a_scene():

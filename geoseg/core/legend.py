@@ -132,6 +132,22 @@ class Legend:
         return {c.id: c for c in sorted(self.classes, key=lambda c: c.id)}
 
 
+def cf_flags(classes: Iterable[ClassFields]) -> dict[str, Any]:
+    """Return the attributes that name the classes of a map by the CF conventions, and their colours.
+
+    `flag_titles` and `flag_colors` are ours: names for people, and colours as `#rrggbb`, in the order of
+    `flag_values`.
+    """
+    listed = list(classes)
+    return {
+        "long_name": "class",
+        "flag_values": np.array([c.id for c in listed], np.uint8),
+        "flag_meanings": " ".join(re.sub(r"\s+", "_", c.slug) for c in listed),
+        "flag_titles": "; ".join(c.title for c in listed),
+        "flag_colors": " ".join(c.color for c in listed),
+    }
+
+
 UNLABELLED = -1
 """Label code of pixels without a label."""
 

@@ -4,9 +4,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.config.loader import checked
+from geoseg.config.area import Area
+from geoseg.config.loader import Document, checked
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError
+from geoseg.core.paths import at_home
 from geoseg.models.bundle import Bundle
 from geoseg.models.bundle import open_bundle as open_bundle_folder
 from geoseg.scenes.catalog import find_entry
@@ -26,6 +28,7 @@ def open_scene(
     bands: Sequence[str] | None = None,
     gsd: float | None = None,
     mask: bool = True,
+    aoi: Any = None,
     chunks: int | Mapping[Hashable, int] | None = 1024,
     catalog: str | Path | None = None,
 ) -> "xarray.Dataset":
@@ -42,6 +45,10 @@ def open_scene(
         Ground sample distance of the grid in metres; None takes that of the finest band.
     mask
         Whether `valid` is False, too, where the quality band of the scene says so.
+    aoi
+        An area of interest: a file of polygons, WKT, a GeoJSON geometry or one of shapely in longitude and
+        latitude, or a box (west, south, east, north). The Dataset is cut to its bounds, and pixels outside
+        of it are not `valid`.
     chunks
         Pixels along the sides of a chunk; a number for each dimension; or None, to read all of it now.
     catalog
@@ -76,7 +83,27 @@ def open_scene(
     entry, name, base = _entry(source, catalog)
     if not mask:
         entry = entry.model_copy(update={"mask": None})
-    return to_dataset(open_entry(entry, name, base, bands, gsd, catalog), chunks)
+    scene = open_entry(entry, name, base, bands, gsd, catalog)
+    if aoi is None:
+        return to_dataset(scene, chunks)
+    from geoseg.scenes.aoi import resolve_aoi  # noqa: PLC0415
+
+    part = resolve_aoi(_area(aoi), scene)
+    return to_dataset(scene.cut(part.window), chunks, part.outline)
+
+
+def _area(aoi: Any) -> Area:
+    """Return an area of interest as documents have it."""
+    if hasattr(aoi, "wkt") and hasattr(aoi, "geom_type"):
+        aoi = aoi.wkt
+    elif isinstance(aoi, Path):
+        aoi = str(aoi)
+    found = checked({"aoi": aoi}, _AreaDocument, "open_scene").aoi
+    return str(at_home(found)) if isinstance(found, str) else found
+
+
+class _AreaDocument(Document):
+    aoi: Area
 
 
 def _entry(source: Any, catalog: Path | None) -> tuple[SceneEntry, str, Path]:

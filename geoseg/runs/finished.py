@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
-from geoseg.core.legend import NODATA
+from geoseg.core.legend import NODATA, cf_flags
 from geoseg.core.paths import at_home, plain_path
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import read_record
@@ -65,14 +65,7 @@ class Run:
         SceneError
             When it cannot be read.
         """
-        classes = self.record.classes
-        attributes = {
-            "long_name": "class",
-            "flag_values": np.array([c.id for c in classes], np.uint8),
-            "flag_meanings": " ".join(c.slug.replace(" ", "_") for c in classes),
-            "flag_colors": " ".join(c.color for c in classes),
-        }
-        return self._map(RunFile.CLASSES, "classes", attributes)
+        return self._map(RunFile.CLASSES, "classes", cf_flags(self.record.classes))
 
     def confidence(self) -> "xarray.DataArray":
         """Return the probability of the chosen class: 0 to 1, float32, shape (y, x), NaN without data.

@@ -21,6 +21,7 @@ from geoseg.core.errors import ConfigError
 from geoseg.core.geometry import Span, Window
 from geoseg.scenes.nodata import can_hold
 from geoseg.scenes.scene import Pixels, Scene, SceneMask
+from geoseg.tiling.outline import Outline
 
 VALID = "valid"
 """Name of the variable that says where pixels are valid."""
@@ -30,7 +31,18 @@ _ORIGIN = "geoseg_origin"
 """Key under which the layers of a lazy scene have the scene and the place of their band."""
 
 
-def origin_of(bands: Sequence[Any], valid: Any) -> Scene | None:
+@dataclass(frozen=True)
+class Origin:
+    """What lazy arrays were made of."""
+
+    scene: Scene
+    place: int | None = None
+    """The place of the band of an array; None of `valid`, and of several bands."""
+    outline: Outline | None = None
+    """The outline of the area of interest, in pixels of the scene."""
+
+
+def origin_of(bands: Sequence[Any], valid: Any) -> Origin | None:
     """Return the scene that lazy arrays are the bands of, unchanged; None: they are others.
 
     Who knows the scene can read any window of it, and needs no chunks, which neighbours would share.
@@ -43,25 +55,27 @@ def origin_of(bands: Sequence[Any], valid: Any) -> Scene | None:
         The array that should be `valid` of the same scene.
     """
     found = [_origin(a) for a in (*bands, valid)]
-    scenes = {id(f[0]): f[0] for f in found if f is not None}
-    if None in found or len(scenes) != 1:
+    known = [f for f in found if f is not None]
+    if len(known) < len(found) or len({id(f.scene) for f in known}) != 1:
         return None
-    places = [f[1] for f in found if f is not None]
-    if None in places[:-1] or places[-1] is not None:
+    *places, last = [f.place for f in known]
+    if None in places or last is not None:
         return None
-    return next(iter(scenes.values())).pick([p for p in places if p is not None])
+    return replace(known[0], scene=known[0].scene.pick([p for p in places if p is not None]), place=None)
 
 
-def _origin(array: Any) -> tuple[Scene, int | None] | None:
+def _origin(array: Any) -> Origin | None:
     if not isinstance(array, dask.array.Array):
         return None
     layer = array.dask.layers.get(array.name)
     about = getattr(layer, "collection_annotations", None) or {}
-    found: tuple[Scene, int | None] | None = about.get(_ORIGIN)
+    found: Origin | None = about.get(_ORIGIN)
     return found
 
 
-def to_dataset(scene: Scene, chunks: int | Mapping[Hashable, int] | None = 1024) -> xarray.Dataset:
+def to_dataset(
+    scene: Scene, chunks: int | Mapping[Hashable, int] | None = 1024, outline: Outline | None = None
+) -> xarray.Dataset:
     """Return a scene as a Dataset of raw numbers, one variable for each band, and `valid`.
 
     Bands of one file are read together, and each pixel once, whatever variables are computed together.
@@ -73,6 +87,8 @@ def to_dataset(scene: Scene, chunks: int | Mapping[Hashable, int] | None = 1024)
     chunks
         Rows and columns of the chunks of Dask, one number or one for each dimension; None reads all at once
         into memory.
+    outline
+        The outline of an area of interest in pixels of the scene; pixels outside are not valid.
 
     Returns
     -------
@@ -83,7 +99,7 @@ def to_dataset(scene: Scene, chunks: int | Mapping[Hashable, int] | None = 1024)
     """
     dims = scene.geobox.dimensions
     sizes = _chunks(scene.shape, dims, chunks)
-    lazy = _lazy(replace(scene.with_absolute_paths(), entry=None), sizes)
+    lazy = _lazy(replace(scene.with_absolute_paths(), entry=None), sizes, outline)
     names = [_unlike(scene, i) for i in range(len(scene.bands))]
     variables = {
         name: (dims, array, _attributes(scene, i))
@@ -124,7 +140,7 @@ def _attributes(scene: Scene, place: int) -> dict[str, Any]:
         facts |= {"scale_factor": band.scale, "add_offset": band.offset - haze}
     if band.wavelength_um is not None:
         facts["center_wavelength"] = band.wavelength_um
-    as_stored = scene.members == (scene,) and band.source.geobox == scene.geobox
+    as_stored = scene.members == (scene,) and band.source.geobox == scene.whole
     if as_stored and band.nodata is not None and can_hold(band.dtype, band.nodata):
         # Interpolated numbers may be that of nodata by chance.
         facts["_FillValue"] = band.dtype.type(band.nodata)
@@ -155,9 +171,11 @@ class _Lazy:
     valid: Any
 
 
-def _lazy(scene: Scene, sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> _Lazy:
+def _lazy(
+    scene: Scene, sizes: tuple[tuple[int, ...], tuple[int, ...]], outline: Outline | None = None
+) -> _Lazy:
     """Return lazy arrays; each file is read by one task for each chunk, which has all its bands."""
-    token = tokenize(scene.identity(), sizes)
+    token = tokenize(scene.identity(), scene.window, sizes, None if outline is None else outline.edges)
     spans = [_spans(lengths) for lengths in sizes]
     windows = {(i, j): Window(spans[0][i], spans[1][j]) for i, j in product(*(range(len(n)) for n in sizes))}
     groups = scene.read_apart()
@@ -180,7 +198,12 @@ def _lazy(scene: Scene, sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> _Lazy
     valid = f"geoseg-valid-{token}"
     layers[valid] = {
         (valid, *at): Task(
-            (valid, *at), _valid, scene.geobox, masks, window, *(TaskRef((r, *at)) for r in reads)
+            (valid, *at),
+            _valid,
+            (scene.whole, scene.in_whole(window)),
+            masks,
+            None if outline is None else (outline.near(window), window),
+            *(TaskRef((r, *at)) for r in reads),
         )
         for at, window in windows.items()
     }
@@ -190,7 +213,10 @@ def _lazy(scene: Scene, sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> _Lazy
     depends[valid] = set(reads)
     whole = {
         name: MaterializedLayer(
-            layer, collection_annotations={_ORIGIN: (scene, bands.index(name) if name in bands else None)}
+            layer,
+            collection_annotations={
+                _ORIGIN: Origin(scene, bands.index(name) if name in bands else None, outline)
+            },
         )
         for name, layer in layers.items()
     }
@@ -215,8 +241,17 @@ def _band(pixels: Pixels, place: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.asarray(pixels.values[place], dtype)
 
 
-def _valid(geobox: GeoBox, masks: tuple[SceneMask, ...], window: Window, *read: Pixels) -> NDArray[np.bool_]:
+def _valid(
+    place: tuple[GeoBox, Window],
+    masks: tuple[SceneMask, ...],
+    area: tuple[Outline, Window] | None,
+    *read: Pixels,
+) -> NDArray[np.bool_]:
+    """Return where a window is valid; its place is the grid of the whole scene and the window there."""
     valid = np.logical_and.reduce([p.valid for p in read])
     for mask in masks:
-        valid = valid & mask.valid_in(geobox, window)
+        valid = valid & mask.valid_in(*place)
+    if area is not None:
+        outline, window = area
+        valid = valid & outline.inside(window)
     return np.asarray(valid)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import xarray
 
 import geoseg
 from geoseg.config.run_record import RunRecord
@@ -23,7 +24,8 @@ from tests.training.test_train import document
 from tests.training.worlds import labelled_scene
 
 PUBLIC = {
-    "open_scene", "open_bundle", "plan", "run", "open_run", "train", "evaluate", "validate", "errors",
+    "open_scene", "open_bundle", "plan", "run", "open_run", "segment", "vectorize", "train", "evaluate",
+    "validate", "errors",
 }  # fmt: skip
 
 
@@ -60,8 +62,12 @@ def test_the_examples_of_the_public_functions_are_true(tmp_path, monkeypatch):
     Path("forest.yaml").write_text(Path("forest.yaml").read_text().replace("name: toy", "name: forest"))
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner()
     # The run comes first: the others open it.
-    for name in ("open_scene", "open_bundle", "plan", "run", "open_run", "evaluate", "validate", "train"):
-        (test,) = finder.find(getattr(geoseg, name), name, globs={"geoseg": geoseg})
+    names = {"geoseg": geoseg, "xarray": xarray}
+    for name in (
+        "open_scene", "open_bundle", "plan", "run", "open_run", "segment", "vectorize", "evaluate",
+        "validate", "train",
+    ):  # fmt: skip
+        (test,) = finder.find(getattr(geoseg, name), name, globs=names)
         assert test.examples, f"geoseg.{name} has no example"
         runner.run(test)
     (test,) = finder.find(Run, "Run", globs={"geoseg": geoseg})
@@ -154,7 +160,7 @@ def test_pipes_in_a_run_folder_are_told_and_not_waited_for(finished, tmp_path, n
 def test_representations_are_short_and_the_html_one_shows_the_quicklook(finished, pipeline_file):
     for thing in (
         finished, geoseg.plan(pipeline_file), geoseg.open_bundle("landcover-s2"),
-        geoseg.open_scene("sentinel2-sample"),
+        geoseg.plan(pipeline_file).scene,
     ):  # fmt: skip
         assert len(repr(thing)) < 300
     page = finished._repr_html_()

@@ -114,7 +114,7 @@ def test_a_scene_without_crs_becomes_a_dataset_too(tmp_path):
 def test_only_unchanged_bands_are_known_to_be_of_their_scene(coloured):
     data = to_dataset(coloured)
     again = origin_of([data.red.data, data.blue.data], data.valid.data)
-    assert [b.common_name for b in again.bands] == ["red", "blue"]
+    assert [b.common_name for b in again.scene.bands] == ["red", "blue"]
     other = to_dataset(coloured, 8)
     for bands, valid in (
         ([data.red.data + 1], data.valid),

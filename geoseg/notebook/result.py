@@ -1,0 +1,195 @@
+"""The Dataset that `segment` returns."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any, Literal
+
+import dask.array
+import numpy as np
+import xarray
+from dask.base import tokenize
+from numpy.typing import NDArray
+from odc.geo.xr import xr_coords
+
+import geoseg
+from geoseg.core.errors import GeosegWarning
+from geoseg.core.legend import NODATA, cf_flags
+from geoseg.inference.predict import Job
+from geoseg.models.backends.spec import LIBRARIES
+from geoseg.models.bundle import Bundle
+from geoseg.notebook.graph import MOST_CHUNKS, lazy_planes
+from geoseg.scenes.arrays import ArrayScene, Numbers
+from geoseg.scenes.coordinates import crs_coordinates
+from geoseg.scenes.cube import Cube
+from geoseg.tiling.blocks import BlockGrid
+
+Output = Literal["class", "confidence", "probability"]
+
+OUTPUTS: tuple[Output, ...] = ("class", "confidence", "probability")
+
+CLASS_NAME = "class_name"
+"""Dimension of the classes of `probability`; no variable may have the name of a dimension that it lacks."""
+
+
+def lazy_map(
+    cube: Cube,
+    bundle: Bundle,
+    job: Job,
+    blocks: BlockGrid,
+    wanted: list[Output],
+    resources: dict[str, int] | None,
+) -> xarray.Dataset:
+    """Return what `segment` returns, lazy.
+
+    Parameters
+    ----------
+    cube
+        The scenes.
+    bundle
+        The model.
+    job
+        What the tasks share.
+    blocks
+        The blocks of each scene.
+    wanted
+        The variables.
+    resources
+        Resources of Dask that a prediction asks for.
+    """
+    scenes = [_as_dask(scene) for scene in cube.dates]
+    identity = _identity(scenes, bundle, job, blocks)
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    planes, most = lazy_planes(
+        scenes if cube.origin is None else [cube.scene],
+        job,
+        blocks,
+        fingerprint[:32],
+        resources=resources,
+        turned=cube.located.turned,
+        outline=None if cube.origin is None else cube.origin.outline,
+    )
+    if most > MOST_CHUNKS:
+        warnings.warn(
+            f"segment: a block of {' x '.join(map(str, blocks.block(0, 0).reach.shape))} px takes {most} "
+            "chunks of the data, which is slow; rechunk it first: data.chunk(y=1024, x=1024)",
+            GeosegWarning,
+            stacklevel=4,
+        )
+    classes = bundle.card.classes
+    time = ("time",) if cube.timed else ()
+    dims = (*time, *cube.located.dims)
+    made: dict[str, Any] = {}
+    if "class" in wanted:
+        made["class"] = (dims, planes.array("class", _classes, "u1", timed=cube.timed))
+    if "confidence" in wanted:
+        made["confidence"] = (dims, planes.array("confidence", _confidence, "f4", timed=cube.timed))
+    if "probability" in wanted:
+        array = planes.array("probability", _probability, "f4", len(classes), timed=cube.timed)
+        made["probability"] = ((*time, CLASS_NAME, *cube.located.dims), array)
+    found = xarray.Dataset(made, coords=_coordinates(cube), attrs=_attributes(cube, bundle, fingerprint))
+    if "probability" in wanted:
+        found = found.assign_coords({CLASS_NAME: [c.slug for c in classes]})
+    turns = {d: s for d, s in zip(cube.located.dims, cube.located.order, strict=True) if s != slice(None)}
+    return _described(found.isel(turns) if turns else found, bundle)
+
+
+def _as_dask(scene: ArrayScene) -> ArrayScene:
+    """Return a scene whose arrays are all of Dask; those in memory become one chunk each."""
+
+    def lazy(array: Any) -> Any:
+        if hasattr(array, "__dask_graph__"):
+            return array
+        return dask.array.from_array(array, chunks=-1, asarray=False)
+
+    numbers = scene.numbers
+    mask = None if numbers.mask is None else lazy(numbers.mask)
+    return replace(scene, numbers=Numbers(tuple(map(lazy, numbers.planes)), mask))
+
+
+def _identity(scenes: Sequence[ArrayScene], bundle: Bundle, job: Job, blocks: BlockGrid) -> dict[str, Any]:
+    """Return what decides the bytes of the result, as plain values."""
+    numbers = tokenize([a.name for s in scenes for a in s.numbers.arrays])
+    scene, spec = scenes[0], job.segmenter
+    return {
+        "geoseg": geoseg.__version__,
+        "backend": (spec.backend, version(LIBRARIES[spec.backend])),
+        "numbers": numbers,
+        "shape": scene.shape,
+        "bands": [[b.common_name, b.scale, b.offset, b.nodata] for b in scene.bands],
+        "model": {"name": bundle.card.name, "sha256": bundle.sha256},
+        "tile": job.grid.tile_shape,
+        "overlap": (job.grid.rows.overlap, job.grid.cols.overlap),
+        "block": blocks.rows.size,
+        "batch": job.batch,
+        "device": spec.device.split(":")[0],
+        "precision": spec.precision,
+        "augment": spec.augment,
+        "probabilities": job.probabilities,
+    }
+
+
+def _classes(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(planes[0])
+
+
+def _confidence(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return _share(planes[1])
+
+
+def _probability(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return _share(planes[2:])
+
+
+def _share(percent: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return whole per cent as the share that the map of a run has, NaN without data."""
+    table = (np.arange(256) * 0.01).astype(np.float32)
+    table[NODATA] = np.nan
+    return table[percent]
+
+
+def _coordinates(cube: Cube) -> dict[Hashable, Any]:
+    """Return the coordinates of the data that those of the result share."""
+    dims = {"time", *cube.located.dims}
+    kept = {
+        n: c
+        for n, c in cube.template.coords.items()
+        if set(c.dims) <= dims and n not in {"band", "common_name"}
+    }
+    stated = {c.name for c in crs_coordinates(cube.template)}
+    crs = cube.located.geobox.crs
+    if crs is not None and not stated:
+        kept["spatial_ref"] = xr_coords(cube.located.geobox)["spatial_ref"]
+    for name in stated if cube.located.stale else ():
+        attrs = {k: v for k, v in kept[name].attrs.items() if k != "GeoTransform"}
+        kept[name] = kept[name].copy()
+        kept[name].attrs = attrs
+    return {n: c.variable for n, c in kept.items()}
+
+
+def _attributes(cube: Cube, bundle: Bundle, fingerprint: str) -> dict[str, Any]:
+    return {
+        **{str(k): v for k, v in cube.attributes.items()},
+        "geoseg": geoseg.__version__,
+        "model": f"{bundle.card.name} {bundle.card.version}",
+        "model_sha256": bundle.sha256,
+        "fingerprint": fingerprint,
+    }
+
+
+def _described(found: xarray.Dataset, bundle: Bundle) -> xarray.Dataset:
+    """Give the variables the attributes and encodings that `.odc`, `.rio` and netCDF look for."""
+    mapping = next((c.name for c in crs_coordinates(found)), None)
+    for name, array in found.data_vars.items():
+        if name == "class":
+            array.attrs = {**cf_flags(bundle.card.classes), "nodata": NODATA}
+            array.encoding["_FillValue"] = NODATA
+        else:
+            what = "probability of the chosen class" if name == "confidence" else "probability of the class"
+            array.attrs = {"long_name": what, "valid_range": [0.0, 1.0]}
+        if mapping is not None:
+            array.encoding["grid_mapping"] = mapping
+    return found

@@ -1,0 +1,171 @@
+"""Classify arrays: numpy in, numpy out; Dask in, Dask out."""
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import xarray
+
+from geoseg.config.loader import checked
+from geoseg.config.pipeline import Inference, Reading, Tiling
+from geoseg.core.errors import ConfigError, GeosegWarning
+from geoseg.inference import checks as input_checks
+from geoseg.inference.plan import SLOTS, automatic_batch, automatic_block, grid_of
+from geoseg.inference.predict import Job
+from geoseg.inference.retry import RetryPolicy, reader
+from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.notebook.place import choose_place
+from geoseg.notebook.result import OUTPUTS, Output, lazy_map
+from geoseg.scenes.arrays import sample
+from geoseg.scenes.cube import Cube, Meaning, read_cube
+from geoseg.tiling.blocks import BlockGrid
+
+_RETRY = RetryPolicy(Reading().tries, Reading().wait)
+"""As of a run."""
+
+
+def segment(  # noqa: PLR0913 (each is a keyword with a default)
+    data: xarray.DataArray | xarray.Dataset,
+    model: str | Path | Bundle,
+    *,
+    bands: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
+    scale: float | Mapping[str, float] | None = None,
+    offset: float | Mapping[str, float] | None = None,
+    nodata: float | None = None,
+    mask: xarray.DataArray | None = None,
+    gsd: float | None = None,
+    tile: int | Literal["auto"] = "auto",
+    overlap: int | Literal["auto"] = "auto",
+    outputs: Sequence[Output] = ("class", "confidence"),
+    device: str = "auto",
+    backend: Literal["auto", "torch", "inductor", "openvino"] = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    augment: Literal["none", "flips", "d4"] = "none",
+    checks: Literal["error", "warn", "off"] = "error",
+) -> xarray.Dataset:
+    """Classify the pixels of an array with a network.
+
+    Numpy in, numpy out, computed now. Dask in, Dask out: nothing is computed but at most nine windows of
+    256 px for the check of the input. The tiles are those of `geoseg.run`, whatever the chunks are, and so
+    are the classes, to the byte, when the numbers are the same. Each date of a dimension `time` is
+    classified on its own.
+
+    Parameters
+    ----------
+    data
+        A Dataset with a variable for each band, or a DataArray with a dimension of bands; dims `y` and `x`
+        (or `latitude` and `longitude`) in any order, and `time` if there are dates. A variable `valid`, as
+        `open_scene` gives it, is the mask.
+    model
+        A bundle: its name, folder or URI, or an open one.
+    bands
+        The name of each band of the network to that of a variable, or to its coordinate along the dimension
+        of bands; or these in the order of the network. Default: variables, coordinates, `long_name` and
+        `common_name` tell which is which.
+    scale, offset
+        Physical value = number * scale + offset, for all bands or by band; default: the attributes
+        `scale_factor` and `add_offset`, else 1 and 0.
+    nodata
+        The number of pixels without data; default: the attributes `_FillValue` or `nodata`. NaN always is.
+    mask
+        True or 1 where pixels are valid.
+    gsd
+        Ground sample distance in metres of an array without a CRS.
+    tile, overlap
+        Pixels of a tile and of its overlap; auto: as the model says.
+    outputs
+        What to return: `class`, `confidence`, `probability`.
+    device
+        `auto`, `cpu`, `cuda` or `cuda:N`; with a Dask client, of its workers.
+    backend, precision, augment
+        As under `inference` in a pipeline.
+    checks
+        What to do when the numbers are unlike the training pixels, or the GSD does not fit.
+
+    Returns
+    -------
+    Dataset
+        `class` (uint8, 255 without data, with the flags of the CF conventions and `flag_colors`),
+        `confidence` (float32, 0 to 1, NaN without data), `probability` with a dimension `class_name`; dims
+        ([time], y, x) with the coordinates, CRS and attributes of the data.
+
+    Raises
+    ------
+    SceneError
+        When a band is missing, or the grid is uneven.
+    PlanError
+        When the check of the input fails, or a tile does not fit the network.
+    ConfigError
+        When an option has no such value.
+
+    Examples
+    --------
+    >>> scene = geoseg.open_scene("sentinel2-sample")
+    >>> found = geoseg.segment(scene, "landcover-s2")
+    >>> found["class"].chunks is not None, found["class"].dtype
+    (True, dtype('uint8'))
+    """
+    bundle = model if isinstance(model, Bundle) else open_bundle(str(model))
+    wanted = _outputs(outputs)
+    tiling = checked({"tile": tile, "overlap": overlap}, Tiling, "segment")
+    inference = checked(
+        {"device": device, "backend": backend, "precision": precision, "augment": augment},
+        Inference,
+        "segment",
+    )
+    if checks not in {"error", "warn", "off"}:
+        raise ConfigError(f"checks: {checks!r} is none of error, warn, off")
+    cube = read_cube(
+        data, bundle.card.input_bands, bands=bands, meaning=Meaning(scale, offset, nodata, gsd), mask=mask
+    )
+    for note in cube.notes:
+        warnings.warn(note, GeosegWarning, stacklevel=2)
+    _check(cube, bundle, checks)
+    grid = grid_of(cube.scene, tiling, bundle.card.tile)
+    side = automatic_block(grid)
+    place = choose_place(inference, bundle, lazy=cube.lazy)
+    job = Job(
+        scene=cube.scene,
+        segmenter=place.segmenter,
+        legend=bundle.card.legend,
+        grid=grid,
+        batch=automatic_batch(grid, side, place.segmenter.device),
+        probabilities="probability" in wanted,
+        retry=_RETRY,
+    )
+    found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources)
+    return found if cube.lazy else found.compute(scheduler="threads", num_workers=SLOTS)
+
+
+def _outputs(outputs: Sequence[Output]) -> list[Output]:
+    if isinstance(outputs, str) or not outputs or set(outputs) - set(OUTPUTS):
+        raise ConfigError(f"outputs: {outputs!r}; give a list of {', '.join(OUTPUTS)}")
+    return [o for o in OUTPUTS if o in outputs]
+
+
+def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -> None:
+    """Hold GSD and numbers to what the network knows, as before a run; a few windows are computed."""
+    scene = cube.dates[0]
+    try:
+        if level != "off" or scene.gsd_m is not None:
+            input_checks.check_gsd(scene, bundle.card, level)
+        input_checks.check_level(scene, bundle.card, level)
+        if level == "off":
+            return
+        if cube.lazy or len(cube.dates) > 1:
+            scene = replace(
+                scene, taken=sample(cube.dates, None if cube.origin is None else cube.scene, reader(_RETRY))
+            )
+            if not scene.valid_sample().valid.any():
+                warnings.warn(
+                    f"{scene.name}: the windows looked at have no valid pixel, so its numbers were not "
+                    "checked; if this is not expected, see nodata and mask",
+                    GeosegWarning,
+                    stacklevel=3,
+                )
+                return
+        input_checks.check_statistics(scene, bundle.card, level)
+    except input_checks.CheckError as error:
+        raise input_checks.CheckError(error.problem, "checks='warn'") from None
