@@ -127,8 +127,8 @@ def _product_lines(name: str, product: SceneEntry, model: Bundle) -> str:
 
 
 def _scale_lines(scene: Scene, card: Card, notes: list[str]) -> list[str]:
-    """Return the YAML lines of a scale when the files declare none."""
-    if scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
+    """Return the YAML lines of a scale when the files declare none, and the network needs one."""
+    if card.numbers == "raw" or scene.dtype.kind == "f" or all(b.declared for b in scene.bands):
         return []
     scale, offset, kind = _guess(scene, card)
     notes.append(f"{scene.name} does not say its scale; {scale:.6g} is a guess ({kind}), please check")

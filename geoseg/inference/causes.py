@@ -54,6 +54,8 @@ def likely_scaling(
 
 def scaling_cause(scene: Scene, raw: Sequence[NDArray[np.float64]], card: Card) -> str | None:
     """Return the scale and offset of a common product, if they explain the pixels and are not the scene's."""
+    if card.numbers == "raw":
+        return f"{card.name} takes numbers as they are stored, and these are of another kind"
     known = likely_scaling(raw, card.bands)
     if known is None or all(np.allclose((b.scale, b.offset), known[:2], rtol=1e-4) for b in scene.bands):
         return None

@@ -166,15 +166,16 @@ def check_statistics(scene: Scene, card: Card, level: Level, retry: RetryPolicy 
             f"{scene.name}: every pixel looked at is nodata, NaN or masked; see its nodata and mask"
         )
     raw = [v[pixels.valid].astype(np.float64) for v in pixels.values]
-    extremes = np.array([np.abs(v).max() for v in raw]) * scene.gain + np.abs(scene.bias)
+    gain, bias = (1.0, 0.0) if card.numbers == "raw" else (scene.gain, scene.bias)
+    extremes = np.array([np.abs(v).max() for v in raw]) * gain + np.abs(bias)
     if not (extremes < _MOST).all():
         raise SceneError(
             f"{scene.name}: its numbers are too large for single precision; see scale and offset"
         )
     if level == "off":
         return
-    means = np.array([v.mean() for v in raw]) * scene.gain + scene.bias
-    stds = np.array([v.std() for v in raw]) * scene.gain
+    means = np.array([v.mean() for v in raw]) * gain + bias
+    stds = np.array([v.std() for v in raw]) * gain
     rows = [
         BandStatistics(b.name, float(m), float(s), e.mean, e.std)
         for b, m, s, e in zip(scene.bands, means, stds, card.bands, strict=True)

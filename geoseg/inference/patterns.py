@@ -82,7 +82,7 @@ def _by_window(scene: Scene, pixels: Pixels) -> Iterator[tuple[NDArray[Any], NDA
 
 def order_problem(scene: Scene, pixels: Pixels, card: Card) -> str | None:
     """Return what says that the bands are in another order than their names."""
-    if card.covariance is None:
+    if card.covariance is None or card.numbers == "raw":
         return None
     gain, bias = scene.gain.astype(np.float64)[:, None], scene.bias.astype(np.float64)[:, None]
     windows = [

@@ -1,23 +1,26 @@
-"""Model bundles: a folder with `geoseg.json`, `config.json` and `model.safetensors`.
+"""Model bundles: a folder with `geoseg.json`, `config.json` and `model.safetensors` or `model.onnx`.
 
-Only JSON and safetensors are read, never a pickle: opening a bundle runs no code of its author. What it
-says of the network is held to the arguments that are known, and its weights to the network, before anything
-is read or allocated.
+Only JSON, safetensors and graphs of known operations are read, never a pickle: opening a bundle runs no code
+of its author. What it says of the network is held to the arguments that are known, and its weights to the
+network, before anything is read or allocated.
 """
 
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geoseg.config import lookup
 from geoseg.config.lookup import Shelf
 from geoseg.core.errors import BundleError
-from geoseg.core.files import give_usual_mode, read_object, sha256
+from geoseg.core.files import as_object, give_usual_mode, read_object, sha256
 from geoseg.core.paths import at_home
-from geoseg.models.card import Card, read_card
+from geoseg.models.card import FORMAT, Card, read_card
+from geoseg.models.feeding import fits
 from geoseg.models.fetching import fetch_bundle
+from geoseg.models.graphs import check_graph_arguments, is_graph, weights_name
 from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.readme import readme
 from geoseg.storage.store import is_uri
@@ -57,12 +60,24 @@ class Bundle:
     @property
     def architecture(self) -> str:
         """Architecture and encoder, for messages."""
+        if self.is_graph:
+            return f"{self.config['_model_class']} graph"
         return f"{self.config.get('_model_class')} / {self.config.get('encoder_name', 'own encoder')}"
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether the network is a graph of operations, such as ONNX, and none of the registry."""
+        return is_graph(self.config)
+
+    @property
+    def weights_path(self) -> Path:
+        """The file with the weights, or with the whole graph."""
+        return self.folder / weights_name(self.config)
 
     @property
     def weights_bytes(self) -> int:
         """Size of the weights on disk."""
-        return (self.folder / WEIGHTS).stat().st_size
+        return self.weights_path.stat().st_size
 
     def network(self) -> "nn.Module":
         """Build the network with its weights, in evaluation mode.
@@ -95,9 +110,19 @@ class Bundle:
         BundleError
             When the network cannot be built, or they do not fit it.
         """
+        if self.is_graph:
+            raise BundleError(
+                f"{self.folder}: is an {self.architecture}, which torch can neither run nor train; run it by "
+                "--set inference.device=cpu --set inference.backend=auto"
+            )
         from geoseg.models.weights import read_weights  # noqa: PLC0415
 
         return read_weights(self.folder / WEIGHTS, self.config, self.folder / CONFIG)
+
+
+def _weights_of(config: bytes) -> str:
+    """Return the name of the weights in a bundle with that `config.json`."""
+    return weights_name(as_object(config, CONFIG, BundleError, "with the network's arguments"))
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -137,28 +162,29 @@ def open_bundle(place: Path | str) -> Bundle:
     """
     if is_uri(place):
         uri = str(place).rstrip("/")
-        return replace(open_bundle(fetch_bundle(uri, (CARD, CONFIG), WEIGHTS)), uri=uri)
+        return replace(open_bundle(fetch_bundle(uri, (CARD, CONFIG), _weights_of)), uri=uri)
     folder = find_bundle(place)
     card = read_card(folder / CARD)
     config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
     try:
-        check_arguments(config)
+        (check_graph_arguments if is_graph(config) else check_arguments)(config)
     except BundleError as error:
         raise BundleError(f"{folder / CONFIG}: {error}") from None
+    weights = folder / weights_name(config)
     try:
-        digest = sha256(folder / WEIGHTS)
+        digest = sha256(weights)
     except OSError as error:
-        raise BundleError(f"{folder / WEIGHTS}: cannot be read: {error.strerror or error}") from error
+        raise BundleError(f"{weights}: cannot be read: {error.strerror or error}") from error
     if digest != card.weights_sha256:
         raise BundleError(
-            f"{folder / WEIGHTS}: is truncated or altered (sha256 {digest[:12]}..., the card says "
+            f"{weights}: is truncated or altered (sha256 {digest[:12]}..., the card says "
             f"{card.weights_sha256[:12]}...); get the bundle again"
         )
-    for key, expected, what in (
-        ("classes", len(card.classes), "classes in the legend"),
-        ("in_channels", len(card.bands), "bands"),
+    for key, expected, what, agree in (
+        ("classes", len(card.classes), "classes in the legend", partial(fits, card)),
+        ("in_channels", len(card.bands), "bands", len(card.bands).__eq__),
     ):
-        if config.get(key, expected) != expected:
+        if key in config and not agree(config[key]):
             raise BundleError(
                 f"{folder}: the network has {config[key]} {key.replace('_', ' ')}, but {CARD} lists "
                 f"{expected} {what}; they must agree"
@@ -189,16 +215,20 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     # With a name here, other programs would download the weights of the encoder before they load these.
     (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
-    update: dict[str, Any] = {"weights_sha256": sha256(folder / WEIGHTS)}
+    update: dict[str, Any] = {"format": FORMAT, "weights_sha256": sha256(folder / WEIGHTS)}
     if card.memory_bytes_per_pixel is None:
         from geoseg.models.backends.forward_memory import forward_bytes_per_pixel  # noqa: PLC0415
 
         measured = forward_bytes_per_pixel(network.eval(), len(card.bands), card.tile.min)
         update["memory_bytes_per_pixel"] = round(measured, 1)
-    stamped = card.model_copy(update=update)
-    (folder / "README.md").write_text(readme(stamped), encoding="utf-8")
-    (folder / CARD).write_text(stamped.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_card(card.model_copy(update=update), folder)
     return open_bundle(folder)
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write a card and its README into a bundle."""
+    (folder / "README.md").write_text(readme(card), encoding="utf-8")
+    (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def list_bundles(folder: Path | None = None) -> list[Path]:

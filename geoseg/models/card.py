@@ -25,8 +25,13 @@ from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
 from geoseg.core.legend import Legend
 from geoseg.core.parsing import parse_json, read_bytes
+from geoseg.models.feeding import Standardise, Step
 
-FORMAT = "geoseg-bundle/1"
+FORMAT = "geoseg-bundle/2"
+"""The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
+
+NEW_KEYS = ("output", "channels", "numbers", "input_scale", "preprocess", "origin")
+"""Keys of format 2: how a network that was trained elsewhere is fed and what it answers."""
 
 
 class CardBand(Document):
@@ -86,10 +91,29 @@ class CardClass(Document):
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
+class CardOrigin(Document):
+    """Where an imported network comes from, and how near the bundle comes to it."""
+
+    source: Line
+    """The file or folder, without the folder that it lies in."""
+    kind: Line
+    """What the source is, in words."""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Hash of the source's weights; empty for a folder of several files."""
+    compared_with: Line
+    """What ran the original, or the file with its answers."""
+    largest_difference: Annotated[float, Field(ge=0, le=1)]
+    """Largest difference of a probability from the original's."""
+    batches: Annotated[int, Field(ge=1, le=1000)]
+    """Seeded batches, or batches of the file, that were compared."""
+    scene: Line | None = None
+    """Scene that was compared as well."""
+
+
 class Card(Document):
     """The card of a bundle."""
 
-    format: Literal["geoseg-bundle/1"] = "geoseg-bundle/1"
+    format: Literal["geoseg-bundle/1", "geoseg-bundle/2"] = "geoseg-bundle/2"
     name: Name
     version: Line
     title: Line
@@ -103,6 +127,20 @@ class Card(Document):
     tile: CardTile
     classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
     ignore_index: Literal[255] = 255
+    numbers: Literal["physical", "raw"] = "physical"
+    """Numbers that mean and std are of: physical values (number * scale + offset of the scene), or numbers as
+    they are stored, whatever scale the scene has."""
+    input_scale: Positive = 1.0
+    """Factor between these numbers and those that `preprocess` begins with."""
+    preprocess: tuple[Step, ...] | None = None
+    """Steps before the network; None: (number - mean) / std. With an empty list it is fed the numbers times
+    `input_scale`."""
+    output: Literal["logits", "probabilities", "sigmoid"] = "logits"
+    """What the network answers; `sigmoid`: one channel of logits, of the second of two classes."""
+    channels: Annotated[tuple[Annotated[int, Field(ge=0, le=65_535)], ...], Field(min_length=1)] | None = None
+    """Channel of each class; others are dropped before the softmax. None: as many channels as classes."""
+    origin: CardOrigin | None = None
+    """Where it was imported from; None: trained here."""
     temperature: Temperature = 1.0
     """Logits are divided by it before the softmax, which calibrates the probabilities."""
     memory_bytes_per_pixel: Annotated[float, Field(ge=1, le=1e12), GATE] | None = None
@@ -121,6 +159,34 @@ class Card(Document):
             raise ValueError(f"covariance must be a square of the {bands} bands")
         return self
 
+    @model_validator(mode="after")
+    def _feeding_fits(self) -> "Card":
+        if self.format == "geoseg-bundle/1" and (new := set(NEW_KEYS) & self.model_fields_set):
+            raise ValueError(f"{min(new)} is a key of {FORMAT}, and format says {self.format}")
+        for step in self.preprocess or ():
+            lengths = {len(step.mean), len(step.std)} if isinstance(step, Standardise) else {len(self.bands)}
+            if lengths != {len(self.bands)}:
+                raise ValueError(
+                    f"preprocess: standardise needs a mean and a std of each of {len(self.bands)} bands"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _answer_fits(self) -> "Card":
+        channels, classes = self.channels, len(self.classes)
+        if self.output == "probabilities" and self.temperature != 1:
+            raise ValueError("temperature must be 1 where output is probabilities")
+        if channels is not None and len(set(channels)) < len(channels):
+            raise ValueError("channels names a channel twice")
+        single = self.output == "sigmoid" or (channels is not None and len(channels) == 1)
+        if single and classes != 2:
+            raise ValueError(f"one channel tells two classes apart, and classes has {classes}")
+        if channels is not None and len(channels) != (1 if single else classes):
+            raise ValueError(f"channels must name one channel of each of the {classes} classes")
+        if single and self.output == "logits":
+            raise ValueError("output: a single channel is sigmoid or probabilities, not logits")
+        return self
+
     @field_validator("classes")
     @classmethod
     def _distinct(cls, classes: tuple[CardClass, ...]) -> tuple[CardClass, ...]:
@@ -131,6 +197,19 @@ class Card(Document):
     def legend(self) -> Legend:
         """The classes, in channel order."""
         return Legend.of(self.classes)
+
+    @property
+    def answered(self) -> int:
+        """Channels that the network gives at least."""
+        if self.channels is not None:
+            return max(self.channels) + 1
+        return 1 if self.output == "sigmoid" else len(self.classes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the network takes standardised physical values and gives a logit of each class."""
+        plain = self.numbers == "physical" and self.output == "logits"
+        return plain and self.preprocess is None and self.channels is None
 
     @property
     def input_bands(self) -> tuple[Band, ...]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from geoseg.core.cache import cache_folder
@@ -12,7 +13,7 @@ from geoseg.core.parsing import parse_json
 from geoseg.storage.store import Store, open_store
 
 
-def fetch_bundle(uri: str, small: tuple[str, str], weights: str) -> Path:
+def fetch_bundle(uri: str, small: tuple[str, str], weights_of: Callable[[bytes], str]) -> Path:
     """Return a folder in the cache folder with the bundle as it is at the URI now.
 
     The folder is named after the hash of the bundle, so another version never replaces it. Of several
@@ -24,8 +25,8 @@ def fetch_bundle(uri: str, small: tuple[str, str], weights: str) -> Path:
         The bundle, like `s3://bucket/bundles/name`.
     small
         Names of its card, which states the checksum of the weights, and of its configuration.
-    weights
-        Name of its weights.
+    weights_of
+        Tells the name of its weights from its configuration.
 
     Raises
     ------
@@ -35,6 +36,7 @@ def fetch_bundle(uri: str, small: tuple[str, str], weights: str) -> Path:
     store = open_store(uri)
     try:
         texts = {name: _read(store, name) for name in small}
+        weights = weights_of(texts[small[1]])
         digest = _weights_sha256(store.at(small[0]), texts[small[0]])
         key = hashlib.sha256(b"".join([*texts.values(), digest.encode()])).hexdigest()
         folder = cache_folder() / "bundles" / key

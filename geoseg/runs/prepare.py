@@ -200,10 +200,11 @@ def _place(
     # Slow to import, so the scene is checked first.
     from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
     from geoseg.inference.clusters.capacity import capacity_of  # noqa: PLC0415
-    from geoseg.models.backends.auto import resolve_backend, resolve_precision  # noqa: PLC0415
+    from geoseg.models.backends.auto import device_for, resolve_backend, resolve_precision  # noqa: PLC0415
     from geoseg.models.backends.openvino_model import is_kept  # noqa: PLC0415
 
-    capacity = capacity_of(resolve_cluster(pipeline.cluster), pipeline.inference.device)
+    device = device_for(bundle, pipeline.inference.device)
+    capacity = capacity_of(resolve_cluster(pipeline.cluster), device)
     precision = resolve_precision(pipeline.inference.precision, capacity.device)
     kept = is_kept(bundle)
     backend = resolve_backend(pipeline.inference.backend, bundle, capacity.device, precision)

@@ -43,6 +43,11 @@ def evaluate_bundle(
     """
     bundle = open_bundle(folder)
     card = bundle.card
+    if not card.is_plain:
+        raise ConfigError(
+            f"{folder}: is fed or answers in another way than networks of geoseg; compare its map with "
+            "geoseg evaluate --map classes.tif --reference LABELS"
+        )
     # The statistics that the bundle was trained with, whatever those of the data are now.
     known = Statistics(np.array([b.mean for b in card.bands]), np.array([b.std for b in card.bands]))
     prepared = prepare(path, overrides, None, catalog, known)

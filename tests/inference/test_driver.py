@@ -311,9 +311,9 @@ def test_the_network_loads_once_in_a_process(pipeline_file, tmp_path, monkeypatc
     from geoseg.models.backends import load
 
     loads = []
-    real = load._make
+    real = load.make_segmenter
     monkeypatch.setattr(load, "_loaded", {})
-    monkeypatch.setattr(load, "_make", lambda b, s: loads.append(s) or real(b, s))
+    monkeypatch.setattr(load, "make_segmenter", lambda b, s: loads.append(s) or real(b, s))
     plan = prepare(pipeline_file, ["tiling.block=1"])
     run_free(plan, tmp_path / "staging")
     assert len(loads) == 1

@@ -56,7 +56,7 @@ def test_a_card_survives_being_written(tmp_path):
     [
         ("title", ..., "title: "),
         ("colour", "red", "colour: "),
-        ("format", "geoseg-bundle/2", "format: "),
+        ("format", "geoseg-bundle/3", "format: "),
         ("bands", [], "bands: "),
         ("bands.0.std", 0, r"bands\.0\.std: "),
         ("bands.0.mean", ..., r"bands\.0\.mean: "),

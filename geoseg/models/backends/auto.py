@@ -5,12 +5,31 @@ import sys
 from pathlib import Path
 
 from geoseg.core.errors import BundleError, ConfigError
-from geoseg.models.backends.openvino_model import has_bfloat16, is_installed, load_model
+from geoseg.models.backends.graph import is_installed
+from geoseg.models.backends.openvino_model import has_bfloat16, load_model
 from geoseg.models.backends.spec import LIBRARIES
 from geoseg.models.bundle import Bundle
 
 _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 """Device files of drivers that torch can use under Linux: NVIDIA's, that of WSL, AMD's."""
+
+
+def device_for(bundle: Bundle, device: str) -> str:
+    """Return the device that `auto` means for a bundle: a graph, which OpenVINO runs, needs no GPU.
+
+    Raises
+    ------
+    ConfigError
+        When a graph is to run on a GPU.
+    """
+    if not bundle.is_graph or device == "cpu":
+        return device
+    if device != "auto":
+        raise ConfigError(
+            f"inference.device: {bundle.card.name} is an {bundle.architecture}, which OpenVINO runs on a CPU "
+            f"only; use --set inference.device=cpu"
+        )
+    return "cpu"
 
 
 def resolve_device(device: str) -> str:
@@ -82,6 +101,11 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
     BundleError
         When the pipeline asks for OpenVINO, which cannot run the network.
     """
+    if bundle.is_graph and LIBRARIES.get(backend) == "torch":
+        raise ConfigError(
+            f"inference.backend: {bundle.card.name} is an {bundle.architecture}, which {backend} cannot run; "
+            "use --set inference.backend=auto"
+        )
     if LIBRARIES.get(backend) == "torch":
         return backend
     fits = device == "cpu" and precision in {"fp32", "bf16"}
@@ -99,6 +123,8 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
             raise ConfigError("inference.precision: this processor has no bfloat16; use fp32")
         load_model(bundle)
         return backend
+    if bundle.is_graph:
+        return resolve_backend("openvino", bundle, device, precision)
     if not fits or not is_installed() or (precision == "bf16" and not has_bfloat16()):
         return "torch"
     try:

@@ -47,7 +47,7 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
             if bundle.sha256 != spec.sha256:
                 raise BundleError(f"{spec.folder}: changed since the run was planned; start the run again")
             _loaded.clear()  # the network of an earlier run in this process is not needed any more
-            _loaded[spec] = _make(bundle, spec)
+            _loaded[spec] = make_segmenter(bundle, spec)
         return _loaded[spec]
 
 
@@ -64,7 +64,8 @@ def unload_segmenter() -> None:
     buffers.release_free_memory()
 
 
-def _make(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
+def make_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
+    """Return a segmenter of its own, which this process does not keep."""
     # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,10 @@ from geoseg.core.errors import BundleError, one_line
 from geoseg.core.files import read_json, sha256
 from geoseg.core.notices import ignore_warnings
 from geoseg.core.process import configure_process
+from geoseg.models.backends.graph import import_openvino, is_installed, read_graph
 from geoseg.models.backends.openvino_upsampling import fuse_upsampling
 from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.models.feeding import probabilities
 
 TOLERANCE = 1e-3
 """Largest difference of a probability from that of torch, on the inputs that check a conversion."""
@@ -35,19 +36,6 @@ _MODEL, _REFUSAL = "model.xml", "refused.txt"
 
 _RECORD = "kept.json"
 """Name of the file with the hashes of the others."""
-
-
-def is_installed() -> bool:
-    """Return whether OpenVINO is installed, without importing it."""
-    return find_spec("openvino") is not None
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO without its module that sends usage statistics."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino as library  # noqa: PLC0415
-
-    return library
 
 
 def has_bfloat16() -> bool:
@@ -67,6 +55,8 @@ def load_model(bundle: Bundle) -> Any:
         When OpenVINO cannot run the network, or gives other probabilities than torch. The refusal is kept in
         the cache, too.
     """
+    if bundle.is_graph:
+        return read_graph(bundle)
     kept = _place_of(bundle)
     if _is_as_kept(kept):
         return _read(bundle, kept)
@@ -90,8 +80,8 @@ def load_model(bundle: Bundle) -> Any:
 
 
 def is_kept(bundle: Bundle) -> bool:
-    """Return whether the network of a bundle was converted on this machine before."""
-    return is_installed() and (_place_of(bundle) / _RECORD).exists()
+    """Return whether a bundle needs no conversion: it is a graph, or was converted here before."""
+    return bundle.is_graph or (is_installed() and (_place_of(bundle) / _RECORD).exists())
 
 
 def _place_of(bundle: Bundle) -> Path:
@@ -165,11 +155,11 @@ def _convert(ov: Any, bundle: Bundle) -> Any:
         example = torch.from_numpy(inputs[0])
         traced = torch.jit.trace(network, example, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
         model = ov.convert_model(traced, example_input=example)
-        expected = [torch.softmax(network(torch.from_numpy(x)), dim=1).numpy() for x in inputs]
-    for x, probabilities in zip(inputs, expected, strict=True):
+        expected = [probabilities(bundle.card, network(torch.from_numpy(x))).numpy() for x in inputs]
+    for x, known in zip(inputs, expected, strict=True):
         logits = ov.Core().compile_model(with_shape(model, x.shape), "CPU", FP32)({0: x})[0]
-        found = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
-        if found.shape != probabilities.shape or not np.abs(found - probabilities).max() <= TOLERANCE:
+        found = probabilities(bundle.card, torch.from_numpy(logits)).numpy()
+        if found.shape != known.shape or not np.abs(found - known).max() <= TOLERANCE:
             raise ValueError(f"it gives other probabilities than torch for an input of {x.shape}")
     return model
 

@@ -15,16 +15,19 @@ from geoseg.models.backends.failures import (
     unsupported_input_error,
     wrong_output_error,
 )
+from geoseg.models.backends.feed import Feed
+from geoseg.models.backends.graph import import_openvino
+from geoseg.models.backends.openvino_answer import probabilities_in_graph
 from geoseg.models.backends.openvino_model import (
     BF16,
     FP32,
     has_bfloat16,
-    import_openvino,
     load_model,
     with_shape,
 )
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import Bundle
+from geoseg.models.feeding import fits
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling.arrays import HOST
 
@@ -48,10 +51,7 @@ class OpenVinoSegmenter:
         self.network = load_model(bundle)
         self.passes = spec.passes
         self.symmetries = SYMMETRIES[spec.augment]
-        self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
-        self.std = np.array([b.std for b in card.bands], dtype=np.float32)
-        self.temperature = card.temperature
-        self.classes = len(card.classes)
+        self.card, self.feed = card, Feed(card)
         self._compiled: dict[tuple[Any, ...], Any] = {}
         self._spare: dict[tuple[Any, ...], list[Any]] = {}
         self._compiling = threading.Lock()
@@ -64,7 +64,8 @@ class OpenVinoSegmenter:
 
     def _entry(self, dtype: np.dtype[Any]) -> str:
         """Return the data type in which numbers of a type enter the graph."""
-        return dtype.name if dtype.name in _DTYPES and self.hint is not BF16 else "float32"
+        plain = self.hint is not BF16 and self.feed.steps is None
+        return dtype.name if dtype.name in _DTYPES and plain else "float32"
 
     def predict(
         self,
@@ -74,24 +75,33 @@ class OpenVinoSegmenter:
         bias: NDArray[np.float32],
     ) -> NDArray[np.float32]:
         """Return class probabilities, see `Segmenter`."""
-        factor, shift = (a.reshape(1, -1, 1, 1) for a in (gain / self.std, (bias - self.mean) / self.std))
-        if self.hint is BF16:
-            # The graph would normalise in bfloat16, too, in which 290 K has neighbours two kelvins away.
+        factor, shift, *fill = (a.reshape(1, -1, 1, 1) for a in self._linear(gain, bias))
+        if self.hint is BF16 or self.feed.steps is not None:
+            # The graph would normalise in bfloat16, too, in which 290 K has neighbours two kelvins away; and
+            # it knows a factor and a shift only.
             values = values.astype(np.float32)
             values *= factor
             values += shift
+            values = np.ascontiguousarray(self.feed.after(values), dtype=np.float32)
             factor, shift = np.ones_like(factor), np.zeros_like(shift)
         else:
             values = values.astype(self._entry(values.dtype), copy=False)
         total: NDArray[np.float32] | None = None
         for symmetry in self.symmetries:
             turned = (np.ascontiguousarray(turn(a, *symmetry)) for a in (values, valid[:, None]))
-            p: NDArray[np.float32] = turn_back(self._forward(*turned, factor, shift), *symmetry)
+            p: NDArray[np.float32] = turn_back(self._forward(*turned, factor, shift, *fill), *symmetry)
             if len(self.symmetries) == 1:
                 return p
             total = p.copy() if total is None else total + p
         assert total is not None  # noqa: S101 (there is always the identity)
         return total / np.float32(len(self.symmetries))
+
+    def _linear(
+        self, gain: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Return factor and shift; with steps before the network, also what invalid pixels become."""
+        linear = self.feed.linear(gain, bias)
+        return linear if self.feed.steps is not None else linear[:2]
 
     def _forward(self, values: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
         shape = values.shape
@@ -136,20 +146,23 @@ class OpenVinoSegmenter:
         batch, bands, *size = shape
         network = with_shape(self.network, shape)
         output = network.output(0).get_partial_shape()
-        if output != ov.PartialShape([batch, self.classes, *size]):
-            raise wrong_output_error(shape, output, self.classes)
+        channels = output[1].get_length() if output.is_static and len(output) == len(shape) else 0
+        if output != ov.PartialShape([batch, channels, *size]) or not fits(self.card, channels):
+            raise wrong_output_error(shape, output, self.card.answered)
         values = op.parameter(shape, ov.Type(np.dtype(dtype)))
         valid = op.parameter([batch, 1, *size], ov.Type.boolean)
-        factor, shift = (op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2))
-        x = op.add(op.multiply(op.convert(values, "f32"), factor), shift)
-        x = op.select(valid, x, op.constant(np.float32(0)))
+        linear = [
+            op.parameter([1, bands, 1, 1], ov.Type.f32) for _ in range(2 if self.feed.steps is None else 3)
+        ]
+        x = op.add(op.multiply(op.convert(values, "f32"), linear[0]), linear[1])
+        x = op.select(valid, x, linear[2] if len(linear) > 2 else op.constant(np.float32(0)))
         (entry,) = network.get_parameters()
         for target in entry.output(0).get_target_inputs():
             target.replace_source_output(x.output(0))
-        logits = network.get_results()[0].input_value(0)
-        probabilities = op.softmax(op.divide(logits, op.constant(np.float32(self.temperature))), 1)
+        answer = network.get_results()[0].input_value(0)
+        probabilities = probabilities_in_graph(self.card, answer)
         total = op.reduce_sum(probabilities, op.constant(np.arange(4)))
-        graph = ov.Model([probabilities, total], [values, valid, factor, shift])
+        graph = ov.Model([probabilities, total.output(0)], [values, valid, *linear])
         # One thread for each stream: no sum is split, so the bits do not depend on the number of cores.
         streams = {
             "NUM_STREAMS": self.passes,

@@ -1,5 +1,6 @@
 """Run a network with torch, on a GPU or a CPU."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from geoseg.models.backends.failures import (
     unsupported_input_error,
     wrong_output_error,
 )
+from geoseg.models.backends.feed import Feed
 from geoseg.models.backends.folding import fold_batch_norms
 from geoseg.models.backends.inductor import CompiledNetwork
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.backends.torch_arrays import TorchArrays
 from geoseg.models.bundle import Bundle
+from geoseg.models.feeding import fits, probabilities
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling.arrays import HOST, Arrays
 
@@ -39,11 +42,10 @@ class TorchSegmenter:
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
         self.symmetries = SYMMETRIES[spec.augment]
         card = bundle.card
-        self.mean = np.array([b.mean for b in card.bands], dtype=np.float32)
-        self.std = np.array([b.std for b in card.bands], dtype=np.float32)
-        self.temperature = card.temperature
-        self.classes = len(card.classes)
-        network = fold_batch_norms(bundle.network(), len(card.bands), card.tile.min)
+        self.card, self.feed = card, Feed(card)
+        network = fold_batch_norms(
+            bundle.network(), len(card.bands), card.tile.min, partial(probabilities, card)
+        )
         # Convolutions of oneDNN and cuDNN are faster with channels last.
         network = network.to(self.device).to(memory_format=torch.channels_last)
         self.network = CompiledNetwork(network) if spec.backend == "inductor" else network
@@ -71,11 +73,15 @@ class TorchSegmenter:
         gain: NDArray[np.float32],
         bias: NDArray[np.float32],
     ) -> torch.Tensor:
-        factor = torch.from_numpy(gain / self.std).to(self.device)[:, None, None]
-        shift = torch.from_numpy((bias - self.mean) / self.std).to(self.device)[:, None, None]
+        factor, shift, fill = (
+            torch.from_numpy(a).to(self.device)[:, None, None] for a in self.feed.linear(gain, bias)
+        )
         # The copy to the device is of 16-bit numbers; they become floats there.
         x = values.to(torch.float32, copy=True).mul_(factor).add_(shift)
-        x.masked_fill_(~valid[:, None], 0.0)
+        if self.feed.steps is None:
+            x.masked_fill_(~valid[:, None], 0.0)
+        else:
+            x = torch.where(valid[:, None], self.feed.after(x), fill)
         total: torch.Tensor | None = None
         for quarter_turns, flip in self.symmetries:
             p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)
@@ -96,6 +102,11 @@ class TorchSegmenter:
             if "memory" in str(error):
                 raise out_of_memory_error(shape) from error
             raise unsupported_input_error(shape, error) from error
-        if logits.shape != (x.shape[0], self.classes, *x.shape[2:]):
-            raise wrong_output_error(shape, tuple(logits.shape), self.classes)
-        return torch.softmax(logits.float().contiguous().div_(self.temperature), dim=1)
+        given = tuple(logits.shape)
+        if (given[0], *given[2:]) != (shape[0], *shape[2:]) or not fits(self.card, given[1]):
+            raise wrong_output_error(shape, given, self.card.answered)
+        answer = logits.float().contiguous()
+        if self.card.is_plain:
+            return torch.softmax(answer.div_(self.card.temperature), dim=1)
+        result: torch.Tensor = probabilities(self.card, answer)
+        return result
