@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import geoseg
-from geoseg.cli import info, runs, training
+from geoseg.cli import info, models, runs, training
 from geoseg.cli.messages import say
 from geoseg.core.paths import at_home
 from geoseg.core.process import configure_process
@@ -49,8 +49,10 @@ app.add_typer(catalog_app, name="catalog")
 app.add_typer(models_app, name="models")
 catalog_app.command("list")(info.catalog_list)
 catalog_app.command("show")(info.catalog_show)
-models_app.command("list")(info.models_list)
-models_app.command("show")(info.models_show)
+models_app.command("list")(models.models_list)
+models_app.command("show")(models.models_show)
+models_app.command("import")(models.models_import)
+models_app.command("export")(models.models_export)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from geoseg.cli.messages import errors, give, say, show_facts
-from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder
+from geoseg.cli.options import AsJson, CatalogFile, Debug
 
 
 def inspect(
@@ -69,30 +69,6 @@ def catalog_show(
         from geoseg.cli import show
 
         show_facts(show.scene(name, catalog), as_json=as_json)
-
-
-def models_list(folder: ModelsFolder = None, as_json: AsJson = False, debug: Debug = False) -> None:
-    """List the bundles in a folder."""
-    with errors(debug=debug):
-        from geoseg.cli import show
-
-        show_facts(show.bundles(folder), as_json=as_json)
-
-
-def models_show(
-    bundle: Annotated[str, typer.Argument(help="A bundle: its folder, its name, or its URI.")],
-    folder: ModelsFolder = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Show a bundle: bands, classes, tile sizes, agreement and limits."""
-    with errors(debug=debug):
-        from geoseg.cli import show
-
-        show_facts(
-            show.bundle(bundle if folder is None or Path(bundle).exists() else folder / bundle),
-            as_json=as_json,
-        )
 
 
 class DocumentKind(StrEnum):

@@ -227,7 +227,8 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
 
 def write_card(card: Card, folder: Path) -> None:
     """Write a card and its README into a bundle."""
-    (folder / "README.md").write_text(readme(card), encoding="utf-8")
+    config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
+    (folder / "README.md").write_text(readme(card, graph=is_graph(config)), encoding="utf-8")
     (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -5,18 +5,20 @@ from typing import Any
 
 from geoseg.models.card import Card
 
+_LOADED = ", and `from_pretrained` of segmentation_models_pytorch loads the network"
 
-def readme(card: Card) -> str:
+
+def readme(card: Card, *, graph: bool = False) -> str:
     """Return the README of a bundle as Markdown: its use, classes, figures, limits and licence.
 
-    Sections without an entry in the card are left out.
+    Sections without an entry in the card are left out. A `graph` is no network that a library builds.
     """
     gsd = card.gsd_m
     span = f"{gsd.min:g} m" if gsd.min == gsd.max else f"{gsd.min:g} to {gsd.max:g} m"
     use = (
         f"Bands, in this order: {', '.join(b.common_name or b.name for b in card.bands)}; ground sample "
-        f"distance {span}. `geoseg run` uses this folder as `model:`, and `from_pretrained` of "
-        "segmentation_models_pytorch loads the network; `geoseg.json` holds scaling, classes and tile sizes."
+        f"distance {span}. `geoseg run` uses this folder as `model:`{_LOADED * (not graph)}; "
+        "`geoseg.json` holds scaling, classes and tile sizes."
     )
     sections = [
         f"# {card.name} {card.version}",

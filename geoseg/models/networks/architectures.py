@@ -22,6 +22,7 @@ from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.networks.encoders import check_encoder, offline
 from geoseg.models.networks.fcn import FCN
 from geoseg.models.networks.segnet import SegNet
+from geoseg.models.networks.torchvision_networks import Torchvision
 
 SMP = (
     "Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "PAN", "DeepLabV3", "DeepLabV3Plus",
@@ -30,6 +31,10 @@ SMP = (
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     **{name: getattr(smp, name) for name in SMP}, "FCN": FCN, "SegNet": SegNet,
 }  # fmt: skip
+
+
+FOREIGN: dict[str, Callable[..., nn.Module]] = {"Torchvision": Torchvision}
+"""Networks that bundles hold when they were imported; none is trained from the start."""
 
 
 def build(config: dict[str, Any]) -> nn.Module:
@@ -52,7 +57,7 @@ def build(config: dict[str, Any]) -> nn.Module:
         check_encoder(arguments["encoder_name"])
     try:
         with offline():
-            return REGISTRY[name](encoder_weights=None, **arguments)
+            return {**REGISTRY, **FOREIGN}[name](encoder_weights=None, **arguments)
     except (
         TypeError, ValueError, LookupError, RuntimeError, OSError, AttributeError, AssertionError,
         ArithmeticError, ImportError,

@@ -62,6 +62,16 @@ class SegNetArguments(OwnArguments):
     encoder_depth: Annotated[int, Field(ge=1, le=5)] = 5
 
 
+class TorchvisionArguments(OwnArguments):
+    """Arguments of `Torchvision`."""
+
+    encoder_name: Literal[
+        "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
+        "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
+    ] = "fcn_resnet50"  # fmt: skip
+    in_channels: Literal[3] = 3
+
+
 class SmpArguments(OwnArguments):
     """Arguments of all networks of segmentation_models_pytorch."""
 
@@ -187,6 +197,9 @@ ARGUMENTS: dict[str, type[OwnArguments]] = {
 }
 """Arguments of each architecture. A default tells that a key may be missing: constructors have their own."""
 
+FOREIGN_ARGUMENTS: dict[str, type[OwnArguments]] = {"Torchvision": TorchvisionArguments}
+"""Arguments of networks that are imported only."""
+
 
 def check_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments for the constructor of the architecture that a configuration names.
@@ -207,14 +220,15 @@ def check_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         When the architecture, or a key at any depth, is unknown, or a value is out of its bounds.
     """
     name = str(config.get("_model_class"))
-    if name not in ARGUMENTS:
+    models = {**ARGUMENTS, **FOREIGN_ARGUMENTS}
+    if name not in models:
         raise BundleError(
             f"architecture {name[:60]!r} is not known{did_you_mean(name[:60], ARGUMENTS)}; known: "
             f"{', '.join(ARGUMENTS)}"
         )
     arguments = {k: v for k, v in config.items() if k != "_model_class"}
     try:
-        ARGUMENTS[name].model_validate(arguments)
+        models[name].model_validate(arguments)
     except ValidationError as error:
         raise BundleError(f"architecture {name} cannot be built: {_first_problem(name, error)}") from None
     return {k: v for k, v in arguments.items() if k != "encoder_weights"}
@@ -228,7 +242,7 @@ def _first_problem(name: str, error: ValidationError) -> str:
     shown = f"{keys[0]}" if len(keys) == 1 else f"{keys[0]} ({'.'.join(keys[1:])})"
     key = ascii(shown[:80])[1:-1]
     if problem["type"] == "extra_forbidden":
-        known = ARGUMENTS[name].model_fields if len(keys) == 1 else ()
+        known = {**ARGUMENTS, **FOREIGN_ARGUMENTS}[name].model_fields if len(keys) == 1 else ()
         hint = did_you_mean(keys[0][:80], known)
         return f"{key}: is no argument that geoseg accepts{hint}; see docs/architectures.md"
     got = ascii(problem["input"] if not isinstance(problem["input"], Mapping | list) else "...")

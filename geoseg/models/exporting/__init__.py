@@ -1,0 +1,1 @@
+"""Give bundles to other programs: ONNX files and STAC items."""
