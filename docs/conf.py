@@ -24,6 +24,8 @@ PACKAGE = Path(geoseg.__file__).parent
 project = "geoseg"
 project_copyright = "the geoseg developers"
 version = release = geoseg.__version__
+# A field called `bytes` is found for the type of that name, and there are several.
+suppress_warnings = ["ref.python"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 html_theme = "pydata_sphinx_theme"
