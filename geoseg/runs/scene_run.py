@@ -39,6 +39,9 @@ T = TypeVar("T")
 Counts = dict[tuple[int, int], dict[str, Any]]
 """Counts of each staged block, by row and column of blocks."""
 
+_PATIENCE = 10.0
+"""Seconds to wait for the picture after an error."""
+
 CHECKS = 3
 """Times that staged blocks may be verified before damaged ones stop the run."""
 
@@ -166,8 +169,11 @@ class SceneRun:
             )
         self._staging().copy_to(workspace, plan.blocks)
         steps = _Steps(self.log, plan.name, self.on_event)
-        reading = _in_background(lambda: outputs.read_picture(plan))
-        with collect_warnings() as notices, _tracers(self.folder, client) as workers:
+        with (
+            _in_background(lambda: outputs.read_picture(plan)) as reading,
+            collect_warnings() as notices,
+            _tracers(self.folder, client) as workers,
+        ):
             files = outputs.write_maps(plan, workspace, workers, steps)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
@@ -249,8 +255,12 @@ def _tracers(folder: RunFolder, client: Client) -> Iterator[Workers]:
         yield Workers(pool, 2 * threads)
 
 
-def _in_background(task: Callable[[], T]) -> Future[T]:
-    """Start a task in a daemon thread, which the process does not wait for after an error."""
+@contextlib.contextmanager
+def _in_background(task: Callable[[], T]) -> Iterator[Future[T]]:
+    """Start a task in a daemon thread; after an error in the block wait for it, but not for ever.
+
+    A thread that is in a library of C++ when Python ends would abort the process, which is to end in a line.
+    """
     future: Future[T] = Future()
 
     def work() -> None:
@@ -260,7 +270,12 @@ def _in_background(task: Callable[[], T]) -> Future[T]:
             future.set_exception(error)
 
     Thread(target=work, daemon=True).start()
-    return future
+    try:
+        yield future
+    except BaseException:
+        with contextlib.suppress(Exception):
+            future.result(timeout=_PATIENCE)
+        raise
 
 
 class _Steps:
