@@ -102,12 +102,16 @@ class CardOrigin(Document):
     """Hash of the source's weights; empty for a folder of several files."""
     compared_with: Line
     """What ran the original, or the file with its answers."""
-    largest_difference: Annotated[float, Field(ge=0, le=1)]
+    largest_difference: Annotated[float, Field(ge=0, le=1), GATE]
     """Largest difference of a probability from the original's."""
-    batches: Annotated[int, Field(ge=1, le=1000)]
+    batches: Annotated[int, Field(ge=1, le=1000), GATE]
     """Seeded batches, or batches of the file, that were compared."""
     scene: Line | None = None
     """Scene that was compared as well."""
+
+
+Channel = Annotated[int, Field(ge=0, le=65_535), GATE]
+"""Number of a channel that a network answers, from 0."""
 
 
 class Card(Document):
@@ -137,7 +141,7 @@ class Card(Document):
     `input_scale`."""
     output: Literal["logits", "probabilities", "sigmoid"] = "logits"
     """What the network answers; `sigmoid`: one channel of logits, of the second of two classes."""
-    channels: Annotated[tuple[Annotated[int, Field(ge=0, le=65_535)], ...], Field(min_length=1)] | None = None
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1)] | None = None
     """Channel of each class; others are dropped before the softmax. None: as many channels as classes."""
     origin: CardOrigin | None = None
     """Where it was imported from; None: trained here."""

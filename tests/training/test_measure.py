@@ -42,7 +42,7 @@ def test_augmented_predictions_are_those_of_a_run(bundle):
     chips.labels = torch.zeros(2, 64, 64, dtype=torch.long)
     spec = SegmenterSpec(bundle.folder, bundle.sha256, "cpu", "torch", "fp32", "d4", 1)
     segmenter = TorchSegmenter(bundle, spec)
-    mean, std = segmenter.mean[:, None, None], segmenter.std[:, None, None]
+    mean, std = segmenter.feed.mean[:, None, None], segmenter.feed.std[:, None, None]
     values = chips.images.numpy() * std + mean
     everywhere = np.ones((2, 64, 64), dtype=bool)
     ones, zeros = np.ones(4, dtype=np.float32), np.zeros(4, dtype=np.float32)
