@@ -29,11 +29,12 @@ from geoseg.raster.staging import count_finished
 from geoseg.runs.finished import Run
 from geoseg.runs.folder import STAGING
 from geoseg.runs.record import parse_record
+from geoseg.scenes.bands import SceneBand, SceneMask
 from geoseg.scenes.catalog import Catalog, find_entry, resolve_scene
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.mosaic import Mosaic
 from geoseg.scenes.opening import open_scene
-from geoseg.scenes.scene import Scene, SceneBand, SceneMask
+from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store, is_store, open_store, within
 from geoseg.training.record import TrainingRecord
 

@@ -13,7 +13,8 @@ from geoseg.inference.causes import likely_cause, scaling_cause
 from geoseg.inference.patterns import ENOUGH, noise_problem, offset_problem, order_problem
 from geoseg.inference.retry import ONCE, RetryPolicy, reader, with_retry
 from geoseg.models.card import Card
-from geoseg.scenes.scene import Scene, SceneMask
+from geoseg.scenes.bands import SceneMask
+from geoseg.scenes.scene import Scene
 
 GSD_TOLERANCE = 0.25
 """Share by which the GSD of a scene may lie outside the network's range."""

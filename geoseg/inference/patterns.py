@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from geoseg.inference.band_order import likely_order
 from geoseg.models.card import Card
-from geoseg.scenes.scene import Pixels, Scene
+from geoseg.scenes.pixels import Pixels
+from geoseg.scenes.scene import Scene
 
 ENOUGH = 1024
 """Pixels that can be told to be all alike: fewer may well be one field."""

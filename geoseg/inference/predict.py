@@ -22,7 +22,8 @@ from geoseg.models.backends.load import device_pool, is_loaded, load_segmenter
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.raster.staging import Staging
 from geoseg.scenes import network
-from geoseg.scenes.scene import Pixels, Scene
+from geoseg.scenes.pixels import Pixels
+from geoseg.scenes.scene import Scene
 from geoseg.tiling import _kernels
 from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import Block

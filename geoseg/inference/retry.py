@@ -12,8 +12,9 @@ import numpy as np
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Window
 from geoseg.scenes.network import forget
+from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.remote import gdal_path, has_version, uri_of
-from geoseg.scenes.scene import Pixels, Reader, Scene
+from geoseg.scenes.scene import Reader, Scene
 
 T = TypeVar("T")
 

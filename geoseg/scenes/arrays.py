@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geoseg.core.geometry import Span, Window
-from geoseg.scenes.scene import Pixels, Reader, Scene, spread, valid_numbers
+from geoseg.scenes.bands import valid_numbers
+from geoseg.scenes.pixels import Pixels
+from geoseg.scenes.scene import Reader, Scene, spread
 from geoseg.scenes.sources import SourceFile
 from geoseg.scenes.versions import FileVersion
 

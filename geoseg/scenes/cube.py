@@ -13,9 +13,10 @@ from geoseg.core.errors import SceneError, did_you_mean
 from geoseg.core.geometry import Window
 from geoseg.scenes.array_bands import TIME, Bands, Offered, choose, offered_bands
 from geoseg.scenes.arrays import ArrayScene, Level, Numbers, array_header
+from geoseg.scenes.bands import SceneBand
 from geoseg.scenes.coordinates import Array, Located, locate
 from geoseg.scenes.lazy import VALID, Origin, origin_of
-from geoseg.scenes.scene import Scene, SceneBand
+from geoseg.scenes.scene import Scene
 
 Given = float | Mapping[str, float] | None
 """A number for all bands, or one for each by the common name of the network's, or by its own label."""

@@ -19,8 +19,10 @@ from odc.geo.xr import xr_coords
 
 from geoseg.core.errors import ConfigError
 from geoseg.core.geometry import Span, Window
+from geoseg.scenes.bands import SceneMask
 from geoseg.scenes.nodata import can_hold
-from geoseg.scenes.scene import Pixels, Scene, SceneMask
+from geoseg.scenes.pixels import Pixels
+from geoseg.scenes.scene import Scene
 from geoseg.tiling.outline import Outline
 
 VALID = "valid"

@@ -22,12 +22,14 @@ from geoseg.core.errors import SceneError, listed
 from geoseg.core.geometry import Span, Window
 from geoseg.core.secrets import redact
 from geoseg.scenes import grid
+from geoseg.scenes.bands import SceneBand
 from geoseg.scenes.members import MemberEntry, members
 from geoseg.scenes.mosaic_grid import common_grid
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.placement import Member, place
 from geoseg.scenes.remote import is_remote
-from geoseg.scenes.scene import Pixels, Scene, SceneBand, part_at
+from geoseg.scenes.scene import Scene, part_at
 from geoseg.scenes.sources import SourceFile, with_absolute_path
 
 _AT_ONCE = 16

@@ -18,7 +18,8 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import GeosegWarning, SceneError
 
 if TYPE_CHECKING:
-    from geoseg.scenes.scene import Scene, SceneBand
+    from geoseg.scenes.bands import SceneBand
+    from geoseg.scenes.scene import Scene
     from geoseg.scenes.sources import SourceFile
 
 _NODATA = re.compile(r"<NoDataValue[^>]*>([^<]+)<")

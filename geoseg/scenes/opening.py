@@ -25,11 +25,12 @@ from geoseg.core.bands import (
 from geoseg.core.errors import GeosegWarning, SceneError, did_you_mean, listed
 from geoseg.core.secrets import redact
 from geoseg.scenes import grid, radiometry, sources
+from geoseg.scenes.bands import SceneBand, SceneMask
 from geoseg.scenes.nodata import check_given_nodata
 from geoseg.scenes.products import complete
 from geoseg.scenes.products.entry import place_in
 from geoseg.scenes.products.place import Folder, is_missing
-from geoseg.scenes.scene import Scene, SceneBand, SceneMask, part_at
+from geoseg.scenes.scene import Scene, part_at
 from geoseg.scenes.sources import SourceFile
 from geoseg.scenes.versions import same_file
 

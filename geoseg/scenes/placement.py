@@ -20,7 +20,8 @@ from pyproj.exceptions import CRSError, ProjError
 from geoseg.core.errors import SceneError, one_line
 from geoseg.core.geometry import Span, Window
 from geoseg.scenes import _kernels, grid
-from geoseg.scenes.scene import Pixels, Scene
+from geoseg.scenes.pixels import Pixels
+from geoseg.scenes.scene import Scene
 
 ALIGNED = 1e-3
 """Pixels by which a grid may be off another one, and is still read without resampling."""

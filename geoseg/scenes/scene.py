@@ -15,9 +15,10 @@ from odc.geo.geobox import GeoBox
 from geoseg.config.scene import SceneEntry
 from geoseg.core import buffers
 from geoseg.core.geometry import Span, Window, reflect, windows_of
-from geoseg.scenes import grid, resample, sources
+from geoseg.scenes import grid, sources
+from geoseg.scenes.bands import SceneBand, SceneMask, read_on
+from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.remote import is_remote
-from geoseg.scenes.resample import Taps
 from geoseg.scenes.sources import SourceFile
 
 SAMPLE_WINDOWS = 8
@@ -30,113 +31,8 @@ _SAMPLES_AT_ONCE = 4
 _OVERVIEW_ROWS = 256
 """Rows of the scene that an overview reads at once."""
 
-_LARGEST = np.finfo(np.float32).max
-
 _PREVIEW_WINDOW = 2048
 """Pixels of the scene along the side of a window of a preview."""
-
-
-@dataclass(frozen=True)
-class SceneBand:
-    """One band of a scene."""
-
-    name: str
-    """Name in the scene, for messages (`B02`)."""
-    common_name: str
-    """Common name (`blue`)."""
-    source: SourceFile
-    index: int
-    """Number of the band in its file, from 1."""
-    scale: float
-    """Physical value = number * scale + offset."""
-    offset: float
-    nodata: float | None
-    wavelength_um: float | None
-    declared: bool
-    """Whether scale and offset were declared, by the catalog or the file, or are the default 1 and 0."""
-    saturated: float | None = None
-    """The number of pixels whose signal was too strong; they are nodata, too."""
-
-    @property
-    def invalid(self) -> tuple[float, ...]:
-        """Numbers that are no measurement: nodata and saturation."""
-        return tuple(n for n in (self.nodata, self.saturated) if n is not None)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of its numbers."""
-        return self.source.dtype(self.index)
-
-
-@dataclass(frozen=True)
-class SceneMask:
-    """A quality band: which of its values mean nodata. Where it is nodata itself, the scene is, too."""
-
-    source: SourceFile
-    index: int
-    invalid_values: tuple[int, ...]
-    invalid_bits: tuple[int, ...]
-    """Bit patterns: a pixel is nodata when all bits of one of them are set."""
-
-    def read(self, geobox: GeoBox, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Read a window inside a grid, nearest neighbour.
-
-        Returns
-        -------
-        values
-            Shape (rows, cols).
-        known
-            False where the quality band is nodata, NaN or masked itself, shape (rows, cols); None: nowhere.
-        """
-        nodata = self.source.nodata[self.index - 1]
-        invalid = (() if nodata is None else (nodata,),)
-        read, known = _read_on(self.source, (self.index,), geobox, window, resample.nearest, invalid)
-        return read[0], known
-
-    def valid_in(self, geobox: GeoBox, window: Window) -> NDArray[np.bool_]:
-        """Read where a window inside a grid is valid, shape (rows, cols)."""
-        quality, known = self.read(geobox, window)
-        valid = self.valid(quality)
-        return valid if known is None else valid & known
-
-    def valid(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return where the values of the quality band are valid, same shape."""
-        bad = np.isin(values, self.invalid_values)
-        # Through its unsigned type: the sign of a negative number must not fill bits that the type has not.
-        wide = values.view(f"u{values.itemsize}").astype(np.int64) if self.invalid_bits else values
-        for pattern in self.invalid_bits:
-            bad |= (wide & pattern) == pattern
-        return ~bad
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Numbers of a window and their validity."""
-
-    values: NDArray[Any]
-    """Shape (bands, rows, cols), in the scene's data type, before scale and offset."""
-    valid: NDArray[np.bool_]
-    """Shape (rows, cols)."""
-    observations: NDArray[np.uint8] | None = None
-    """How often each pixel was seen, shape (rows, cols), of a scene that counts it."""
-
-    @classmethod
-    def of(cls, values: NDArray[Any], seen: NDArray[Any]) -> "Pixels":
-        """Return pixels from where they are valid (bool), or from how often they were seen (uint8)."""
-        return cls(values, seen) if seen.dtype == np.bool_ else cls(values, seen > 0, seen)
-
-    @classmethod
-    def pooled(cls, parts: "Sequence[Pixels]") -> "Pixels":
-        """Return the pixels of several windows in one row, shape (bands, 1, pixels)."""
-        return cls(
-            np.concatenate([p.values.reshape(len(p.values), 1, -1) for p in parts], axis=2),
-            np.concatenate([p.valid.reshape(1, -1) for p in parts], axis=1),
-        )
-
-    def at(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> "Pixels":
-        """Return the pixels at these rows and columns, in any order and any number of times."""
-        seen = self.valid if self.observations is None else self.observations
-        return Pixels.of(self.values[:, rows[:, None], cols], seen[rows[:, None], cols])
 
 
 @dataclass(frozen=True)
@@ -333,7 +229,7 @@ class Scene:
             here = [i for i, b in enumerate(self.bands) if (b.source, b.dtype) == (source, dtype)]
             indexes, invalid = zip(*((self.bands[i].index, self.bands[i].invalid) for i in here), strict=True)
             whole = len(here) == len(self.bands)  # all of them, in their order
-            read, known = _read_on(source, indexes, self.whole, window, None, invalid, out if whole else None)
+            read, known = read_on(source, indexes, self.whole, window, None, invalid, out if whole else None)
             if read is not out:
                 out[here] = read
             if known is not None:
@@ -554,63 +450,3 @@ def spread(axis: Span, windows: int) -> list[Span]:
     starts = np.linspace(axis.start, axis.stop - SAMPLE_SIZE, windows).astype(int)
     starts[1:-1] -= starts[1:-1] % SAMPLE_SIZE
     return [Span(int(s), int(s) + SAMPLE_SIZE) for s in starts]
-
-
-def _invalid(values: NDArray[Any], invalid: Sequence[Sequence[float]]) -> NDArray[np.bool_] | None:
-    """Return where a band has one of its invalid numbers, NaN or infinity, (rows, cols); None: nowhere."""
-    bad: NDArray[np.bool_] | None = None
-    for band, numbers in zip(values, invalid, strict=True):
-        # Whole numbers are compared as integers, which needs no copy of the band in float64.
-        checks = [
-            band == (int(n) if values.dtype.kind in "iu" and float(n).is_integer() else n)
-            for n in numbers
-            if not np.isnan(n)
-        ]
-        if values.dtype.kind == "f":
-            # Networks compute in single precision, where larger numbers are infinite.
-            checks.append(~(np.abs(band) <= _LARGEST))
-        for check in checks:
-            bad = check if bad is None else bad | check
-    return bad
-
-
-def _read_on(
-    source: SourceFile,
-    indexes: Sequence[int],
-    target: GeoBox,
-    window: Window,
-    method: Callable[[NDArray[np.float64], int], Taps] | None,
-    invalid: Sequence[Sequence[float]],
-    out: NDArray[Any] | None = None,
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Read bands of one file onto a window of the target grid, with their validity (None: all valid).
-
-    Without a `method`, coarser files are interpolated and finer ones averaged. Files on the target grid are
-    read into `out`, if it is given.
-    """
-    if source.geobox == target:
-        values, mask = sources.read(source, indexes, window, out)
-        return values, valid_numbers(values, invalid, mask)
-    coarser = abs(target.resolution.x) > abs(source.geobox.resolution.x) * (1 + 1e-9)
-    method = method or (resample.average if coarser else resample.bilinear)
-    taps = [
-        method(grid.edges_in(source.geobox, target, span, axis), source.geobox.shape[axis])
-        for axis, span in enumerate((window.rows, window.cols))
-    ]
-    part = Window(*(Span(t.first, t.stop) for t in taps))
-    values, mask = sources.read(source, indexes, part)
-    valid = valid_numbers(values, invalid, mask)
-    resampled, valid = resample.apply(values, valid, *taps)
-    if values.dtype.kind in "iu":
-        np.rint(resampled, out=resampled)
-    return resampled.astype(values.dtype), valid
-
-
-def valid_numbers(
-    values: NDArray[Any], invalid: Sequence[Sequence[float]], mask: NDArray[np.bool_] | None
-) -> NDArray[np.bool_] | None:
-    """Return where no band has one of its invalid numbers, and the mask holds; None: everywhere."""
-    bad = _invalid(values, invalid)
-    if bad is None:
-        return mask
-    return ~bad if mask is None else mask & ~bad
