@@ -30,8 +30,8 @@ from geoseg.models.feeding import Standardise, Step
 FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
-NEW_KEYS = ("output", "channels", "numbers", "input_scale", "preprocess", "origin")
-"""Keys of format 2: how a network that was trained elsewhere is fed and what it answers."""
+NEW_KEYS = ("task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin")
+"""Keys of format 2: the task, and how a network that was trained elsewhere is fed and what it answers."""
 
 
 class CardBand(Document):
@@ -91,6 +91,26 @@ class CardClass(Document):
     color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
+class ObjectSides(Document):
+    """Sides of the training objects: the longer side of each one's box, in pixels."""
+
+    median: Positive
+    p99: Positive
+
+
+class CardDetection(Document):
+    """How objects are found by a network of `task: instances`."""
+
+    score_threshold: Annotated[float, Field(ge=0, le=1), GATE] = 0.5
+    """Detections with a lower score are dropped; from training: the one with the best F1 on val."""
+    mask_threshold: Annotated[float, Field(gt=0, lt=1), GATE] = 0.5
+    """A pixel belongs to an object from this probability on."""
+    per_tile: Annotated[int, Field(ge=1, le=65_535), GATE]
+    """Most detections in a tile; a tile that reaches it may lack objects."""
+    object_px: ObjectSides
+    """Sizes of the training objects: those larger than the overlap are joined from parts."""
+
+
 class CardOrigin(Document):
     """Where an imported network comes from, and how near the bundle comes to it."""
 
@@ -122,6 +142,8 @@ class Card(Document):
     version: Line
     title: Line
     description: str = ""
+    task: Literal["classes", "instances"] = "classes"
+    """What the network finds: the class of each pixel, or single objects with a box, a mask and a score."""
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
     covariance: tuple[tuple[Finite, ...], ...] | None = None
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
@@ -129,7 +151,10 @@ class Card(Document):
     """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
     gsd_m: GsdRange
     tile: CardTile
-    classes: Annotated[tuple[CardClass, ...], Field(min_length=2)]
+    classes: Annotated[tuple[CardClass, ...], Field(min_length=1)]
+    """At least two; objects may be of a single class, because what is no object has none."""
+    detection: CardDetection | None = None
+    """Of `task: instances` alone."""
     ignore_index: Literal[255] = 255
     numbers: Literal["physical", "raw"] = "physical"
     """Numbers that mean and std are of: physical values (number * scale + offset of the scene), or numbers as
@@ -155,6 +180,14 @@ class Card(Document):
     license: Line = ""
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> "Card":
+        if (self.task == "instances") != (self.detection is not None):
+            raise ValueError("detection goes with task: instances, and neither without the other")
+        if self.task == "classes" and len(self.classes) < 2:
+            raise ValueError("classes: at least two classes are needed")
+        return self
 
     @model_validator(mode="after")
     def _covariance_fits(self) -> "Card":

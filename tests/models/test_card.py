@@ -67,7 +67,7 @@ def test_a_card_survives_being_written(tmp_path):
         ("classes.0.color", "red", r"classes\.0\.color: "),
         ("classes.0.id", 2, "classes: .*class id 2 is used twice"),
         ("classes.0.slug", "b", "classes: .*class slug 'b' is used twice"),
-        ("classes", CARD["classes"][:1], "classes: "),
+        ("classes", CARD["classes"][:1], "document: classes: at least two"),
         ("gsd_m.min", 0, r"gsd_m\.min: "),
         ("gsd_m.min", 30, "gsd_m: "),
         ("tile.size", 64, "tile: .*min <= size <= max"),
@@ -129,3 +129,20 @@ def test_an_unknown_key_is_shown_short_and_printable(tmp_path):
         read_card(tmp_path / "geoseg.json")
     assert str(caught.value).isprintable()
     assert len(str(caught.value).removeprefix(str(tmp_path))) <= 300
+
+
+DETECTION = {"per_tile": 100, "object_px": {"median": 20, "p99": 60}}
+
+
+def test_a_card_of_instances_may_have_a_single_class(tmp_path):
+    body = {**CARD, "task": "instances", "detection": DETECTION, "classes": CARD["classes"][:1]}
+    (tmp_path / "geoseg.json").write_text(json.dumps(body))
+    card = read_card(tmp_path / "geoseg.json")
+    assert (card.detection.score_threshold, card.detection.mask_threshold) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("change", [{"task": "instances"}, {"detection": DETECTION}])
+def test_detection_goes_with_instances(tmp_path, change):
+    (tmp_path / "geoseg.json").write_text(json.dumps({**CARD, **change}))
+    with pytest.raises(BundleError, match="neither without the other"):
+        read_card(tmp_path / "geoseg.json")
