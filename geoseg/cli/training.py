@@ -138,13 +138,22 @@ def sample(
     output: Annotated[Path, typer.Option(help="The GeoPackage to write.")],
     size: Annotated[int, typer.Option(help="Points in all.")] = 500,
     allocation: Annotated[
-        str, typer.Option(help="Points of each class: proportional, equal, or neyman-like.")
+        str, typer.Option(help="Points of each class: proportional, equal, neyman-like, or area.")
     ] = "proportional",
     minimum: Annotated[int, typer.Option(help="Points of each class at least.")] = 50,
     seed: Annotated[int, typer.Option(help="The same seed draws the same points.")] = 0,
     legend: Annotated[str | None, typer.Option(help="Legend of the map, name or file.")] = None,
     confidence: Annotated[
-        Path | None, typer.Option(help="confidence.tif of the run, for neyman-like.")
+        Path | None, typer.Option(help="confidence.tif of the run: the accuracy that is expected.")
+    ] = None,
+    for_area: Annotated[
+        str | None, typer.Option(help="Classes whose areas are to be known, or all: built,water.")
+    ] = None,
+    within: Annotated[
+        float | None, typer.Option(help="Share of these areas to know them by: 0.2 decides the size.")
+    ] = None,
+    pilot: Annotated[
+        Path | None, typer.Option(help="A labelled sample of the same map, which this one goes on with.")
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -153,6 +162,7 @@ def sample(
     with errors(debug=debug):
         from geoseg.config.fields import Points, Whole, check_number
         from geoseg.evaluation import evaluate as evaluating
+        from geoseg.evaluation.design import Design
         from geoseg.evaluation.text import report_text
 
         for name, value, kind in (
@@ -161,11 +171,15 @@ def sample(
             ("seed", seed, Whole),
         ):
             check_number(value, kind, f"--{name}", ConfigError)
+        design = Design(size, allocation, minimum, seed, _listed(for_area), within)
         report = evaluating.draw_sample(
-            class_map, output, size=size, allocation=allocation, minimum=minimum, seed=seed, legend=legend,
-            confidence=confidence,
-        )  # fmt: skip
+            class_map, output, design, legend=legend, confidence=confidence, pilot=pilot
+        )
         give(report.to_json() if as_json else report_text(report))
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def _codes(listed: str) -> list[int]:

@@ -11,27 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Z95 = 1.959964
-"""Half the width of a 95 % confidence interval in standard errors."""
+from geoseg.evaluation.intervals import Limits, proportion, share_of_sum, weighted_sum
+
 FEWEST = 2
-"""Fewest points of a stratum that have a variance."""
+"""Fewest points of a stratum that has an interval."""
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Area-adjusted estimates with their standard errors; NaN where the sample does not suffice."""
+    """Area-adjusted estimates with their 95 % confidence intervals; NaN where the sample does not suffice."""
 
-    overall: float
-    overall_se: float
-    users: NDArray[np.float64]
+    overall: Limits
+    users: Limits
     """User's accuracy, shape (C,)."""
-    users_se: NDArray[np.float64]
-    producers: NDArray[np.float64]
+    producers: Limits
     """Producer's accuracy, shape (C,)."""
-    producers_se: NDArray[np.float64]
-    share: NDArray[np.float64]
+    share: Limits
     """True share of each class in the mapped area, shape (C,)."""
-    share_se: NDArray[np.float64]
 
 
 def least_points(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -39,57 +35,58 @@ def least_points(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.minimum(FEWEST, pixels))
 
 
-def estimate(counts: NDArray[np.int64], areas: NDArray[Any], pixels: NDArray[Any] | None = None) -> Estimates:
+def estimate(counts: NDArray[Any], areas: NDArray[Any], pixels: NDArray[Any] | None = None) -> Estimates:
     """Estimate accuracies and areas when the strata are the classes of the map.
+
+    The estimates are those of the paper. Its intervals, from standard errors, hold the truth of rare classes
+    too seldom; those here are of `geoseg.evaluation.intervals`.
 
     Parameters
     ----------
     counts
-        Sample points, shape (C, C): rows are classes of the map (strata), columns of the reference.
+        Sample points, shape (..., C, C): rows are classes of the map (strata), columns of the reference.
     areas
         Mapped area of each class in any unit, shape (C,); 0 for classes that the map does not have.
     pixels
-        Pixels of each class, shape (C,). A stratum whose pixels are all points has the variance 0. Default:
-        more pixels than points.
+        Pixels of each class, shape (C,). A stratum whose pixels are all points is known. Default: more pixels
+        than points.
 
     Raises
     ------
     ValueError
         When a stratum with an area has more pixels than points, and fewer than two points.
+
+    Examples
+    --------
+    >>> found = estimate(np.array([[45, 5], [2, 48]]), np.array([30.0, 70.0]))
+    >>> [round(float(v[0]), 3) for v in found.share]
+    [0.298, 0.272, 0.347]
     """
-    points = counts.sum(axis=1)
+    points = counts.sum(axis=-1)
     pixels = points + FEWEST if pixels is None else pixels
     if ((areas > 0) & (points < least_points(pixels))).any():
         raise ValueError("a stratum has fewer than two points")
     weight = np.where(areas > 0, areas, 0) / areas.sum()
-    # Strata without area have weight 0; the divisors below only have to differ from 0.
-    conditional = counts / np.maximum(points, 1)[:, None]
-    spread = conditional * (1 - conditional) / np.maximum(points - 1, 1)[:, None]
-    spread[points >= pixels] = 0
-    right, right_variance = np.diag(conditional), np.diag(spread)
-    cells = weight[:, None] * conditional  # eq. 4
-    share = cells.sum(axis=0)  # eq. 9
-    with np.errstate(invalid="ignore", divide="ignore"):
-        producers = np.diag(cells) / share  # eq. 3
-        # eq. 7, divided by the total area squared: N_j is weight, the estimated total of class j is share.
-        own = weight**2 * (1 - producers) ** 2 * right_variance
-        others = ((weight**2)[:, None] * spread).sum(axis=0) - weight**2 * right_variance
-        producers_se = np.sqrt(own + producers**2 * others) / share
+    known = (points >= pixels)[..., None]
+    cells = proportion(counts, points[..., None], known=known)
+    diagonal = Limits(*(np.diagonal(v, axis1=-2, axis2=-1) for v in cells))
     mapped = areas > 0
+    own = Limits(*(weight * v for v in diagonal))
+    others = Limits(*(v * ~np.eye(len(weight), dtype=bool) for v in cells))
     return Estimates(
-        overall=float(np.diag(cells).sum()),  # eq. 1
-        overall_se=float(np.sqrt((weight**2 * right_variance).sum())),  # eq. 5
-        users=np.where(mapped, right, np.nan),  # eq. 2
-        users_se=np.where(mapped, np.sqrt(right_variance), np.nan),  # eq. 6
-        producers=producers,
-        producers_se=producers_se,
-        share=share,
-        share_se=np.sqrt(((weight**2)[:, None] * spread).sum(axis=0)),  # eq. 10
+        overall=Limits(*(v[..., 0] for v in weighted_sum(weight, Limits(*(v[..., None] for v in diagonal))))),
+        users=Limits(*(np.where(mapped, v, np.nan) for v in diagonal)),  # eq. 2
+        producers=share_of_sum(own, weighted_sum(weight, others)),  # eq. 3
+        share=weighted_sum(weight, cells),  # eq. 9
     )
 
 
 def allocate(
-    weights: NDArray[np.float64], counts: NDArray[np.int64], size: int, minimum: int
+    weights: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    size: int,
+    minimum: int,
+    had: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Allocate points to strata in proportion to weights, within bounds.
 
@@ -103,6 +100,8 @@ def allocate(
         Number of points.
     minimum
         Fewest points of each stratum that has so many pixels.
+    had
+        Points of each stratum that a pilot has drawn, shape (C,): a lower bound, too.
 
     Returns
     -------
@@ -114,9 +113,12 @@ def allocate(
     ValueError
         When the minimum alone exceeds `size`.
     """
-    lower = np.minimum(minimum, counts)
+    lower = np.minimum(minimum if had is None else np.maximum(had, minimum), counts)
     if lower.sum() > size:
-        raise ValueError(f"at least {minimum} points in each class make {lower.sum()}, more than {size}")
+        pilot = "" if had is None else ", with those of the pilot,"
+        raise ValueError(
+            f"at least {minimum} points in each class{pilot} make {lower.sum()}, more than {size}"
+        )
     if counts.sum() <= size:
         return counts.copy()
     # A class of the map may be sampled even when its weight is 0.

@@ -9,13 +9,23 @@ from numpy.typing import NDArray
 
 from geoseg.config.legend import resolve_legend
 from geoseg.core import provenance
-from geoseg.core.errors import ConfigError, SceneError, did_you_mean
+from geoseg.core.errors import ConfigError, SceneError
 from geoseg.core.legend import Legend, Remap
 from geoseg.core.notices import collect_warnings
 from geoseg.evaluation import sample as samples
-from geoseg.evaluation.area import Z95, estimate, least_points
+from geoseg.evaluation.area import estimate, least_points
 from geoseg.evaluation.class_map import ClassMap, open_class_map
 from geoseg.evaluation.compare import ProbabilityRaster, compare, open_probabilities
+from geoseg.evaluation.design import (
+    CONJECTURED,
+    Conjecture,
+    Design,
+    allocated,
+    conjecture_from,
+    conjecture_of,
+    expected_widths,
+)
+from geoseg.evaluation.intervals import Limits
 from geoseg.evaluation.metrics import plain
 from geoseg.evaluation.reports import (
     ClassEstimates,
@@ -30,8 +40,7 @@ from geoseg.scenes.grid import crs_name
 from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
 
 ENOUGH_POINTS = 10
-"""Reference points of a class on which the interval of its area can rest: with few, a Wald interval is too
-narrow (Brown, Cai and DasGupta 2001, Interval estimation for a binomial proportion)."""
+"""Reference points of a class below which its area is said to rest on few."""
 
 
 def evaluate_map(
@@ -129,13 +138,11 @@ def _names(legend: Legend, remap: Remap) -> dict[str, int]:
 def draw_sample(
     class_map: Path,
     output: Path,
+    design: Design,
     *,
-    size: int,
-    allocation: str = "proportional",
-    minimum: int = 50,
-    seed: int = 0,
     legend: str | None = None,
     confidence: Path | None = None,
+    pilot: Path | None = None,
     rows: int | None = None,
 ) -> DrawnReport:
     """Draw a stratified random sample of a class map and write it as a GeoPackage.
@@ -148,18 +155,14 @@ def draw_sample(
         A raster of class ids.
     output
         The GeoPackage; it must not exist yet, since it might hold labels.
-    size
-        Number of points.
-    allocation
-        `proportional`, `equal` or `neyman-like`; see `geoseg.evaluation.sample.points_per_class`.
-    minimum
-        Fewest points of each class that has so many pixels; at least two.
-    seed
-        The same seed draws the same points.
+    design
+        Size and allocation of the sample.
     legend
         Name or file of a legend; default: the map's own classes.
     confidence
-        Confidence raster of the run, for `neyman-like`.
+        Confidence raster of the run: its mean in each class is the expected user's accuracy.
+    pilot
+        A labelled sample of the same map: its points and labels are kept, and its errors are expected.
     rows
         Rows that are read at a time; the sample does not depend on it.
 
@@ -168,11 +171,6 @@ def draw_sample(
     GeosegError
         When the map has too few pixels for such a sample, or the output exists.
     """
-    if allocation not in samples.ALLOCATIONS:
-        raise ConfigError(
-            f"--allocation {allocation}: unknown{did_you_mean(allocation, samples.ALLOCATIONS)}; known: "
-            f"{', '.join(samples.ALLOCATIONS)}"
-        )
     if output.suffix.lower() != ".gpkg":
         raise ConfigError(
             f"--output {output}: a sample is a GeoPackage; name it "
@@ -180,23 +178,44 @@ def draw_sample(
         )
     if output.exists():
         raise ConfigError(f"--output {output}: exists and may hold labels; choose another name or remove it")
-    if size < 1 or minimum < 0 or seed < 0:
-        raise ConfigError("--size is at least 1, --minimum and --seed at least 0")
     opened = open_class_map(class_map, None if legend is None else resolve_legend(legend).legend)
-    raster = _open_probabilities(confidence, opened, all_classes=False)
-    strata = samples.count_strata(opened, raster, rows)
-    points = samples.points_per_class(strata, size, allocation, minimum)
-    drawn = samples.draw(opened, strata.pixels, points, seed, rows)
-    design: dict[str, str | int] = {"map": str(class_map), "allocation": allocation, "seed": seed}
-    samples.write_sample(output, opened, strata, drawn, design)
+    target = design.target(opened.legend)
+    strata = samples.count_strata(opened, _open_probabilities(confidence, opened, all_classes=False), rows)
+    before, labelled = (None, None) if pilot is None else samples.read_pilot(pilot, opened)
+    conjecture = _conjecture(strata, labelled, design)
+    had = np.zeros_like(strata.pixels) if labelled is None else labelled.points
+    points = allocated(design, strata.pixels, conjecture, target, None if labelled is None else had)
+    taken = None if before is None else (before.rows, before.cols)
+    drawn = samples.draw(opened, strata.pixels - had, points - had, design.seed, rows, taken)
+    drawn = drawn if before is None else before.joined(drawn)
+    said: dict[str, str | int] = {"map": str(class_map), "allocation": design.resolved, "seed": design.seed}
+    samples.write_sample(output, opened, strata, drawn, said)
+    widths = expected_widths(conjecture, points, strata.pixels)
     classes = [
-        DrawnClass(id=c.id, slug=c.slug, title=c.title, points=int(k), pixels=int(n))
-        for c, k, n in zip(opened.legend.classes, points, strata.pixels, strict=True)
-    ]
+        DrawnClass(
+            id=c.id, slug=c.slug, title=c.title, points=int(k), pixels=int(n),
+            expected_area_within=plain(w) if n else None,
+        )
+        for c, k, n, w in zip(opened.legend.classes, points, strata.pixels, widths, strict=True)
+    ]  # fmt: skip
     return DrawnReport(
-        output=str(output), points=int(points.sum()), map=str(class_map), allocation=allocation, seed=seed,
-        classes=classes,
+        output=str(output), points=int(points.sum()), map=str(class_map),
+        allocation=design.resolved, seed=design.seed, expected_from=conjecture.source, classes=classes,
     )  # fmt: skip
+
+
+def _conjecture(strata: samples.Strata, pilot: samples.Sample | None, design: Design) -> Conjecture:
+    """Return what is expected of the map: by a pilot, by its confidence, or by what maps usually are."""
+    if pilot is not None:
+        return conjecture_from(strata.pixels, pilot.counts)
+    if strata.confidence is not None:
+        return conjecture_of(strata.pixels, strata.confidence, "the map's mean confidence")
+    if design.resolved == "neyman-like":
+        raise ConfigError(
+            "--allocation neyman-like needs the map's confidence, or a pilot; give --confidence FILE"
+        )
+    source = f"an assumed user's accuracy of {CONJECTURED:g}"
+    return conjecture_of(strata.pixels, CONJECTURED, source)
 
 
 def evaluate_sample(path: Path) -> SampleReport:
@@ -225,22 +244,23 @@ def evaluate_sample(path: Path) -> SampleReport:
             f"{path}: {sample.unlabelled} of {total} points have no reference_class and are left out"
         )
 
+    found = sample.counts.sum(axis=0).tolist()
     classes = [
         ClassEstimates(
             id=number,
             slug=slug,
             title=title,
             points=int(points[i]),
-            users_accuracy=_interval(estimates.users[i], estimates.users_se[i]),
-            producers_accuracy=_interval(estimates.producers[i], estimates.producers_se[i]),
-            area_share=_interval(estimates.share[i], estimates.share_se[i]),
-            area=_interval(estimates.share[i], estimates.share_se[i], float(areas.sum())),
+            found=found[i],
+            users_accuracy=_interval(estimates.users, i),
+            producers_accuracy=_interval(estimates.producers, i),
+            area_share=_interval(estimates.share, i),
+            area=_interval(estimates.share, i, float(areas.sum())),
             mapped_area=round(float(areas[i]), 6),
         )
         for i, (number, slug, title) in enumerate(strata[["class_id", "slug", "title"]].to_numpy().tolist())
     ]
-    found = sample.counts.sum(axis=0).tolist()
-    notices += [_thin(c, n) for c, n in zip(classes, found, strict=True) if _is_thin(c, n)]
+    notices += [_thin(c) for c in classes if c.found < ENOUGH_POINTS]
     return SampleReport(
         sample=str(path),
         command=provenance.command(),
@@ -248,28 +268,21 @@ def evaluate_sample(path: Path) -> SampleReport:
         unit="m2" if metric else "pixels",
         points=int(points.sum()),
         unlabelled_points=sample.unlabelled,
-        overall_accuracy=_interval(estimates.overall, estimates.overall_se),
+        overall_accuracy=_interval(estimates.overall),
         classes=classes,
         error_matrix=ErrorMatrix(slugs=strata["slug"].tolist(), points=sample.counts.tolist()),
     )
 
 
-def _is_thin(one: ClassEstimates, points: int) -> bool:
-    """Return whether the interval of a class's area cannot keep its word, as that of a rare class."""
-    area, half = one.area.value, one.area.ci95
-    return points < ENOUGH_POINTS or (area is not None and half is not None and half > area)
+def _thin(one: ClassEstimates) -> str:
+    points = "1 point" if one.found == 1 else f"{one.found} points"
+    return f"{one.slug}: its area rests on {points}; label more where this class may be to know it better"
 
 
-def _thin(one: ClassEstimates, points: int) -> str:
-    return (
-        f"{one.slug}: its area rests on {points} reference points, too few for the interval; "
-        "label more points where this class may be"
-    )
-
-
-def _interval(value: float, error: float, factor: float = 1.0) -> Interval:
-    """Return an estimate with its standard error, times a factor, as a confidence interval."""
-    return Interval(value=plain(value * factor), ci95=plain(Z95 * error * factor))
+def _interval(limits: Limits, place: int | tuple[()] = (), factor: float = 1.0) -> Interval:
+    """Return an estimate of one class, or the only one, times a factor, with its confidence interval."""
+    value, low, high = (plain(float(v[place]) * factor) for v in limits)
+    return Interval(value=value, ci95=(low, high))
 
 
 def _check_points(path: Path, sample: samples.Sample, needed: NDArray[Any]) -> None:

@@ -161,10 +161,10 @@ class BundleReport(ChipScores, _BundlePart):
 
 
 class Interval(_Values):
-    """An estimate and half the width of its 95 % confidence interval."""
+    """An estimate and its 95 % confidence interval, which is wider on the side where more may be hidden."""
 
     value: Figure
-    ci95: Figure
+    ci95: tuple[Figure, Figure]
 
 
 class ClassEstimates(_Values):
@@ -174,6 +174,9 @@ class ClassEstimates(_Values):
     slug: str
     title: str
     points: int
+    """Points in the class of the map."""
+    found: int
+    """Points of any class of the map that are of this class: what its area rests on."""
     users_accuracy: Interval
     producers_accuracy: Interval
     area_share: Interval
@@ -212,6 +215,8 @@ class DrawnClass(_Values):
     title: str
     points: int
     pixels: int
+    expected_area_within: Figure
+    """Half the width of the interval that is expected for its area, as a share of the area."""
 
 
 class DrawnReport(EvaluationReport):
@@ -222,6 +227,8 @@ class DrawnReport(EvaluationReport):
     map: str
     allocation: str
     seed: int
+    expected_from: str
+    """What the expectation rests on."""
     classes: list[DrawnClass]
 
 

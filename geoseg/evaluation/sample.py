@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -18,14 +19,13 @@ import pyogrio
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
-from geoseg.core.errors import ConfigError, OutputError, SceneError, one_line
+from geoseg.core.errors import OutputError, SceneError, one_line
 from geoseg.core.files import give_usual_mode
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.core.notices import collect_warnings
 from geoseg.core.paths import plain_path
 from geoseg.core.text import check_line
-from geoseg.evaluation.area import FEWEST, allocate
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.compare import ProbabilityRaster
 from geoseg.evaluation.form import add_form
@@ -33,7 +33,6 @@ from geoseg.raster.area import pixel_area_m2
 from geoseg.vector.write.geopackage import without_clock
 
 POINTS, STRATA = "sample", "strata"
-ALLOCATIONS = ("proportional", "equal", "neyman-like")
 _COLUMNS = {"class_id": "int64", "slug": "str", "title": "str", "pixels": "int64", "area_m2": "float64"}
 """Columns of the strata that an estimate needs."""
 _PIXELS = 1 << 22
@@ -49,6 +48,30 @@ class Strata:
     """Mapped area, geodesic where the CRS is geographic; None without a CRS."""
     confidence: NDArray[np.float64] | None
     """Mean confidence; None when no confidence map is given."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pixels that were drawn, in the order of the map's rows; arrays of shape (points,)."""
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    """Position of each pixel's class in the legend."""
+    labels: pd.Series | None = None
+    """Class ids of the reference, missing where nobody has looked yet; None: nowhere."""
+
+    def joined(self, other: "Drawn") -> "Drawn":
+        """Return both samples as one; the other has no labels."""
+        rows, cols, channels = (
+            np.concatenate([getattr(self, n), getattr(other, n)]) for n in ("rows", "cols", "channels")
+        )
+        labels = pd.concat([
+            pd.Series([pd.NA] * len(self.rows), dtype="Int32") if self.labels is None else self.labels,
+            pd.Series([pd.NA] * len(other.rows), dtype="Int32"),
+        ], ignore_index=True)  # fmt: skip
+        order = np.lexsort((cols, rows))
+        return Drawn(rows[order], cols[order], channels[order], labels[order].reset_index(drop=True))
 
 
 def count_strata(
@@ -74,42 +97,14 @@ def count_strata(
     return Strata(pixels, None if of_row is None else area, mean)
 
 
-def points_per_class(strata: Strata, size: int, allocation: str, minimum: int) -> NDArray[np.int64]:
-    """Allocate points to the classes, shape (C,).
-
-    `proportional` to the mapped area; `equal`; or `neyman-like`: in proportion to W * sqrt(U * (1 - U)) as in
-    eq. 13 of the paper, with the map's mean confidence as the conjectured user's accuracy U. Each class of
-    the map gets at least two points, or its only pixel, even when `minimum` is less: one point has no
-    variance.
-
-    Raises
-    ------
-    ConfigError
-        When `size` does not suffice for the minimum, or `neyman-like` has no confidence.
-    """
-    weights = strata.pixels / strata.pixels.sum()
-    if allocation == "equal":
-        weights = np.ones(len(weights))
-    elif allocation == "neyman-like":
-        if strata.confidence is None:
-            raise ConfigError("--allocation neyman-like needs the map's confidence; give --confidence FILE")
-        # Bounded, since a mean confidence of 1 would give no points.
-        accuracy = strata.confidence.clip(0.05, 0.95)
-        weights = weights * np.sqrt(accuracy * (1 - accuracy))
-    try:
-        return allocate(weights, strata.pixels, size, max(minimum, FEWEST))
-    except ValueError as error:
-        fewer = " or for fewer with --minimum" if minimum > FEWEST else ""
-        raise ConfigError(f"{error}; ask for more with --size{fewer}") from None
-
-
 def draw(
     class_map: ClassMap,
     pixels: NDArray[np.int64],
     points: NDArray[np.int64],
     seed: int,
     rows: int | None = None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    taken: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Drawn:
     """Draw pixels of each class at random, without replacement.
 
     Parameters
@@ -117,16 +112,13 @@ def draw(
     class_map
         The map.
     pixels, points
-        Pixels of each class, and the number of them to draw, shape (C,).
+        Pixels of each class that are not taken, and the number of them to draw, shape (C,).
     seed
         The same seed draws the same pixels.
     rows
         Rows that are read at a time; the sample does not depend on it.
-
-    Returns
-    -------
-    rows, cols, channels
-        Row, column and class of each drawn pixel in the order of the map's rows, shape (points,).
+    taken
+        Rows and columns of pixels that are not drawn again.
     """
     ranks = [
         np.sort(np.random.default_rng([seed, c]).choice(int(n), int(k), replace=False))
@@ -134,7 +126,7 @@ def draw(
     ]
     seen, found = np.zeros(len(pixels), dtype=np.int64), []
     for window in _strips(class_map.shape, rows):
-        channels = class_map.read(window).ravel()
+        channels = _without(class_map.read(window), window, taken).ravel()
         for c, wanted in enumerate(ranks):
             place = np.flatnonzero(channels == c)
             mine = wanted[np.searchsorted(wanted, seen[c]) : np.searchsorted(wanted, seen[c] + len(place))]
@@ -142,14 +134,27 @@ def draw(
             found.append(np.stack([where, np.full(len(where), c)]))
             seen[c] += len(place)
     where, drawn = np.concatenate(found, axis=1)[:, np.argsort(np.concatenate(found, axis=1)[0])]
-    return where // class_map.shape[1], where % class_map.shape[1], drawn
+    return Drawn(where // class_map.shape[1], where % class_map.shape[1], drawn)
+
+
+def _without(
+    channels: NDArray[Any], window: Window, taken: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+) -> NDArray[Any]:
+    """Return the classes of a strip of full rows, without pixels that are taken."""
+    if taken is None:
+        return channels
+    rows, cols = taken
+    here = (rows >= window.rows.start) & (rows < window.rows.stop)
+    channels = channels.copy()
+    channels[rows[here] - window.rows.start, cols[here]] = IGNORE
+    return channels
 
 
 def write_sample(
     path: Path,
     class_map: ClassMap,
     strata: Strata,
-    drawn: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    drawn: Drawn,
     design: Mapping[str, str | int],
 ) -> None:
     """Write the points, the strata and a form with the classes to choose from; complete or not at all.
@@ -162,13 +167,13 @@ def write_sample(
         When the file cannot be written.
     """
     geobox, classes = class_map.source.geobox, class_map.legend.classes
-    row, col, channel = drawn
+    row, col, channel, labels = drawn.rows, drawn.cols, drawn.channels, drawn.labels
     x, y = geobox.transform @ (col + 0.5, row + 0.5)
     points = gpd.GeoDataFrame(
         {
             "map_class": np.array([classes[c].id for c in channel], dtype=np.int32),
             "map_class_name": [classes[c].title for c in channel],
-            "reference_class": pd.array([None] * len(channel), dtype="Int32"),
+            "reference_class": pd.array([pd.NA] * len(channel), dtype="Int32") if labels is None else labels,
         },
         geometry=gpd.points_from_xy(x, y),
         crs=None if geobox.crs is None else geobox.crs.to_wkt(),
@@ -218,6 +223,38 @@ class Sample:
     def unlabelled(self) -> int:
         """Points without a reference class."""
         return int(self.points.sum() - self.counts.sum())
+
+
+def read_pilot(path: Path, class_map: ClassMap) -> tuple[Drawn, Sample]:
+    """Read a sample of the same map that was labelled before, to be gone on with.
+
+    Raises
+    ------
+    SceneError
+        When the file is no sample, or one of another map.
+    """
+    sample = read_sample(path)
+    with plain_path(path) as plain:
+        points = pyogrio.read_dataframe(plain, layer=POINTS)
+    x, y = points.geometry.x.to_numpy(), points.geometry.y.to_numpy()
+    cols, rows = (np.floor(v).astype(np.int64) for v in ~class_map.source.geobox.transform @ (x, y))
+    height, width = class_map.shape
+    inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+    channels = np.full(len(rows), IGNORE, dtype=np.int64)
+    for window in _strips(class_map.shape, None):
+        here = inside & (rows >= window.rows.start) & (rows < window.rows.stop)
+        if here.any():
+            channels[here] = class_map.read(window)[rows[here] - window.rows.start, cols[here]]
+    ids = np.array([c.id for c in class_map.legend.classes])
+    mapped = points["map_class"].to_numpy(dtype=np.int64)
+    foreign = (channels == IGNORE) | (ids[np.minimum(channels, len(ids) - 1)] != mapped)
+    if sample.strata["class_id"].tolist() != ids.tolist() or foreign.any():
+        raise SceneError(
+            f"{path}: was not drawn from {class_map.source.path}; a pilot goes on with the map that it was "
+            "drawn from"
+        )
+    labels = pd.to_numeric(points["reference_class"]).astype("Int32")
+    return Drawn(rows, cols, channels, labels), sample
 
 
 def read_sample(path: Path) -> Sample:

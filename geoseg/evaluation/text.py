@@ -71,17 +71,18 @@ def _pixels(report: MapReport | BundleReport) -> list[_Total]:
 
 def _estimates(report: SampleReport) -> str:
     """Lay out the estimates from a sample, with 95 % confidence intervals."""
-    unit, size, digits = ("km2", 1e6, 3) if report.unit == "m2" else ("px", 1.0, 0)
-    head = ["class", "points", "user's", "producer's", f"area [{unit}]", f"mapped [{unit}]"]
+    unit, size, digits = ("km²", 1e6, 3) if report.unit == "m2" else ("px", 1.0, 0)
+    head = ["class", "points", "found", "user's", "producer's", f"area [{unit}]", f"mapped [{unit}]"]
 
     def row(c: ClassEstimates) -> list[str]:
         return [
-            c.title, str(c.points), _interval(c.users_accuracy), _interval(c.producers_accuracy),
+            c.title, str(c.points), str(c.found),
+            _interval(c.users_accuracy), _interval(c.producers_accuracy),
             _interval(c.area, size, digits), f"{c.mapped_area / size:,.{digits}f}",
         ]  # fmt: skip
 
     totals = [
-        ("overall accuracy", _interval(report.overall_accuracy), "± is the 95 % confidence interval"),
+        ("overall accuracy", _interval(report.overall_accuracy), "in brackets: 95 % confidence intervals"),
         ("points labelled", str(report.points), ""),
         ("not labelled", str(report.unlabelled_points), ""),
     ]
@@ -90,9 +91,16 @@ def _estimates(report: SampleReport) -> str:
 
 def _drawn(report: DrawnReport) -> str:
     """Lay out the points of a sample that was drawn, and the next step."""
-    rows = [[c.title, str(c.points), f"{c.pixels:,}"] for c in report.classes]
+    rows = [[c.title, str(c.points), f"{c.pixels:,}", _share(c.expected_area_within)] for c in report.classes]
+    basis = f"expected from {report.expected_from}, if errors fall on classes as they are mapped"
+    if "pilot" in report.expected_from:
+        basis = f"expected from {report.expected_from}"
     last = f"wrote {report.output}; fill in reference_class, then: geoseg evaluate --sample {report.output}"
-    return "\n".join([*_table([["class", "points", "pixels"], *rows]), "", last])
+    return "\n".join([*_table([["class", "points", "pixels", "area to"], *rows]), "", basis, last])
+
+
+def _share(value: Figure) -> str:
+    return "-" if value is None else f"± {100 * value:.0f} %"
 
 
 def _table(lines: list[list[str]]) -> list[str]:
@@ -116,6 +124,8 @@ def _figure(value: Figure) -> str:
 
 
 def _interval(interval: Interval, size: float = 1.0, digits: int = 3) -> str:
-    if interval.value is None or interval.ci95 is None:
+    low, high = interval.ci95
+    if interval.value is None or low is None or high is None:
         return "-"
-    return f"{interval.value / size:,.{digits}f} ± {interval.ci95 / size:,.{digits}f}"
+    value, least, most = (f"{v / size:,.{digits}f}" for v in (interval.value, low, high))
+    return f"{value} ({least} to {most})"

@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures are arguments)
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 
@@ -165,19 +166,22 @@ def test_a_labelled_sample_gives_areas_with_intervals(labelled):
     classes = {c["slug"]: c for c in report["classes"]}
     assert report["points"] == 300
     assert report["unit"] == "m2"
-    assert classes["cropland"]["users_accuracy"] == {"value": 1.0, "ci95": 0.0}
+    low, high = classes["cropland"]["users_accuracy"]["ci95"]
+    assert 0.9 < low < high == classes["cropland"]["users_accuracy"]["value"] == 1
     water, tree = classes["open-water"], classes["tree-cover"]
     assert 0.5 < water["users_accuracy"]["value"] < 0.85
-    assert water["users_accuracy"]["ci95"] > 0.03
+    low, high = water["users_accuracy"]["ci95"]
+    assert low + 0.06 < high
+    assert water["found"] < water["points"]
     assert water["area"]["value"] < water["mapped_area"]
     assert tree["area"]["value"] > tree["mapped_area"]
     assert sum(c["area"]["value"] for c in report["classes"]) == pytest.approx(
         sum(c["mapped_area"] for c in report["classes"])
     )
     text = call("evaluate", "--sample", labelled).stdout
-    assert "area [km2]" in text
+    assert "area [km²]" in text
     assert "overall accuracy" in text
-    assert "±" in text
+    assert re.search(r"0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", text)
 
 
 def test_a_class_of_few_reference_points_has_an_interval_with_a_warning(labelled):
@@ -186,7 +190,7 @@ def test_a_class_of_few_reference_points_has_an_interval_with_a_warning(labelled
     label(labelled, {i: 2 if n < 3 else 4 for n, i in enumerate(crops)})
     report = report_of("evaluate", "--sample", labelled)
     (warning,) = report["warnings"]
-    assert warning.startswith("cropland: its area rests on 3 reference points, too few for the interval")
+    assert warning.startswith("cropland: its area rests on 3 points; label more")
 
 
 def test_points_without_label_are_left_out_and_that_is_said(labelled):
@@ -211,9 +215,11 @@ def test_classes_of_a_few_pixels_do_not_stand_in_the_way(mapped, tmp_path):
     assert "fewer than two labelled points in Tree cover;" in refused(1, "evaluate", "--sample", path)
     label(path, dict.fromkeys(points.index.tolist(), 4))
     report = report_of("evaluate", "--sample", path)
-    assert [c["users_accuracy"] for c in report["classes"]] == [
-        {"value": 0.0, "ci95": 0.0}, {"value": 0.0, "ci95": 0.0}, {"value": 1.0, "ci95": 0.0}
-    ]  # fmt: skip
+    found = [c["users_accuracy"] for c in report["classes"]]
+    assert [f["value"] for f in found] == [0, 0, 1]
+    # Every pixel of the first two classes was looked at; the third may hold errors that no point met.
+    assert [f["ci95"] for f in found[:2]] == [[0, 0], [0, 0]]
+    assert 0.9 < found[2]["ci95"][0] < found[2]["ci95"][1] == 1
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE strata SET pixels = 5, area_m2 = 500 WHERE slug = 'tree-cover'")
     said = refused(1, "evaluate", "--sample", path)
@@ -237,3 +243,43 @@ def test_counts_without_bounds_are_refused(class_map, tmp_path, option):
     for value in (10**20, -1):
         said = refused(2, "sample", "--map", class_map, "--output", tmp_path / "s.gpkg", f"{option}={value}")
         assert said.startswith(f"error: {option} is {value}: input should be ")
+
+
+def test_a_sample_for_an_area_is_as_large_as_it_must_be(class_map, tmp_path):
+    drawn = report_of(
+        "sample", "--map", class_map, "--for-area", "cropland", "--within", 0.2, "--minimum", 20,
+        "--output", tmp_path / "area.gpkg",
+    )  # fmt: skip
+    classes = {c["slug"]: c for c in drawn["classes"]}
+    assert drawn["allocation"] == "area"
+    assert drawn["expected_from"] == "an assumed user's accuracy of 0.8"
+    assert 0.19 < classes["cropland"]["expected_area_within"] <= 0.2
+    text = call("sample", "--map", class_map, "--output", tmp_path / "other.gpkg").stdout
+    assert re.search(r"area to\n.* ± \d+ %\n", text)
+    said = refused(2, "sample", "--map", class_map, "--for-area", "crop", "--output", tmp_path / "s.gpkg")
+    assert "--for-area crop: no class of the map; did you mean 'cropland'?" in said
+    said = refused(2, "sample", "--map", class_map, "--within", 0.2, "--output", tmp_path / "s.gpkg")
+    assert "--within is a share between 0 and 1 of the areas that --for-area names" in said
+
+
+def test_a_pilot_is_gone_on_with(labelled, class_map, tmp_path):
+    path = tmp_path / "more.gpkg"
+    drawn = report_of(
+        "sample", "--map", class_map, "--pilot", labelled, "--size", 420, "--allocation", "neyman-like",
+        "--output", path,
+    )  # fmt: skip
+    assert drawn["points"] == 420
+    assert drawn["expected_from"] == "a pilot of 300 labelled points"
+    said = refused(
+        2, "sample", "--map", class_map, "--pilot", labelled, "--size", 90, "--output", tmp_path / "s.gpkg"
+    )
+    assert "points in each class, with those of the pilot, make 300, more than 90" in said
+    before, after = (pyogrio.read_dataframe(p, layer="sample") for p in (labelled, path))
+    assert after["reference_class"].notna().sum() == 300
+    assert len(set(after.geometry.to_wkb())) == 420
+    merged = after.assign(key=after.geometry.to_wkb()).set_index("key")["reference_class"]
+    assert merged[before.geometry.to_wkb()].tolist() == before["reference_class"].tolist()
+    other = write_raster(tmp_path / "other.tif", np.full((40, 50), 4, np.uint8))
+    write_raster_styles(other, LEGEND)
+    said = refused(1, "sample", "--map", other, "--pilot", labelled, "--output", tmp_path / "s.gpkg")
+    assert "was not drawn from" in said

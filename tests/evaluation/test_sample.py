@@ -7,10 +7,11 @@ import pyogrio
 import pytest
 from pyproj import Geod
 
-from geoseg.core.errors import ConfigError, SceneError
+from geoseg.core.errors import SceneError
 from geoseg.evaluation.class_map import open_class_map
 from geoseg.evaluation.compare import open_probabilities
-from geoseg.evaluation.sample import Strata, count_strata, draw, points_per_class, read_sample, write_sample
+from geoseg.evaluation.design import conjecture_of, points_per_class
+from geoseg.evaluation.sample import count_strata, draw, read_sample, write_sample
 from tests.conftest import write_raster
 from tests.evaluation.conftest import LEGEND, label
 
@@ -29,7 +30,7 @@ def opened(class_map):
 @pytest.fixture
 def written(opened, tmp_path):
     strata = count_strata(opened)
-    points = points_per_class(strata, 90, "proportional", 20)
+    points = points_per_class(strata.pixels, 90, "proportional", 20, conjecture_of(strata.pixels, 0.8, ""))
     path = tmp_path / "new" / "sample.gpkg"
     write_sample(path, opened, strata, draw(opened, strata.pixels, points, 0), {"seed": 0})
     return path
@@ -55,21 +56,23 @@ def test_areas_in_degrees_are_geodesic(tmp_path):
 def test_the_same_seed_draws_the_same_pixels_however_the_map_is_read(opened, mapped, rows):
     pixels = count_strata(opened, rows=rows).pixels
     wanted = np.array([20, 30, 10])
-    row, col, channel = draw(opened, pixels, wanted, 7, rows)
+    drawn = draw(opened, pixels, wanted, 7, rows)
+    row, col, channel = drawn.rows, drawn.cols, drawn.channels
     np.testing.assert_array_equal(np.bincount(channel), wanted)
     np.testing.assert_array_equal(mapped[row, col], LEGEND.ids[channel])
     assert len(set(zip(row.tolist(), col.tolist(), strict=True))) == 60
-    for mine, other in zip((row, col, channel), draw(opened, pixels, wanted, 7), strict=True):
+    again = draw(opened, pixels, wanted, 7)
+    for mine, other in zip((row, col, channel), (again.rows, again.cols, again.channels), strict=True):
         np.testing.assert_array_equal(mine, other)
-    assert not np.array_equal(row, draw(opened, pixels, wanted, 8)[0])
+    assert not np.array_equal(row, draw(opened, pixels, wanted, 8).rows)
 
 
 def test_every_pixel_of_a_class_has_the_same_chance(opened, mapped):
     pixels = count_strata(opened).pixels
     hits = np.zeros(mapped.shape)
     for seed in range(300):
-        row, col, _ = draw(opened, pixels, pixels // 4, seed)
-        hits[row, col] += 1
+        drawn = draw(opened, pixels, pixels // 4, seed)
+        hits[drawn.rows, drawn.cols] += 1
     valid = mapped != 255
     assert hits[~valid].sum() == 0
     # 300 draws with a chance of 1/4: 75 expected, standard deviation 7.5.
@@ -77,34 +80,11 @@ def test_every_pixel_of_a_class_has_the_same_chance(opened, mapped):
     assert hits[valid].std() == pytest.approx(7.5, rel=0.1)
 
 
-def test_allocations(opened, tmp_path, mapped):
+def test_the_confidence_of_each_class_is_its_mean(opened, tmp_path, mapped):
     confidence = np.select([mapped == 4, mapped == 1], [0.95, 0.5], 0.8).astype(np.float32)
     path = write_raster(tmp_path / "confidence.tif", confidence)
     strata = count_strata(opened, open_probabilities(str(path), opened, all_classes=False))
-    assert points_per_class(strata, 90, "equal", 0).tolist() == [30, 30, 30]
-    share = strata.pixels / strata.pixels.sum()
-    np.testing.assert_allclose(points_per_class(strata, 900, "proportional", 50), 900 * share, atol=1)
-    spread = share * np.sqrt([0.95 * 0.05, 0.25, 0.16])
-    neyman = points_per_class(strata, 900, "neyman-like", 50)
-    np.testing.assert_allclose(neyman, 900 * spread / spread.sum(), atol=1)
-    with pytest.raises(ConfigError, match="needs the map's confidence"):
-        points_per_class(count_strata(opened), 900, "neyman-like", 50)
-    with pytest.raises(ConfigError, match="make 150, more than 100; ask for more with --size"):
-        points_per_class(strata, 100, "equal", 50)
-
-
-@pytest.mark.parametrize("minimum", [0, 1, 2])
-@pytest.mark.parametrize("allocation", ["proportional", "equal"])
-def test_every_class_gets_two_points_or_its_only_pixel(allocation, minimum):
-    strata = Strata(np.array([1_000_000, 1, 2, 0, 30]), None, None)
-    points = points_per_class(strata, 9, allocation, minimum)
-    assert points.sum() == 9
-    assert points[1:4].tolist() == [1, 2, 0]
-    assert points[[0, 4]].min() >= 2
-    with pytest.raises(
-        ConfigError, match=r"at least 2 points in each class make 7, more than 6; ask for more with --size$"
-    ):
-        points_per_class(strata, 6, allocation, minimum)
+    np.testing.assert_allclose(strata.confidence, [0.95, 0.5, 0.8], atol=0.01)
 
 
 def test_points_lie_at_pixel_centres_with_the_class_of_the_map(written, mapped):
