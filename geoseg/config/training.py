@@ -54,8 +54,9 @@ class Transfer(Document):
 class Split(Document):
     """How labelled data are divided into train, val and test."""
 
-    by: Literal["group", "file", "block", "given"] = "group"
-    """Groups of scenes; single scenes; square blocks of each scene; or as the data say."""
+    by: Literal["group", "place", "file", "block", "given"] = "group"
+    """Groups of scenes; places: groups, and scenes that overlap, touch or show the same land; single scenes;
+    square blocks of each scene; or as the data say."""
     parts: str | None = None
     """For `given`: a JSON file of part -> list of scene names, instead of what the data say."""
     val: Share = 0.15

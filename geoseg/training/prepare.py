@@ -28,6 +28,7 @@ from geoseg.training.census import (
     statistics,
     take_census,
 )
+from geoseg.training.places import find_pairs
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
 
 _CACHED_BYTES = 1_000_000_000
@@ -113,7 +114,8 @@ def prepare(
         _check_bands(labelled)
         size = document.chips.size
         scenes = _readers(labelled, document)
-        regions = regions_of(labelled, document.split, size)
+        pairs = () if document.split.by == "block" else find_pairs(labelled)
+        regions = regions_of(labelled, document.split, size, pairs)
         cells = take_census(scenes, regions, size, len(legend.classes))
         counts = class_counts(cells, len(legend.classes))
         if not counts.any():
@@ -122,7 +124,7 @@ def prepare(
                 "nodata and the legend's codes"
             )
         parts = assign(cells, document.split, trains=known is None)
-        warn_of_leaks(labelled, parts)
+        warn_of_leaks(labelled, parts, pairs)
         if known is None:
             _check_classes(parts, legend)
             known = _statistics(document, labelled, parts["train"])

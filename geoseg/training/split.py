@@ -13,19 +13,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from geoseg.config.training import Split
-from geoseg.core.errors import ConfigError, GeosegWarning
+from geoseg.core.errors import ConfigError, GeosegWarning, listed
 from geoseg.core.geometry import Span, Window
 from geoseg.scenes.labelled import Labelled
 from geoseg.training.census import CensusCell, Region
+from geoseg.training.places import Pair, footprint, overlap, places_of
 
 PARTS = ("train", "val", "test")
 
 
-def regions_of(labelled: Sequence[Labelled], split: Split, chip: int) -> tuple[Region, ...]:
+def regions_of(
+    labelled: Sequence[Labelled], split: Split, chip: int, pairs: Sequence[Pair] = ()
+) -> tuple[Region, ...]:
     """Return the regions of all scenes from which chips may be cut, each with its unit.
 
     Parameters
@@ -36,6 +37,8 @@ def regions_of(labelled: Sequence[Labelled], split: Split, chip: int) -> tuple[R
         Rules of the split.
     chip
         Side of a chip in pixels.
+    pairs
+        Scenes that show the same land or touch, which make places.
 
     Raises
     ------
@@ -58,6 +61,7 @@ def regions_of(labelled: Sequence[Labelled], split: Split, chip: int) -> tuple[R
     whole = [Window.of(0, 0, *p.shape) for p in labelled]
     units = {
         "group": [p.group for p in labelled],
+        "place": places_of(len(labelled), pairs, [p.group for p in labelled]),
         "file": [p.name for p in labelled],
         "given": [p.part or "" for p in labelled],
     }[split.by]
@@ -156,21 +160,30 @@ def _fill(order: NDArray[np.intp], size: NDArray[np.float64], split: Split) -> N
     return assigned
 
 
-def warn_of_leaks(labelled: Sequence[Labelled], parts: Mapping[str, Sequence[CensusCell]]) -> None:
-    """Warn when regions of different parts overlap on the ground.
+def warn_of_leaks(
+    labelled: Sequence[Labelled], parts: Mapping[str, Sequence[CensusCell]], pairs: Sequence[Pair] = ()
+) -> None:
+    """Warn when regions of different parts overlap on the ground, and of scenes that show the same land.
 
-    Only scenes with a CRS can be compared.
+    Parameters
+    ----------
+    labelled
+        The labelled scenes.
+    parts
+        The cells of each part.
+    pairs
+        Scenes that show the same land or touch each other.
     """
     footprints: dict[str, list[shapely.Geometry]] = {p: [] for p in PARTS}
     for part, cells in parts.items():
         for region in dict.fromkeys(c.region for c in cells):
             geobox = labelled[region.scene].scene.geobox
             if geobox.crs is not None:
-                footprints[part].append(_footprint(geobox, region.window))
+                footprints[part].append(footprint(geobox, region.window))
     # Test may not overlap val either, which chose the epoch and the temperature.
     for part, seen in (("val", "train"), ("test", "train"), ("test", "val")):
         tree = shapely.STRtree(footprints[seen])
-        leaking = sum(any(_overlap(f, footprints[seen][i]) for i in tree.query(f)) for f in footprints[part])
+        leaking = sum(any(overlap(f, footprints[seen][i]) for i in tree.query(f)) for f in footprints[part])
         if leaking:
             warnings.warn(
                 f"split: {leaking} of {len(footprints[part])} regions of {part} overlap {seen} on the "
@@ -179,22 +192,29 @@ def warn_of_leaks(labelled: Sequence[Labelled], parts: Mapping[str, Sequence[Cen
                 GeosegWarning,
                 stacklevel=2,
             )
+    _warn_of_pairs(labelled, parts, pairs)
 
 
-def _footprint(geobox: GeoBox, window: Window) -> shapely.Geometry:
-    """Return a window's outline in longitude and latitude, with points along its edges."""
-    (rows, cols), points = (window.rows, window.cols), 16
-    frame = shapely.box(cols.start, rows.start, cols.stop, rows.stop)
-    outline = shapely.segmentize(frame, max(window.shape) / points)
-    to_degrees = Transformer.from_crs(geobox.crs.proj, "OGC:CRS84", always_xy=True)
-
-    def to_lonlat(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = geobox.transform @ (pixels[:, 0], pixels[:, 1])
-        return np.stack(to_degrees.transform(x, y), axis=1)
-
-    return shapely.transform(outline, to_lonlat)
-
-
-def _overlap(one: shapely.Geometry, other: shapely.Geometry) -> bool:
-    """Return whether two footprints share an area, not only an edge."""
-    return bool(shapely.area(shapely.intersection(one, other)) > 1e-3 * shapely.area(one))
+def _warn_of_pairs(
+    labelled: Sequence[Labelled], parts: Mapping[str, Sequence[CensusCell]], pairs: Sequence[Pair]
+) -> None:
+    """Warn of pairs whose scenes lie in different parts; those that overlap on the ground were said."""
+    of_scene = {c.region.scene: part for part, cells in parts.items() for c in cells if c.classes.any()}
+    for how in ("touch", "show the same land"):
+        leaks = [
+            p
+            for p in pairs
+            if p.how == how and {p.one, p.other} <= set(of_scene) and of_scene[p.one] != of_scene[p.other]
+        ]
+        if leaks:
+            named = [
+                f"{labelled[p.one].name} ({of_scene[p.one]}) and {labelled[p.other].name} "
+                f"({of_scene[p.other]})"
+                for p in leaks
+            ]
+            warnings.warn(
+                f"split: {len(leaks)} pairs of scenes {how} and lie in different parts, so figures will look "
+                f"too good: {listed(named, 2)}; split by place",
+                GeosegWarning,
+                stacklevel=3,
+            )

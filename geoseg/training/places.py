@@ -1,0 +1,198 @@
+"""Find scenes that show the same land, so that no part of the data holds what another was trained on.
+
+Scenes with a CRS are compared by their footprints. Chips without one are compared by what they show: where
+two overlap, rows or columns of label codes, or of the image, are equal over many pixels. Runs of pixels are
+hashed, and of large data only a share of the hashes is kept, the same ones of every chip (winnowing;
+Schleimer, Wilkerson and Aiken 2003, Winnowing: local algorithms for document fingerprinting, SIGMOD, 76-85).
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from geoseg.core.geometry import Window
+from geoseg.scenes.labelled import Labelled
+
+RUN = 32
+"""Pixels of a row or column that must be equal."""
+CHANGES = 8
+"""Changes of value within them: a run through a single field is equal to many."""
+AGREEMENT = 0.95
+"""Share of the labels that must be equal where two chips overlap: maps of two years differ a little."""
+MOST_HASHES = 4_000_000
+
+_CROWD = 8
+"""Chips that share a run up to which all pairs are looked at; beyond, neighbours in a list."""
+_TOUCH = 1.5
+"""Pixels between two footprints that touch."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scenes that show the same land."""
+
+    one: int
+    """Index of the scene, less than `other`."""
+    other: int
+    how: str
+    """What tells so, as a verb: `overlap`, `touch`, `show the same land`."""
+
+
+def find_pairs(labelled: Sequence[Labelled]) -> tuple[Pair, ...]:
+    """Return the pairs of scenes that show the same land or touch each other; those without a CRS are read.
+
+    Raises
+    ------
+    SceneError
+        When a chip cannot be read.
+    """
+    geoboxes = [p.scene.geobox for p in labelled]
+    placed = [i for i, g in enumerate(geoboxes) if g.crs is not None]
+    nowhere = [i for i, g in enumerate(geoboxes) if g.crs is None]
+    near = _near_on_the_ground(placed, geoboxes)
+    alike = _alike([labelled[i] for i in nowhere])
+    return (*near, *(Pair(nowhere[a], nowhere[b], "show the same land") for a, b in alike))
+
+
+def places_of(count: int, pairs: Sequence[Pair], groups: Sequence[str]) -> list[str]:
+    """Return the place of each scene: scenes of one group, or linked by pairs, are one place.
+
+    Examples
+    --------
+    >>> places_of(4, [Pair(0, 2, "touch")], ["a", "b", "c", "b"])
+    ['a', 'b', 'a', 'b']
+    """
+    first = {g: i for i, g in reversed(list(enumerate(groups)))}
+    links = [(p.one, p.other) for p in pairs] + [(first[g], i) for i, g in enumerate(groups)]
+    rows, cols = np.array(links).T
+    _, place = connected_components(coo_array((np.ones(len(rows)), (rows, cols)), shape=(count, count)))
+    name = {p: groups[i] for i, p in reversed(list(enumerate(place.tolist())))}
+    return [name[p] for p in place.tolist()]
+
+
+def _near_on_the_ground(indices: Sequence[int], geoboxes: Sequence[GeoBox]) -> Iterator[Pair]:
+    """Yield the pairs whose footprints overlap or touch."""
+    outlines = [footprint(geoboxes[i], Window.of(0, 0, *geoboxes[i].shape)) for i in indices]
+    tree = shapely.STRtree(outlines)
+    for a, i in enumerate(indices):
+        pixel = np.sqrt(shapely.area(outlines[a]) / np.prod(geoboxes[i].shape))
+        for b in tree.query(outlines[a], predicate="dwithin", distance=_TOUCH * pixel).tolist():
+            if a < b:
+                yield Pair(i, indices[b], "overlap" if overlap(outlines[a], outlines[b]) else "touch")
+
+
+def footprint(geobox: GeoBox, window: Window) -> shapely.Geometry:
+    """Return a window's outline in longitude and latitude, with points along its edges."""
+    (rows, cols), points = (window.rows, window.cols), 16
+    frame = shapely.box(cols.start, rows.start, cols.stop, rows.stop)
+    outline = shapely.segmentize(frame, max(window.shape) / points)
+    to_degrees = Transformer.from_crs(geobox.crs.proj, "OGC:CRS84", always_xy=True)
+
+    def to_lonlat(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = geobox.transform @ (pixels[:, 0], pixels[:, 1])
+        return np.stack(to_degrees.transform(x, y), axis=1)
+
+    return shapely.transform(outline, to_lonlat)
+
+
+def overlap(one: shapely.Geometry, other: shapely.Geometry) -> bool:
+    """Return whether two footprints share an area, not only an edge."""
+    return bool(shapely.area(shapely.intersection(one, other)) > 1e-3 * shapely.area(one))
+
+
+def _alike(chips: Sequence[Labelled]) -> set[tuple[int, int]]:
+    """Return the pairs of chips with equal rows of the image, or of labels that agree where they overlap."""
+    keep = max(1, 4 * sum(c.shape[0] * c.shape[1] for c in chips) // MOST_HASHES)
+    labels, images = [], []
+    for chip in chips:
+        whole = Window.of(0, 0, *chip.shape)
+        # Codes tell more than classes, in which a legend may join several.
+        codes = chip.labels.read(whole)
+        labels.append(_hashes(codes, np.zeros(codes.shape, dtype=bool), keep))
+        # Numbers of the first band are equal only where pixels were cut from one image.
+        pixels = chip.scene.read(whole)
+        images.append(_hashes(pixels.values[0], ~pixels.valid, keep))
+    found = {(a, b) for a, b, _, _ in _shared(images)}
+    for a, b, down, right in _shared(labels):
+        if (a, b) not in found and _agree(chips[a], chips[b], down, right):
+            found.add((a, b))
+    return found
+
+
+@dataclass(frozen=True)
+class _Hashes:
+    """Hashes of the runs of a chip that are kept, and where each begins; arrays of shape (n,)."""
+
+    values: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+
+
+def _hashes(values: NDArray[Any], unknown: NDArray[np.bool_], keep: int) -> _Hashes:
+    """Hash all runs of known pixels with enough changes, along both axes; keep one hash in `keep`."""
+    along, across = _row_hashes(values, unknown, keep), _row_hashes(values.T, unknown.T, keep)
+    # A row and a column of the same pixels are not the same land.
+    return _Hashes(
+        np.concatenate([along.values, ~across.values]),
+        np.concatenate([along.rows, across.cols]),
+        np.concatenate([along.cols, across.rows]),
+    )
+
+
+def _row_hashes(values: NDArray[Any], unknown: NDArray[np.bool_], keep: int) -> _Hashes:
+    height, width = values.shape
+    if width < RUN:
+        nothing = np.zeros(0, dtype=np.int64)
+        return _Hashes(nothing.astype(np.uint64), nothing, nothing)
+    exact = values.astype(np.float64).view(np.uint64) if values.dtype.kind == "f" else values
+    numbers = exact.astype(np.uint64)
+    base = np.uint64(0x9E3779B97F4A7C15)
+    # A polynomial hash of each run from those of prefixes (Rabin and Karp); overflow is part of it.
+    prefix = np.zeros((height, width + 1), dtype=np.uint64)
+    for col in range(width):
+        prefix[:, col + 1] = prefix[:, col] * base + numbers[:, col] + np.uint64(1)
+    power = np.uint64(pow(int(base), RUN, 1 << 64))
+    runs = prefix[:, RUN:] - prefix[:, :-RUN] * power
+    runs ^= runs >> np.uint64(31)
+    runs *= np.uint64(0xBF58476D1CE4E5B9)
+    runs ^= runs >> np.uint64(29)
+    changes = np.pad(np.cumsum(values[:, 1:] != values[:, :-1], axis=1), ((0, 0), (1, 0)))
+    gaps = np.pad(np.cumsum(unknown, axis=1), ((0, 0), (1, 0)))
+    varied = changes[:, RUN - 1 :] - changes[:, : width - RUN + 1] >= CHANGES
+    rows, cols = np.nonzero(varied & (gaps[:, RUN:] == gaps[:, :-RUN]) & (runs % np.uint64(keep) == 0))
+    return _Hashes(runs[rows, cols], rows, cols)
+
+
+def _shared(hashes: Sequence[_Hashes]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield chip, later chip, and how far down and right the one lies from the other, once each."""
+    if not hashes:
+        return
+    values, rows, cols = (np.concatenate([getattr(h, n) for h in hashes]) for n in ("values", "rows", "cols"))
+    chips = np.repeat(np.arange(len(hashes)), [len(h.values) for h in hashes])
+    order = np.lexsort((chips, values))
+    values, rows, cols, chips = values[order], rows[order], cols[order], chips[order]
+    seen = set()
+    for run in np.split(np.arange(len(values)), np.flatnonzero(np.diff(values)) + 1):
+        if len(run) < 2:
+            continue
+        together = itertools.combinations(run, 2) if len(run) <= _CROWD else itertools.pairwise(run)
+        for i, j in together:
+            if chips[i] != chips[j]:
+                seen.add((int(chips[i]), int(chips[j]), int(rows[i] - rows[j]), int(cols[i] - cols[j])))
+    yield from sorted(seen)
+
+
+def _agree(one: Labelled, other: Labelled, down: int, right: int) -> bool:
+    """Return whether codes agree where two chips overlap; the other begins at (down, right) in the one."""
+    common = Window.of(down, right, *other.shape).clip(one.shape)
+    a, b = one.labels.read(common), other.labels.read(common.shift(-down, -right))
+    return bool((a == b).mean() >= AGREEMENT)
