@@ -8,6 +8,7 @@ from distributed import Client, get_client
 
 from geoseg.config.pipeline import Inference
 from geoseg.core.errors import ClusterError, GeosegWarning, listed
+from geoseg.inference.precision import choose_precision
 from geoseg.inference.workers import RESOURCE
 from geoseg.models.backends.auto import forward_passes, resolve_backend, resolve_device, resolve_precision
 from geoseg.models.backends.spec import SegmenterSpec
@@ -23,7 +24,7 @@ class Place:
     """Resources of Dask that a prediction asks for."""
 
 
-def choose_place(inference: Inference, bundle: Bundle, *, lazy: bool) -> Place:
+def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: bool) -> Place:
     """Return where the network runs: on the workers of the active Dask client, else in this process.
 
     Parameters
@@ -32,6 +33,8 @@ def choose_place(inference: Inference, bundle: Bundle, *, lazy: bool) -> Place:
         Device, backend and precision, with `auto`.
     bundle
         The model.
+    pixels
+        Pixels of the scene.
     lazy
         Whether the work is left to Dask; otherwise it is done here and now.
 
@@ -65,6 +68,9 @@ def choose_place(inference: Inference, bundle: Bundle, *, lazy: bool) -> Place:
         passes = 1 if device != "cpu" else max(1, min(threads))
     precision = resolve_precision(inference.precision, device)
     backend = resolve_backend(inference.backend, bundle, device, precision)
+    precision = choose_precision(
+        inference.precision, precision, backend, bundle, pixels, here=client is None or not workers
+    )
     spec = SegmenterSpec(bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes)
     return Place(spec, resources)
 

@@ -41,7 +41,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     outputs: Sequence[Output] = ("class", "confidence"),
     device: str = "auto",
     backend: Literal["auto", "torch", "inductor", "openvino"] = "auto",
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
     augment: Literal["none", "flips", "d4"] = "none",
     checks: Literal["error", "warn", "off"] = "error",
 ) -> xarray.Dataset:
@@ -125,7 +125,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     _check(cube, bundle, checks)
     grid = grid_of(cube.scene, tiling, bundle.card.tile)
     side = automatic_block(grid)
-    place = choose_place(inference, bundle, lazy=cube.lazy)
+    height, width = cube.scene.shape
+    place = choose_place(inference, bundle, height * width, lazy=cube.lazy)
     job = Job(
         scene=cube.scene,
         segmenter=place.segmenter,

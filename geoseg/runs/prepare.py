@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.config import lookup
+from geoseg.config.cluster import Local
 from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
 from geoseg.config.pipeline import EACH, Pipeline
@@ -18,6 +19,7 @@ from geoseg.core.paths import at_home
 from geoseg.inference import checks
 from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, Plan, make_plan
+from geoseg.inference.precision import choose_precision, sample_of
 from geoseg.inference.retry import ONCE, RetryPolicy
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.runs.folder import finished_identity
@@ -208,6 +210,11 @@ def _place(
     precision = resolve_precision(pipeline.inference.precision, capacity.device)
     kept = is_kept(bundle)
     backend = resolve_backend(pipeline.inference.backend, bundle, capacity.device, precision)
+    retry = RetryPolicy(pipeline.reading.tries, pipeline.reading.wait)
+    precision = choose_precision(
+        pipeline.inference.precision, precision, backend, bundle, scene.shape[0] * scene.shape[1],
+        here=isinstance(capacity.cluster, Local), sample=lambda: sample_of(scene, retry),
+    )  # fmt: skip
     execution = Execution(
         cluster=capacity.cluster,
         device=capacity.device,

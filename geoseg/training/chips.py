@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 from geoseg.config.training import Chips
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import IGNORE
+from geoseg.models.calibration import MOST, Chip
 from geoseg.training.augment import as_input, as_sample
 from geoseg.training.census import CensusCell, LabelledReader, Statistics, class_counts
 
@@ -211,3 +212,12 @@ class EvaluationChips(Dataset[dict[str, Any]]):
         sample["label"][outside] = IGNORE
         image, label = as_input(sample, self.mean, self.std)
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
+
+
+def calibration_chips(chips: EvaluationChips) -> list[Chip]:
+    """Return a few chips of a part, evenly spread over it, in physical values."""
+    spread = sorted({round(i) for i in np.linspace(0, len(chips) - 1, MOST)})
+    mean, std = (v[:, None, None] for v in (chips.mean, chips.std))
+    found = [(chips[i]["image"] * std + mean).numpy() for i in spread]
+    # Invalid pixels have become the mean of their band, as in a run.
+    return [Chip(v, np.ones(v.shape[1:], dtype=bool)) for v in found]

@@ -11,9 +11,11 @@ from geoseg.core.files import as_output_error
 from geoseg.core.locks import lock_folder
 from geoseg.core.notices import collect_warnings
 from geoseg.models.bundle import save_bundle
+from geoseg.models.calibration import write_calibration
 from geoseg.training.build import build_task, check_network, evaluation_chips, training_chips
 from geoseg.training.callbacks import Event
 from geoseg.training.card import card_facts, make_card
+from geoseg.training.chips import calibration_chips
 from geoseg.training.fit import Fitted, fit, resolve_accelerator
 from geoseg.training.folder import BUNDLE, CHECKPOINTS, open_folder
 from geoseg.training.history import write_history
@@ -120,6 +122,7 @@ def _finish(
     facts = card_facts(document, fitted, start, prepared.summary()["parts"], measured)
     card = make_card(document, network, prepared.labelled, legend, prepared.statistics, facts)
     bundle = save_bundle(network.to("cpu"), card, folder / BUNDLE)
+    write_calibration(bundle.folder, calibration_chips(parts["val" if "val" in parts else "train"]))
     record = make_record(document, fitted, measured, bundle, warnings, perf_counter() - began)
     write_history(folder / "metrics.csv", fitted.history, legend)
     write_page(folder / "training.html", record, measured, legend, bundle.card)

@@ -23,7 +23,7 @@ from geoseg.core.process import configure_process
 from geoseg.inference.clusters.capacity import free_memory
 from geoseg.inference.plan import Plan
 from geoseg.models.backends.openvino_model import has_bfloat16
-from geoseg.models.backends.spec import LIBRARIES
+from geoseg.models.backends.spec import LIBRARIES, needs_bfloat16
 from geoseg.models.bundle import open_bundle
 from geoseg.scenes.sources import inspect
 from geoseg.storage.store import Store
@@ -243,7 +243,7 @@ def _problem_of_device(device: str) -> str | None:
 
 
 def _problem_of_precision(needs: Needs) -> str | None:
-    if (needs.backend, needs.precision) != ("openvino", "bf16") or has_bfloat16():
+    if needs.backend != "openvino" or not needs_bfloat16(needs.precision) or has_bfloat16():
         return None
     return "the processor there has no bfloat16; use workers that have it, or --set inference.precision=fp32"
 

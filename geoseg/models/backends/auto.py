@@ -75,9 +75,9 @@ def free_device_memory(device: str) -> int | None:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """Return the precision that `auto` means: fp32, the only one that keeps the classes as trained.
+    """Return the precision from which a run starts: fp32 for `auto` and `mixed`.
 
-    bfloat16 changes about one class in a hundred of the shipped model (docs/benchmarks.md).
+    Only fp32 keeps all classes as trained; see `geoseg.inference.precision` for mixtures.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def resolve_precision(precision: str, device: str) -> str:
     """
     if precision == "fp16" and device == "cpu":
         raise ConfigError("inference.precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
-    return "fp32" if precision == "auto" else precision
+    return "fp32" if precision in {"auto", "mixed"} else precision
 
 
 def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -> str:

@@ -18,6 +18,7 @@ from geoseg.models.backends.failures import (
 from geoseg.models.backends.feed import Feed
 from geoseg.models.backends.graph import import_openvino
 from geoseg.models.backends.openvino_answer import probabilities_in_graph
+from geoseg.models.backends.openvino_mixed import part
 from geoseg.models.backends.openvino_model import (
     BF16,
     FP32,
@@ -25,7 +26,7 @@ from geoseg.models.backends.openvino_model import (
     load_model,
     with_shape,
 )
-from geoseg.models.backends.spec import SegmenterSpec
+from geoseg.models.backends.spec import SegmenterSpec, mixed_level, needs_bfloat16
 from geoseg.models.bundle import Bundle
 from geoseg.models.feeding import fits
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
@@ -42,12 +43,13 @@ class OpenVinoSegmenter:
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         card = bundle.card
-        if spec.precision == "bf16" and not has_bfloat16():
+        if needs_bfloat16(spec.precision) and not has_bfloat16():
             raise PlanError(
                 f"the processor of {platform.node()} has no bfloat16, with which the run was planned; use "
                 "workers that have it, or --set inference.precision=fp32"
             )
         self.hint = BF16 if spec.precision == "bf16" else FP32
+        self.level = mixed_level(spec.precision)
         self.network = load_model(bundle)
         self.passes = spec.passes
         self.symmetries = SYMMETRIES[spec.augment]
@@ -107,15 +109,15 @@ class OpenVinoSegmenter:
         shape = values.shape
         try:
             request = self._request(values)
-            request.infer(dict(enumerate((values, *others))), share_inputs=True, share_outputs=True)
+            request.infer(dict(enumerate((values, *others))))
         except RuntimeError as error:
             if "alloc" in str(error) or "memory" in str(error):
                 raise out_of_memory_error(shape) from error
             raise unsupported_input_error(shape, error) from error
-        if not np.isfinite(request.get_output_tensor(1).data):
+        if not np.isfinite(request.output(1)):
             raise not_finite_error()
         # Memory of the request, which its next pass overwrites: a copy would cost as much as adding it.
-        probabilities: NDArray[np.float32] = request.get_output_tensor(0).data
+        probabilities: NDArray[np.float32] = request.output(0)
         return probabilities
 
     def _request(self, values: NDArray[Any]) -> Any:
@@ -135,11 +137,14 @@ class OpenVinoSegmenter:
         # All at once: OpenVINO creates no request while a pass runs in the same stream.
         spare = self._spare.setdefault(key, [])
         if not spare:
-            spare += [self._compiled[key].create_infer_request() for _ in range(self.passes)]
+            spare += [_Request(self._compiled[key]) for _ in range(self.passes)]
         return spare
 
-    def _compile(self, shape: tuple[int, ...], dtype: str) -> Any:
-        """Compile the graph from raw numbers to probabilities and their sum, for one shape of batches."""
+    def _compile(self, shape: tuple[int, ...], dtype: str) -> list[Any]:
+        """Compile the graph from raw numbers to probabilities and their sum, for one shape of batches.
+
+        In mixed precision these are two graphs, of which the second takes what the first gives.
+        """
         ov = import_openvino()
         from openvino import opset13 as op  # noqa: PLC0415
 
@@ -169,4 +174,29 @@ class OpenVinoSegmenter:
             "INFERENCE_NUM_THREADS": self.passes,
             "ENABLE_CPU_PINNING": False,
         }
-        return ov.Core().compile_model(graph, "CPU", {**self.hint, **streams})
+        parts = [(graph, self.hint)]
+        if self.level is not None:
+            parts = list(zip(part(graph, self.level), (FP32, BF16), strict=True))
+        return [ov.Core().compile_model(g, "CPU", {**hint, **streams}) for g, hint in parts]
+
+
+class _Request:
+    """A forward pass through graphs that follow each other, without copies between them."""
+
+    def __init__(self, compiled: list[Any]) -> None:
+        self._requests = [c.create_infer_request() for c in compiled]
+        for before, after, graph in zip(self._requests, self._requests[1:], compiled[1:], strict=False):
+            for i in range(len(graph.inputs)):
+                after.set_input_tensor(i, before.get_output_tensor(i))
+
+    def infer(self, inputs: dict[int, NDArray[Any]]) -> None:
+        """Compute the outputs of inputs, which are only read."""
+        first, *others = self._requests
+        first.infer(inputs, share_inputs=True, share_outputs=True)
+        for request in others:
+            request.infer(share_outputs=True)
+
+    def output(self, number: int) -> NDArray[np.float32]:
+        """Return an output, which the next pass overwrites."""
+        found: NDArray[np.float32] = self._requests[-1].get_output_tensor(number).data
+        return found

@@ -59,6 +59,26 @@ class SegmenterSpec:
     backend: str
     """One of `LIBRARIES`."""
     precision: str
+    """`fp32`, `bf16`, `fp16`, or `mixed:N`; see `mixed_level`."""
     augment: str
     passes: int
     """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
+
+
+def mixed_level(precision: str) -> int | None:
+    """Return N of the precision `mixed:N`, else None.
+
+    Layers before the resolution is halved for the N + 1st time compute in float32, those after in bfloat16.
+
+    Examples
+    --------
+    >>> mixed_level("mixed:3"), mixed_level("bf16")
+    (3, None)
+    """
+    kind, _, level = precision.partition(":")
+    return int(level) if kind == "mixed" and level else None
+
+
+def needs_bfloat16(precision: str) -> bool:
+    """Return whether a processor must have bfloat16 for a precision."""
+    return precision == "bf16" or mixed_level(precision) is not None
