@@ -106,10 +106,12 @@ def checked(values: Mapping[str, Any], model: type[D], where: str) -> D:
         return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "values"
-        what = first["msg"].removeprefix("Value error, ")
+        missing = first["type"] == "missing"
+        keys = _keys(dict(values), first["loc"], missing=missing)
+        key = ".".join(keys) or "values"
+        what = "this key is required" if missing else first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            what = f"unknown key{did_you_mean(key, model.model_fields)}"
+            what = f"unknown key{did_you_mean(keys[-1], _known_keys(model, first['loc']))}"
         raise ConfigError(f"{where}: {key[:100]}: {what[:1].lower()}{what[1:]}") from None
 
 
@@ -290,7 +292,8 @@ def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]
         found = [n for node in nodes for n in _children(node, part, definitions)]
         # The name of a union member is no key; where members differ by `kind`, it selects one of them.
         nodes = found or [n for n in nodes if part == f"kind={_constant(n, 'kind')}"] or nodes
-    return sorted({key for node in nodes for key in node.get("properties", {})})
+    # The key itself is one of another member.
+    return sorted({key for node in nodes for key in node.get("properties", {})} - {loc[-1]})
 
 
 def _children(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -> list[dict[str, Any]]:

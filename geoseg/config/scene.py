@@ -1,11 +1,23 @@
 """A scene, as `data_catalog.yaml` and pipelines describe it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from geoseg.config.fields import GATE, BandNumber, Code, Gsd, Nodata, Offset, Percent, Positive, Scale, Time
+from geoseg.config.fields import (
+    GATE,
+    BandNumber,
+    ClassId,
+    Code,
+    Gsd,
+    Nodata,
+    Offset,
+    Percent,
+    Positive,
+    Scale,
+    Time,
+)
 from geoseg.config.loader import Document
 from geoseg.core.bands import SENSORS
 from geoseg.core.errors import did_you_mean
@@ -52,6 +64,22 @@ class MaskEntry(Document):
         return self
 
 
+class ModelMaskEntry(Document):
+    """Another network's map of the scene, of which some classes mark pixels that are not classified."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """A bundle that finds clouds, for example: its name, a folder, or a URI in an object store."""
+    invalid: Annotated[tuple[str | ClassId, ...], Field(min_length=1)]
+    """Pixels of these classes of the bundle, by slug or id, are nodata."""
+    dilate: Annotated[int, Field(ge=0, le=256), GATE] = 0
+    """Pixels of that map by which these classes are widened: what lies no further from one is nodata."""
+    gsd: Gsd | None = None
+    """Ground sample distance in metres at which the network looks at the scene; default: that of the scene,
+    or the nearest one in the range of the bundle."""
+    alone: bool = False
+    """Leave out the quality bands that a product itself has; by default both hold."""
+
+
 class DarkObject(Document):
     """Dark-object subtraction (Chavez 1988), see `geoseg.scenes.radiometry`."""
 
@@ -68,6 +96,19 @@ class Radiometry(Document):
     @classmethod
     def _true_means_default(cls, value: object) -> object:
         return {} if value is True else None if value is False else value
+
+
+def _kind_of_mask(value: Any) -> str:
+    # No key of a mask: messages take these names out of the places that they tell.
+    from_model = "model" in value if isinstance(value, dict) else isinstance(value, ModelMaskEntry)
+    return "mask from a model" if from_model else "quality band"
+
+
+AnyMask = Annotated[
+    Annotated[MaskEntry, Tag("quality band")] | Annotated[ModelMaskEntry, Tag("mask from a model")],
+    Discriminator(_kind_of_mask),
+]
+"""What marks pixels that are not classified."""
 
 
 class SceneEntry(Document):
@@ -96,8 +137,9 @@ class SceneEntry(Document):
     """A pixel is nodata, too, when one of its bands has this value: its signal was too strong."""
     datetime: Time | None = None
     """Time of acquisition, in UTC unless it has another zone; part of the STAC item."""
-    mask: MaskEntry | tuple[MaskEntry, ...] | None = None
-    """The quality band, or several: a pixel is nodata where one of them says so."""
+    mask: AnyMask | tuple[AnyMask, ...] | None = None
+    """A quality band, a mask from a model, or several of them: a pixel is nodata where one says so. A mask
+    from a model joins the quality bands of a product; a quality band replaces them."""
     product: str | None = None
     """Kind of the product, as `sentinel-2-l2a`."""
     level: Literal["toa", "surface"] | None = None
@@ -136,7 +178,27 @@ class SceneEntry(Document):
     @property
     def masks(self) -> tuple[MaskEntry, ...]:
         """Its quality bands."""
-        return () if self.mask is None else (self.mask,) if isinstance(self.mask, MaskEntry) else self.mask
+        return tuple(m for m in self._all_masks if isinstance(m, MaskEntry))
+
+    @property
+    def model_masks(self) -> tuple[ModelMaskEntry, ...]:
+        """Its masks from models."""
+        return tuple(m for m in self._all_masks if isinstance(m, ModelMaskEntry))
+
+    @property
+    def _all_masks(self) -> tuple[MaskEntry | ModelMaskEntry, ...]:
+        return () if self.mask is None else self.mask if isinstance(self.mask, tuple) else (self.mask,)
+
+    def masks_over(self, lower: "SceneEntry") -> tuple[MaskEntry | ModelMaskEntry, ...] | None:
+        """Return the masks that hold where this entry stands over another one: each kind replaces its own.
+
+        So a mask from a model joins the quality bands of a product. An entry that says it has none has none.
+        """
+        if not self._all_masks:
+            return None
+        alone = any(m.alone for m in self.model_masks)
+        bands = self.masks or (() if alone else lower.masks)
+        return (*bands, *(self.model_masks or lower.model_masks))
 
     @field_validator("bands", mode="before", json_schema_input_type=dict[str, BandEntry | str | BandNumber])
     @classmethod

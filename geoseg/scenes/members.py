@@ -50,6 +50,8 @@ def members(entry: SceneEntry, name: str, base: Path, catalog: Path | str | None
     for place, one in enumerate(listed, start=1):
         if isinstance(one, SceneEntry):
             own = {key: getattr(one, key) for key in one.model_fields_set}
+            if "mask" in own and "mask" in shared:
+                own["mask"] = one.masks_over(entry)
             found.append((one.model_copy(update={**shared, **own}), f"{name}: member {place}", base))
             continue
         for text in _expand(one, base, known, whole=whole):
@@ -103,8 +105,11 @@ def _member(text: str, shared: dict[str, Any], catalog: Catalog) -> MemberEntry:
     if folder and any(band.uri for band in update.get("bands", {}).values()):
         update |= {"folder": text, "uri": None}
     if update.get("mask") is not None:
-        masks = SceneEntry(uri=text, mask=update["mask"]).masks
-        update["mask"] = tuple(_mask_of(m, text, within=update.get("folder")) for m in masks)
+        given = SceneEntry(uri=text, mask=update["mask"])
+        masks = tuple(_mask_of(m, text, within=update.get("folder")) for m in given.masks)
+        given = given.model_copy(update={"mask": (*masks, *given.model_masks)})
+        # A product that the entry names has its masks still to come: they are joined when it is read.
+        update["mask"] = given.masks_over(entry)
     return entry.model_copy(update=update), text, base
 
 

@@ -52,6 +52,10 @@ def test_a_document_is_read(tmp_path):
          "p.yaml:4:3: scene.nodta: unknown key; did you mean 'nodata'?"),
         ("scene: scene.tif", "scene:\n  uri: a.tif\n  bands: {red: {bnd: 2}}",
          "p.yaml:4:17: scene.bands.red.bnd: unknown key; did you mean 'band'?"),
+        ("scene: scene.tif", "scene:\n  uri: a.tif\n  mask: {model: a, invalid: [b], dilat: 2}",
+         "p.yaml:4:34: scene.mask.dilat: unknown key; did you mean 'dilate'?"),
+        ("scene: scene.tif", "scene:\n  uri: a.tif\n  mask: [{model: a, invalid: [b], uri: c}]",
+         "p.yaml:4:35: scene.mask.0.uri: unknown key"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_is_located_with_a_suggestion(tmp_path, old, new, expected):

@@ -53,3 +53,26 @@ def test_bits_that_no_quality_band_has_are_refused(bits):
 def test_dark_object_may_be_switched_by_a_word(value, expected):
     dark = Radiometry(dark_object=value).dark_object
     assert (None if dark is None else dark.atmosphere) == expected
+
+
+QUALITY = {"uri": "qa.tif", "invalid_values": [3]}
+CLOUDS = {"model": "clouds", "invalid": ["cloud", 2]}
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "bands", "models"),
+    [
+        (CLOUDS, QUALITY, ["qa.tif"], ["clouds"]),
+        ({**CLOUDS, "alone": True}, QUALITY, [], ["clouds"]),
+        ([CLOUDS, {"uri": "own.tif", "invalid_bits": [1]}], QUALITY, ["own.tif"], ["clouds"]),
+        ({"uri": "own.tif", "invalid_bits": [1]}, [QUALITY, CLOUDS], ["own.tif"], ["clouds"]),
+        ({**CLOUDS, "model": "others"}, [QUALITY, CLOUDS], ["qa.tif"], ["others"]),
+        (None, [QUALITY, CLOUDS], [], []),
+        ([], [QUALITY, CLOUDS], [], []),
+    ],
+)
+def test_masks_from_models_join_quality_bands_and_each_kind_replaces_its_own(upper, lower, bands, models):
+    over, under = (SceneEntry.model_validate({"uri": "a.tif", "mask": m}) for m in (upper, lower))
+    found = over.model_copy(update={"mask": over.masks_over(under)})
+    assert [m.uri for m in found.masks] == bands
+    assert [m.model for m in found.model_masks] == models

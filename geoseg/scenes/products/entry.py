@@ -98,6 +98,8 @@ def item_entries(uri: str) -> list[SceneEntry] | None:
 def merged(found: SceneEntry, own: SceneEntry) -> SceneEntry:
     """Return the entry of a product, in which the keys that a user wrote win one by one."""
     written = {k: getattr(own, k) for k in own.model_fields_set if k not in {"uri", "bands"}}
+    if "mask" in written:
+        written["mask"] = own.masks_over(found)
     # What a user says of the scene wins over what the product says of a band.
     plain: dict[str, object] = {k: None for k in ("scale", "offset", "nodata", "saturated") if k in written}
     bands = {n: b.model_copy(update=plain) for n, b in found.bands.items()}
@@ -138,7 +140,7 @@ def _with_absolute_places(entry: SceneEntry, base: Path) -> SceneEntry:
 
     changes: dict[str, object] = {"bands": {n: band(b) for n, b in entry.bands.items()}}
     if entry.masks:
-        changes["mask"] = tuple(mask(m) for m in entry.masks)
+        changes["mask"] = (*(mask(m) for m in entry.masks), *entry.model_masks)
     return entry.model_copy(update=changes)
 
 

@@ -44,6 +44,14 @@ def test_no_mask_is_a_key_too(safe):
     assert completed(safe).mask is not None
 
 
+def test_a_mask_from_a_model_joins_that_of_the_product(safe):
+    mask = {"model": "clouds", "invalid": ["cloud"]}
+    found = completed(safe, mask=mask)
+    assert found.masks == completed(safe).masks
+    assert [m.model for m in found.model_masks] == ["clouds"]
+    assert completed(safe, mask={**mask, "alone": True}).masks == ()
+
+
 def test_scale_of_the_scene_wins_over_that_of_every_band(safe):
     found, valid = physical(safe[0], "red", "swir16", scale=0.5, mask=None)
     np.testing.assert_array_equal(found[0][valid], of_numbers(safe[1]["B04"], 0.5, -0.1)[valid])
