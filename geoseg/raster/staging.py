@@ -24,6 +24,7 @@ from rasterio.io import MemoryFile
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
+from geoseg.core.geometry import Window
 from geoseg.core.parsing import parse_json
 from geoseg.storage.store import FolderStore, Store
 from geoseg.tiling.blocks import Block
@@ -48,6 +49,8 @@ class Staging:
     """Affine transform of the scene: a, b, c, d, e, f."""
     bands: tuple[str, ...]
     """Descriptions of the bands of every block."""
+    prefix: str = ""
+    """Begin of the names of its files: one place may hold the blocks of several networks."""
 
     @property
     def folder(self) -> Path:
@@ -58,7 +61,7 @@ class Staging:
 
     def path(self, block: Block) -> str:
         """Return the path or URI of a block's raster, as GDAL opens it."""
-        return self.store.at(_raster(block))
+        return self.store.at(self._raster(block))
 
     def write(self, block: Block, planes: NDArray[np.uint8], counts: dict[str, Any]) -> None:
         """Write a settled block; it appears complete or not at all.
@@ -84,8 +87,8 @@ class Staging:
             "block": block.name,
             "counts": counts,
         }
-        self.store.write(_raster(block), data)
-        self.store.write(_marker(block), json.dumps(marker).encode())
+        self.store.write(self._raster(block), data)
+        self.store.write(self._marker(block), json.dumps(marker).encode())
 
     def counts(self, block: Block) -> dict[str, Any] | None:
         """Return the counts that `write` stored with a block, None when the block is missing or damaged."""
@@ -101,7 +104,7 @@ class Staging:
         """
         with as_output_error(self.store.at(), "read"):
             names = set(self.store.names())
-            marked = (b for b in blocks if _marker(b) in names)
+            marked = (b for b in blocks if self._marker(b) in names)
             finished = _concurrently(lambda b: (b.row, b.col, self.counts(b)), marked)
             return {(row, col): counts for row, col, counts in finished if counts is not None}
 
@@ -121,21 +124,48 @@ class Staging:
 
         def copy(block: Block) -> None:
             with as_output_error(self.path(block), "read"):
-                intact = self._read_intact(block)
-            if intact is None:
-                raise OutputError(
-                    f"{self.path(block)}: was damaged or removed since it was written; run the same command "
-                    "again, the other finished blocks are kept"
-                )
-            target.write(_raster(block), intact[0])
+                target.write(self._raster(block), self._intact(block))
 
         deque(_concurrently(copy, blocks), maxlen=0)
+
+    def read(self, block: Block, band: int, window: Window) -> NDArray[np.uint8]:
+        """Read a window of the scene that lies in the core of a finished block; its checksum is verified.
+
+        Raises
+        ------
+        OutputError
+            When the block is damaged or was removed.
+        OSError
+            When the store cannot be read.
+        """
+        rows, cols = window.relative_to(block.core)
+        with MemoryFile(self._intact(block)) as memory, memory.open() as src:
+            found: NDArray[np.uint8] = src.read(
+                band, window=((rows.start, rows.stop), (cols.start, cols.stop))
+            )
+        return found
+
+    def _intact(self, block: Block) -> bytes:
+        """Return the bytes of a finished block; OutputError when it is damaged or missing."""
+        intact = self._read_intact(block)
+        if intact is None:
+            raise OutputError(
+                f"{self.path(block)}: was damaged or removed since it was written; run the same command "
+                "again, the other finished blocks are kept"
+            )
+        return intact[0]
+
+    def _raster(self, block: Block) -> str:
+        return f"{self.prefix}{block.name}.tif"
+
+    def _marker(self, block: Block) -> str:
+        return f"{self.prefix}{block.name}.done"
 
     def _read_intact(self, block: Block) -> tuple[bytes, dict[str, Any]] | None:
         """Return the bytes of a block and its counts, None when it is missing or damaged."""
         try:
-            marker = parse_json(self.store.read(_marker(block)) or b"")
-            data = self.store.read(_raster(block))
+            marker = parse_json(self.store.read(self._marker(block)) or b"")
+            data = self.store.read(self._raster(block))
             if data is None or marker["sha256"] != hashlib.sha256(data).hexdigest():
                 return None
             ours = marker["fingerprint"] == self.fingerprint and marker["block"] == block.name
@@ -160,14 +190,6 @@ class Staging:
 def count_finished(names: Iterable[str]) -> int:
     """Count the finished blocks among the names of a store, damaged ones included."""
     return sum(name.startswith("block_") and name.endswith(".done") for name in names)
-
-
-def _raster(block: Block) -> str:
-    return f"{block.name}.tif"
-
-
-def _marker(block: Block) -> str:
-    return f"{block.name}.done"
 
 
 def _concurrently(task: Callable[[Block], T], blocks: Iterable[Block]) -> Iterator[T]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from geoseg.config.dataset import ChipsEntry, CityscapesEntry, DatasetEntry, ScenesEntry
 from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import BandEntry, SceneEntry
-from geoseg.core.errors import GeosegWarning, SceneError
+from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.files import read_object
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
@@ -150,6 +150,11 @@ def _scenes(
             place = place.model_copy(update={"folder": str(folder.absolute())})
         # The name is that in the document, not the path in its folder.
         scene = replace(resolve_scene(place, name, bands, None, catalog), name=name)
+        if scene.model_masks:
+            raise ConfigError(
+                f"{name}: its mask from a model ({scene.model_masks[0][1].model}) is made by runs only; give "
+                "the class map of that model as a quality band"
+            )
         labels = open_labels(
             str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
         )

@@ -112,11 +112,31 @@ def common_grid(sources: Sequence[SourceFile], gsd: float | None) -> GeoBox:
     grid, native = finest.geobox, gsd_m(finest.geobox)
     if gsd is None or native is None or math.isclose(gsd, native, rel_tol=1e-3):
         return grid  # without a CRS pixels have no known size; the declared GSD is that of the grid
+    return resized(grid, native, gsd, finest.path)
+
+
+def resized(grid: GeoBox, native: float, gsd: float, place: str) -> GeoBox:
+    """Return a grid with another GSD, the same extent and the same upper-left corner.
+
+    Parameters
+    ----------
+    grid, native
+        The grid, and its GSD in metres.
+    gsd
+        The other GSD in metres.
+    place
+        What has the grid, for messages.
+
+    Raises
+    ------
+    SceneError
+        When it has more pixels than any map.
+    """
     ratio = gsd / native
     shape = max(1, round(grid.shape.y / ratio)), max(1, round(grid.shape.x / ratio))
     if shape[0] * shape[1] > MOST_PIXELS or max(shape) > LONGEST_SIDE:
         raise SceneError(
-            f"{finest.path}: a GSD of {gsd:g} m makes {shape[1]} x {shape[0]} px of this scene of "
+            f"{place}: a GSD of {gsd:g} m makes {shape[1]} x {shape[0]} px of this scene of "
             f"{native:.3g} m, more than any map has; choose a coarser gsd"
         )
     return GeoBox(shape, grid.transform @ Affine.scale(ratio), grid.crs)

@@ -98,7 +98,7 @@ def open_scene(
         grid.common_grid([opened[0].source, mask.source], None)
     scene = Scene(
         redact(name), geobox, opened, masks, declared_gsd_m=gsd or entry.gsd, acquired=entry.datetime,
-        entry=entry,
+        entry=entry, base=base,
     )  # fmt: skip
     dark = entry.radiometry.dark_object
     return scene if dark is None else replace(scene, haze=_haze(scene, dark.atmosphere))

@@ -95,16 +95,24 @@ class Warp:
         off = [np.abs(sum(c[k] for c in corners) / 4 - middle[k]) for k in (0, 1)]
         return float(np.nan_to_num(np.maximum(*off), nan=np.inf, posinf=np.inf).max())
 
+    def part(self, window: Window) -> Window:
+        """Return the pixels of the source that those of a window come from; it may be empty."""
+        return self._part(*self.lattice(window))
+
+    def _part(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Window:
+        height, width = self.source.shape
+        known = np.isfinite(rows) & np.isfinite(cols)
+        if not known.any():
+            return Window.of(0, 0, 0, 0)
+        return Window(_around(rows[known], height), _around(cols[known], width))
+
     def read(self, scene: Scene, window: Window) -> Pixels:
         """Read a window of the target: values between its valid neighbours where the nearest is valid."""
         rows, cols = self.lattice(window)
         height, width = self.source.shape
         values = np.zeros((len(scene.bands), *window.shape), scene.dtype)
         valid = np.zeros(window.shape, np.bool_)
-        known = np.isfinite(rows) & np.isfinite(cols)
-        if not known.any():
-            return Pixels(values, valid)
-        part = Window(_around(rows[known], height), _around(cols[known], width))
+        part = self._part(rows, cols)
         if not part:
             return Pixels(values, valid)
         least, times = _GATHER
@@ -133,12 +141,18 @@ class Member:
     warp: Warp | None = None
     """How its pixels come into another CRS; None: they are pixels of the mosaic."""
 
+    def part(self, part: Window) -> Window:
+        """Return the pixels of its scene that a part of its window is read from."""
+        if self.warp is not None:
+            return self.warp.part(part)
+        rows, cols = part.relative_to(self.window)
+        return Window(Span(rows.start, rows.stop), Span(cols.start, cols.stop))
+
     def read(self, part: Window) -> Pixels:
         """Read a part of its window."""
         if self.warp is not None:
             return self.warp.read(self.scene, part)
-        rows, cols = part.relative_to(self.window)
-        return self.scene.read(Window(Span(rows.start, rows.stop), Span(cols.start, cols.stop)))
+        return self.scene.read(self.part(part))
 
 
 def place(scene: Scene, target: GeoBox) -> Member | None:

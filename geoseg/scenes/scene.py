@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geoseg.config.scene import SceneEntry
+from geoseg.config.scene import ModelMaskEntry, SceneEntry
 from geoseg.core import buffers
 from geoseg.core.geometry import Span, Window, reflect, windows_of
 from geoseg.scenes import grid, sources
 from geoseg.scenes.bands import SceneBand, SceneMask, read_on
+from geoseg.scenes.class_masks import ClassMap, ClassMask
 from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.remote import is_remote
 from geoseg.scenes.sources import SourceFile
@@ -65,6 +67,10 @@ class Scene:
     """What the scene was opened by: the entry that a user wrote, or that the metadata of a product gave."""
     part: Part | None = None
     """Where the grid lies in that of the whole scene, see `cut`; None: it is the whole."""
+    base: Path = field(default=Path(), repr=False, compare=False)
+    """Folder of the relative paths of the entry."""
+    class_masks: tuple[ClassMask, ...] = ()
+    """What other networks mask of the scene."""
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -140,6 +146,30 @@ class Scene:
     def members(self) -> "tuple[Scene, ...]":
         """The scenes that own the files: this one, or those that a mosaic is made of."""
         return (self,)
+
+    @property
+    def model_masks(self) -> tuple[tuple[int, ModelMaskEntry], ...]:
+        """The masks from models that entries ask for, each with the place of its scene among `members`."""
+        entries = [(i, m.entry) for i, m in enumerate(self.members) if m.entry is not None]
+        return tuple((i, mask) for i, entry in entries for mask in entry.model_masks)
+
+    def with_class_masks(self, masks: Mapping[int, Sequence[ClassMask]]) -> "Scene":
+        """Return the scene masked by other networks, by the place of the masked scene among `members`."""
+        return replace(self, class_masks=tuple(masks.get(0, ())))
+
+    def with_class_maps(self, maps: Mapping[str, ClassMap]) -> "Scene":
+        """Return the scene with the maps of its class masks, by key; those without are to come later."""
+        return replace(self, class_masks=tuple(m.with_map(maps) for m in self.class_masks))
+
+    def member_windows(self, window: Window) -> list[tuple[int, Window]]:
+        """Return what `read` reads for a window: places among `members`, each with a window of that scene."""
+        return [(0, self._inside(self.in_whole(window)))]
+
+    def class_parts(self, window: Window) -> list[tuple[ClassMask, Window]]:
+        """Return the class masks that `read` needs for a window, each with the part of its map."""
+        members = self.members
+        found = ((members[place], part) for place, part in self.member_windows(window))
+        return [(mask, mask.part(scene.whole, part)) for scene, part in found for mask in scene.class_masks]
 
     @property
     def sources(self) -> tuple[SourceFile, ...]:
@@ -236,6 +266,8 @@ class Scene:
                 valid &= known
         for mask in self.masks:
             valid &= mask.valid_in(self.whole, window)
+        for found in self.class_masks:
+            valid &= found.valid_in(self.whole, window)
         return valid
 
     def physical(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -352,14 +384,14 @@ class Scene:
         return tuple(replace(b, source=reduced(b.source)) for b in self.bands)
 
     def read_apart(self) -> "list[tuple[tuple[int, ...], Scene]]":
-        """Return the scenes of the bands that are read together, those of one file, without quality bands.
+        """Return the scenes of the bands that are read together, those of one file, without masks.
 
         Each comes with the places of its bands among all, from 0. A pixel is valid where it is valid in each
-        of them and in all `masks`.
+        of them, in all `masks` and in all `class_masks`.
         """
         files = dict.fromkeys(b.source for b in self.bands)
         places = [tuple(i for i, b in enumerate(self.bands) if b.source == f) for f in files]
-        return [(p, replace(self.pick(p), masks=())) for p in places]
+        return [(p, replace(self.pick(p), masks=(), class_masks=())) for p in places]
 
     def changed_file(self) -> str | None:
         """Return the path of a file that was written to since the scene was opened; None: none was.

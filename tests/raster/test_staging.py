@@ -11,6 +11,8 @@ import rasterio
 from odc.geo.geobox import CRS
 
 from geoseg.core.errors import OutputError
+from geoseg.core.geometry import Window
+from geoseg.raster.staged_map import StagedMap
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
@@ -46,6 +48,25 @@ def test_a_block_is_written_with_its_place_and_found_again(staging, planes):
         assert src.crs.to_epsg() == 32633
         left, top = BLOCK.core.cols.start * 10 + 500_000, 4_500_000 - BLOCK.core.rows.start * 10
         assert (src.bounds.left, src.bounds.top) == (left, top)
+
+
+def test_windows_of_finished_blocks_are_read_as_a_map(staging):
+    classes = np.random.default_rng(1).integers(0, 255, (300, 280), dtype=np.uint8)
+    masks = replace(staging, prefix="mask-")
+    for block in GRID:
+        planes = classes[block.core.relative_to(Window.of(0, 0, 300, 280))]
+        masks.write(block, np.stack([planes, planes]), COUNTS)
+    assert staging.finished(GRID) == {}
+    found = StagedMap(masks, GRID, Window.of(5, 7, 300, 280))
+    around = np.full((320, 300), 255, np.uint8)
+    around[5:305, 7:287] = classes
+    for window in (Window.of(0, 0, 320, 300), Window.of(190, 180, 40, 60), Window.of(0, 0, 5, 300)):
+        np.testing.assert_array_equal(found.read(window), around[window.relative_to(Window.of(0, 0, 0, 0))])
+    path = Path(masks.path(BLOCK))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert found.read(Window.of(5, 7, 20, 20)).shape == (20, 20)
+    with pytest.raises(OutputError, match="was damaged or removed since it was written"):
+        found.read(Window.of(0, 0, 320, 300))
 
 
 def test_writing_again_gives_the_same_bytes(staging, planes):
