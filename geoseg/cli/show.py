@@ -24,6 +24,7 @@ from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError, SceneError
 from geoseg.core.files import as_output_error
 from geoseg.core.run_files import RunFile
+from geoseg.inference.masks import invalid_classes
 from geoseg.models.bundle import CARD, list_bundles, open_bundle
 from geoseg.raster.staging import count_finished
 from geoseg.runs.finished import Run
@@ -110,6 +111,7 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         "bands": [_band(b) for b in opened.bands],
         **_mosaic(opened),
         "masks": [_mask(opened, m) for m in opened.masks] or None,
+        "model_masks": _model_masks(opened) or None,
         "haze": [round(h, 5) for h in opened.haze] or None,
         "base": str(base.resolve()),
     }
@@ -143,6 +145,25 @@ def _mask(opened: Scene, mask: SceneMask) -> dict[str, Any]:
         "invalid_bits": [b[0] if len(b) == 1 else b for b in bits] or None,
         "masks_percent": round(100 * float(share), 2),
     }
+
+
+def _model_masks(opened: Scene) -> list[dict[str, Any]]:
+    """Describe the masks that other networks would make, each once for all members of a mosaic."""
+    rows = []
+    for mask in dict.fromkeys(mask for _, mask in opened.model_masks):
+        found = open_bundle(mask.model)
+        classes = found.card.legend.by_id()
+        rows.append(
+            {
+                "model": found.card.name,
+                "version": found.card.version,
+                "invalid": [classes[i].slug for i in invalid_classes(mask.invalid, found.card)],
+                "dilate": mask.dilate,
+                "bands": [b.common_name for b in found.card.bands],
+                "sha256": found.sha256,
+            }
+        )
+    return rows
 
 
 def _mosaic(opened: Scene) -> dict[str, Any]:
@@ -343,8 +364,10 @@ def _value(value: Any) -> str:
 def plan_line(plan: dict[str, Any]) -> str:
     """Lay a plan out in one line."""
     total = plan["memory_per_worker_bytes"]["total"]
+    masks = ", ".join(dict.fromkeys(m["model"] for m in plan.get("masks", ())))
+    masked = f" masked by {masks}" if masks else ""
     return (
-        f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
+        f"{plan['scene']}{masked}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
         f"{plan['tile'][0]} x {plan['tile'][1]} in {plan['blocks']} blocks, {plan['architecture']} on "
         f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
     )

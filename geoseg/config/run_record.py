@@ -63,6 +63,21 @@ class RecordedArea(_Part):
     """In longitude and latitude, as far as the scene reaches; None when it is long."""
 
 
+class RecordedMask(_Part):
+    """What another network masked before the map was made."""
+
+    model: str
+    """Name and version."""
+    sha256: str
+    """Hash of its bundle."""
+    invalid: list[str]
+    """Slugs of the classes that are nodata."""
+    dilate: int
+    """Pixels by which they were widened."""
+    pixels: dict[str, int]
+    """Pixels of its own map by slug, before they were widened, and `nodata`."""
+
+
 class Trouble(_Part):
     """What went wrong and did not stop the run."""
 
@@ -144,6 +159,8 @@ class RunRecord(_Part):
     """By file name."""
     aoi: RecordedArea | None = None
     """The area of interest; None when all of the scene was mapped."""
+    masks: list[RecordedMask] | None = None
+    """What other networks masked; None without masks from models."""
 
     @field_validator("classes")
     @classmethod

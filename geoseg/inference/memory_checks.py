@@ -64,7 +64,7 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     few = {"tiling.block": 1, "inference.batch": 1}
     tries: list[tuple[dict[str, Any], Plan]] = [
         ({"outputs.polygons": "[]"}, replace(plan, polygons=PolygonCost())),
-        (few, replace(plan, block=1, batch=1)),
+        (few, _with_small_blocks(plan)),
     ]
     for tile in smaller:
         overlap = tiling.overlap if tiling.overlap == "auto" else min(tiling.overlap, tile // 4 * 2)
@@ -72,18 +72,34 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
         changes: dict[str, Any] = {"tiling.tile": tile, **few}
         if overlap != tiling.overlap:
             changes["tiling.overlap"] = overlap
-        tries.append((changes, replace(plan, grid=grid, block=1, batch=1)))
+        tries.append((changes, _with_small_blocks(replace(plan, grid=grid))))
     for changes, attempt in tries:
         if attempt.memory.total * plan.workers <= available:
             return "this would fit: " + " ".join(f"--set {k}={v}" for k, v in changes.items())
     return "no smaller tile fits either; free some memory or use fewer workers"
 
 
+def _with_small_blocks(plan: Plan) -> Plan:
+    """Return a plan with blocks and batches of one tile, of its masks, too."""
+    masks = tuple(replace(m, plan=replace(m.plan, block=1, batch=1)) for m in plan.masks)
+    return replace(plan, block=1, batch=1, masks=masks)
+
+
 def fit_passes(plan: Plan, available: int) -> Plan:
     """Return the plan with as many concurrent forward passes as have work and fit into memory."""
-    most = min(plan.passes, SLOTS * -(-(plan.block**2) // plan.batch))
-    for passes in range(most, 1, -1):
-        attempt = replace(plan, passes=passes)
+    for passes in range(max(map(_most_passes, (plan, *(m.plan for m in plan.masks)))), 1, -1):
+        attempt = _with_passes(plan, passes)
         if attempt.memory.total * plan.workers <= available:
             return attempt
-    return replace(plan, passes=1)
+    return _with_passes(plan, 1)
+
+
+def _most_passes(plan: Plan) -> int:
+    """Return how many forward passes have work at the same time."""
+    return min(plan.passes, SLOTS * -(-(plan.block**2) // plan.batch))
+
+
+def _with_passes(plan: Plan, passes: int) -> Plan:
+    """Return a plan that runs at most so many forward passes at once, and its masks as many."""
+    masks = (replace(m, plan=replace(m.plan, passes=min(passes, _most_passes(m.plan)))) for m in plan.masks)
+    return replace(plan, passes=min(passes, _most_passes(plan)), masks=tuple(masks))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geoseg
 from geoseg.config.cluster import Cluster
@@ -24,6 +24,9 @@ from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.vector.recipe import Recipe, resolve_recipe
+
+if TYPE_CHECKING:
+    from geoseg.inference.mask_pass import MaskPass
 
 SLOTS = 2
 """Blocks that a worker handles at once: one is read while the other is computed."""
@@ -86,6 +89,10 @@ class Plan:
     """Whether each worker must report that its machine has the announced memory."""
     aoi: Aoi | None = None
     """The area of interest, of which the scene is the part; None: all of the scene is mapped."""
+    masks: "tuple[MaskPass, ...]" = ()
+    """The passes of other networks that mask the scene first."""
+    check_masked: bool = False
+    """Whether the numbers of the scene, unlike the training pixels, are checked again when it is masked."""
 
     def __repr__(self) -> str:
         height, width = self.scene.shape
@@ -140,6 +147,7 @@ class Plan:
             # Only when it is set, so that older fingerprints stay valid.
             **({"unread": "nodata"} if self.retry.nodata else {}),
             **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
+            **({"masks": [m.identity() for m in self.masks]} if self.masks else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -165,8 +173,8 @@ class Plan:
 
     @cached_property
     def memory(self) -> Memory:
-        """The most memory that one worker needs."""
-        return memory_of(
+        """The most memory that one worker needs, with the networks of masks."""
+        own = memory_of(
             Load(
                 shape=self.scene.shape,
                 # Of any area of interest: its blocks are some of these.
@@ -189,6 +197,11 @@ class Plan:
                 reading=self.scene.reading_bytes,
             )
         )
+        if not self.masks:
+            return own
+        from geoseg.inference.mask_pass import memory_with  # noqa: PLC0415 (whose passes are plans)
+
+        return memory_with(own, self, self.masks)
 
     @cached_property
     def pixels(self) -> int:
@@ -203,6 +216,11 @@ class Plan:
         memory = asdict(self.memory)
         if self.device == "cpu":
             del memory["device"]
+        masks: dict[str, Any] = {}
+        if self.masks:
+            from geoseg.inference.mask_pass import summary_of  # noqa: PLC0415 (as in `memory`)
+
+            masks["masks"] = summary_of(self.masks)
         return {
             "name": self.name,
             "scene": self.scene.name,
@@ -213,6 +231,7 @@ class Plan:
             "bands": [b.name for b in self.scene.bands],
             "model": self.bundle.card.name,
             "architecture": self.bundle.architecture,
+            **masks,
             "device": self.device,
             "backend": self.backend,
             "precision": self.precision,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from geoseg.config.run_record import RunRecord
+from geoseg.config.run_record import RecordedMask, RunRecord
 from geoseg.core.sharing import shared_command, shared_path, shared_values
 
 _MOST_FILES = 30
@@ -48,6 +48,7 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
             "bands": plan.bands,
             "files": _some([shared_path(f[0]).rsplit("/", 1)[-1] for f in identity["scene"]["files"]]),
             "dark object taken off": any(identity["scene"]["haze"]),
+            **{f"masked by {m.model}": _masked(m) for m in record.masks or ()},
         },
         "Tiles": {
             "tile": " × ".join(map(str, plan.tile)) + " px",
@@ -72,6 +73,13 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
     }
     # A page is shared more often than a folder; run.json has the paths.
     return {topic: shared_values(values) for topic, values in facts.items()}
+
+
+def _masked(mask: RecordedMask) -> str:
+    """Return the share of each class that was masked, of the pixels with a class."""
+    seen = sum(n for slug, n in mask.pixels.items() if slug != "nodata") or 1
+    shares = ", ".join(f"{slug} {100 * mask.pixels[slug] / seen:.2f} %" for slug in mask.invalid)
+    return f"{shares}, widened by {mask.dilate} px" if mask.dilate else shares
 
 
 def megabytes(count: float) -> str:

@@ -2,8 +2,9 @@
 
 Each line is appended whole and at once, so the log of a killed run lacks only the last moment. Every start
 writes a line `run` with the version of this form. `geoseg.inference.events` lists the events of tasks; the
-run adds `done` (a block, and how many of the scene are done), `output` (a file, with `began` and `seconds`),
-`warning`, and as its last line `finished`, `failed` or `interrupted`.
+run adds `mask` (the blocks of a network that masks the scene come next), `done` (a block, and how many of
+the scene are done), `output` (a file, with `began` and `seconds`), `warning`, and as its last line
+`finished`, `failed` or `interrupted`.
 """
 
 import contextlib

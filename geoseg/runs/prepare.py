@@ -17,6 +17,8 @@ from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
 from geoseg.core.paths import at_home
 from geoseg.inference import checks
+from geoseg.inference.mask_pass import mask_passes
+from geoseg.inference.masks import ModelMask, check_masks, model_masks
 from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
 from geoseg.inference.plan import Execution, Plan, make_plan
 from geoseg.inference.precision import choose_precision, sample_of
@@ -26,6 +28,7 @@ from geoseg.runs.folder import finished_identity
 from geoseg.scenes.aoi import Aoi, resolve_aoi
 from geoseg.scenes.catalog import resolve_scene
 from geoseg.scenes.listing import ListedScene, list_scenes
+from geoseg.scenes.mosaic import Mosaic
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import is_uri, open_store, within
 from geoseg.vector.write.antimeridian import longitude_to_cut_around, web_cut
@@ -162,7 +165,8 @@ def plan_scene(
     catalog
         The data catalog; None looks in all folders where names are looked up.
     checked
-        Identity of a scene whose pixels were checked before; a scene of this identity is not sampled again.
+        Identity of a scene whose pixels were checked before; a scene of this identity is not sampled again,
+        unless it has masks from models.
 
     Raises
     ------
@@ -176,33 +180,68 @@ def plan_scene(
         gsd = None if pipeline.gsd == "auto" else pipeline.gsd
         scene = resolve_scene(pipeline.scene, pipeline.name, bands, gsd, catalog)
         aoi = None if pipeline.area is None else resolve_aoi(pipeline.area, scene)
+        masks = model_masks(scene)
         looked_at = scene if aoi is None else scene.cut(aoi.looked_at(scene))
         scene = scene if aoi is None else scene.cut(aoi.window)
         checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
         checks.check_level(scene, bundle.card, pipeline.checks.statistics)
-        if checked is None or json.loads(json.dumps(scene.identity())) != checked:
+        again = None
+        if checked is None or masks or json.loads(json.dumps(scene.identity())) != checked:
             # A file on a disk that cannot be read now is told at once.
             retry = RetryPolicy(pipeline.reading.tries, pipeline.reading.wait) if scene.remote else ONCE
             checks.check_quality(looked_at, retry)
-            checks.check_statistics(looked_at, bundle.card, pipeline.checks.statistics, retry)
-        plan, asks_workers = _place(pipeline, scene, aoi, bundle, folder)
+            again = _check_numbers(pipeline, looked_at, bundle, masks, retry)
+        plan, asks_workers = _place(pipeline, scene, aoi, bundle, folder, masks)
         if pipeline.outputs.polygons:
             # Fail now when polygons cannot be shown so.
             longitude_to_cut_around(scene.geobox, plan.recipe.rules.crs)
         if "pmtiles" in pipeline.outputs.polygons:
             web_cut(scene.geobox, plan.recipe.rules.crs)
     open_store(folder).check()  # fail now when nothing can be written there
-    return replace(plan, warnings=tuple(notices), ask_workers_for_memory=asks_workers)
+    return replace(
+        plan,
+        warnings=tuple(dict.fromkeys([*notices, *([] if again is None else [again])])),
+        ask_workers_for_memory=asks_workers,
+        check_masked=again is not None,
+    )
+
+
+def _check_numbers(
+    pipeline: Pipeline, scene: Scene, bundle: Bundle, masks: Sequence[ModelMask], retry: RetryPolicy
+) -> str | None:
+    """Hold numbers to what the networks know; return what is to be looked at again without what is masked."""
+    level = pipeline.checks.statistics
+    if not masks:
+        checks.check_statistics(scene, bundle.card, level, retry)
+        return None
+    looked_at = None if isinstance(scene, Mosaic) else (scene.whole, scene.window)
+    check_masks(masks, level, pipeline.checks.gsd, retry, looked_at)
+    try:
+        # Clouds are unlike the pixels that the network of the map knows, and it will not see them.
+        checks.check_statistics(scene, bundle.card, "off" if level == "off" else "error", retry)
+    except checks.CheckError as error:
+        return f"{error.problem}; looked at again without what is masked"
+    return None
 
 
 def _place(
-    pipeline: Pipeline, scene: Scene, aoi: Aoi | None, bundle: Bundle, folder: Path | str
+    pipeline: Pipeline,
+    scene: Scene,
+    aoi: Aoi | None,
+    bundle: Bundle,
+    folder: Path | str,
+    masks: Sequence[ModelMask],
 ) -> tuple[Plan, bool]:
     """Plan a run on its cluster and check the memory; return whether the workers must be asked for theirs."""
     # Slow to import, so the scene is checked first.
     from geoseg.inference.clusters import resolve_cluster  # noqa: PLC0415
     from geoseg.inference.clusters.capacity import capacity_of  # noqa: PLC0415
-    from geoseg.models.backends.auto import device_for, resolve_backend, resolve_precision  # noqa: PLC0415
+    from geoseg.models.backends.auto import (  # noqa: PLC0415
+        device_for,
+        forward_passes,
+        resolve_backend,
+        resolve_precision,
+    )
     from geoseg.models.backends.openvino_model import is_kept  # noqa: PLC0415
 
     device = device_for(bundle, pipeline.inference.device)
@@ -224,9 +263,24 @@ def _place(
         passes=capacity.passes,
         converts=backend == "openvino" and not kept,
     )
+
+    def beside(other: Bundle) -> Execution:
+        """Return how the network of a mask runs: as that of the map, or a graph on the CPU beside it."""
+        device = "cpu" if other.is_graph else capacity.device
+        asked = pipeline.inference.precision if device == capacity.device else "auto"
+        precision = resolve_precision(asked, device)
+        wanted = "auto" if other.is_graph else pipeline.inference.backend
+        backend = resolve_backend(wanted, other, device, precision)
+        converts = backend == "openvino" and not is_kept(other)
+        passes = execution.passes if device == capacity.device else forward_passes(device, capacity.workers)
+        return replace(
+            execution, device=device, backend=backend, precision=precision, passes=passes, converts=converts
+        )
+
     level = pipeline.checks.memory
     available = sys.maxsize if capacity.memory is None else capacity.memory
-    plan = fit_passes(make_plan(pipeline, scene, bundle, folder, execution, aoi), available)
+    plan = make_plan(pipeline, scene, bundle, folder, execution, aoi)
+    plan = fit_passes(replace(plan, masks=mask_passes(plan, masks, beside)), available)
     problem = check_memory(plan, pipeline.tiling, available, capacity.origin) or capacity.problem_here(
         plan.memory
     )

@@ -17,7 +17,7 @@ class Progress:
     """Event: the current stage of a run and its progress."""
 
     stage: str
-    """`predict`, or the name of the file that is being written."""
+    """`predict`, `mask` while another network masks the scene, or the name of the file that is written."""
     done: int = 0
     """Finished blocks."""
     total: int = 0
@@ -129,6 +129,6 @@ def terminal_bar() -> Iterator[Callable[[Progress], None]]:
                 bars.update(task, description=event.stage)
                 return
             speed = "waiting: no worker is there" if event.waiting else throughput.text()
-            bars.update(task, description="predict", completed=event.done, total=event.total, speed=speed)
+            bars.update(task, description=event.stage, completed=event.done, total=event.total, speed=speed)
 
         yield on_progress

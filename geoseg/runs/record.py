@@ -19,6 +19,7 @@ from geoseg.config.run_record import (
     Reading,
     RecordedArea,
     RecordedClass,
+    RecordedMask,
     RecordedPlan,
     RunMemory,
     RunRecord,
@@ -30,6 +31,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import as_object, as_output_error, output_entry
 from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
+from geoseg.inference.mask_pass import alike
 from geoseg.inference.plan import Plan
 from geoseg.raster.area import class_areas_m2
 from geoseg.runs.item import footprint
@@ -128,7 +130,13 @@ class Circumstances:
     total_seconds: float
 
 
-def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circumstances) -> RunRecord:
+def make_record(
+    plan: Plan,
+    totals: Totals,
+    files: Iterable[Path],
+    about: Circumstances,
+    masked: Mapping[str, Totals] | None = None,
+) -> RunRecord:
     """Return the record of a run whose files lie in its workspace.
 
     Parameters
@@ -141,7 +149,11 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         The outputs, the class map among them.
     about
         Facts about the run.
+    masked
+        Sums over the blocks of the masks of the plan, by the fingerprint of their own plans.
     """
+    masked = masked or {}
+    traffic = sum((t.network for t in masked.values()), totals.network)
     legend = plan.bundle.card.legend
     outputs = {f.name: f for f in files}
     slugs = {i: c.slug for i, c in legend.by_id().items()}
@@ -168,14 +180,34 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
             total=about.total_seconds,
             tasks=totals.seconds,
         ),
-        reading=Reading(**asdict(totals.network + network.take())) if plan.scene.remote else None,
+        reading=Reading(**asdict(traffic + network.take())) if plan.scene.remote else None,
         memory_bytes=RunMemory(announced_per_worker=plan.memory.total, peak_of_this_process=peak_bytes()),
         machine=provenance.machine(),
         versions=provenance.versions(_VERSIONED),
         warnings=redacted(about.warnings),
         outputs={name: OutputFile(**output_entry(f)) for name, f in outputs.items()},
         aoi=_area(plan),
+        masks=_masks(plan, masked) or None,
     )
+
+
+def _masks(plan: Plan, masked: Mapping[str, Totals]) -> list[RecordedMask]:
+    """Return what masks found, summed over the members of a mosaic."""
+    found = []
+    for mask, plans in alike(plan.masks):
+        card = mask.bundle.card
+        parts = [masked[p.fingerprint] for p in plans]
+        pixels = {c.slug: sum(t.classes.get(i, 0) for t in parts) for i, c in card.legend.by_id().items()}
+        found.append(
+            RecordedMask(
+                model=f"{card.name} {card.version}",
+                sha256=mask.bundle.sha256,
+                invalid=mask.slugs,
+                dilate=mask.dilate,
+                pixels={**pixels, "nodata": sum(t.nodata for t in parts)},
+            )
+        )
+    return found
 
 
 def _entry_of(scene: Scene) -> dict[str, Any] | None:

@@ -241,6 +241,9 @@ class Loop:
             self.active[event.work.name][0].record_block(event)
         elif isinstance(event, WorkDone):
             run, _ = self.active[event.work.name]
+            if run.masking:
+                self._mask_done(run)
+                return
             others = len(self.active) - len(self.publishing) - len(self.to_publish) - 1
             if self._check_ahead() or others:
                 self.publishing[event.work.name] = self.publisher.submit(self._publish, run)
@@ -250,6 +253,15 @@ class Loop:
             self._fail(event.work.name, event.error)
         else:
             self._handle_fact(event)
+
+    def _mask_done(self, run: SceneRun) -> None:
+        """Go on with a scene of which a mask is finished."""
+        try:
+            run.next_pass()
+        except GeosegError as error:
+            self._fail(run.plan.name, error)
+        else:
+            self.ready.append(run)
 
     def _handle_fact(self, fact: dict[str, Any]) -> None:
         # Workers that join or leave concern every active scene.

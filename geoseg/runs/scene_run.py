@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -19,9 +19,11 @@ from geoseg.core.errors import OutputError, SceneError
 from geoseg.core.notices import collect_warnings
 from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
+from geoseg.inference import checks
 from geoseg.inference.clusters import workers_of
 from geoseg.inference.driver import BlockDone, SceneWork
 from geoseg.inference.events import Fact
+from geoseg.inference.mask_pass import MaskPass, masked_scene
 from geoseg.inference.plan import Plan
 from geoseg.inference.predict import Job
 from geoseg.raster.staging import Staging
@@ -33,6 +35,7 @@ from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.progress import Progress
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
+from geoseg.scenes.scene import Scene
 
 T = TypeVar("T")
 
@@ -47,8 +50,23 @@ CHECKS = 3
 
 
 @dataclass
+class _Pass:
+    """The blocks of one network over a scene: of one that masks it, or of that of the map."""
+
+    plan: Plan
+    staging: Staging
+    stage: str
+    """`mask` or `predict`, as progress shows it."""
+    counts: Counts = field(default_factory=dict)
+
+    def find(self) -> None:
+        """Find the staged blocks."""
+        self.counts = self.staging.finished(self.plan.blocks)
+
+
+@dataclass
 class SceneRun:
-    """The run of one scene in its folder."""
+    """The run of one scene in its folder: the masks first, then the map."""
 
     plan: Plan
     folder: RunFolder
@@ -57,14 +75,42 @@ class SceneRun:
     start: float = field(default_factory=perf_counter)
     profile: bool = False
     """Whether the timeline is drawn and written."""
-    counts: Counts = field(default_factory=dict)
     checked: int = 0
     """How often the staged blocks were verified."""
+    at: int = 0
+    """Number of the pass whose blocks are predicted."""
+    notices: list[str] = field(default_factory=list)
+    """Warnings of the check of the masked scene."""
+    passes: list[_Pass] = field(init=False)
+    """Those of masks, and that of the map as the last one."""
+
+    def __post_init__(self) -> None:
+        staging = self.folder.staging
+        self.passes = [
+            *(_Pass(m.plan, m.staging(staging), "mask") for m in self._distinct_masks),
+            _Pass(self.plan, self._staging(), "predict"),
+        ]
+
+    @property
+    def _distinct_masks(self) -> list[MaskPass]:
+        """The masks, one of those that share a plan."""
+        return list({m.plan.fingerprint: m for m in self.plan.masks}.values())
+
+    @property
+    def counts(self) -> Counts:
+        """The staged blocks of the map."""
+        return self.passes[-1].counts
+
+    @property
+    def masking(self) -> bool:
+        """Whether blocks of a mask are predicted, and not yet those of the map."""
+        return self.at < len(self.passes) - 1
 
     def open(self) -> None:
         """Find the staged blocks; log and report them."""
         plan = self.plan
-        self.counts = self._staged()
+        for one in self.passes:
+            one.find()
         self.log.add(
             "run", form=FORM, geoseg=geoseg.__version__, name=plan.name, scene=plan.scene.name,
             fingerprint=plan.fingerprint, resumed=self.folder.resumed, blocks=plan.blocks.count,
@@ -72,7 +118,40 @@ class SceneRun:
         )  # fmt: skip
         for warning in plan.warnings:
             self.log.add("warning", text=warning)
+        self._log_pass()
         self._report_progress()
+
+    def _log_pass(self) -> None:
+        """Log that the pass of a mask begins."""
+        if self.masking:
+            one = self.passes[self.at]
+            self.log.add(
+                "mask", scene=self.plan.name, model=one.plan.bundle.card.name,
+                blocks=one.plan.blocks.count, staged=len(one.counts),
+            )  # fmt: skip
+
+    def next_pass(self) -> None:
+        """Go on with the next pass; before that of the map look at the masked scene, if it is to be checked.
+
+        Raises
+        ------
+        SceneError, PlanError
+            When the masked scene is unlike the training pixels.
+        """
+        self.at += 1
+        self._log_pass()
+        plan = self.plan
+        if self.masking or not plan.check_masked:
+            return
+        with collect_warnings() as notices:
+            level = plan.pipeline.checks.statistics
+            checks.check_statistics(self._masked_scene(), plan.bundle.card, level, plan.retry)
+        for text in notices:
+            self.log.add("warning", text=text)
+        self.notices = notices
+
+    def _masked_scene(self) -> Scene:
+        return masked_scene(self.plan.scene, self.plan.masks, self.folder.staging)
 
     def complete(self) -> bool:
         """Return whether every block is staged and undamaged; damaged blocks must be predicted again.
@@ -87,7 +166,8 @@ class SceneRun:
         blocks = self.plan.blocks
         if len(self.counts) < blocks.count:
             return False
-        self.counts, self.checked = self._staged(), self.checked + 1
+        self.passes[-1].find()
+        self.checked += 1
         damaged = [b for b in blocks if (b.row, b.col) not in self.counts]
         if damaged and self.checked == CHECKS:
             raise OutputError(
@@ -103,8 +183,9 @@ class SceneRun:
     def _check_scene(self) -> None:
         """Check that the blocks are of one scene: its files are those that the plan was made for."""
         name = self.plan.name
+        scenes = [self.plan.scene, *(m.mask.scene for m in self.plan.masks)]
         try:
-            changed = self.plan.scene.changed_file()
+            changed = next((path for s in scenes if (path := s.changed_file()) is not None), None)
         except SceneError as error:
             self.log.add("warning", text=f"whether the scene changed is not known: {error}")
             return
@@ -116,20 +197,21 @@ class SceneRun:
             )
 
     def work(self) -> SceneWork:
-        """Return the blocks that are left to predict."""
-        plan = self.plan
+        """Return the blocks that are left to predict of this pass."""
+        one = self.passes[self.at]
+        plan, scene = one.plan, one.plan.scene if self.masking else self._masked_scene()
         job = Job(
-            scene=plan.scene.with_absolute_paths(),
-            segmenter=plan.segmenter,
+            scene=scene.with_absolute_paths(),
+            segmenter=replace(plan.segmenter, others=len({p.plan.segmenter for p in self.passes}) - 1),
             legend=plan.bundle.card.legend,
             grid=plan.grid,
             batch=plan.batch,
             probabilities=plan.probabilities,
-            staging=self._staging(),
+            staging=one.staging,
             retry=plan.retry,
-            label=plan.name,
+            label=self.plan.name,
         )
-        return SceneWork(plan.name, job, plan.blocks, self.counts.copy())
+        return SceneWork(self.plan.name, job, plan.blocks, one.counts.copy())
 
     def record_fact(self, fact: Fact) -> None:
         """Log and report an event of a block or a worker."""
@@ -138,7 +220,7 @@ class SceneRun:
 
     def record_block(self, event: BlockDone) -> None:
         """Count, log and report a block that is staged."""
-        self.counts[event.block.row, event.block.col] = event.counts
+        self.passes[self.at].counts[event.block.row, event.block.col] = event.counts
         name = self.plan.name
         self.log.add("done", scene=name, block=event.block.name, done=event.done, blocks=event.total)
         height, width = event.block.core.shape
@@ -161,6 +243,7 @@ class SceneRun:
         """
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
+        masked = {one.plan.fingerprint: Totals.of(one.counts.values()) for one in self.passes[:-1]}
         if not totals.classes:
             where = "" if plan.aoi is None else " of the area of interest"
             raise SceneError(
@@ -180,7 +263,8 @@ class SceneRun:
         files.append(outputs.write_picture(plan, workspace, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(plan, totals, files, finished))
-        record = make_record(plan, totals, files, self._circumstances(notices, finished, predicted))
+        about = self._circumstances(notices, finished, predicted)
+        record = make_record(plan, totals, files, about, masked)
         steps(Progress(RunFile.PAGE))
         files.append(self._page(record, picture))
         steps.end()
@@ -201,6 +285,9 @@ class SceneRun:
 
     def _circumstances(self, notices: list[str], finished: datetime, predicted: float) -> Circumstances:
         trouble, lines = trouble_of(self.counts, self.plan)
+        for one in self.passes[:-1]:
+            name = one.plan.bundle.card.name
+            lines += [f"mask {name}: {text}" for text in trouble_of(one.counts, one.plan)[1]]
         for text in (*lines, *notices):
             self.log.add("warning", text=text)
         seconds = self._seconds(predicted)
@@ -208,7 +295,7 @@ class SceneRun:
             finished=finished,
             resumed=self.folder.resumed,
             trouble=trouble,
-            warnings=[*self.plan.warnings, *lines, *notices],
+            warnings=[*self.plan.warnings, *self.notices, *lines, *notices],
             predict_seconds=seconds["predict"],
             output_seconds=seconds["outputs"],
             total_seconds=seconds["total"],
@@ -233,15 +320,13 @@ class SceneRun:
     def _timeline(self) -> Timeline:
         return timeline_of(read_events(self.log.path))
 
-    def _staged(self) -> Counts:
-        return self._staging().finished(self.plan.blocks)
-
     def _staging(self) -> Staging:
         return outputs.staging_of(self.plan, self.folder.staging)
 
     def _report_progress(self, pixels: int = 0, fact: Fact | None = None) -> None:
-        plan = self.plan
-        self.on_event(Progress("predict", len(self.counts), plan.blocks.count, pixels, plan.name, fact))
+        one = self.passes[self.at]
+        done, total = len(one.counts), one.plan.blocks.count
+        self.on_event(Progress(one.stage, done, total, pixels, self.plan.name, fact))
 
 
 @contextlib.contextmanager

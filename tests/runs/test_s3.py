@@ -78,6 +78,28 @@ def test_the_scene_in_s3_gives_the_classes_of_the_scene_on_a_disk(reference, sce
 
 
 @pytest.mark.slow
+def test_a_mask_whose_bundle_and_blocks_lie_in_s3_is_that_of_a_disk(s3, bundle, tmp_path):
+    import rasterio
+
+    scene = write_raster(tmp_path / "m.tif", reflectance(100, 100), names=BAND_NAMES, scale=0.0001)
+    names, found = ("outputs.polygons=[]", "tiling={block: 1, tile: 64}"), {}
+    for model, target in (
+        (str(bundle.folder), tmp_path / "here"),
+        (upload_bundle(s3, bundle, "bundles/mask"), f"s3://{BUCKET}/masked/out"),
+    ):
+        entry = {"uri": str(scene), "mask": {"model": model, "invalid": ["class-1"]}}
+        plan = prepare(write_pipeline(tmp_path, json.dumps(entry), bundle.folder), names, target)
+        assert plan.masks[0].plan.blocks.count > 1
+        found[model] = run(plan).record
+    here, there = found.values()
+    assert here.fingerprint == there.fingerprint
+    assert here.outputs["classes.tif"] == there.outputs["classes.tif"]
+    with rasterio.open(tmp_path / "here/classes.tif") as src:
+        assert 0 < (src.read(1) == 255).mean() < 1
+    assert not [name for name in s3.objects("masked/out") if "staging" in name]
+
+
+@pytest.mark.slow
 def test_a_run_in_s3_by_two_workers_gives_the_same_bytes(s3, reference, tmp_path, capfd):
     """Everything lies in S3; the bundle is fetched once by three processes; credentials are nowhere."""
     from geoseg.runs.page import remake_page

@@ -55,11 +55,14 @@ class Needs:
     """Name of a file in staging; a worker that finds it sees the same folder."""
     device: str
     precision: str
+    masks: "tuple[Needs, ...]" = ()
+    """What it must have for the networks that mask the scene."""
 
 
 def needs_of(plan: Plan, staging: Store) -> Needs:
     """Return what the workers of a plan need."""
     scene = plan.scene.with_absolute_paths()
+    passes = {(m.plan.bundle.sha256, m.mask.member): m.plan for m in plan.masks}
     return Needs(
         code=code_here(plan.backend),
         backend=plan.backend,
@@ -70,6 +73,7 @@ def needs_of(plan: Plan, staging: Store) -> Needs:
         token=f".workers-{uuid.uuid4().hex}",
         device=plan.device,
         precision=plan.precision,
+        masks=tuple(needs_of(one, staging) for one in passes.values()),
     )
 
 
@@ -201,6 +205,10 @@ def _check_late_workers(client: Client, needs: Needs, tell: Callable[[str], None
 
 def problem_of(needs: Needs) -> str | None:
     """Return why this process cannot work on a run: what differs and what to do; None when it can."""
+    return _problem_of_network(needs) or _problem_of_staging(needs)
+
+
+def _problem_of_network(needs: Needs) -> str | None:
     for name, value in needs.code.items():
         if (mine := code_here(needs.backend).get(name)) != value:
             return f"{name} is {mine}, but {value} where the run was started; install the same there"
@@ -216,7 +224,12 @@ def problem_of(needs: Needs) -> str | None:
     for path, size in needs.files:
         if sizes[path] != size:
             return f"{path}: has {sizes[path]} bytes there, not {size}; copy the same file to all machines"
-    return _problem_of_staging(needs) or _problem_of_device(needs.device) or _problem_of_precision(needs)
+    problems = (_problem_of_network(mask) for mask in needs.masks)
+    return (
+        _problem_of_device(needs.device)
+        or _problem_of_precision(needs)
+        or next((p for p in problems if p is not None), None)
+    )
 
 
 def _problem_of_staging(needs: Needs) -> str | None:

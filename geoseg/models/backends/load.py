@@ -46,8 +46,11 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
             bundle = open_bundle(spec.folder)
             if bundle.sha256 != spec.sha256:
                 raise BundleError(f"{spec.folder}: changed since the run was planned; start the run again")
-            _loaded.clear()  # the network of an earlier run in this process is not needed any more
+            # The network of an earlier run in this process is not needed any more.
+            for other in list(_loaded)[: max(0, len(_loaded) - spec.others)]:
+                del _loaded[other]
             _loaded[spec] = make_segmenter(bundle, spec)
+        _loaded[spec] = _loaded.pop(spec)  # the last one of those in use
         return _loaded[spec]
 
 

@@ -1,6 +1,6 @@
 """The protocol of all backends, and the specification from which a process loads one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +63,8 @@ class SegmenterSpec:
     augment: str
     passes: int
     """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
+    others: int = field(default=0, compare=False)
+    """Other networks that stay loaded beside it, the last used ones: as many as work on a scene in turn."""
 
 
 def mixed_level(precision: str) -> int | None:
