@@ -5,11 +5,10 @@ meets, and its fringes go on as edges of the graph instead of through staging.
 """
 
 import threading
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise, product
+from itertools import product
 from typing import Any
 
 import dask
@@ -25,6 +24,7 @@ from geoseg.inference.plan import SLOTS
 from geoseg.inference.predict import Job, Prediction, predict_block, settled_planes
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.scenes.arrays import ArrayScene, Numbers
+from geoseg.scenes.chunks import ChunkAxis, MapPart, lazy_maps, map_parts, with_held_maps
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import Block, BlockAxis, BlockGrid
 from geoseg.tiling.outline import Outline
@@ -69,34 +69,6 @@ class _Recipe:
         return Numbers(tuple(arrays[:-1]), arrays[-1]) if self.masked else Numbers(tuple(arrays))
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """The parts of one axis of an array: chunks, or cores of blocks."""
-
-    starts: tuple[int, ...]
-    """Where each begins, and where the last one ends."""
-
-    @classmethod
-    def of(cls, sizes: Iterable[int]) -> "_Axis":
-        """Return the axis with parts of these sizes."""
-        return cls((0, *accumulate(sizes)))
-
-    def spans(self) -> list[Span]:
-        """Return the parts."""
-        return [Span(start, stop) for start, stop in pairwise(self.starts)]
-
-    def meeting(self, span: Span) -> list[tuple[int, slice, slice]]:
-        """Return number, slice in the span and slice in the part of each part that meets a span."""
-        found = []
-        for i in range(max(0, bisect_right(self.starts, span.start) - 1), len(self.starts) - 1):
-            if self.starts[i] >= span.stop:
-                break
-            part = Span(self.starts[i], self.starts[i + 1]).intersect(span)
-            if part:
-                found.append((i, part.relative_to(span.start), part.relative_to(self.starts[i])))
-        return found
-
-
 def lazy_planes(
     scenes: Sequence[Scene],
     job: Job,
@@ -132,13 +104,16 @@ def lazy_planes(
     arrays: list[Any] = []
     for date, scene in enumerate(scenes):
         if not isinstance(scene, ArrayScene):
+            arrays += lazy_maps(scene)
+            job = replace(job, scene=scene.with_class_maps({}))
             for block in blocks:
                 near = block if outline is None else replace(block, outline=outline.near(block.core))
-                _add_tasks(layers, names, (date, near, blocks), job.near(block), None, [])
+                parts, keys = map_parts(scene, block.reach)
+                _add_tasks(layers, names, (date, near, blocks), job.near(block), parts, keys)
             continue
         job = replace(job, scene=scene.without_numbers())
         arrays += scene.numbers.arrays
-        chunks = [(a.name, [_Axis.of(sizes) for sizes in a.chunks]) for a in scene.numbers.arrays]
+        chunks = [(a.name, [ChunkAxis.of(sizes) for sizes in a.chunks]) for a in scene.numbers.arrays]
         for block in blocks:
             recipe, keys = _recipe(scene, block, chunks)
             most = max(most, *Counter(piece.plane for piece in recipe.pieces).values())
@@ -155,7 +130,7 @@ def lazy_planes(
 
 
 def _recipe(
-    scene: ArrayScene, block: Block, chunks: list[tuple[str, list[_Axis]]]
+    scene: ArrayScene, block: Block, chunks: list[tuple[str, list[ChunkAxis]]]
 ) -> tuple[_Recipe, list[Any]]:
     """Return how the numbers of a block are put together, and the keys of the chunks."""
     window = scene.context(block.reach)
@@ -178,7 +153,7 @@ def _add_tasks(
     names: dict[str, str],
     where: tuple[int, Block, BlockGrid],
     job: Job,
-    recipe: _Recipe | None,
+    recipe: _Recipe | tuple[MapPart, ...],
     keys: list[Any],
 ) -> None:
     """Add the tasks of a block: its prediction, the parts of its fringe, and its settled planes."""
@@ -202,11 +177,13 @@ def _add_tasks(
     add("settle", _settle, job, block, prediction, *fringes)
 
 
-def _predict(job: Job, block: Block, recipe: _Recipe | None, *chunks: NDArray[Any]) -> Prediction:
+def _predict(
+    job: Job, block: Block, recipe: _Recipe | tuple[MapPart, ...], *chunks: NDArray[Any]
+) -> Prediction:
     """Predict a block; as many at once as in a run, whatever the scheduler's threads are."""
     with _slot(job.segmenter):
-        if recipe is None:
-            return predict_block(job, block)
+        if not isinstance(recipe, _Recipe):
+            return predict_block(replace(job, scene=with_held_maps(job.scene, recipe, chunks)), block)
         assert isinstance(job.scene, ArrayScene)  # noqa: S101 (`lazy_planes` has put it there)
         scene = job.scene.holding(recipe.window, recipe.numbers(chunks))
         return predict_block(replace(job, scene=scene), block)
@@ -258,10 +235,10 @@ class Planes:
         """
         name = f"geoseg-{output}-{self.token}"
         axes = self.blocks.rows, self.blocks.cols
-        cores = [_Axis.of(len(axis.core(i)) for i in range(axis.count)) for axis in axes]
+        cores = [ChunkAxis.of(len(axis.core(i)) for i in range(axis.count)) for axis in axes]
         sizes = [_even(axis, turned=turned) for axis, turned in zip(axes, self.turned, strict=True)]
         places = [
-            [core.meeting(span) for span in _Axis.of(size).spans()]
+            [core.meeting(span) for span in ChunkAxis.of(size).spans()]
             for core, size in zip(cores, sizes, strict=True)
         ]
         layer = {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.config.area import Area
 from geoseg.config.loader import Document, checked
-from geoseg.config.scene import SceneEntry
+from geoseg.config.scene import AnyMask, SceneEntry
 from geoseg.core.errors import ConfigError
 from geoseg.core.paths import at_home
 from geoseg.models.bundle import Bundle
@@ -27,7 +27,7 @@ def open_scene(
     *,
     bands: Sequence[str] | None = None,
     gsd: float | None = None,
-    mask: bool = True,
+    mask: "bool | Mapping[str, Any] | Sequence[Mapping[str, Any]]" = True,
     aoi: Any = None,
     chunks: int | Mapping[Hashable, int] | None = 1024,
     catalog: str | Path | None = None,
@@ -44,7 +44,10 @@ def open_scene(
     gsd
         Ground sample distance of the grid in metres; None takes that of the finest band.
     mask
-        Whether `valid` is False, too, where the quality band of the scene says so.
+        Whether `valid` is False, too, where the quality band of the scene says so. Or what masks it, as
+        `mask:` of an entry has it: `{"model": "clouds", "invalid": ["cloud"]}` masks what another network
+        finds, beside the quality band of a product. Its map is computed when it is needed; a sample of the
+        scene is read now.
     aoi
         An area of interest: a file of polygons, WKT, a GeoJSON geometry or one of shapely in longitude and
         latitude, or a box (west, south, east, north). The Dataset is cut to its bounds, and pixels outside
@@ -81,15 +84,27 @@ def open_scene(
 
     catalog = None if catalog is None else Path(catalog)
     entry, name, base = _entry(source, catalog)
-    if not mask:
-        entry = entry.model_copy(update={"mask": None})
+    if mask is not True:
+        entry = entry.model_copy(update={"mask": _masks(mask, entry)})
     scene = open_entry(entry, name, base, bands, gsd, catalog)
+    if scene.model_masks:
+        from geoseg.notebook.masks import masked_lazily  # noqa: PLC0415 (as xarray)
+
+        scene = masked_lazily(scene)
     if aoi is None:
         return to_dataset(scene, chunks)
     from geoseg.scenes.aoi import resolve_aoi  # noqa: PLC0415
 
     part = resolve_aoi(_area(aoi), scene)
     return to_dataset(scene.cut(part.window), chunks, part.outline)
+
+
+def _masks(mask: Any, entry: SceneEntry) -> tuple[Any, ...] | None:
+    """Return the masks of a scene that is opened with these, as documents have them."""
+    if mask is False:
+        return None
+    given = checked({"mask": mask if isinstance(mask, Mapping) else list(mask)}, _MaskDocument, "open_scene")
+    return SceneEntry(uri="*", mask=given.mask).masks_over(entry)
 
 
 def _area(aoi: Any) -> Area:
@@ -104,6 +119,10 @@ def _area(aoi: Any) -> Area:
 
 class _AreaDocument(Document):
     aoi: Area
+
+
+class _MaskDocument(Document):
+    mask: AnyMask | tuple[AnyMask, ...]
 
 
 def _entry(source: Any, catalog: Path | None) -> tuple[SceneEntry, str, Path]:

@@ -14,6 +14,9 @@ from geoseg.models.backends.auto import forward_passes, resolve_backend, resolve
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import Bundle
 
+_OTHERS = 2
+"""Other networks that stay loaded: what is lazy may be computed by several in turn, a mask and a map."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -71,7 +74,9 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
     precision = choose_precision(
         inference.precision, precision, backend, bundle, pixels, here=client is None or not workers
     )
-    spec = SegmenterSpec(bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes)
+    spec = SegmenterSpec(
+        bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes, others=_OTHERS
+    )
     return Place(spec, resources)
 
 

@@ -9,21 +9,20 @@ from typing import Literal
 import xarray
 
 from geoseg.config.loader import checked
-from geoseg.config.pipeline import Inference, Reading, Tiling
+from geoseg.config.pipeline import Inference, Tiling
 from geoseg.core.errors import ConfigError, GeosegWarning
 from geoseg.inference import checks as input_checks
 from geoseg.inference.plan import SLOTS, automatic_batch, automatic_block, grid_of
 from geoseg.inference.predict import Job
-from geoseg.inference.retry import RetryPolicy, reader
+from geoseg.inference.retry import reader
 from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.notebook.masks import RETRY
 from geoseg.notebook.place import choose_place
 from geoseg.notebook.result import OUTPUTS, Output, lazy_map
 from geoseg.scenes.arrays import sample
+from geoseg.scenes.chunks import lazy_maps
 from geoseg.scenes.cube import Cube, Meaning, read_cube
 from geoseg.tiling.blocks import BlockGrid
-
-_RETRY = RetryPolicy(Reading().tries, Reading().wait)
-"""As of a run."""
 
 
 def segment(  # noqa: PLR0913 (each is a keyword with a default)
@@ -134,7 +133,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         grid=grid,
         batch=automatic_batch(grid, side, place.segmenter.device),
         probabilities="probability" in wanted,
-        retry=_RETRY,
+        retry=RETRY,
     )
     found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources)
     return found if cube.lazy else found.compute(scheduler="threads", num_workers=SLOTS)
@@ -155,10 +154,9 @@ def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -
         input_checks.check_level(scene, bundle.card, level)
         if level == "off":
             return
+        origin = None if cube.origin is None else cube.scene.with_class_masks({})
         if cube.lazy or len(cube.dates) > 1:
-            scene = replace(
-                scene, taken=sample(cube.dates, None if cube.origin is None else cube.scene, reader(_RETRY))
-            )
+            scene = replace(scene, taken=sample(cube.dates, origin, reader(RETRY)))
             if not scene.valid_sample().valid.any():
                 warnings.warn(
                     f"{scene.name}: the windows looked at have no valid pixel, so its numbers were not "
@@ -166,6 +164,14 @@ def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -
                     GeosegWarning,
                     stacklevel=3,
                 )
+                return
+        if origin is not None and lazy_maps(cube.scene):
+            try:
+                input_checks.check_statistics(scene, bundle.card, "error")
+            except input_checks.CheckError:
+                # Clouds are unlike the pixels that it knows, and it will not see them: their map is needed.
+                scene = replace(scene, taken=sample(cube.dates))
+            else:
                 return
         input_checks.check_statistics(scene, bundle.card, level)
     except input_checks.CheckError as error:

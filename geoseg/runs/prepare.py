@@ -265,12 +265,13 @@ def _place(
     )
 
     def beside(other: Bundle) -> Execution:
-        """Return how the network of a mask runs: as that of the map, or a graph on the CPU beside it."""
+        """Return how the network of a mask runs: on the device of that of the map, a graph on the CPU.
+
+        Always in fp32 by the backend of its own, as where a scene is opened, which knows no pipeline.
+        """
         device = "cpu" if other.is_graph else capacity.device
-        asked = pipeline.inference.precision if device == capacity.device else "auto"
-        precision = resolve_precision(asked, device)
-        wanted = "auto" if other.is_graph else pipeline.inference.backend
-        backend = resolve_backend(wanted, other, device, precision)
+        precision = resolve_precision("fp32", device)
+        backend = resolve_backend("auto", other, device, precision)
         converts = backend == "openvino" and not is_kept(other)
         passes = execution.passes if device == capacity.device else forward_passes(device, capacity.workers)
         return replace(

@@ -20,6 +20,8 @@ from odc.geo.xr import xr_coords
 from geoseg.core.errors import ConfigError
 from geoseg.core.geometry import Span, Window
 from geoseg.scenes.bands import SceneMask
+from geoseg.scenes.chunks import MapPart, held_maps, lazy_maps, map_parts, with_held_maps
+from geoseg.scenes.class_masks import ClassMask
 from geoseg.scenes.nodata import can_hold
 from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.scene import Scene
@@ -177,7 +179,13 @@ def _lazy(
     scene: Scene, sizes: tuple[tuple[int, ...], tuple[int, ...]], outline: Outline | None = None
 ) -> _Lazy:
     """Return lazy arrays; each file is read by one task for each chunk, which has all its bands."""
-    token = tokenize(scene.identity(), scene.window, sizes, None if outline is None else outline.edges)
+    maps = lazy_maps(scene)
+    masked = [[(m.key, m.invalid, m.dilate) for m in member.class_masks] for member in scene.members]
+    facts = [m.name for m in maps], masked
+    token = tokenize(
+        scene.identity(), scene.window, sizes, None if outline is None else outline.edges,
+        *(facts if maps else ()),
+    )  # fmt: skip
     spans = [_spans(lengths) for lengths in sizes]
     windows = {(i, j): Window(spans[0][i], spans[1][j]) for i, j in product(*(range(len(n)) for n in sizes))}
     groups = scene.read_apart()
@@ -185,9 +193,13 @@ def _lazy(
     bands: list[str] = [""] * len(scene.bands)
     for number, (places, part) in enumerate(groups):
         read = f"geoseg-read-{number}-{token}"
-        layers[read] = {
-            (read, *at): Task((read, *at), _read, part.near(window), window) for at, window in windows.items()
-        }
+        bare = part.with_class_maps({})
+        layers[read] = {}
+        for at, window in windows.items():
+            parts, keys = map_parts(part, window)
+            layers[read][read, *at] = Task(
+                (read, *at), _read, bare.near(window), window, parts, *(TaskRef(k) for k in keys)
+            )
         for k, place in enumerate(places):
             bands[place] = band = f"geoseg-band-{place}-{token}"
             dtype = scene.bands[place].dtype
@@ -195,24 +207,28 @@ def _lazy(
                 (band, *at): Task((band, *at), _band, TaskRef((read, *at)), k, dtype) for at in windows
             }
     reads = [f"geoseg-read-{number}-{token}" for number in range(len(groups))]
-    # A mosaic has the quality bands of its members inside.
-    masks = scene.masks
+    # A mosaic has the masks of its members inside.
+    found = tuple(m.with_map({}) for m in scene.class_masks)
     valid = f"geoseg-valid-{token}"
-    layers[valid] = {
-        (valid, *at): Task(
+    layers[valid] = {}
+    for at, window in windows.items():
+        parts, keys = map_parts(scene, window) if found else ((), [])
+        layers[valid][valid, *at] = Task(
             (valid, *at),
             _valid,
             (scene.whole, scene.in_whole(window)),
-            masks,
+            (*scene.masks, *found),
+            parts,
             None if outline is None else (outline.near(window), window),
+            len(reads),
             *(TaskRef((r, *at)) for r in reads),
+            *(TaskRef(k) for k in keys),
         )
-        for at, window in windows.items()
-    }
-    depends: dict[str, set[str]] = {name: set() for name in reads}
+    made = {m.name for m in maps}
+    depends: dict[str, set[str]] = {name: set(made) for name in reads}
     for number, (places, _) in enumerate(groups):
         depends |= {bands[place]: {reads[number]} for place in places}
-    depends[valid] = set(reads)
+    depends[valid] = {*reads, *made}
     whole = {
         name: MaterializedLayer(
             layer,
@@ -222,7 +238,7 @@ def _lazy(
         )
         for name, layer in layers.items()
     }
-    graph = HighLevelGraph(whole, depends)
+    graph = HighLevelGraph.merge(*(m.dask for m in maps), HighLevelGraph(whole, depends))
 
     def array(name: str, dtype: Any) -> Any:
         return dask.array.Array(graph, name, sizes, dtype=dtype)
@@ -235,8 +251,8 @@ def _spans(lengths: tuple[int, ...]) -> list[Span]:
     return [Span(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
 
-def _read(scene: Scene, window: Window) -> Pixels:
-    return scene.read(window)
+def _read(scene: Scene, window: Window, parts: tuple[MapPart, ...], *chunks: NDArray[np.uint8]) -> Pixels:
+    return with_held_maps(scene, parts, chunks).read(window)
 
 
 def _band(pixels: Pixels, place: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -245,14 +261,21 @@ def _band(pixels: Pixels, place: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _valid(
     place: tuple[GeoBox, Window],
-    masks: tuple[SceneMask, ...],
+    masks: tuple[SceneMask | ClassMask, ...],
+    parts: tuple[MapPart, ...],
     area: tuple[Outline, Window] | None,
-    *read: Pixels,
+    count: int,
+    *given: Any,
 ) -> NDArray[np.bool_]:
-    """Return where a window is valid; its place is the grid of the whole scene and the window there."""
-    valid = np.logical_and.reduce([p.valid for p in read])
+    """Return where a window is valid; its place is the grid of the whole scene and the window there.
+
+    Given are the pixels of so many files, and chunks of class maps.
+    """
+    valid = np.logical_and.reduce([p.valid for p in given[:count]])
+    maps = held_maps(parts, given[count:])
     for mask in masks:
-        valid = valid & mask.valid_in(*place)
+        here = mask.with_map(maps) if isinstance(mask, ClassMask) else mask
+        valid = valid & here.valid_in(*place)
     if area is not None:
         outline, window = area
         valid = valid & outline.inside(window)
