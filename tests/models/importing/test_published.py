@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+import geoseg
 from geoseg.core.errors import BundleError
 from geoseg.models.importing import proof
+from tests.conftest import BAND_NAMES, reflectance, write_raster
 from tests.models.importing.conftest import take_in
 
 MODELS = os.environ.get("GEOSEG_TEST_MODELS")
@@ -27,11 +30,27 @@ def test_ukis_csmask_answers_as_in_onnxruntime(tmp_path, name):
     mean, std = known["img"]
     said = {
         "bands": known["band_names"], "mean": mean, "std": std, "numbers": "physical",
-        "classes": ["clear", "cloud shadow", "cloud"], "gsd": "10-30",
+        "classes": ["clear", "cloud", "cloud shadow"], "gsd": "10-30",
     }  # fmt: skip
     bundle = take_in(path, tmp_path / "bundle", said).bundle
     assert (bundle.card.tile.min, bundle.card.tile.size, bundle.card.tile.max) == (256, 256, 256)
     assert bundle.card.origin.largest_difference <= 1e-3
+    if name == "model_4b_l1c":
+        _masks_a_bright_cloud(bundle, tmp_path)
+
+
+def _masks_a_bright_cloud(bundle, folder):
+    """A cloud of 120 px over a land of patches is nodata for the next network, and the land is not."""
+    side = 256
+    rows, cols = np.mgrid[:side, :side]
+    away = np.hypot(rows - 128, cols - 128)
+    billows = 0.6 + 1.8 * gaussian_filter(np.random.default_rng(0).normal(size=(side, side)), 2)
+    share = np.clip((60 - away) / 15, 0, 1)
+    numbers = reflectance(side, side) * (1 - share) + 10_000 * billows.clip(0, 1) * share
+    scene = write_raster(folder / "s.tif", numbers.astype(np.uint16), names=BAND_NAMES, scale=1e-4)
+    valid = geoseg.open_scene(scene, mask={"model": str(bundle.folder), "invalid": ["cloud"]}).valid.values
+    assert valid[away < 50].mean() < 0.1
+    assert valid[away > 80].mean() > 0.95
 
 
 A = (1.7417268, 1.7261205, 1.6798346, 1.7734969, 2.2891541, 2.3829397, 2.3828939, 2.1952484, 1.5548129)
