@@ -175,6 +175,8 @@ class SceneRun:
             _tracers(self.folder, client) as workers,
         ):
             files = outputs.write_maps(plan, workspace, workers, steps)
+        if plan.postprocess:
+            totals = totals.of_map(workspace / RunFile.CLASSES)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
         files.append(outputs.write_picture(plan, workspace, totals, picture))
