@@ -16,6 +16,7 @@ from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
 from geoseg.training.census import class_counts
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
+from geoseg.training.contrastive import PixelContrast, feature_channels
 from geoseg.training.losses import Loss
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.task import SegmentationTask
@@ -36,6 +37,7 @@ def check_network(prepared: PreparedTraining) -> None:
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
             "needs"
         )
+    _contrast(document, network)
     try:
         make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
     except ValidationError as error:
@@ -73,9 +75,17 @@ def build_task(prepared: PreparedTraining) -> tuple[SegmentationTask, str]:
     document, classes = prepared.document, len(prepared.legend.classes)
     torch.manual_seed(document.seed)
     network, start = build_network(prepared)
-    loss = Loss(document.loss, class_counts(prepared.parts["train"], classes))
-    task = SegmentationTask(network, loss, classes, document.optimizer, document.transfer, document.seed)
-    return task, start
+    terms = [t for t in document.loss if t.kind != "contrastive"]
+    loss = Loss(terms, class_counts(prepared.parts["train"], classes))
+    return SegmentationTask(
+        network, loss, classes, document.optimizer, document.transfer, document.seed,
+        contrast=_contrast(document, network),
+    ), start  # fmt: skip
+
+
+def _contrast(document: Training, network: nn.Module) -> PixelContrast | None:
+    term = next((t for t in document.loss if t.kind == "contrastive"), None)
+    return None if term is None else PixelContrast(term, feature_channels(network))
 
 
 def training_chips(prepared: PreparedTraining) -> TrainingChips:
