@@ -158,6 +158,7 @@ class Plan:
             precision=self.precision,
             augment=self.pipeline.inference.augment,
             passes=self.passes,
+            trust=self.bundle.trusted,
         )
 
     @cached_property

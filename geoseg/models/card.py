@@ -30,7 +30,9 @@ from geoseg.models.feeding import Standardise, Step
 FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
-NEW_KEYS = ("task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin")
+NEW_KEYS = (
+    "task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin", "code",
+)  # fmt: skip
 """Keys of format 2: the task, and how a network that was trained elsewhere is fed and what it answers."""
 
 
@@ -170,6 +172,8 @@ class Card(Document):
     """Channel of each class; others are dropped before the softmax. None: as many channels as classes."""
     origin: CardOrigin | None = None
     """Where it was imported from; None: trained here."""
+    code: Annotated[str, Field(max_length=200)] | None = None
+    """Class of the network, `package.module:Class`, where it is Python code of its own; None: it is not."""
     temperature: Temperature = 1.0
     """Logits are divided by it before the softmax, which calibrates the probabilities."""
     memory_bytes_per_pixel: Annotated[float, Field(ge=1, le=1e12), GATE] | None = None

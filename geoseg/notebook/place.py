@@ -71,7 +71,9 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
     precision = choose_precision(
         inference.precision, precision, backend, bundle, pixels, here=client is None or not workers
     )
-    spec = SegmenterSpec(bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes)
+    spec = SegmenterSpec(
+        bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes, bundle.trusted
+    )
     return Place(spec, resources)
 
 

@@ -44,6 +44,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
     augment: Literal["none", "flips", "d4"] = "none",
     checks: Literal["error", "warn", "off"] = "error",
+    trust: bool = False,
 ) -> xarray.Dataset:
     """Classify the pixels of an array with a network.
 
@@ -83,6 +84,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         As under `inference` in a pipeline.
     checks
         What to do when the numbers are unlike the training pixels, or the GSD does not fit.
+    trust
+        Import the network's code where it is a class of a package, which runs as you.
 
     Returns
     -------
@@ -107,7 +110,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     >>> found["class"].chunks is not None, found["class"].dtype
     (True, dtype('uint8'))
     """
-    bundle = model if isinstance(model, Bundle) else open_bundle(str(model))
+    bundle = model if isinstance(model, Bundle) else open_bundle(str(model), trust=trust)
+    bundle.check_trust()
     wanted = _outputs(outputs)
     tiling = checked({"tile": tile, "overlap": overlap}, Tiling, "segment")
     inference = checked(

@@ -11,6 +11,7 @@ from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.networks.architectures import build, divisor
+from geoseg.models.networks.own_code import check_answer, own_config
 from geoseg.models.transfer import load_encoder_weights, start_from_bundle
 from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
@@ -32,6 +33,8 @@ def check_network(prepared: PreparedTraining) -> None:
     """
     document = prepared.document
     network, _ = build_network(prepared)
+    if own_config(network) is not None:
+        check_answer(network, len(prepared.band_names), len(prepared.legend.classes), document.chips.size)
     if document.chips.size % (step := divisor(network)):
         raise ConfigError(
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
@@ -50,8 +53,10 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     """Return the network with its starting weights, and where these come from in words."""
     document, transfer = prepared.document, prepared.document.transfer
     bands = prepared.band_names
-    start = open_bundle(transfer.bundle) if transfer.bundle else None
-    network = build(_config(document, start, len(bands), len(prepared.legend.classes)))
+    start = open_bundle(transfer.bundle, trust=prepared.trust) if transfer.bundle else None
+    config = _config(document, start, len(bands), len(prepared.legend.classes))
+    network = build(config, trust=prepared.trust)
+    _check_parts(network, document)
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]
         return network, str(start_from_bundle(network, start, slugs, bands))
@@ -59,6 +64,18 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
         loaded = load_encoder_weights(network, transfer.encoder_weights, bands, stem=transfer.stem)
         return network, str(loaded)
     return network, "random weights"
+
+
+def _check_parts(network: nn.Module, document: Training) -> None:
+    """Check that code of a user's own has the parts that the training file speaks of."""
+    transfer = document.transfer
+    asked = {
+        "encoder": transfer.encoder_weights or transfer.bundle or transfer.freeze_epochs,
+        "segmentation_head": transfer.bundle,
+    }
+    for part, needed in asked.items():
+        if needed and not isinstance(getattr(network, part, None), nn.Module):
+            raise ConfigError(f"transfer: {type(network).__name__} has no part called {part}; leave it out")
 
 
 def _config(document: Training, start: Bundle | None, bands: int, classes: int) -> dict[str, Any]:

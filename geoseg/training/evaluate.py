@@ -22,6 +22,8 @@ def evaluate_bundle(
     folder: Path | str,
     part: str,
     catalog: Path | str | None = None,
+    *,
+    trust: bool = False,
 ) -> BundleReport:
     """Score a bundle on a part of the data of a training.
 
@@ -35,13 +37,16 @@ def evaluate_bundle(
         `train`, `val` or `test`.
     catalog
         The catalog file; None looks in all folders where names are looked up.
+    trust
+        Whether the network may be code that is not geoseg's.
 
     Raises
     ------
     ConfigError
         When the part is empty, or bands or classes of the bundle are not those of the training.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, trust=trust)
+    bundle.check_trust()
     card = bundle.card
     if not card.is_plain:
         raise ConfigError(

@@ -63,6 +63,8 @@ class SegmenterSpec:
     augment: str
     passes: int
     """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
+    trust: bool = False
+    """Whether the network may be code that is not geoseg's."""
 
 
 def mixed_level(precision: str) -> int | None:
