@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.config.area import Area, Bbox
 from geoseg.config.cluster import Cluster
-from geoseg.config.fields import GATE, Auto, Count, Gsd, NonNegative, Overlap, Share, Side, Tries
+from geoseg.config.fields import GATE, Auto, Count, Gsd, NonNegative, Overlap, Share, Side, Threshold, Tries
 from geoseg.config.lengths import Length
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
@@ -45,6 +45,12 @@ class Inference(Document):
     """Tiles in one forward pass."""
     augment: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: mean over the 4 flips or the 8 symmetries of the square."""
+    thresholds: Auto | Literal["none"] | dict[str, Threshold] = "auto"
+    """Probability from which a class is taken, by slug, whatever others have; of several, the largest
+    multiple of its threshold counts. auto: as the bundle's card says; none: the most probable class."""
+    otherwise: str = "likeliest"
+    """What a pixel becomes that reaches no threshold: `likeliest`, the most probable class without a
+    threshold (of all, when each has one); `nodata`; or the slug of a class."""
 
 
 class Checks(Document):

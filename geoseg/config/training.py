@@ -226,6 +226,8 @@ class Measurement(Document):
     """Test-time augmentation for the figures on test."""
     calibrate: bool = True
     """Fit the temperature on val."""
+    thresholds: Literal["none", "f1"] = "none"
+    """f1: the card gets a threshold for each class: the probability from which its F1 on val is highest."""
 
 
 class TileEntry(Document):

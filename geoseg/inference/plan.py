@@ -14,6 +14,7 @@ from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import ConfigError, PlanError
 from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
+from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
@@ -24,6 +25,7 @@ from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.thresholds import Thresholds
 from geoseg.vector.recipe import Recipe, resolve_recipe
 
 SLOTS = 2
@@ -70,6 +72,8 @@ class Plan:
     """How polygons are made, in class ids and pixels."""
     postprocess: Steps
     """What is done to the class map first, in class ids and pixels."""
+    thresholds: Thresholds | None
+    """The rule by which a pixel gets its class; None: the most probable one."""
     grid: TileGrid
     block: int
     """Tiles along the side of a block."""
@@ -143,9 +147,17 @@ class Plan:
             # Only when it is set, so that older fingerprints stay valid.
             **({"unread": "nodata"} if self.retry.nodata else {}),
             **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
+            **({"thresholds": asdict(self.thresholds)} if self.thresholds is not None else {}),
             **({"postprocess": asdict(self.postprocess)} if self.postprocess else {}),
         }
         return dict(json.loads(json.dumps(identity)))
+
+    def _thresholds_in_words(self) -> str:
+        """Return the thresholds for people."""
+        asked, card = self.pipeline.inference, self.bundle.card
+        shares = asked.thresholds if isinstance(asked.thresholds, dict) else card.thresholds
+        listed = ", ".join(f"{slug} {share:g}" for slug, share in shares.items())
+        return f"{listed}; otherwise {asked.otherwise}"
 
     @property
     def segmenter(self) -> SegmenterSpec:
@@ -227,6 +239,7 @@ class Plan:
             "tiles": self.blocks.tiles,
             "batch": self.batch,
             "blocks": self.blocks.count,
+            **({} if self.thresholds is None else {"thresholds": self._thresholds_in_words()}),
             **(
                 {"postprocess": self.postprocess.in_words(self.bundle.card.legend)}
                 if self.postprocess
@@ -285,6 +298,7 @@ def make_plan(
         cluster=execution.cluster,
         recipe=recipe,
         postprocess=steps,
+        thresholds=resolve_thresholds(pipeline.inference, bundle.card),
         grid=grid,
         block=side,
         batch=automatic_batch(grid, side, execution.device) if batch == "auto" else batch,

@@ -33,6 +33,7 @@ from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.progress import Progress
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
+from geoseg.tiling.thresholds import NOTHING
 
 T = TypeVar("T")
 
@@ -125,6 +126,7 @@ class SceneRun:
             grid=plan.grid,
             batch=plan.batch,
             probabilities=plan.probabilities,
+            thresholds=plan.thresholds,
             staging=self._staging(),
             retry=plan.retry,
             label=plan.name,
@@ -162,6 +164,11 @@ class SceneRun:
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
         if not totals.classes:
+            if plan.thresholds is not None and plan.thresholds.otherwise == NOTHING:
+                raise SceneError(
+                    f"{plan.scene.name}: no pixel reaches a threshold; lower inference.thresholds, or set "
+                    "inference.otherwise"
+                )
             where = "" if plan.aoi is None else " of the area of interest"
             raise SceneError(
                 f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "

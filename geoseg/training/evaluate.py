@@ -11,7 +11,7 @@ from geoseg.models.bundle import open_bundle
 from geoseg.training.build import evaluation_chips
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
-from geoseg.training.measure import PartScores, score_part
+from geoseg.training.measure import PartScores, rule_of, score_part
 from geoseg.training.prepare import prepare
 from geoseg.training.split import PARTS
 
@@ -75,7 +75,7 @@ def evaluate_bundle(
     def score(augment: str) -> PartScores:
         return score_part(
             network, chips, prepared.legend.legend, temperature=card.temperature, augment=augment,
-            batch=fit.batch,
+            batch=fit.batch, rule=rule_of(prepared.legend.legend, card.thresholds),
         )  # fmt: skip
 
     measured, augment = score("none"), prepared.document.measure.augment
