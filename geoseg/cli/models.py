@@ -8,6 +8,7 @@ import typer
 
 from geoseg.cli.messages import errors, give, say, show_facts
 from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder
+from geoseg.cli.options import Trust as TrustCode
 
 if TYPE_CHECKING:
     from geoseg.models.importing.source import Ask
@@ -129,6 +130,7 @@ def models_export(
         ModelForm, typer.Option(help="onnx: with the keys of Deepness (QGIS); stac: and an MLM item.")
     ],
     output: Annotated[Path, typer.Option(help="The folder to write into.")] = Path(),
+    trust: TrustCode = False,
     debug: Debug = False,
 ) -> None:
     """Write a bundle as ONNX, or as a STAC item with its ONNX file."""
@@ -136,5 +138,5 @@ def models_export(
         from geoseg.models.bundle import open_bundle
         from geoseg.models.exporting.export import export_bundle
 
-        written = export_bundle(open_bundle(bundle), to.value, output)
+        written = export_bundle(open_bundle(bundle, trust=trust), to.value, output)
         give(f"wrote {', '.join(str(p) for p in written)}")

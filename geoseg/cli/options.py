@@ -20,4 +20,7 @@ ModelsFolder = Annotated[
         "--folder", help="Folder of the bundles; default: those of the current folder, the user and geoseg."
     ),
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the network's own Python code, if it is some, as you.")
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]

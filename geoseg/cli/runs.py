@@ -12,7 +12,7 @@ import typer
 
 import geoseg
 from geoseg.cli.messages import errors, give, say, shortened, show_result, warn
-from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder
+from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder, Trust
 from geoseg.cli.progress import graceful_shutdown, run_progress, silent
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def run(
     profile: Annotated[
         bool, typer.Option("--profile", help="Write a timeline: profile.json, and a picture in the report.")
     ] = False,
+    trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -89,7 +90,7 @@ def run(
         changes = list(assign or [])
         changes += [] if cluster is None else [f"cluster={json.dumps(cluster)}"]
         changes += [] if aoi is None else [f"aoi={json.dumps(aoi)}", "bbox=null"]
-        batch = read_batch(pipeline, changes, output, catalog, scenes)
+        batch = read_batch(pipeline, changes, output, catalog, scenes, trust=trust)
         options = None
         if not dry_run:
             options = _options(overwrite=overwrite, profile=profile, quiet=quiet, dashboard=dashboard)

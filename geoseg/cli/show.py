@@ -225,6 +225,7 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "numbers": card.numbers,
         "output": card.output,
         "temperature": card.temperature,
+        "thresholds": card.thresholds,
         "origin": {} if card.origin is None else card.origin.model_dump(exclude_none=True),
         "metrics": _figures(card.metrics),
         "limitations": list(card.limitations),

@@ -8,7 +8,7 @@ import typer
 
 import geoseg
 from geoseg.cli.messages import errors, give, say, show_facts, warn
-from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet
+from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, Trust
 from geoseg.cli.progress import silent, training_progress
 from geoseg.core.errors import ConfigError
 
@@ -27,6 +27,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and split the data, print what would be done, stop.")
     ] = False,
+    trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -41,7 +42,7 @@ def train(
         from geoseg.training.prepare import prepare
 
         (silent if quiet else say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
-        prepared = prepare(training, assign or [], output, catalog)
+        prepared = prepare(training, assign or [], output, catalog, trust=trust)
         for warning in prepared.warnings:
             warn(warning)
         if dry_run:
@@ -97,6 +98,7 @@ def evaluate(
         Path | None, typer.Option(help="A labelled sample of `geoseg sample`, instead of --map.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -114,7 +116,7 @@ def evaluate(
         if training is not None and model is not None and class_map is None and sample is None:
             from geoseg.training.evaluate import evaluate_bundle
 
-            report = evaluate_bundle(training, assign or [], model, split, catalog)
+            report = evaluate_bundle(training, assign or [], model, split, catalog, trust=trust)
         elif sample is not None and class_map is None and reference is None:
             report = evaluating.evaluate_sample(sample)
         elif sample is None and class_map is not None and reference is not None:

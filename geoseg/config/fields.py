@@ -76,6 +76,8 @@ Positive = Annotated[
 ]
 Finite = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False), GATE]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), GATE]
+Threshold = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), GATE]
+"""Probability that something needs."""
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), GATE]
 Below1 = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), GATE]
 """A share that leaves something."""

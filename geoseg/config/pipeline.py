@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.config.area import Area, Bbox
 from geoseg.config.cluster import Cluster
-from geoseg.config.fields import Auto, Count, Gsd, NonNegative, Overlap, Share, Side, Tries
+from geoseg.config.fields import GATE, Auto, Count, Gsd, NonNegative, Overlap, Share, Side, Threshold, Tries
+from geoseg.config.lengths import Length
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
@@ -44,6 +45,12 @@ class Inference(Document):
     """Tiles in one forward pass."""
     augment: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: mean over the 4 flips or the 8 symmetries of the square."""
+    thresholds: Auto | Literal["none"] | dict[str, Threshold] = "auto"
+    """Probability from which a class is taken, by slug, whatever others have; of several, the largest
+    multiple of its threshold counts. auto: as the bundle's card says; none: the most probable class."""
+    otherwise: str = "likeliest"
+    """What a pixel becomes that reaches no threshold: `likeliest`, the most probable class without a
+    threshold (of all, when each has one); `nodata`; or the slug of a class."""
 
 
 class Checks(Document):
@@ -69,8 +76,26 @@ class Reading(Document):
     neighbours."""
 
 
-Length = NonNegative | Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? ?px$")]
-"""Metres (for areas square metres), or pixels when written like `1.5 px`."""
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("the side must be odd, such as 3 or 5, so that there is a pixel in the middle")
+    return value
+
+
+Radius = Annotated[int, Field(ge=1, le=100), GATE]
+"""Radius of a disc in pixels."""
+
+
+class PostProcess(Document):
+    """What is done to the class map before anything else is made from it, in this order."""
+
+    majority: Annotated[int, Field(ge=3, le=99), AfterValidator(_odd), GATE] | None = None
+    """Side in pixels of a square: a pixel takes the class that is more frequent there than any other."""
+    closing: dict[str, Radius] = Field(default_factory=dict)
+    """Slugs of classes, and radii in pixels: gaps too narrow for such a disc are filled. A class takes no
+    pixel of one that is named before it."""
+    sieve: Length = 0.0
+    """Minimum mapping unit: smaller regions take the class of the neighbour with the longest border."""
 
 
 class Instances(Document):
@@ -173,6 +198,7 @@ class Pipeline(Document):
     inference: Inference = Inference()
     checks: Checks = Checks()
     reading: Reading = Reading()
+    postprocess: PostProcess = PostProcess()
     vectorize: Vectorize = Vectorize()
     outputs: Outputs
     cluster: str | Cluster = "local"

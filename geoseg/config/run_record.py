@@ -43,6 +43,10 @@ class RecordedPlan(_Part):
     tiles: int
     batch: int
     blocks: int
+    thresholds: str | None = None
+    """From which probability classes are taken, in words; None: the most probable class is."""
+    postprocess: str | None = None
+    """What was done to the class map first, in words; None: nothing."""
     network_pixels_per_pixel: float
     workers: int
     forward_passes_at_once: int

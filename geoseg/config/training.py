@@ -18,6 +18,7 @@ from geoseg.config.fields import (
     Positive,
     Share,
     Side,
+    Temperature,
     Whole,
 )
 from geoseg.config.legend import LegendDocument
@@ -135,7 +136,7 @@ class Augmentation(Document):
 class LossTerm(Document):
     """One loss; the sum of all terms is minimised."""
 
-    kind: Literal["cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
+    kind: Literal["cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "contrastive"]
     weight: Positive = 1.0
     """Factor in the sum."""
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
@@ -148,6 +149,12 @@ class LossTerm(Document):
     """Of tversky: weight of false positives."""
     beta: NonNegative = 0.5
     """Of tversky: weight of false negatives."""
+    temperature: Temperature = 0.1
+    """Of contrastive: divisor of the products of vectors; smaller ones weigh the nearest rivals more."""
+    dim: Annotated[int, Field(ge=1, le=4096), GATE] = 256
+    """Of contrastive: numbers of the vector that a pixel is projected to, in the training only."""
+    samples: Annotated[int, Field(ge=2, le=65_536), GATE] = 1024
+    """Of contrastive: pixels that are compared in a pass, as many of each class."""
 
 
 class Optimizer(Document):
@@ -165,6 +172,17 @@ class Optimizer(Document):
     """Share of all steps in which the rate rises."""
     clip: NonNegative = 5.0
     """Largest norm of the gradient; 0: any."""
+
+
+class Stop(Document):
+    """When a training ends before its last epoch."""
+
+    monitor: Literal["miou", "accuracy", "loss"] = "miou"
+    """Figure on val that must get better: a higher mIoU or overall accuracy, or a lower loss."""
+    patience: Count
+    """Epochs without a better figure after which the training ends."""
+    min_delta: NonNegative = 0.0
+    """By how much a better figure must differ from the best one before."""
 
 
 class Fit(Document):
@@ -185,7 +203,20 @@ class Fit(Document):
     average: Below1 = 0.0
     """Decay of an exponential moving average of the weights, which replaces them in the bundle; 0: none."""
     patience: Count | None = None
-    """Stop after this many epochs without a higher mIoU on val."""
+    """Stop after this many epochs without a higher mIoU on val; short for `stop: {patience: N}`."""
+    stop: Stop | None = None
+    """Early stopping; the bundle has the weights of the epoch with the highest mIoU on val in any case."""
+
+    @model_validator(mode="after")
+    def _one_stop(self) -> "Fit":
+        if self.patience is not None and self.stop is not None:
+            raise ValueError("patience and stop both say when to stop; write stop: {patience: ...}")
+        return self
+
+    @property
+    def stopping(self) -> Stop | None:
+        """When the training ends early, None: not."""
+        return self.stop if self.patience is None else Stop(patience=self.patience)
 
 
 class Measurement(Document):
@@ -195,6 +226,8 @@ class Measurement(Document):
     """Test-time augmentation for the figures on test."""
     calibrate: bool = True
     """Fit the temperature on val."""
+    thresholds: Literal["none", "f1"] = "none"
+    """f1: the card gets a threshold for each class: the probability from which its F1 on val is highest."""
 
 
 class TileEntry(Document):
@@ -246,6 +279,13 @@ class Training(Document):
     measure: Measurement = Measurement()
     output: Annotated[str, Field(min_length=1)]
     """Folder of the training."""
+
+    @model_validator(mode="after")
+    def _has_a_main_loss(self) -> "Training":
+        kinds = [term.kind for term in self.loss]
+        if kinds.count("contrastive") > 1 or set(kinds) == {"contrastive"}:
+            raise ValueError("loss: contrastive goes once and beside another loss, such as cross-entropy")
+        return self
 
     @property
     def keeps_network(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.errors import ConfigError, did_you_mean
 from geoseg.core.text import check_line
 
 NODATA = 255
@@ -130,6 +131,30 @@ class Legend:
     def by_id(self) -> dict[int, LegendClass]:
         """Classes by id, in ascending order of id."""
         return {c.id: c for c in sorted(self.classes, key=lambda c: c.id)}
+
+    def ids_of(self, slugs: Iterable[str], key: str) -> list[int]:
+        """Return the ids of classes by their slugs, in the order of these.
+
+        Parameters
+        ----------
+        slugs
+            The slugs.
+        key
+            Key of the document that has them, for the message.
+
+        Raises
+        ------
+        ConfigError
+            When the model has no such class.
+        """
+        known = {c.slug: c.id for c in self.classes}
+        for slug in slugs:
+            if slug not in known:
+                raise ConfigError(
+                    f"{key}: the model has no class {slug!r}{did_you_mean(slug, known)} "
+                    f"(it has {', '.join(known)})"
+                )
+        return [known[slug] for slug in slugs]
 
 
 def cf_flags(classes: Iterable[ClassFields]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geoseg.config.pipeline import Outputs, Tiling, Vectorize
+from geoseg.config.pipeline import Outputs, PostProcess, Tiling, Vectorize
 from geoseg.core.geometry import Window
 from geoseg.inference.masks import ModelMask, Needed, area_of
 from geoseg.inference.memory import Memory
@@ -84,7 +84,10 @@ def mask_passes(
                 "bbox": None,
                 "gsd": "auto",
                 "tiling": Tiling(block=plan.pipeline.tiling.block),
-                "inference": plan.pipeline.inference.model_copy(update={"augment": "none"}),
+                "inference": plan.pipeline.inference.model_copy(
+                    update={"augment": "none", "thresholds": "none", "otherwise": "likeliest"}
+                ),
+                "postprocess": PostProcess(),
                 "vectorize": Vectorize(),
                 "outputs": Outputs(folder=str(plan.folder), confidence=False, polygons=()),
             }

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.process import GDAL_CACHE_MB
+from geoseg.raster.postprocess.passes import BLOCK
+from geoseg.raster.postprocess.sieve import MARGIN, widest_margin
+from geoseg.raster.postprocess.steps import NO_STEPS, Steps
 from geoseg.tiling.blocks import BlockGrid
 
 # Measured with tests/benchmarks/memory.py, inductor on the sample scene: the memory of Python, GDAL, Dask and
@@ -28,6 +31,9 @@ FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL = 100_000_000, 100
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
+# Post-processing, in bytes a pixel: a row of blocks with their margins where the map is noise, and one wide
+# window where it has large regions.
+FILTER_BYTES, SIEVE_BYTES, WIDE_BYTES = 20, 90, 12
 # The picture of the scene: three bands of up to 3072 px a side, read by 256 rows; and its colours.
 PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
 # Of a file without overviews up to 2048 px a side are read for a window of it.
@@ -71,6 +77,22 @@ class PolygonCost:
         )
 
 
+def postprocess_bytes(steps: Steps, shape: tuple[int, int]) -> int:
+    """Return the memory for the post-processing of a map of a shape (rows, columns)."""
+
+    def row(margin: int) -> int:
+        """Return the pixels of a row of blocks with their margins."""
+        across = -(-shape[1] // BLOCK)
+        return min(shape[0], BLOCK + 2 * margin) * min(shape[1] * across, shape[1] + 2 * margin * across)
+
+    filters = FILTER_BYTES * row(steps.margin) if steps.majority or steps.closing else 0
+    if not steps.sieve:
+        return filters
+    most = widest_margin(steps.sieve)
+    wide = _product(min(n, BLOCK + 2 * most) for n in shape)
+    return max(filters, SIEVE_BYTES * row(min(MARGIN, most)) + WIDE_BYTES * wide)
+
+
 @dataclass(frozen=True)
 class Memory:
     """The most memory that one worker needs, in bytes."""
@@ -87,7 +109,7 @@ class Memory:
     """GDAL's cache of internal tiles."""
     polygons: int
     """A row of blocks and its polygons, after the network is unloaded; the numbers of all regions when small
-    ones are merged or objects are numbered."""
+    ones are merged or objects are numbered; before that, post-processing."""
     picture: int
     """The picture of the scene, which is read while polygons are made."""
     conversion: int = 0
@@ -134,6 +156,7 @@ class Load:
     forward_bytes_per_pixel: float | None
     """Live tensors of a forward pass, from the card; None when they were not measured."""
     polygons: PolygonCost
+    postprocess: Steps = NO_STEPS
     converts: bool = False
     """Whether the network is converted for OpenVINO first."""
     observations: bool = False
@@ -187,7 +210,7 @@ def memory_of(load: Load) -> Memory:
         blocks=blocks,
         fringes=fringes,
         cache=GDAL_CACHE_MB * 1_000_000,
-        polygons=load.polygons.bytes(load.shape),
+        polygons=max(load.polygons.bytes(load.shape), postprocess_bytes(load.postprocess, load.shape)),
         picture=picture,
         conversion=CONVERSION_BYTES + CONVERSION_WEIGHTS * load.weights_bytes if load.converts else 0,
         device=device,

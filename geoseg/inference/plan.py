@@ -14,15 +14,18 @@ from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import ConfigError, PlanError
 from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
+from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.raster.area import pixel_area_m2
+from geoseg.raster.postprocess.steps import Steps, resolve_steps
 from geoseg.scenes.aoi import Aoi
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.thresholds import Thresholds
 from geoseg.vector.recipe import Recipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -70,6 +73,10 @@ class Plan:
     """The cluster that runs the tasks, without `auto`."""
     recipe: Recipe
     """How polygons are made, in class ids and pixels."""
+    postprocess: Steps
+    """What is done to the class map first, in class ids and pixels."""
+    thresholds: Thresholds | None
+    """The rule by which a pixel gets its class; None: the most probable one."""
     grid: TileGrid
     block: int
     """Tiles along the side of a block."""
@@ -148,8 +155,17 @@ class Plan:
             **({"unread": "nodata"} if self.retry.nodata else {}),
             **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
             **({"masks": [m.identity() for m in self.masks]} if self.masks else {}),
+            **({"thresholds": asdict(self.thresholds)} if self.thresholds is not None else {}),
+            **({"postprocess": asdict(self.postprocess)} if self.postprocess else {}),
         }
         return dict(json.loads(json.dumps(identity)))
+
+    def _thresholds_in_words(self) -> str:
+        """Return the thresholds for people."""
+        asked, card = self.pipeline.inference, self.bundle.card
+        shares = asked.thresholds if isinstance(asked.thresholds, dict) else card.thresholds
+        listed = ", ".join(f"{slug} {share:g}" for slug, share in shares.items())
+        return f"{listed}; otherwise {asked.otherwise}"
 
     @property
     def segmenter(self) -> SegmenterSpec:
@@ -162,6 +178,7 @@ class Plan:
             precision=self.precision,
             augment=self.pipeline.inference.augment,
             passes=self.passes,
+            trust=self.bundle.trusted,
         )
 
     @cached_property
@@ -192,6 +209,7 @@ class Plan:
                 weights_bytes=self.bundle.weights_bytes,
                 forward_bytes_per_pixel=self.bundle.card.memory_bytes_per_pixel,
                 polygons=self.polygons,
+                postprocess=self.postprocess,
                 converts=self.converts,
                 observations=self.scene.counts_observations,
                 reading=self.scene.reading_bytes,
@@ -240,6 +258,12 @@ class Plan:
             "tiles": self.blocks.tiles,
             "batch": self.batch,
             "blocks": self.blocks.count,
+            **({} if self.thresholds is None else {"thresholds": self._thresholds_in_words()}),
+            **(
+                {"postprocess": self.postprocess.in_words(self.bundle.card.legend)}
+                if self.postprocess
+                else {}
+            ),
             "network_pixels_per_pixel": round(predicted / self.pixels, 3),
             "workers": self.workers,
             "forward_passes_at_once": self.passes,
@@ -281,6 +305,7 @@ def make_plan(
         When the requested polygons cannot be made from this scene.
     """
     recipe = _recipe(pipeline, scene, bundle)
+    steps = resolve_steps(pipeline.postprocess, bundle.card.legend, _pixel_m2(scene))
     grid = grid_of(scene, pipeline.tiling, bundle.card.tile)
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = automatic_block(grid) if block == "auto" else block
@@ -291,6 +316,8 @@ def make_plan(
         folder=folder,
         cluster=execution.cluster,
         recipe=recipe,
+        postprocess=steps,
+        thresholds=resolve_thresholds(pipeline.inference, bundle.card),
         grid=grid,
         block=side,
         batch=automatic_batch(grid, side, execution.device) if batch == "auto" else batch,
@@ -316,9 +343,15 @@ def automatic_batch(grid: TileGrid, side: int, device: str) -> int:
     return 1 if device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
 
 
-def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
+def _pixel_m2(scene: Scene) -> float | None:
+    """Return the area of a pixel in the middle of a scene, None without a CRS."""
     areas = pixel_area_m2(scene.geobox)
-    gsd, pixel = (None, None) if areas is None else (scene.gsd_m, float(areas[len(areas) // 2]))
+    return None if areas is None else float(areas[len(areas) // 2])
+
+
+def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
+    pixel = _pixel_m2(scene)
+    gsd = None if pixel is None else scene.gsd_m
     crs, placed = scene.geobox.crs, {"geojson", "pmtiles"}.intersection(pipeline.outputs.polygons)
     # The engineering CRS of a survey has no way to longitude and latitude.
     local = crs is not None and crs.proj.geodetic_crs is None

@@ -29,6 +29,7 @@ from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums
+from geoseg.tiling.thresholds import Thresholds
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +63,8 @@ class Job:
     """Whether the probability of every class is staged, too, in percent."""
     staging: Staging | None = None
     """Where blocks are written when they are settled; None when their planes go on to other tasks."""
+    thresholds: Thresholds | None = None
+    """The rule by which a pixel gets its class; None: the most probable one."""
     retry: RetryPolicy = ONCE
     label: str = ""
     """Name of the scene in events."""
@@ -137,7 +140,10 @@ def predict_block(job: Job, block: Block) -> Prediction:
     pixels = _read(job, block, watch, incidents)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
-    mosaic = Mosaic(job.grid, block, job.legend.ids, every=job.probabilities, arrays=segmenter.arrays)
+    mosaic = Mosaic(
+        job.grid, block, job.legend.ids, every=job.probabilities, arrays=segmenter.arrays,
+        thresholds=job.thresholds,
+    )  # fmt: skip
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches may finish in any order: integer sums do not depend on it.
     pool = device_pool(job.segmenter)
@@ -378,6 +384,8 @@ def settled_planes(
     strips = prediction.strips.settle(*(None if isinstance(f, Unread) else f for f in fringes))
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
-            settled = HOST.decide(sums, all_of(sums), job.legend.ids, every=job.probabilities)
+            settled = HOST.decide(
+                sums, all_of(sums), job.legend.ids, every=job.probabilities, thresholds=job.thresholds
+            )
             np.copyto(target, settled, where=target != NODATA)
     return planes

@@ -1,8 +1,9 @@
 """Model bundles: a folder with `geoseg.json`, `config.json` and `model.safetensors` or `model.onnx`.
 
 Only JSON, safetensors and graphs of known operations are read, never a pickle: opening a bundle runs no code
-of its author. What it says of the network is held to the arguments that are known, and its weights to the
-network, before anything is read or allocated.
+of its author. A network that is code itself (`own_code`) is built only when someone said that it is trusted.
+What it says of the network is held to the arguments that are known, and its weights to the network, before
+anything is read or allocated.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from geoseg.models.feeding import fits
 from geoseg.models.fetching import fetch_bundle
 from geoseg.models.graphs import check_graph_arguments, is_graph, weights_name
 from geoseg.models.networks.arguments import check_arguments
+from geoseg.models.networks.own_code import check_answer, is_own_code, not_trusted, own_config
 from geoseg.models.readme import readme
 from geoseg.storage.store import is_uri
 
@@ -44,6 +46,8 @@ class Bundle:
     """Hash over the three files."""
     uri: str | None = None
     """URI that it was fetched from; None when it was opened as a folder."""
+    trusted: bool = False
+    """Whether the network may be code that is not geoseg's."""
 
     def __repr__(self) -> str:
         card = self.card
@@ -62,12 +66,31 @@ class Bundle:
         """Architecture and encoder, for messages."""
         if self.is_graph:
             return f"{self.config['_model_class']} graph"
+        if self.code is not None:
+            return f"{self.code} (Python code: runs with --trust)"
         return f"{self.config.get('_model_class')} / {self.config.get('encoder_name', 'own encoder')}"
 
     @property
     def is_graph(self) -> bool:
         """Whether the network is a graph of operations, such as ONNX, and none of the registry."""
         return is_graph(self.config)
+
+    @property
+    def code(self) -> str | None:
+        """The class of the network where it is code of a user's own, `package.module:Class`."""
+        name = self.config.get("_model_class")
+        return str(name) if is_own_code(name) else None
+
+    def check_trust(self) -> None:
+        """Check that the network may be built here.
+
+        Raises
+        ------
+        BundleError
+            When it is code that nobody trusted.
+        """
+        if self.code is not None and not self.trusted:
+            raise BundleError(f"{self.folder}: {not_trusted(self.code)}")
 
     @property
     def weights_path(self) -> Path:
@@ -88,11 +111,12 @@ class Bundle:
             When the network cannot be built, the weights do not fit it, or it does not take tiles of the
             sizes in the card.
         """
+        self.check_trust()
         weights = self.weights()
         # Importing torch takes seconds, and a run checks its inputs before.
         from geoseg.models.networks.architectures import build, divisor  # noqa: PLC0415
 
-        network = build(self.config)
+        network = build(self.config, trust=self.trusted)
         step = divisor(network)
         if self.card.tile.divisor % step:
             raise BundleError(
@@ -100,6 +124,8 @@ class Bundle:
                 f"tiles whose sides are multiples of {step}"
             )
         network.load_state_dict(weights, strict=True)
+        if self.code is not None:
+            check_answer(network, len(self.card.bands), self.card.answered, self.card.tile.min)
         return network.eval()
 
     def weights(self) -> "dict[str, torch.Tensor]":
@@ -117,7 +143,7 @@ class Bundle:
             )
         from geoseg.models.weights import read_weights  # noqa: PLC0415
 
-        return read_weights(self.folder / WEIGHTS, self.config, self.folder / CONFIG)
+        return read_weights(self.folder / WEIGHTS, self.config, self.folder / CONFIG, trust=self.trusted)
 
 
 def _weights_of(config: bytes) -> str:
@@ -146,7 +172,7 @@ def find_bundle(place: Path | str) -> Path:
     return found
 
 
-def open_bundle(place: Path | str) -> Bundle:
+def open_bundle(place: Path | str, *, trust: bool = False) -> Bundle:
     """Open a bundle and verify that its files belong together.
 
     Parameters
@@ -154,6 +180,8 @@ def open_bundle(place: Path | str) -> Bundle:
     place
         Its folder, a name (see `geoseg.config.lookup`), or the URI of a folder in an object store, which is
         fetched into this machine's cache first.
+    trust
+        Whether its network may be Python code that is not geoseg's; opening alone never runs any.
 
     Raises
     ------
@@ -162,7 +190,7 @@ def open_bundle(place: Path | str) -> Bundle:
     """
     if is_uri(place):
         uri = str(place).rstrip("/")
-        return replace(open_bundle(fetch_bundle(uri, (CARD, CONFIG), _weights_of)), uri=uri)
+        return replace(open_bundle(fetch_bundle(uri, (CARD, CONFIG), _weights_of), trust=trust), uri=uri)
     folder = find_bundle(place)
     card = read_card(folder / CARD)
     config = read_object(folder / CONFIG, BundleError, "with the network's arguments")
@@ -170,6 +198,9 @@ def open_bundle(place: Path | str) -> Bundle:
         (check_graph_arguments if is_graph(config) else check_arguments)(config)
     except BundleError as error:
         raise BundleError(f"{folder / CONFIG}: {error}") from None
+    name = str(config.get("_model_class"))
+    if card.code != (name if is_own_code(name) else None):
+        raise BundleError(f"{folder}: {CARD} says code {card.code}, and {CONFIG} the network {name[:80]}")
     weights = folder / weights_name(config)
     try:
         digest = sha256(weights)
@@ -193,7 +224,7 @@ def open_bundle(place: Path | str) -> Bundle:
     for name in (CARD, CONFIG):
         files.update((folder / name).read_bytes())
     files.update(digest.encode())
-    return Bundle(folder, card, config, files.hexdigest())
+    return Bundle(folder, card, config, files.hexdigest(), trusted=trust)
 
 
 def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
@@ -202,27 +233,44 @@ def save_bundle(network: "nn.Module", card: Card, folder: Path) -> Bundle:
     Parameters
     ----------
     network
-        A network of segmentation_models_pytorch, or `FCN` or `SegNet`; `save_pretrained` writes its
-        configuration and weights.
+        A network of segmentation_models_pytorch, `FCN` or `SegNet`, whose `save_pretrained` writes its
+        configuration and weights, or one of own code.
     card
         Its card; `weights_sha256`, and `memory_bytes_per_pixel` when it is missing, are filled in.
     folder
         The folder to create.
     """
-    network.save_pretrained(str(folder))  # type: ignore[operator]
+    if (own := own_config(network)) is not None:
+        _save_own(network, own, folder)
+    else:
+        network.save_pretrained(str(folder))  # type: ignore[operator]
     # safetensors makes files that only their owner can read; a bundle is to be shared.
     give_usual_mode(folder / WEIGHTS)
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     # With a name here, other programs would download the weights of the encoder before they load these.
-    (folder / CONFIG).write_text(json.dumps({**config, "encoder_weights": None}, indent=2), encoding="utf-8")
-    update: dict[str, Any] = {"format": FORMAT, "weights_sha256": sha256(folder / WEIGHTS)}
+    if own is None:
+        config = {**config, "encoder_weights": None}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    code = None if own is None else own["_model_class"]
+    update: dict[str, Any] = {"format": FORMAT, "weights_sha256": sha256(folder / WEIGHTS), "code": code}
     if card.memory_bytes_per_pixel is None:
         from geoseg.models.backends.forward_memory import forward_bytes_per_pixel  # noqa: PLC0415
 
         measured = forward_bytes_per_pixel(network.eval(), len(card.bands), card.tile.min)
         update["memory_bytes_per_pixel"] = round(measured, 1)
     write_card(card.model_copy(update=update), folder)
-    return open_bundle(folder)
+    return open_bundle(folder, trust=own is not None)
+
+
+def _save_own(network: "nn.Module", config: dict[str, Any], folder: Path) -> None:
+    """Write configuration and weights of a network of own code, as `save_pretrained` does for others."""
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # A copy of each: the format takes no tensors that share memory.
+    tensors = {name: t.detach().clone().contiguous() for name, t in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def write_card(card: Card, folder: Path) -> None:

@@ -19,6 +19,7 @@ from geoseg.config.fields import (
     Scale,
     Side,
     Temperature,
+    Threshold,
 )
 from geoseg.config.loader import Document
 from geoseg.core.bands import Band
@@ -30,8 +31,12 @@ from geoseg.models.feeding import Standardise, Step
 FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
-NEW_KEYS = ("task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin")
-"""Keys of format 2: the task, and how a network that was trained elsewhere is fed and what it answers."""
+NEW_KEYS = (
+    "task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin", "code",
+    "thresholds",
+)  # fmt: skip
+"""Keys of format 2: the task, how classes are chosen, and how a network that was trained elsewhere is fed
+and what it answers."""
 
 
 class CardBand(Document):
@@ -170,8 +175,13 @@ class Card(Document):
     """Channel of each class; others are dropped before the softmax. None: as many channels as classes."""
     origin: CardOrigin | None = None
     """Where it was imported from; None: trained here."""
+    code: Annotated[str, Field(max_length=200)] | None = None
+    """Class of the network, `package.module:Class`, where it is Python code of its own; None: it is not."""
     temperature: Temperature = 1.0
     """Logits are divided by it before the softmax, which calibrates the probabilities."""
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    """Probability from which a class is taken, by slug; none: the most probable class is. A pipeline may say
+    otherwise."""
     memory_bytes_per_pixel: Annotated[float, Field(ge=1, le=1e12), GATE] | None = None
     """Measured working memory of a forward pass for each pixel of a batch, fp32."""
     training: dict[str, Any] = Field(default_factory=dict)
@@ -222,6 +232,12 @@ class Card(Document):
             raise ValueError(f"channels must name one channel of each of the {classes} classes")
         if single and self.output == "logits":
             raise ValueError("output: a single channel is sigmoid or probabilities, not logits")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_fit(self) -> "Card":
+        if strange := set(self.thresholds) - {c.slug for c in self.classes}:
+            raise ValueError(f"thresholds: there is no class {min(strange)[:60]!r}")
         return self
 
     @field_validator("classes")

@@ -22,7 +22,9 @@ _MOST_COMPUTED = 2**30
 """Bytes that a network may hold beside its weights, such as tables of relative positions."""
 
 
-def read_weights(path: Path, config: Mapping[str, Any], source: Path) -> dict[str, torch.Tensor]:
+def read_weights(
+    path: Path, config: Mapping[str, Any], source: Path, *, trust: bool = False
+) -> dict[str, torch.Tensor]:
     """Read the weights of a network.
 
     The network is built without content first, and names, shapes and types are compared with the header of
@@ -36,6 +38,8 @@ def read_weights(path: Path, config: Mapping[str, Any], source: Path) -> dict[st
         The network's configuration, see `geoseg.models.networks.architectures.build`.
     source
         The file that the configuration was read from, for messages.
+    trust
+        Whether code that is not geoseg's may be imported.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def read_weights(path: Path, config: Mapping[str, Any], source: Path) -> dict[st
         When the network cannot be built, or the file is damaged or holds other tensors.
     """
     try:
-        empty = without_content(dict(config))
+        empty = without_content(dict(config), trust=trust)
     except BundleError as error:
         raise BundleError(f"{source}: {error}") from error
     wanted = {name: (tuple(t.shape), _kind(t)) for name, t in empty.state_dict().items()}

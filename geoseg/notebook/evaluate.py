@@ -21,6 +21,7 @@ def evaluate(
     training: str | Path | None = None,
     split: str = "test",
     catalog: str | Path | None = None,
+    trust: bool = False,
     **options: Any,
 ) -> "MapReport | BundleReport | SampleReport":
     """Measure how good a map or a bundle is, by a reference, a labelled sample, or labelled data.
@@ -38,6 +39,8 @@ def evaluate(
         Part of the training's data: train, val or test.
     catalog
         The catalog file of the training's data.
+    trust
+        Import the network's code where it is a class of a package, which runs as you.
     **options
         For a comparison with a reference: `attribute` and `layer` of its polygons, `legend` (classes of the
         map and codes of the reference), `ignore` (codes that are not counted), `boundary` (tolerance for
@@ -70,7 +73,7 @@ def evaluate(
 
         if isinstance(subject, Run) or reference is not None:
             raise ConfigError("evaluate: with training= the subject is a bundle, and there is no reference")
-        return evaluate_bundle(training, (), subject, split, catalog)
+        return evaluate_bundle(training, (), subject, split, catalog, trust=trust)
     if reference is None:
         if isinstance(subject, Run):
             raise ConfigError("evaluate: a run is compared with a reference; give it as second argument")

@@ -149,13 +149,15 @@ def _entry(source: Any, catalog: Path | None) -> tuple[SceneEntry, str, Path]:
     )
 
 
-def open_bundle(model: str | Path) -> Bundle:
+def open_bundle(model: str | Path, *, trust: bool = False) -> Bundle:
     """Open a model bundle and verify that its files belong together.
 
     Parameters
     ----------
     model
         A name, a folder, or a URI.
+    trust
+        Whether its network may be Python code of a package, which runs as you; opening alone runs none.
 
     Raises
     ------
@@ -168,4 +170,4 @@ def open_bundle(model: str | Path) -> Bundle:
     >>> [c.slug for c in bundle.card.classes]
     ['tree', 'grass-shrub', 'crop', 'built', 'bare', 'water']
     """
-    return open_bundle_folder(str(model))
+    return open_bundle_folder(str(model), trust=trust)

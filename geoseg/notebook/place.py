@@ -75,8 +75,9 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
         inference.precision, precision, backend, bundle, pixels, here=client is None or not workers
     )
     spec = SegmenterSpec(
-        bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes, others=_OTHERS
-    )
+        bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes,
+        others=_OTHERS, trust=bundle.trusted,
+    )  # fmt: skip
     return Place(spec, resources)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -129,6 +129,7 @@ def _identity(scenes: Sequence[ArrayScene], bundle: Bundle, job: Job, blocks: Bl
         "precision": spec.precision,
         "augment": spec.augment,
         "probabilities": job.probabilities,
+        **({} if job.thresholds is None else {"thresholds": asdict(job.thresholds)}),
     }
 
 

@@ -20,6 +20,7 @@ def plan(
     *,
     output: str | Path | None = None,
     catalog: str | Path | None = None,
+    trust: bool = False,
     **changes: Any,
 ) -> Plan:
     """Check all input of a pipeline for one scene and plan its run; nothing is computed or written.
@@ -32,6 +33,8 @@ def plan(
         Run folder or URI, instead of the pipeline's.
     catalog
         The catalog file; None looks in the current folder, the user's, and in what ships with geoseg.
+    trust
+        Import the network's code where it is a class of a package, which runs as you.
     **changes
         Values to use instead of the pipeline's; a mapping changes only the keys that it has.
 
@@ -48,7 +51,7 @@ def plan(
     >>> plan.fingerprint[:8] == geoseg.plan("landcover").fingerprint[:8]
     False
     """
-    return prepare(pipeline, changes, output, catalog)
+    return prepare(pipeline, changes, output, catalog, trust=trust)
 
 
 def run(
@@ -60,6 +63,7 @@ def run(
     profile: bool = False,
     on_error: Literal["fail", "skip"] = "fail",
     progress: bool | Callable[[Progress], None] = True,
+    trust: bool = False,
     **changes: Any,
 ) -> Run | list[Run]:
     """Turn a scene, or many, into class maps and polygons.
@@ -82,6 +86,8 @@ def run(
         With many scenes: stop at one that fails, or go on with the others.
     progress
         Whether to show a bar, on a terminal or in a notebook; or a callback for events.
+    trust
+        Import the network's code where it is a class of a package, which runs as you.
     **changes
         Values to use instead of the pipeline's; a mapping changes only the keys that it has.
 
@@ -112,7 +118,7 @@ def run(
             raise TypeError("a plan is run as it is: give output, catalog and changes to geoseg.plan")
         with showing as show:
             return run_plan(pipeline, Options(overwrite, profile, show))
-    batch = read_batch(pipeline, changes, output, catalog)
+    batch = read_batch(pipeline, changes, output, catalog, trust=trust)
     if not batch.many:
         planned = batch.plan(batch.scenes[0])
         with showing as show:

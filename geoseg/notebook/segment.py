@@ -15,6 +15,7 @@ from geoseg.inference import checks as input_checks
 from geoseg.inference.plan import SLOTS, automatic_batch, automatic_block, grid_of
 from geoseg.inference.predict import Job
 from geoseg.inference.retry import reader
+from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.notebook.masks import RETRY
 from geoseg.notebook.place import choose_place
@@ -42,7 +43,10 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     backend: Literal["auto", "torch", "inductor", "openvino"] = "auto",
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
     augment: Literal["none", "flips", "d4"] = "none",
+    thresholds: Mapping[str, float] | Literal["auto", "none"] = "auto",
+    otherwise: str = "likeliest",
     checks: Literal["error", "warn", "off"] = "error",
+    trust: bool = False,
 ) -> xarray.Dataset:
     """Classify the pixels of an array with a network.
 
@@ -78,10 +82,12 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         What to return: `class`, `confidence`, `probability`.
     device
         `auto`, `cpu`, `cuda` or `cuda:N`; with a Dask client, of its workers.
-    backend, precision, augment
+    backend, precision, augment, thresholds, otherwise
         As under `inference` in a pipeline.
     checks
         What to do when the numbers are unlike the training pixels, or the GSD does not fit.
+    trust
+        Import the network's code where it is a class of a package, which runs as you.
 
     Returns
     -------
@@ -106,11 +112,19 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     >>> found["class"].chunks is not None, found["class"].dtype
     (True, dtype('uint8'))
     """
-    bundle = model if isinstance(model, Bundle) else open_bundle(str(model))
+    bundle = model if isinstance(model, Bundle) else open_bundle(str(model), trust=trust)
+    bundle.check_trust()
     wanted = _outputs(outputs)
     tiling = checked({"tile": tile, "overlap": overlap}, Tiling, "segment")
     inference = checked(
-        {"device": device, "backend": backend, "precision": precision, "augment": augment},
+        {
+            "device": device,
+            "backend": backend,
+            "precision": precision,
+            "augment": augment,
+            "thresholds": thresholds if isinstance(thresholds, str) else dict(thresholds),
+            "otherwise": otherwise,
+        },
         Inference,
         "segment",
     )
@@ -133,6 +147,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         grid=grid,
         batch=automatic_batch(grid, side, place.segmenter.device),
         probabilities="probability" in wanted,
+        thresholds=resolve_thresholds(inference, bundle.card),
         retry=RETRY,
     )
     found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources)

@@ -16,6 +16,7 @@ def train(
     catalog: str | Path | None = None,
     overwrite: bool = False,
     on_event: Callable[["Event"], None] = lambda _: None,
+    trust: bool = False,
     **changes: Any,
 ) -> "Trained | None":
     """Train a network on labelled scenes or chips, into a bundle that `geoseg.run` uses.
@@ -34,6 +35,8 @@ def train(
         Start again, also where a training was begun or finished.
     on_event
         Called after each batch and epoch, and with messages.
+    trust
+        Import the network's code where it is a class of a package, which runs as you.
     **changes
         Values to use instead of the document's; a mapping changes only the keys that it has.
 
@@ -56,5 +59,5 @@ def train(
     from geoseg.training.prepare import prepare  # noqa: PLC0415 (torch takes seconds)
     from geoseg.training.train import train as train_prepared  # noqa: PLC0415
 
-    prepared = prepare(training, changes, None if output is None else Path(output), catalog)
+    prepared = prepare(training, changes, None if output is None else Path(output), catalog, trust=trust)
     return train_prepared(prepared, overwrite=overwrite, on_event=on_event)

@@ -51,6 +51,16 @@ def pixel_area_m2(geobox: GeoBox) -> NDArray[np.float64] | None:
     return areas
 
 
+def class_pixels(class_map: Path) -> dict[int, int]:
+    """Return the number of pixels of each value of a class raster (uint8), in ascending order of value."""
+    totals = np.zeros(256, np.int64)
+    with rasterio.open(class_map) as src:
+        for start in range(0, src.height, _ROWS):
+            window = Window.of(start, 0, _ROWS, src.width).clip(src.shape)
+            totals += _kernels.count(src.read(1, window=to_rasterio(window)))
+    return {int(i): int(totals[i]) for i in np.flatnonzero(totals)}
+
+
 def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str, float] | None:
     """Return the area of each class by slug, None without a CRS.
 

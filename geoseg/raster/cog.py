@@ -20,6 +20,7 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import one_line
 from geoseg.core.files import as_output_error, unusable_place
+from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA, Legend
 from geoseg.raster.overviews import write_overviews
 from geoseg.raster.staging import Staging
@@ -41,6 +42,8 @@ class MapBand:
     from 0 to 1 (float32), which GIS and scripts read without knowing a scale."""
     counts: bool = False
     """Whether it holds numbers of things (uint8), 0 as nodata, and neither classes nor shares."""
+    whole: Path | None = None
+    """A raster of the whole map beside the blocks, from which the band is taken instead."""
 
     @property
     def shares(self) -> bool:
@@ -213,9 +216,13 @@ def _vrt(
     for key, value in tags.items():
         ET.SubElement(metadata, "MDI", key=key).text = value
     elements = [_vrt_band(root, i, band) for i, band in enumerate(bands, start=1)]
+    for element, band in zip(elements, bands, strict=True):
+        if band.whole is not None:
+            _vrt_source(element, band.whole.name, band, Window.of(0, 0, *shape), side=TILE)
     for block in blocks:
         for element, band in zip(elements, bands, strict=True):
-            _vrt_source(element, Path(staging.path(block)).name, band, block)
+            if band.whole is None:
+                _vrt_source(element, Path(staging.path(block)).name, band, block.core)
     return root
 
 
@@ -247,19 +254,19 @@ def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
     return element
 
 
-def _vrt_source(element: ET.Element, file: str, band: MapBand, block: Block) -> None:
-    height, width = (str(n) for n in block.core.shape)
+def _vrt_source(element: ET.Element, file: str, band: MapBand, window: Window, side: int = 256) -> None:
+    height, width = (str(n) for n in window.shape)
     source = ET.SubElement(element, "ComplexSource" if band.shares else "SimpleSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = file
     ET.SubElement(source, "SourceBand").text = str(band.staged)
     # With its properties stated, GDAL opens a block only when its pixels are needed.
     ET.SubElement(
         source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType="Byte",
-        BlockXSize="256", BlockYSize="256",
+        BlockXSize=str(side), BlockYSize=str(side),
     )  # fmt: skip
     ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
     ET.SubElement(
-        source, "DstRect", xOff=str(block.core.cols.start), yOff=str(block.core.rows.start),
+        source, "DstRect", xOff=str(window.cols.start), yOff=str(window.rows.start),
         xSize=width, ySize=height,
     )  # fmt: skip
     if band.shares:

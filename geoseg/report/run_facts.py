@@ -38,6 +38,8 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
             "device": plan.device,
             "precision": plan.precision,
             "augmentation": identity["augment"],
+            **({"thresholds": rule} if (rule := plan.thresholds) else {}),
+            **({"post-processing": words} if (words := plan.postprocess) else {}),
         },
         "Scene": {
             "scene": plan.scene,

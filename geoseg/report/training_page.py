@@ -20,8 +20,8 @@ Bins = tuple[tuple[float, float, int], ...]
 """Mean confidence, accuracy and number of pixels of each bin."""
 
 _TITLES = {
-    "loss": "Loss", "miou": "Mean IoU", "lr": "Learning rate", "learning_rate": "Learning rate",
-    "learning rate": "Learning rate",
+    "loss": "Loss", "miou": "Mean IoU", "accuracy": "Overall accuracy", "lr": "Learning rate",
+    "learning_rate": "Learning rate", "learning rate": "Learning rate",
 }  # fmt: skip
 _PART_TITLES = {"train": "training", "val": "validation"}
 
@@ -31,7 +31,7 @@ class Curve:
     """One quantity over the epochs."""
 
     name: str
-    """`loss`, `miou`, `lr`, `iou/<slug>` of a class, or any other; equal names share a chart."""
+    """`loss`, `miou`, `accuracy`, `lr`, `iou/<slug>` of a class, or any other; equal names share a chart."""
     steps: tuple[float, ...]
     """Epoch of each value."""
     values: tuple[float, ...]
@@ -151,13 +151,13 @@ def best_epoch(page: TrainingPage) -> float | None:
 def _charts(
     curves: Sequence[Curve], best: float | None
 ) -> list[tuple[str, bool, Chart | None, list[Series]]]:
-    """Return of each chart its title, whether it is small, drawing and series; loss and mIoU come first."""
+    """Return of each chart its title, whether it is small, drawing and series; loss and scores come first."""
     names = list(dict.fromkeys(c.name for c in curves if not c.name.startswith("iou/")))
     names.sort(key=lambda n: list(_TITLES).index(n) if n in _TITLES else len(_TITLES))
     charts = []
     for name in names:
         group = sorted((c for c in curves if c.name == name), key=lambda c: c.part)
-        small = name not in ("loss", "miou")
+        small = name not in ("loss", "miou", "accuracy")
         series = [Series(_PART_TITLES[c.part], c.part, c.points) for c in group]
         title = _TITLES.get(name, name.replace("_", " "))
         drawing = line_chart(
@@ -165,7 +165,7 @@ def _charts(
             x_label="epoch",
             y_label="" if small else title,
             size=(290.0, 200.0) if small else (430.0, 290.0),
-            share=name == "miou",
+            share=name in ("miou", "accuracy"),
             best=None if small else _mark(group, best),
         )
         charts.append((title, small, drawing, series))

@@ -16,6 +16,7 @@ from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import reader
 from geoseg.raster.cog import MapBand, copy_cog, describe, highest_value, write_cog, write_vrt
+from geoseg.raster.postprocess.passes import write_processed
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
@@ -29,6 +30,7 @@ from geoseg.styles.raster import (
     write_raster_styles,
     write_share_style,
 )
+from geoseg.tiling.blocks import Block
 from geoseg.vector.trace.block import MapFiles
 
 _STYLED_BY_QML = frozenset({"parquet", "fgb", "geojson"})
@@ -109,7 +111,10 @@ def write_maps(
         files.append(path)
         return path
 
-    class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend)], "MODE")
+    processed = _write_processed(plan, staging, blocks, workers, on_event) if plan.postprocess else None
+    class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend, whole=processed)], "MODE")
+    if processed is not None:
+        processed.unlink()
     files += write_raster_styles(class_map, legend)
     if outputs.confidence:
         files += write_share_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
@@ -128,6 +133,22 @@ def write_maps(
         write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
         files += _write_vectors(plan, staging_folder, class_map, confidence, workers)
     return files
+
+
+def _write_processed(
+    plan: Plan,
+    staging: Staging,
+    blocks: list[Block],
+    workers: Workers,
+    on_event: Callable[[Progress], None],
+) -> Path:
+    """Write the class map after post-processing, from which all outputs are made; return its path."""
+    on_event(Progress("postprocess"))
+    raw, path = staging.folder / "raw.vrt", staging.folder / "processed.tif"
+    bands = [MapBand(1, "class", plan.bundle.card.legend)]
+    write_vrt(raw, staging, blocks, plan.scene.shape, bands, {})
+    write_processed(raw, path, plan.postprocess, workers)
+    return path
 
 
 def _write_vectors(

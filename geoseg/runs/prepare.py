@@ -72,6 +72,8 @@ def read_batch(
     output: Path | str | None = None,
     catalog: Path | str | None = None,
     scenes: str | Sequence[str] | None = None,
+    *,
+    trust: bool = False,
 ) -> Batch:
     """Read a pipeline, its bundle and the list of its scenes.
 
@@ -87,6 +89,8 @@ def read_batch(
         The data catalog; None looks in all folders where names are looked up.
     scenes
         The scenes, instead of the pipeline's.
+    trust
+        Whether the network may be code that is not geoseg's.
 
     Raises
     ------
@@ -112,7 +116,9 @@ def read_batch(
         listed = (ListedScene(pipeline.name, pipeline.scene),)
     else:
         raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
-    return Batch(pipeline, open_bundle(pipeline.model), listed, folder, source is not None, catalog)
+    bundle = open_bundle(pipeline.model, trust=trust)
+    bundle.check_trust()
+    return Batch(pipeline, bundle, listed, folder, source is not None, catalog)
 
 
 def prepare(
@@ -120,6 +126,8 @@ def prepare(
     changes: Sequence[str] | Mapping[str, Any] = (),
     output: Path | str | None = None,
     catalog: Path | str | None = None,
+    *,
+    trust: bool = False,
 ) -> Plan:
     """Read a pipeline for one scene, check all its input and plan the run; nothing is written.
 
@@ -133,13 +141,15 @@ def prepare(
         Run folder or URI instead of the pipeline's.
     catalog
         The data catalog; None looks in all folders where names are looked up.
+    trust
+        Whether the network may be code that is not geoseg's.
 
     Raises
     ------
     GeosegError
         When the run cannot work; see the subclasses.
     """
-    batch = read_batch(path, changes, output, catalog)
+    batch = read_batch(path, changes, output, catalog, trust=trust)
     if batch.many:
         raise ConfigError(f"{path}: is for many scenes; a plan is for one: name it with scene=")
     return batch.plan(batch.scenes[0])

@@ -5,7 +5,7 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ from geoseg.config.run_record import (
 from geoseg.core import provenance
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_object, as_output_error, output_entry
+from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.mask_pass import alike
 from geoseg.inference.plan import Plan
-from geoseg.raster.area import class_areas_m2
+from geoseg.raster.area import class_areas_m2, class_pixels
 from geoseg.runs.item import footprint
 from geoseg.scenes import network
 from geoseg.scenes.network import Traffic
@@ -85,6 +86,12 @@ class Totals:
             seconds={k: round(v, 3) for k, v in seconds.items()},
             network=sum((Traffic(**b["network"]) for b in counts if "network" in b), Traffic()),
         )
+
+    def of_map(self, class_map: Path) -> "Totals":
+        """Return the sums with the pixels of the class map that was written, after post-processing."""
+        classes = class_pixels(class_map)
+        classes.pop(NODATA, None)
+        return replace(self, classes=classes)
 
 
 def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> tuple[Trouble, list[str]]:

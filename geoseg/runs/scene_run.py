@@ -36,6 +36,7 @@ from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.progress import Progress
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
 from geoseg.scenes.scene import Scene
+from geoseg.tiling.thresholds import NOTHING
 
 T = TypeVar("T")
 
@@ -207,6 +208,7 @@ class SceneRun:
             grid=plan.grid,
             batch=plan.batch,
             probabilities=plan.probabilities,
+            thresholds=plan.thresholds,
             staging=one.staging,
             retry=plan.retry,
             label=self.plan.name,
@@ -245,6 +247,11 @@ class SceneRun:
         totals = Totals.of(self.counts.values())
         masked = {one.plan.fingerprint: Totals.of(one.counts.values()) for one in self.passes[:-1]}
         if not totals.classes:
+            if plan.thresholds is not None and plan.thresholds.otherwise == NOTHING:
+                raise SceneError(
+                    f"{plan.scene.name}: no pixel reaches a threshold; lower inference.thresholds, or set "
+                    "inference.otherwise"
+                )
             where = "" if plan.aoi is None else " of the area of interest"
             raise SceneError(
                 f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "
@@ -258,6 +265,8 @@ class SceneRun:
             _tracers(self.folder, client) as workers,
         ):
             files = outputs.write_maps(plan, workspace, workers, steps)
+        if plan.postprocess:
+            totals = totals.of_map(workspace / RunFile.CLASSES)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
         files.append(outputs.write_picture(plan, workspace, totals, picture))

@@ -1,8 +1,9 @@
-"""Settings of GDAL: its access to remote files, and the memory that it may keep."""
+"""Settings of GDAL: its access to remote files, its memory; whether a file that it wrote is whole."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import rasterio
@@ -10,6 +11,7 @@ from rasterio._env import set_gdal_config  # rasterio.Env would take them away a
 from rasterio.env import getenv, hasenv
 from rasterio.errors import RasterioError
 
+from geoseg.core.files import unusable_place
 from geoseg.core.process import GDAL_CACHE_MB, GDAL_NETWORK, GDAL_VARIABLES
 from geoseg.scenes import network
 from geoseg.scenes.remote import STORES, has_version, uri_of
@@ -67,3 +69,22 @@ def limited_gdal() -> Iterator[None]:
     options = {name: value for name, value in announced.items() if name not in theirs}
     with rasterio.Env.from_defaults(**options) if options else nullcontext():
         yield
+
+
+def check_whole(path: Path) -> None:
+    """Check that all internal tiles of a GeoTIFF are there: errors while GDAL closes a file are not raised.
+
+    Raises
+    ------
+    OutputError
+        When a tile is missing.
+    """
+    size = path.stat().st_size
+    with rasterio.open(path) as src:
+        for (row, col), _ in src.block_windows(1):
+            offset, length = (
+                int(src.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) or 0)
+                for what in ("OFFSET", "SIZE")
+            )
+            if not offset or offset + length > size:
+                raise unusable_place(path, "it is not whole")

@@ -3,12 +3,15 @@
 import numpy as np
 
 from geoseg.core.compiled import compiled
+from geoseg.core.legend import NODATA
 from geoseg.tiling.taper import UNIT
 
 PROBABILITY_BITS = 14
 """Probabilities are rounded to multiples of 2^-14."""
 TOTAL_BITS = PROBABILITY_BITS + 2 * (UNIT.bit_length() - 1)
 """A probability of 1 sums to 2^30."""
+LIKELIEST, NOTHING = -1, -2
+"""What a pixel becomes that reaches no threshold, see `geoseg.tiling.thresholds`; else a channel."""
 
 
 def load() -> None:
@@ -49,8 +52,11 @@ def _weighed(probability, row_weight, col_weight):
 
 
 @compiled
-def decide(sums, top, left, ids, planes):
-    """Write the classes and per cent of a part of sums to `planes`, see `Arrays.decide`."""
+def decide(sums, top, left, ids, planes, least, otherwise):
+    """Write the classes and per cent of a part of sums to `planes`, see `Arrays.decide`.
+
+    `least` and `otherwise` are those of `Thresholds`; an empty `least` means none.
+    """
     _, rows, cols = planes.shape
     values = np.empty((sums.shape[0], cols), np.int32)
     best, number = np.empty(cols, np.int32), np.empty(cols, np.int32)
@@ -58,10 +64,12 @@ def decide(sums, top, left, ids, planes):
         for c in range(sums.shape[0]):
             values[c] = sums[c, top + i, left : left + cols]
         _decide_row(values, ids, best, number, planes[:, i])
+        if len(least):
+            _threshold_row(values, ids, least, otherwise, planes[:, i])
 
 
 @compiled
-def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, planes):
+def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, planes, least, otherwise):
     """Write the result of `decide` for the sums of `weigh`, row by row, so that sums stay in the cache."""
     _, rows, cols = planes.shape
     weights = col_weights[left : left + cols]
@@ -73,6 +81,35 @@ def decide_weighed(probabilities, row_weights, col_weights, top, left, ids, plan
             for j in range(cols):
                 target[j] = _weighed(line[j], row_weights[top + i], weights[j])
         _decide_row(values, ids, best, number, planes[:, i])
+        if len(least):
+            _threshold_row(values, ids, least, otherwise, planes[:, i])
+
+
+@compiled
+def _threshold_row(values, ids, least, otherwise, planes):
+    """Write the classes of a row of sums (C, cols) and their per cent over those of `_decide_row`."""
+    channels, cols = values.shape
+    free = least == 0
+    if not free.any():
+        free[:] = True
+    for j in range(cols):
+        best = -1
+        for c in range(channels):
+            value = np.int64(values[c, j])
+            # Ratios of numbers up to 2^30, compared by products up to 2^60.
+            if 0 < least[c] <= value and (best < 0 or value * least[best] > values[best, j] * least[c]):
+                best = c
+        if best < 0 and otherwise == NOTHING:
+            planes[:, j] = NODATA
+            continue
+        if best < 0 and otherwise == LIKELIEST:
+            for c in range(channels):
+                if free[c] and (best < 0 or values[c, j] > values[best, j]):
+                    best = c
+        elif best < 0:
+            best = otherwise
+        planes[0, j] = ids[best]
+        planes[1, j] = _percent(values[best, j])
 
 
 @compiled

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.core import buffers
 from geoseg.tiling import _kernels
+from geoseg.tiling.thresholds import LIKELIEST, Thresholds
 
 Slices: TypeAlias = tuple[slice, slice]
 """Rows and columns of an array, with both ends given."""
@@ -45,7 +46,15 @@ class Arrays(Protocol):
         """Add a part of a tile's probabilities (C, rows, cols), rounded and weighted, to the sums `here`."""
         ...
 
-    def decide(self, sums: Any, here: Slices, ids: NDArray[np.uint8], *, every: bool) -> NDArray[np.uint8]:
+    def decide(
+        self,
+        sums: Any,
+        here: Slices,
+        ids: NDArray[np.uint8],
+        *,
+        every: bool,
+        thresholds: Thresholds | None = None,
+    ) -> NDArray[np.uint8]:
         """Turn a part of finished sums into the planes of a staged block, in this process's memory.
 
         Parameters
@@ -56,12 +65,15 @@ class Arrays(Protocol):
             Class id of each channel, shape (C,).
         every
             Whether to return the per cent of every class, too.
+        thresholds
+            The rule by which a pixel gets its class, instead of the largest sum.
 
         Returns
         -------
         planes
             Class id of the largest sum (of equal ones the first), that sum in whole per cent, rounded half
-            up, and, with `every`, the per cent of each class; shape (2 or 2 + C, rows, cols).
+            up, and, with `every`, the per cent of each class; shape (2 or 2 + C, rows, cols). With
+            thresholds, those of the class that they choose, and nodata in all planes where they choose none.
         """
         ...
 
@@ -115,11 +127,17 @@ class HostArrays:
         return sums
 
     def decide(
-        self, sums: NDArray[np.int32], here: Slices, ids: NDArray[np.uint8], *, every: bool
+        self,
+        sums: NDArray[np.int32],
+        here: Slices,
+        ids: NDArray[np.uint8],
+        *,
+        every: bool,
+        thresholds: Thresholds | None = None,
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
         planes = np.empty((2 + every * len(sums), *_shape(here)), dtype=np.uint8)
-        _kernels.decide(sums, *_start(here), ids, planes)
+        _kernels.decide(sums, *_start(here), ids, planes, *_rule(thresholds))
         return planes
 
     def decide_weighed(
@@ -130,11 +148,20 @@ class HostArrays:
         ids: NDArray[np.uint8],
         *,
         every: bool,
+        thresholds: Thresholds | None = None,
     ) -> NDArray[np.uint8]:
         """Return the result of `decide` for the sums of `weighed`, without storing them."""
         planes = np.empty((2 + every * len(probabilities), *_shape(part)), dtype=np.uint8)
-        _kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes)
+        rule = _rule(thresholds)
+        _kernels.decide_weighed(probabilities, *weights, *_start(part), ids, planes, *rule)
         return planes
+
+
+_NONE = np.empty(0, np.int64)
+
+
+def _rule(thresholds: Thresholds | None) -> tuple[NDArray[np.int64], int]:
+    return (_NONE, LIKELIEST) if thresholds is None else (thresholds.sums, thresholds.otherwise)
 
 
 def _start(part: Slices) -> tuple[int, int]:

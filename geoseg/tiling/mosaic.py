@@ -17,6 +17,7 @@ from geoseg.tiling.arrays import HOST, Arrays, Weights
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.taper import taper
+from geoseg.tiling.thresholds import Thresholds
 
 Sums: TypeAlias = NDArray[np.int32]
 """Weighted sums, shape (C, rows, cols)."""
@@ -92,6 +93,8 @@ class Mosaic:
         Whether to return the per cent of every class, too.
     arrays
         The kind of arrays of the probabilities, and so of the sums.
+    thresholds
+        The rule by which a pixel gets its class; None: the most probable one.
     """
 
     def __init__(
@@ -102,11 +105,13 @@ class Mosaic:
         *,
         every: bool = False,
         arrays: Arrays = HOST,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.grid = grid
         self.block = block
         self.ids = ids
         self.every = every
+        self.thresholds = thresholds
         self.arrays = arrays
         self._sums: Any = None
         """Sums of the whole canvas of a block of several tiles; None before the first tile."""
@@ -152,7 +157,9 @@ class Mosaic:
         canvas = self.block.canvas
         return self._assembled(
             lambda w: self.arrays.get(self.sums[:, *w.relative_to(canvas)]),
-            lambda w: self.arrays.decide(self.sums, w.relative_to(canvas), self.ids, every=self.every),
+            lambda w: self.arrays.decide(
+                self.sums, w.relative_to(canvas), self.ids, every=self.every, thresholds=self.thresholds
+            ),
         )
 
     def _single(self, tile: Window, probabilities: Any, weights: Weights) -> Parts:
@@ -160,7 +167,12 @@ class Mosaic:
         return self._assembled(
             lambda w: HOST.weighed(probabilities, weights, w.relative_to(tile)),
             lambda w: HOST.decide_weighed(
-                probabilities, weights, w.relative_to(tile), self.ids, every=self.every
+                probabilities,
+                weights,
+                w.relative_to(tile),
+                self.ids,
+                every=self.every,
+                thresholds=self.thresholds,
             ),
         )
 

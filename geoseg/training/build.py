@@ -11,11 +11,13 @@ from geoseg.config.training import Training
 from geoseg.core.errors import ConfigError
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.networks.architectures import build, divisor
+from geoseg.models.networks.own_code import check_answer, own_config
 from geoseg.models.transfer import load_encoder_weights, start_from_bundle
 from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
 from geoseg.training.census import class_counts
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
+from geoseg.training.contrastive import PixelContrast, feature_channels
 from geoseg.training.losses import Loss
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.task import SegmentationTask
@@ -31,11 +33,14 @@ def check_network(prepared: PreparedTraining) -> None:
     """
     document = prepared.document
     network, _ = build_network(prepared)
+    if own_config(network) is not None:
+        check_answer(network, len(prepared.band_names), len(prepared.legend.classes), document.chips.size)
     if document.chips.size % (step := divisor(network)):
         raise ConfigError(
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
             "needs"
         )
+    _contrast(document, network)
     try:
         make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
     except ValidationError as error:
@@ -48,8 +53,10 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     """Return the network with its starting weights, and where these come from in words."""
     document, transfer = prepared.document, prepared.document.transfer
     bands = prepared.band_names
-    start = open_bundle(transfer.bundle) if transfer.bundle else None
-    network = build(_config(document, start, len(bands), len(prepared.legend.classes)))
+    start = open_bundle(transfer.bundle, trust=prepared.trust) if transfer.bundle else None
+    config = _config(document, start, len(bands), len(prepared.legend.classes))
+    network = build(config, trust=prepared.trust)
+    _check_parts(network, document)
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]
         return network, str(start_from_bundle(network, start, slugs, bands))
@@ -57,6 +64,18 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
         loaded = load_encoder_weights(network, transfer.encoder_weights, bands, stem=transfer.stem)
         return network, str(loaded)
     return network, "random weights"
+
+
+def _check_parts(network: nn.Module, document: Training) -> None:
+    """Check that code of a user's own has the parts that the training file speaks of."""
+    transfer = document.transfer
+    asked = {
+        "encoder": transfer.encoder_weights or transfer.bundle or transfer.freeze_epochs,
+        "segmentation_head": transfer.bundle,
+    }
+    for part, needed in asked.items():
+        if needed and not isinstance(getattr(network, part, None), nn.Module):
+            raise ConfigError(f"transfer: {type(network).__name__} has no part called {part}; leave it out")
 
 
 def _config(document: Training, start: Bundle | None, bands: int, classes: int) -> dict[str, Any]:
@@ -73,9 +92,17 @@ def build_task(prepared: PreparedTraining) -> tuple[SegmentationTask, str]:
     document, classes = prepared.document, len(prepared.legend.classes)
     torch.manual_seed(document.seed)
     network, start = build_network(prepared)
-    loss = Loss(document.loss, class_counts(prepared.parts["train"], classes))
-    task = SegmentationTask(network, loss, classes, document.optimizer, document.transfer, document.seed)
-    return task, start
+    terms = [t for t in document.loss if t.kind != "contrastive"]
+    loss = Loss(terms, class_counts(prepared.parts["train"], classes))
+    return SegmentationTask(
+        network, loss, classes, document.optimizer, document.transfer, document.seed,
+        contrast=_contrast(document, network),
+    ), start  # fmt: skip
+
+
+def _contrast(document: Training, network: nn.Module) -> PixelContrast | None:
+    term = next((t for t in document.loss if t.kind == "contrastive"), None)
+    return None if term is None else PixelContrast(term, feature_channels(network))
 
 
 def training_chips(prepared: PreparedTraining) -> TrainingChips:

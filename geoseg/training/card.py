@@ -45,7 +45,7 @@ def make_card(
     statistics
         Mean and standard deviation of the bands, measured on train.
     facts
-        `training`, `metrics` and `temperature`, as `card_facts` returns them.
+        `training`, `metrics`, `temperature` and `thresholds`, as `card_facts` returns them.
     """
     first = labelled[0].scene
     bands = [
@@ -117,7 +117,7 @@ def card_facts(
     Returns
     -------
     dict
-        `training`, `metrics` and `temperature`, plain values for JSON.
+        `training`, `metrics`, `temperature` and `thresholds`, plain values for JSON.
     """
     excerpt = document.model_dump(
         mode="json",
@@ -136,7 +136,12 @@ def card_facts(
         "data": data,
     }
     metrics = measured.scores().model_dump(mode="json")
-    return {"training": redacted(training), "metrics": metrics, "temperature": measured.temperature}
+    return {
+        "training": redacted(training),
+        "metrics": metrics,
+        "temperature": measured.temperature,
+        "thresholds": measured.thresholds,
+    }
 
 
 def gsd_range(document: Training, labelled: Sequence[Labelled]) -> dict[str, float]:

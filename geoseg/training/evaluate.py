@@ -11,7 +11,7 @@ from geoseg.models.bundle import open_bundle
 from geoseg.training.build import evaluation_chips
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
-from geoseg.training.measure import PartScores, score_part
+from geoseg.training.measure import PartScores, rule_of, score_part
 from geoseg.training.prepare import prepare
 from geoseg.training.split import PARTS
 
@@ -22,6 +22,8 @@ def evaluate_bundle(
     folder: Path | str,
     part: str,
     catalog: Path | str | None = None,
+    *,
+    trust: bool = False,
 ) -> BundleReport:
     """Score a bundle on a part of the data of a training.
 
@@ -35,13 +37,16 @@ def evaluate_bundle(
         `train`, `val` or `test`.
     catalog
         The catalog file; None looks in all folders where names are looked up.
+    trust
+        Whether the network may be code that is not geoseg's.
 
     Raises
     ------
     ConfigError
         When the part is empty, or bands or classes of the bundle are not those of the training.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, trust=trust)
+    bundle.check_trust()
     card = bundle.card
     if not card.is_plain:
         raise ConfigError(
@@ -70,7 +75,7 @@ def evaluate_bundle(
     def score(augment: str) -> PartScores:
         return score_part(
             network, chips, prepared.legend.legend, temperature=card.temperature, augment=augment,
-            batch=fit.batch,
+            batch=fit.batch, rule=rule_of(prepared.legend.legend, card.thresholds),
         )  # fmt: skip
 
     measured, augment = score("none"), prepared.document.measure.augment

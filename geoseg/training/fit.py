@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from geoseg.config.training import Fit
+from geoseg.config.training import Fit, Stop
 from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_line
 from geoseg.training.callbacks import AtomicCheckpoints, Event, History, Notice, SetEpoch, moving_average
 from geoseg.training.chips import DrawSampler, UnrepeatedSampler
@@ -158,10 +158,14 @@ def _fit_once(
     callbacks: list[Callback] = [SetEpoch(draws), history, best, latest]
     if entry.average:
         callbacks.append(WeightAveraging(multi_avg_fn=moving_average(entry.average)))
-    if entry.patience:
+    stop = entry.stopping
+    if stop is not None:
         callbacks.append(
-            EarlyStopping("val_miou", mode="max", patience=entry.patience, check_on_train_epoch_end=True)
-        )
+            EarlyStopping(
+                f"val_{stop.monitor}", min_delta=stop.min_delta, patience=stop.patience,
+                mode="min" if stop.monitor == "loss" else "max", check_on_train_epoch_end=True,
+            )
+        )  # fmt: skip
     trainer = pl.Trainer(
         accelerator=step.accelerator,
         devices=step.devices,
@@ -185,7 +189,7 @@ def _fit_once(
     last = folder / LAST
     resumed = last.exists()
     content = _read_checkpoint(last) if resumed else {}
-    if _stopped_early(content, entry.patience):
+    if _stopped_early(content, stop):
         states = content["callbacks"]
         history.load_state_dict(next(s for k, s in states.items() if k.startswith("History")))
     else:
@@ -206,12 +210,12 @@ def _fit_once(
     return task, Fitted(rows, best_epoch, step.batch, step.passes, step.chips, resumed, main)
 
 
-def _stopped_early(content: dict[str, Any], patience: int | None) -> bool:
+def _stopped_early(content: dict[str, Any], stop: Stop | None) -> bool:
     """Return whether early stopping had ended the training at a checkpoint; Lightning would train on."""
-    if patience is None:
+    if stop is None:
         return False
     states = [s for k, s in content.get("callbacks", {}).items() if k.startswith("EarlyStopping")]
-    return any(s["wait_count"] >= patience for s in states)
+    return any(s["wait_count"] >= stop.patience for s in states)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

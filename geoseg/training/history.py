@@ -42,6 +42,9 @@ class EpochRow(BaseModel):
     val_loss: Score
     val_miou: Score
     val_iou: tuple[Score, ...]
+    train_accuracy: Score = math.nan
+    """Overall accuracy: share of the labelled pixels with the right class."""
+    val_accuracy: Score = math.nan
 
 
 def write_history(path: Path, history: Sequence[EpochRow], legend: Legend) -> None:
@@ -50,7 +53,9 @@ def write_history(path: Path, history: Sequence[EpochRow], legend: Legend) -> No
     slugs = [c.slug for c in legend.classes]
     names = ["epoch", "rate", "seconds", "train_loss", "train_miou", "val_loss", "val_miou"]
     writer = csv.writer(text)
-    writer.writerow([*names, *(f"val_iou_{s}" for s in slugs)])
+    last = ["train_accuracy", "val_accuracy"]
+    writer.writerow([*names, *(f"val_iou_{s}" for s in slugs), *last])
     for row in history:
-        writer.writerow([*(getattr(row, n) for n in names), *(row.val_iou or [""] * len(slugs))])
+        first, second = ([getattr(row, n) for n in some] for some in (names, last))
+        writer.writerow([*first, *(row.val_iou or [""] * len(slugs)), *second])
     write_atomic(path, text.getvalue().encode())

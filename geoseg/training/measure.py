@@ -19,11 +19,17 @@ from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.metrics import confusion_matrix, plain, scores
 from geoseg.evaluation.reports import ChipScores
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
+from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
+from geoseg.tiling.arrays import HOST, all_of
+from geoseg.tiling.thresholds import Thresholds
 from geoseg.training.chips import EvaluationChips
 from geoseg.training.scores import TrainingScores
 
 MOST_PIXELS = 1_000_000
 """Most labelled pixels that the temperature is fitted on."""
+
+_STEPS = 1000
+"""Thresholds that are tried: thousandths."""
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
@@ -70,6 +76,8 @@ class Measured:
 
     temperature: float
     """Fitted on val; 1 when not calibrated."""
+    thresholds: dict[str, float]
+    """By slug, chosen on val; empty without."""
     measured_on: str
     """The part whose scores are to be quoted: test, else val, else train."""
     parts: dict[str, PartScores]
@@ -109,7 +117,7 @@ def measure(
     legend
         The classes in channel order.
     entry
-        Whether to calibrate, and the test-time augmentation.
+        Whether to calibrate and to choose thresholds, and the test-time augmentation.
     batch
         Chips in a forward pass.
     """
@@ -118,19 +126,24 @@ def measure(
     if entry.calibrate and "val" in parts:
         labelled = sum(int(c.classes.sum()) for c in parts["val"].cells)
         temperature = round(fit_temperature(predict_chips(network, parts["val"], batch), labelled), 4)
+    chosen: dict[str, float] = {}
+    if entry.thresholds == "f1" and "val" in parts:
+        chosen = best_thresholds(predict_chips(network, parts["val"], batch, temperature=temperature), legend)
+    rule = rule_of(legend, chosen)
     last = next(p for p in ("test", "val", "train") if p in parts)
     measured = {
         part: score_part(
-            network, parts[part], legend, temperature=temperature, batch=batch,
+            network, parts[part], legend, temperature=temperature, batch=batch, rule=rule,
             shown=_SHOWN_CHIPS if part == last else 0,
         )
         for part in dict.fromkeys([last, *(p for p in ("val",) if p in parts)])
     }  # fmt: skip
     if entry.augment != "none":
         measured[f"{last} with {entry.augment}"] = score_part(
-            network, parts[last], legend, temperature=temperature, augment=entry.augment, batch=batch
-        )
-    return Measured(temperature, last, measured)
+            network, parts[last], legend, temperature=temperature, augment=entry.augment, batch=batch,
+            rule=rule,
+        )  # fmt: skip
+    return Measured(temperature, chosen, last, measured)
 
 
 @torch.inference_mode()
@@ -198,6 +211,55 @@ def fit_temperature(chips: Iterable[PredictedChip], labelled_pixels: int) -> flo
     return float(np.exp(best.x))
 
 
+def best_thresholds(chips: Iterable[PredictedChip], legend: Legend) -> dict[str, float]:
+    """Return for each class the probability from which it has the highest F1, in thousandths.
+
+    Of equal ones the lowest. Classes that the chips lack have none.
+
+    Parameters
+    ----------
+    chips
+        Predicted chips; two numbers of each thousandth and class are kept of them.
+    legend
+        The classes in channel order.
+    """
+    counts = np.zeros((2, len(legend), _STEPS + 1), np.int64)
+    for chip in chips:
+        labelled = chip.label != IGNORE
+        truth, steps = chip.label[labelled], (chip.probabilities[:, labelled] * _STEPS).astype(np.int64)
+        for channel, step in enumerate(steps):
+            for hit in (0, 1):
+                here = step[(truth == channel) == bool(hit)]
+                counts[hit, channel] += np.bincount(here, minlength=_STEPS + 1)
+    # Those at least as probable as each step.
+    false, true = counts[:, :, ::-1].cumsum(axis=2)[:, :, ::-1]
+    everything = true[:, :1]
+    f1 = 2 * true / np.maximum(true + false + everything, 1)
+    best = f1[:, 1:].argmax(axis=1) + 1
+    return {
+        c.slug: int(step) / _STEPS
+        for c, step, there in zip(legend.classes, best, everything[:, 0], strict=True)
+        if there
+    }
+
+
+def rule_of(legend: Legend, shares: Mapping[str, float]) -> Thresholds | None:
+    """Return the rule of thresholds by slug, None without any."""
+    return Thresholds.of([c.slug for c in legend.classes], shares) if shares else None
+
+
+def _predicted(probabilities: NDArray[np.float32], rule: Thresholds | None) -> NDArray[np.uint8]:
+    """Return the channel of each pixel as a run decides it, shape (rows, cols)."""
+    if rule is None:
+        likeliest: NDArray[np.uint8] = probabilities.argmax(0).astype(np.uint8)
+        return likeliest
+    steps = np.rint(probabilities * (1 << PROBABILITY_BITS)).astype(np.int32)
+    sums = steps << (TOTAL_BITS - PROBABILITY_BITS)
+    channels = np.arange(len(sums), dtype=np.uint8)
+    chosen: NDArray[np.uint8] = HOST.decide(sums, all_of(sums), channels, every=False, thresholds=rule)[0]
+    return chosen
+
+
 def score_part(
     network: nn.Module,
     chips: EvaluationChips,
@@ -206,6 +268,7 @@ def score_part(
     temperature: float = 1.0,
     augment: str = "none",
     shown: int = 0,
+    rule: Thresholds | None = None,
     batch: int = 16,
 ) -> PartScores:
     """Predict all chips of a part and score them; memory does not grow with their number.
@@ -222,6 +285,8 @@ def score_part(
         As in `predict_chips`.
     shown
         Number of best and of worst chips to keep.
+    rule
+        Thresholds of the classes.
     batch
         Chips in a forward pass.
     """
@@ -233,7 +298,7 @@ def score_part(
     for number, chip in enumerate(
         predict_chips(network, chips, batch, temperature=temperature, augment=augment)
     ):
-        prediction = chip.probabilities.argmax(0).astype(np.uint8)
+        prediction = _predicted(chip.probabilities, rule)
         matrix += confusion_matrix(chip.label, prediction, classes)
         calibration.add(chip.probabilities, chip.label)
         uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)

@@ -62,6 +62,8 @@ def _curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
         Curve("loss", steps, tuple(r.val_loss for r in history), "val"),
         Curve("miou", steps, tuple(r.train_miou for r in history), "train"),
         Curve("miou", steps, tuple(r.val_miou for r in history), "val"),
+        Curve("accuracy", steps, tuple(r.train_accuracy for r in history), "train"),
+        Curve("accuracy", steps, tuple(r.val_accuracy for r in history), "val"),
         Curve("learning rate", steps, tuple(r.rate for r in history), "train"),
     ]
     for i, c in enumerate(legend.classes):

@@ -47,6 +47,8 @@ class PreparedTraining:
     statistics: Statistics
     folder: Path
     warnings: tuple[str, ...]
+    trust: bool = False
+    """Whether the network may be code that is not geoseg's."""
 
     @property
     def band_names(self) -> list[str]:
@@ -83,6 +85,8 @@ def prepare(
     output: Path | None = None,
     catalog: Path | str | None = None,
     known: Statistics | None = None,
+    *,
+    trust: bool = False,
 ) -> PreparedTraining:
     """Read a training document and its data, check and split them; nothing is written.
 
@@ -99,6 +103,8 @@ def prepare(
     known
         Band statistics of a bundle that is evaluated; default: measured on train, or those of the bundle
         that the training starts from.
+    trust
+        Whether the network may be code that is not geoseg's.
 
     Raises
     ------
@@ -137,6 +143,7 @@ def prepare(
         known,
         at_home(output or Path(document.output)),
         tuple(dict.fromkeys(notices)),
+        trust,
     )
 
 

@@ -13,6 +13,7 @@ from geoseg.config.training import Optimizer, Transfer
 from geoseg.core.errors import TrainingError
 from geoseg.core.legend import IGNORE
 from geoseg.models.transfer import parameter_groups
+from geoseg.training.contrastive import PixelContrast, watched_features
 from geoseg.training.losses import Loss
 
 
@@ -57,6 +58,8 @@ class SegmentationTask(pl.LightningModule):
         Optimiser and learning rates; frozen epochs and rates of the encoder.
     seed
         Seed of dropout.
+    contrast
+        Auxiliary loss on the features before the head; only for training, and no part of the network.
     """
 
     def __init__(
@@ -67,11 +70,12 @@ class SegmentationTask(pl.LightningModule):
         optimizer: Optimizer,
         transfer: Transfer,
         seed: int,
+        contrast: PixelContrast | None = None,
     ) -> None:
         super().__init__()
         # Convolutions in oneDNN and cuDNN are faster with channels last.
         self.network = network.to(memory_format=torch.channels_last)
-        self.loss = loss
+        self.loss, self.contrast = loss, contrast
         self.optimizer, self.transfer, self.seed = optimizer, transfer, seed
         self.frozen = False
         # In a ModuleDict metrics move to the device with the task; it has no type for its values.
@@ -96,8 +100,13 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """Return the loss of a batch."""
-        logits = self._forward(batch)
-        loss: Tensor = self.loss(logits, batch["label"])
+        if self.contrast is None:
+            logits = self._forward(batch)
+            loss: Tensor = self.loss(logits, batch["label"])
+        else:
+            with watched_features(self.network) as features:
+                logits = self._forward(batch)
+            loss = self.loss(logits, batch["label"]) + self.contrast(features[0], logits, batch["label"])
         if not torch.isfinite(loss):
             raise TrainingError(self._not_finite(batch, logits))
         self._count("train_", loss, logits.detach(), batch["label"])
@@ -120,14 +129,18 @@ class SegmentationTask(pl.LightningModule):
         self.confusions[part].update(logits.float().max(1).indices, label)
 
     def results(self, part: str) -> dict[str, Any]:
-        """Return and reset the figures over all devices: `loss`, `miou`, `iou` (NaN for absent classes)."""
+        """Return and reset the figures over all devices: of a part: loss, scores, and the IoU of each class.
+
+        Figures are NaN where nothing was counted, the IoU also for absent classes.
+        """
         if not self.losses[part].update_called:
-            return {"loss": math.nan, "miou": math.nan, "iou": []}
+            return {"loss": math.nan, "miou": math.nan, "accuracy": math.nan, "iou": []}
         matrix = self.confusions[part].compute()
         iou = matrix.diag() / (matrix.sum(0) + matrix.sum(1) - matrix.diag())
         result = {
             "loss": float(self.losses[part].compute()),
             "miou": float(iou.nanmean()),
+            "accuracy": float(matrix.diag().sum() / matrix.sum()),
             "iou": [float(v) for v in iou],
         }
         for m in (self.losses[part], self.confusions[part]):
@@ -135,15 +148,19 @@ class SegmentationTask(pl.LightningModule):
         return result
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the figures of val, and log the mIoU for Lightning's callbacks."""
+        """Keep the figures of val, and log them for Lightning's callbacks."""
         self.val = self.results("val_")
         if not math.isfinite(self.val["loss"]):
             raise TrainingError(
                 f"the loss on val is NaN or infinite after epoch {self.current_epoch + 1}; lower "
                 "optimizer.rate; the checkpoints of the epochs before are kept"
             )
-        # For early stopping and checkpoints; loggers get the row of the history.
-        self.log("val_miou", self.val["miou"], logger=False)
+        self._log_figures()
+
+    def _log_figures(self) -> None:
+        """Tell early stopping and checkpoints the figures of val; loggers get the row of the history."""
+        for figure in ("miou", "accuracy", "loss"):
+            self.log(f"val_{figure}", self.val[figure], logger=False)
 
     def _not_finite(self, batch: dict[str, Any], logits: Tensor) -> str:
         """Return the message that names the chips with non-finite values, or else with a non-finite loss."""
@@ -169,6 +186,9 @@ class SegmentationTask(pl.LightningModule):
             self.network, o.rate, encoder_rate=t.encoder_rate, layer_decay=t.layer_decay,
             weight_decay=o.weight_decay,
         )  # fmt: skip
+        if self.contrast is not None:
+            own = {"name": "contrast", "params": list(self.contrast.parameters()), "lr": o.rate}
+            groups.append({**own, "weight_decay": o.weight_decay})
         # A fused kernel reads each weight once; torch's other kernels on a CPU read it once per operation.
         # On GPUs torch chooses. In mixed precision Lightning cannot clip gradients of a fused optimiser.
         fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None

@@ -8,8 +8,9 @@ from typing import Literal
 from odc.geo.crs import CRS
 from pyproj.exceptions import CRSError
 
-from geoseg.config.pipeline import Instances, Length, Vectorize
-from geoseg.core.errors import ConfigError, did_you_mean
+from geoseg.config.lengths import in_pixels
+from geoseg.config.pipeline import Instances, Vectorize
+from geoseg.core.errors import ConfigError
 from geoseg.core.extras import require
 from geoseg.core.legend import Legend
 
@@ -127,11 +128,11 @@ def resolve_recipe(
             crs=None if settings.crs is None else _crs(settings.crs),
         ),
         how=Generalize(
-            _pixels("simplify", settings.simplify, gsd_m),
+            in_pixels("vectorize.simplify", settings.simplify, gsd_m),
             settings.method,
-            _pixels("smooth", settings.smooth, gsd_m),
+            in_pixels("vectorize.smooth", settings.smooth, gsd_m),
         ),
-        minimum_pixels=math.ceil(_pixels("minimum_area", settings.minimum_area, pixel_m2)),
+        minimum_pixels=math.ceil(in_pixels("vectorize.minimum_area", settings.minimum_area, pixel_m2)),
         low_confidence=settings.low_confidence,
         rectangles=_ids("rectangles", settings.rectangles, legend),
         objects=None if instances is None else resolve_objects(instances, legend, gsd_m),
@@ -174,26 +175,8 @@ def resolve_objects(settings: Instances, legend: Legend, gsd_m: float | None) ->
     return Objects(classes, Watershed(settings.minimum_distance / gsd, depth), boundary)
 
 
-def _pixels(key: str, length: Length, metres: float | None) -> float:
-    if isinstance(length, str):
-        return float(length.removesuffix("px"))
-    if length and metres is None:
-        raise ConfigError(
-            f"vectorize.{key}: {length:g} is in metres, but the scene has no CRS; write it in pixels "
-            "('2 px') or leave it at 0"
-        )
-    return length / (metres or 1.0)
-
-
 def _ids(key: str, slugs: Sequence[str], legend: Legend) -> frozenset[int]:
-    known = {c.slug: c.id for c in legend.classes}
-    for slug in slugs:
-        if slug not in known:
-            raise ConfigError(
-                f"vectorize.{key}: the model has no class {slug!r}{did_you_mean(slug, known)} "
-                f"(it has {', '.join(known)})"
-            )
-    return frozenset(known[slug] for slug in slugs)
+    return frozenset(legend.ids_of(slugs, f"vectorize.{key}"))
 
 
 def _crs(name: str) -> CRS:

@@ -89,3 +89,42 @@ def test_agreement_counts_labelled_pixels_only():
     probabilities[1] = 1
     label = np.array([[1, 0], [255, 1]], np.uint8)
     assert PredictedChip("a", np.zeros((1, 2, 2)), probabilities, label).agreement == pytest.approx(2 / 3)
+
+
+def test_thresholds_have_the_highest_f1_on_the_chips():
+    from sklearn.metrics import f1_score
+
+    from geoseg.core.legend import Legend
+    from geoseg.training.measure import best_thresholds
+    from tests.training.worlds import LEGEND
+
+    rng = np.random.default_rng(0)
+    legend = Legend.of(LEGEND.classes)
+    truth = rng.choice([0, 2], (2, 24, 24), p=[0.8, 0.2]).astype(np.uint8)
+    logits = rng.normal(size=(2, 3, 24, 24)) + 1.0 * (truth[:, None] == np.arange(3)[:, None, None])
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth[:, :3] = 255
+    chips = [
+        PredictedChip("", np.zeros((1, 24, 24), np.float32), p[i].astype(np.float32), truth[i])
+        for i in (0, 1)
+    ]
+    found = best_thresholds(chips, legend)
+    assert set(found) == {"water", "crop"}  # the chips have no tree
+    known = truth != 255
+    for channel, slug in ((0, "water"), (2, "crop")):
+        said, right = p[:, channel][known], truth[known] == channel
+        best = max(f1_score(right, said >= k / 1000) for k in range(1, 1001, 5))
+        assert f1_score(right, said >= found[slug]) >= best - 1e-6
+
+
+def test_scores_are_those_of_the_rule(bundle):
+    from geoseg.core.legend import Legend
+    from geoseg.training.measure import rule_of, score_part
+    from tests.training.worlds import LEGEND
+
+    chips, legend = FakeChips(), Legend.of(LEGEND.classes)
+    plain = score_part(network(), chips, legend)
+    ruled = score_part(network(), chips, legend, rule=rule_of(legend, {"tree": 0.01}))
+    assert plain.confusion.sum() == ruled.confusion.sum()
+    assert ruled.confusion[:, 1].sum() > 0.9 * ruled.confusion.sum()
+    assert plain.confusion[:, 1].sum() < 0.6 * plain.confusion.sum()

@@ -452,3 +452,46 @@ def test_a_file_of_parts_names_scenes_as_the_document_does(tmp_path, data):
     (tmp_path / "parts.json").write_text(json.dumps(parts))
     prepared = prepare(document(tmp_path, data), [f"split.parts={tmp_path / 'parts.json'}"])
     assert [(p.name, p.part) for p in prepared.labelled] == [("s1.tif", "train"), ("s3.tif", "test")]
+
+
+def test_a_contrast_trains_and_is_not_in_the_bundle(tmp_path, data, trained):
+    more = "loss: [{kind: cross-entropy}, {kind: contrastive, weight: 0.1, dim: 8, samples: 64}]"
+    one = run(
+        document(tmp_path, data, UNET, more, epochs=1),
+        "fit.stop={monitor: loss, patience: 1}",
+        "measure.thresholds=f1",
+    )
+    chosen = open_bundle(one.bundle).card.thresholds
+    assert chosen
+    assert set(chosen) <= {"water", "tree", "crop"}
+    assert evaluate_bundle(tmp_path / "training.yaml", [], one.bundle, "test").miou == pytest.approx(
+        one.record.metrics.miou, abs=1e-3
+    )
+    assert set(load_file(one.bundle / "model.safetensors")) == set(
+        load_file(trained.bundle / "model.safetensors")
+    )
+    (row,) = one.record.history
+    assert 0 < row.train_accuracy <= 1
+    assert 0 < row.val_accuracy <= 1
+    assert "Overall accuracy" in (one.folder / "training.html").read_text()
+    assert (one.folder / "metrics.csv").read_text().splitlines()[0].endswith(",train_accuracy,val_accuracy")
+
+
+def test_early_stopping_watches_the_figure_that_is_asked_for(tmp_path, data, monkeypatch):
+    from geoseg.training.task import SegmentationTask
+
+    losses = [1.0, 0.9, 0.8, 0.85, 0.81, 0.7]
+
+    def known(self):
+        self.results("val_")
+        n = self.current_epoch
+        self.val = {"loss": losses[n], "miou": 0.1 * n, "accuracy": 0.9 - 0.1 * n, "iou": [0.1] * 3}
+        self._log_figures()
+
+    monkeypatch.setattr(SegmentationTask, "on_validation_epoch_end", known)
+    path = document(tmp_path, data, epochs=6)
+    found = run(path, "fit.stop={monitor: loss, patience: 2, min_delta: 0.25}", "chips.per_epoch=4")
+    assert len(found.record.history) == 3
+    assert found.record.training["best_epoch"] == 3
+    with pytest.raises(ConfigError, match="patience and stop both say when to stop"):
+        prepare(path, ["fit.stop={patience: 2}", "fit.patience=2"])

@@ -43,7 +43,7 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
     """
     with _loading:
         if spec not in _loaded:
-            bundle = open_bundle(spec.folder)
+            bundle = open_bundle(spec.folder, trust=spec.trust)
             if bundle.sha256 != spec.sha256:
                 raise BundleError(f"{spec.folder}: changed since the run was planned; start the run again")
             # The network of an earlier run in this process is not needed any more.

@@ -57,6 +57,9 @@ def load_model(bundle: Bundle) -> Any:
     """
     if bundle.is_graph:
         return read_graph(bundle)
+    if bundle.code is not None:
+        # A conversion is kept by the hash of the bundle, which does not cover the code.
+        raise _refused(bundle, "it is Python code")
     kept = _place_of(bundle)
     if _is_as_kept(kept):
         return _read(bundle, kept)
@@ -80,8 +83,10 @@ def load_model(bundle: Bundle) -> Any:
 
 
 def is_kept(bundle: Bundle) -> bool:
-    """Return whether a bundle needs no conversion: it is a graph, or was converted here before."""
-    return bundle.is_graph or (is_installed() and (_place_of(bundle) / _RECORD).exists())
+    """Return whether a bundle needs no conversion: it is a graph or code, or was converted here before."""
+    if bundle.is_graph or bundle.code is not None:
+        return True
+    return is_installed() and (_place_of(bundle) / _RECORD).exists()
 
 
 def _place_of(bundle: Bundle) -> Path:

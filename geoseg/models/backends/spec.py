@@ -65,6 +65,8 @@ class SegmenterSpec:
     """Forward passes that a process runs at once: one on a GPU, one for each core on a CPU."""
     others: int = field(default=0, compare=False)
     """Other networks that stay loaded beside it, the last used ones: as many as work on a scene in turn."""
+    trust: bool = False
+    """Whether the network may be code that is not geoseg's."""
 
 
 def mixed_level(precision: str) -> int | None:

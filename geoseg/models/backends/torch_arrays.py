@@ -8,9 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geoseg.core.legend import NODATA
 from geoseg.models.backends.failures import out_of_memory_error
 from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
 from geoseg.tiling.arrays import Slices, Weights
+from geoseg.tiling.thresholds import LIKELIEST, Thresholds
+
+_ROWS = 64
+"""Rows to which thresholds are applied at once."""
 
 
 class TorchArrays:
@@ -70,7 +75,13 @@ class TorchArrays:
             sums[:, *here] += rounded.mul_(rows[:, None] * cols)
 
     def decide(
-        self, sums: torch.Tensor, here: Slices, ids: NDArray[np.uint8], *, every: bool
+        self,
+        sums: torch.Tensor,
+        here: Slices,
+        ids: NDArray[np.uint8],
+        *,
+        every: bool,
+        thresholds: Thresholds | None = None,
     ) -> NDArray[np.uint8]:
         """See `Arrays.decide`."""
         sums = sums[:, *here]
@@ -86,7 +97,40 @@ class TorchArrays:
             planes[1] = _percent(best)
             for plane, channel in zip(planes[2:], sums, strict=False):
                 plane.copy_(_percent(channel))
+            if thresholds is not None:
+                # Some rows at a time: its numbers have 64 bits, and no plan announces them for a block.
+                for top in range(0, sums.shape[1], _ROWS):
+                    part = slice(top, top + _ROWS)
+                    _apply(thresholds, sums[:, part], ids, planes[:, part])
         return self.get(planes)
+
+
+def _apply(thresholds: Thresholds, sums: torch.Tensor, ids: NDArray[np.uint8], planes: torch.Tensor) -> None:
+    """Write the classes that thresholds choose over those of the largest sums, as `_threshold_row` does."""
+    value = torch.zeros(sums.shape[1:], dtype=torch.int64, device=sums.device)
+    least = torch.ones_like(value)
+    chosen = torch.full_like(value, -1)
+
+    def take(where: torch.Tensor, channel: int) -> None:
+        chosen.masked_fill_(where, channel)
+        torch.where(where, sums[channel], value, out=value)
+
+    for channel, needed in enumerate(thresholds.least):
+        here = sums[channel].to(torch.int64)
+        if needed:
+            better = (here >= needed) & ((chosen < 0) | (here * least > value * needed))
+            take(better, channel)
+            least.masked_fill_(better, needed)
+    below = chosen < 0
+    if thresholds.otherwise >= 0:
+        take(below, thresholds.otherwise)
+    elif thresholds.otherwise == LIKELIEST:
+        free = [c for c, n in enumerate(thresholds.least) if n == 0] or list(range(len(sums)))
+        for channel in free:
+            take(below & ((chosen < 0) | (sums[channel] > value)), channel)
+    planes[0] = torch.from_numpy(ids).to(sums.device)[chosen.clamp(min=0)]
+    planes[1] = _percent(value)
+    planes[:, chosen < 0] = NODATA
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from geoseg.core.errors import BundleError, one_line
 from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.networks.encoders import check_encoder, offline
 from geoseg.models.networks.fcn import FCN
+from geoseg.models.networks.own_code import build_own_code, is_own_code, not_trusted, own_config
 from geoseg.models.networks.segnet import SegNet
 from geoseg.models.networks.torchvision_networks import Torchvision
 
@@ -32,12 +33,14 @@ REGISTRY: dict[str, Callable[..., nn.Module]] = {
     **{name: getattr(smp, name) for name in SMP}, "FCN": FCN, "SegNet": SegNet,
 }  # fmt: skip
 
+_POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Divisors that are tried where a network does not say how its encoder shrinks a tile."""
 
 FOREIGN: dict[str, Callable[..., nn.Module]] = {"Torchvision": Torchvision}
 """Networks that bundles hold when they were imported; none is trained from the start."""
 
 
-def build(config: dict[str, Any]) -> nn.Module:
+def build(config: dict[str, Any], *, trust: bool = False) -> nn.Module:
     """Build a network with random weights.
 
     Parameters
@@ -46,13 +49,19 @@ def build(config: dict[str, Any]) -> nn.Module:
         `_model_class` and the arguments of its constructor, as smp's `save_pretrained` writes them. Only
         those in `geoseg.models.networks.arguments` are accepted; `encoder_weights` is ignored: nothing is
         downloaded.
+    trust
+        Whether code that is not geoseg's may be imported, see `own_code`.
 
     Raises
     ------
     BundleError
-        When the architecture, its encoder or its arguments are unknown.
+        When the architecture, its encoder or its arguments are unknown, or its code is not trusted.
     """
     name, arguments = str(config.get("_model_class")), check_arguments(config)
+    if is_own_code(name):
+        if not trust:
+            raise BundleError(not_trusted(name))
+        return build_own_code(name, arguments)
     if name in SMP and "encoder_name" in arguments:
         check_encoder(arguments["encoder_name"])
     try:
@@ -82,15 +91,21 @@ def divisor(network: nn.Module | dict[str, Any]) -> int:
         When the network returns no size of tile unchanged.
     """
     empty = without_content(network)
-    stride: int = empty.encoder.output_stride
+    stride: int | None = getattr(getattr(empty, "encoder", None), "output_stride", None)
+    steps = _POWERS if stride is None else range(stride, 17 * stride, stride)
     # Two multiples without a common factor, so that the true divisor divides both only if it divides the
     # step; large ones, because small tiles fail where several poolings follow the encoder.
-    for step in range(stride, 17 * stride, stride):
+    for step in steps:
         if _returns(empty, 9 * step, 11 * step):
             return step
     fixed = _fixed_side(empty)
     if fixed is not None and _returns(empty, fixed, fixed):
         return fixed
+    if stride is None:
+        raise BundleError(
+            f"{type(empty).__name__} returns no tile in the size that it came in, on torch's meta device; it "
+            f"must take sides that are multiples of one of {', '.join(map(str, _POWERS))}"
+        )
     raise BundleError(
         f"{type(empty).__name__} with this encoder returns no tile in the size that it came in; take "
         "an encoder of another stride, or dynamic_img_size: true for a vision transformer"
@@ -122,16 +137,16 @@ def is_global(network: nn.Module | dict[str, Any]) -> bool:
     )
 
 
-def without_content(network: nn.Module | dict[str, Any]) -> Any:
+def without_content(network: nn.Module | dict[str, Any], *, trust: bool = False) -> Any:
     """Return a copy of a network that computes shapes only: on the meta device, in evaluation mode."""
     if isinstance(network, dict):
         try:
             with torch.device("meta"):
-                return build(network).eval()
+                return build(network, trust=trust).eval()
         except BundleError:
             # Some encoders compute with numbers while they are built. A wrong configuration fails again.
             with _Unfilled():
-                return build(network).to("meta").eval()
+                return build(network, trust=trust).to("meta").eval()
     if next(network.parameters()).is_meta and not network.training:
         return network  # it is such a copy already
     # Tensors in the memo are not copied: the weights never exist twice.
@@ -160,6 +175,8 @@ def empty_tile(empty: nn.Module, factor: int) -> torch.Tensor:
 
 def input_bands(network: nn.Module) -> int:
     """Return the number of bands that a network takes: the inputs of its first convolution."""
+    if (config := own_config(network)) is not None:
+        return int(config["in_channels"])
     return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from geoseg.core.errors import BundleError, did_you_mean
+from geoseg.models.networks.own_code import is_own_code
 
 _Width = Annotated[int, Field(ge=1, le=8192)]
 _Widths = Annotated[Sequence[_Width], Field(min_length=1, max_length=5)]
@@ -47,6 +48,12 @@ class OwnArguments(_Closed):
     encoder_weights: Annotated[str, Field(max_length=200)] | bool | None = None
     in_channels: Annotated[int, Field(ge=1, le=1024)] = 3
     classes: Annotated[int, Field(ge=1, le=255)] = 1
+
+
+class OwnCodeArguments(OwnArguments):
+    """Arguments of a class of the user's own, which alone knows the others."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 class FCNArguments(OwnArguments):
@@ -221,6 +228,8 @@ def check_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     name = str(config.get("_model_class"))
     models = {**ARGUMENTS, **FOREIGN_ARGUMENTS}
+    if is_own_code(name):
+        models[name] = OwnCodeArguments
     if name not in models:
         raise BundleError(
             f"architecture {name[:60]!r} is not known{did_you_mean(name[:60], ARGUMENTS)}; known: "

@@ -27,6 +27,8 @@ def depths(network: nn.Module) -> dict[str, int]:
         run, because they lie below `encoder_depth`, count as the last.
     """
     empty = without_content(network)
+    if not isinstance(getattr(empty, "encoder", None), nn.Module):
+        return {}  # code of a user's own
     modules: dict[str, nn.Module] = dict(empty.encoder.named_modules())
     stages = _stages(_order(empty, modules), modules)
     last = max(stages.values(), default=0)

@@ -21,6 +21,7 @@ from geoseg.core.files import unusable_place
 from geoseg.core.geometry import Window, windows_of
 from geoseg.core.legend import NODATA
 from geoseg.core.ordered import Workers
+from geoseg.scenes.gdal import check_whole
 from geoseg.scenes.windows import to_rasterio
 from geoseg.vector.shape import _region_kernels
 from geoseg.vector.trace._run_kernels import find_roots
@@ -97,22 +98,9 @@ def write_generalized(
         with rasterio.open(path, "w", **profile) as dst:
             for task, plane in zip(tasks, workers.in_order(drawings), strict=True):
                 dst.write(plane, 1, window=to_rasterio(task.window))
-        _check_whole(path)
+        check_whole(path)
     except rasterio.errors.RasterioError as error:
         raise unusable_place(path, one_line(error.__cause__ or error)) from error
-
-
-def _check_whole(path: Path) -> None:
-    """Check that all internal tiles are there: errors while GDAL closes a file are not raised."""
-    size = path.stat().st_size
-    with rasterio.open(path) as src:
-        for (row, col), _ in src.block_windows(1):
-            offset, length = (
-                int(src.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) or 0)
-                for what in ("OFFSET", "SIZE")
-            )
-            if not offset or offset + length > size:
-                raise unusable_place(path, "it is not whole")
 
 
 @dataclass(frozen=True)

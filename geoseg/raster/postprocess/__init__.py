@@ -1,0 +1,1 @@
+"""Changes of a class map before anything is made from it: majority filter, closing, sieve."""
