@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import ConfigError, PlanError
 from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
-from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
+from geoseg.models.backends.spec import SegmenterSpec, library_version
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.raster.area import pixel_area_m2
@@ -126,7 +125,7 @@ class Plan:
         """Return everything that decides the bytes of the map, as plain JSON values."""
         identity = {
             "geoseg": geoseg.__version__,
-            "backend": (self.backend, version(LIBRARIES[self.backend])),
+            "backend": (self.backend, library_version(self.backend)),
             "scene": self.scene.identity(),
             "model": {"name": self.bundle.card.name, "sha256": self.bundle.sha256},
             "tile": self.grid.tile_shape,

@@ -20,7 +20,7 @@ from geoseg.core.paths import at_home
 from geoseg.models.card import FORMAT, Card, read_card
 from geoseg.models.feeding import fits
 from geoseg.models.fetching import fetch_bundle
-from geoseg.models.graphs import check_graph_arguments, is_graph, weights_name
+from geoseg.models.graphs import ONNX, check_graph_arguments, is_graph, weights_name
 from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.readme import readme
 from geoseg.storage.store import is_uri
@@ -68,6 +68,11 @@ class Bundle:
     def is_graph(self) -> bool:
         """Whether the network is a graph of operations, such as ONNX, and none of the registry."""
         return is_graph(self.config)
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the network is an ONNX graph."""
+        return self.config.get("_model_class") == ONNX
 
     @property
     def weights_path(self) -> Path:

@@ -2,16 +2,16 @@
 
 import json
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoseg.core.errors import BundleError, OutputError
-from geoseg.core.extras import require
+from geoseg.core.extras import installed_version, require
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.notices import ignore_warnings
+from geoseg.models.backends.onnx_session import open_session, run
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import Card
 from geoseg.models.exporting.facts import exported_facts
@@ -126,21 +126,17 @@ def _compare(data: bytes, bundle: Bundle) -> None:
     BundleError
         When they differ by more than `TOLERANCE`.
     """
-    import onnxruntime  # noqa: PLC0415 (an extra, slow to import)
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = open_session(data)
     segmenter, card = segmenter_of(bundle), bundle.card
     scale = np.float32(RAW_SCALE if card.numbers == "raw" else 1)
     worst = 0.0
     for number, values in enumerate(seeded(card)):
         if number % 2:
             continue
-        (found,) = session.run(None, {session.get_inputs()[0].name: values / scale})
+        (found,) = run(session, values / scale)
         worst = max(worst, float(np.abs(found - predict(segmenter, values)).max()))
     if not worst <= TOLERANCE:
         raise BundleError(
-            f"{bundle.folder}: as ONNX (onnxruntime {version('onnxruntime')}) its probabilities differ by "
-            f"up to {worst:.2g}, and at most {TOLERANCE:g} is accepted; nothing was written"
+            f"{bundle.folder}: as ONNX (onnxruntime {installed_version('onnxruntime')}) its probabilities "
+            f"differ by up to {worst:.2g}, and at most {TOLERANCE:g} is accepted; nothing was written"
         )
