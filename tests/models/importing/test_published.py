@@ -27,7 +27,7 @@ def test_ukis_csmask_answers_as_in_onnxruntime(tmp_path, name):
     mean, std = known["img"]
     said = {
         "bands": known["band_names"], "mean": mean, "std": std, "numbers": "physical",
-        "classes": ["clear", "cloud shadow", "cloud"], "gsd": "10-30",
+        "classes": ["clear", "cloud", "cloud shadow"], "gsd": "10-30",
     }  # fmt: skip
     bundle = take_in(path, tmp_path / "bundle", said).bundle
     assert (bundle.card.tile.min, bundle.card.tile.size, bundle.card.tile.max) == (256, 256, 256)
