@@ -347,8 +347,10 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
             f"tiling.tile: {tile} does not fit the network: it takes multiples of {card.divisor} from "
             f"{card.min} to {card.max}"
         )
-    # A stride that is a multiple of the divisor aligns the network's internal grids in all tiles.
-    fitting = tile // 2 // card.divisor * card.divisor // 2 * 2
+    # A stride that is a multiple of the divisor aligns the network's internal grids in all tiles. Where the
+    # divisor is the one size that the network takes, it says nothing of these grids.
+    step = card.divisor if card.divisor < tile else 2
+    fitting = tile // 2 // step * step // 2 * 2
     overlap = min(card.overlap, fitting) if tiling.overlap == "auto" else tiling.overlap
     if 2 * overlap > tile:
         raise PlanError(
