@@ -122,12 +122,16 @@ class ModelForm(StrEnum):
 
     ONNX = "onnx"
     STAC = "stac"
+    DEEPNESS = "deepness"
 
 
 def models_export(
     bundle: Annotated[str, typer.Argument(help="A bundle: its folder, its name, or its URI.")],
     to: Annotated[
-        ModelForm, typer.Option(help="onnx: with the keys of Deepness (QGIS); stac: and an MLM item.")
+        ModelForm,
+        typer.Option(
+            help="onnx: of any tile size; deepness: for the QGIS plugin; stac: ONNX and an MLM item."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="The folder to write into.")] = Path(),
     trust: TrustCode = False,

@@ -36,8 +36,9 @@ class Inference(Document):
     """How the network runs."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    backend: Literal["auto", "torch", "inductor", "openvino"] = "auto"
-    """What runs the network; auto: OpenVINO on a CPU where it can, else torch. inductor: torch.compile."""
+    backend: Literal["auto", "torch", "inductor", "openvino", "onnxruntime"] = "auto"
+    """What runs the network; auto: OpenVINO on a CPU where it can, else torch, or
+    onnxruntime for an ONNX graph. inductor: torch.compile."""
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto"
     """auto: mixed for large scenes where it keeps the classes, else fp32. mixed: first layers in fp32, others
     in bf16, where at most 0.1 % of the classes change; bf16 changes more; fp16 needs a GPU."""

@@ -13,8 +13,10 @@ from geoseg.tiling.blocks import BlockGrid
 # Measured with tests/benchmarks/memory.py, inductor on the sample scene: the memory of Python, GDAL, Dask and
 # the backend before any pixel is read, and of a forward pass for each byte of torch's live tensors. Torch
 # keeps scratch and reordered copies; OpenVINO reuses the same memory.
-BASE_BYTES = {"torch": 1_050_000_000, "inductor": 1_300_000_000, "openvino": 450_000_000}
-FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0}
+BASE_BYTES = {
+    "torch": 1_050_000_000, "inductor": 1_300_000_000, "openvino": 450_000_000, "onnxruntime": 1_150_000_000,
+}  # fmt: skip
+FORWARD_FACTOR = {"torch": 1.6, "inductor": 1.6, "openvino": 1.0, "onnxruntime": 1.6}
 # On a GPU: room for cuDNN's workspaces and for the fragmentation of the allocator. Not measured yet.
 DEVICE_FACTOR = 1.3
 DEFAULT_FORWARD_BYTES_PER_PIXEL = 1500.0

@@ -4,7 +4,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from geoseg.core.errors import ConfigError, PlanError
 from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
 from geoseg.inference.thresholds import resolve_thresholds
-from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
+from geoseg.models.backends.spec import SegmenterSpec, library_version
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import CardTile
 from geoseg.raster.area import pixel_area_m2
@@ -140,7 +139,7 @@ class Plan:
         """Return everything that decides the bytes of the map, as plain JSON values."""
         identity = {
             "geoseg": geoseg.__version__,
-            "backend": (self.backend, version(LIBRARIES[self.backend])),
+            "backend": (self.backend, library_version(self.backend)),
             "scene": self.scene.identity(),
             "model": {"name": self.bundle.card.name, "sha256": self.bundle.sha256},
             "tile": self.grid.tile_shape,
@@ -400,8 +399,10 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
             f"tiling.tile: {tile} does not fit the network: it takes multiples of {card.divisor} from "
             f"{card.min} to {card.max}"
         )
-    # A stride that is a multiple of the divisor aligns the network's internal grids in all tiles.
-    fitting = tile // 2 // card.divisor * card.divisor // 2 * 2
+    # A stride that is a multiple of the divisor aligns the network's internal grids in all tiles. Where the
+    # divisor is the one size that the network takes, it says nothing of these grids.
+    step = card.divisor if card.divisor < tile else 2
+    fitting = tile // 2 // step * step // 2 * 2
     overlap = min(card.overlap, fitting) if tiling.overlap == "auto" else tiling.overlap
     if 2 * overlap > tile:
         raise PlanError(

@@ -21,7 +21,7 @@ from geoseg.core.paths import at_home
 from geoseg.models.card import FORMAT, Card, read_card
 from geoseg.models.feeding import fits
 from geoseg.models.fetching import fetch_bundle
-from geoseg.models.graphs import check_graph_arguments, is_graph, weights_name
+from geoseg.models.graphs import ONNX, check_graph_arguments, is_graph, weights_name
 from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.networks.own_code import check_answer, is_own_code, not_trusted, own_config
 from geoseg.models.readme import readme
@@ -91,6 +91,11 @@ class Bundle:
         """
         if self.code is not None and not self.trusted:
             raise BundleError(f"{self.folder}: {not_trusted(self.code)}")
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the network is an ONNX graph."""
+        return self.config.get("_model_class") == ONNX
 
     @property
     def weights_path(self) -> Path:

@@ -10,7 +10,13 @@ from geoseg.config.pipeline import Inference
 from geoseg.core.errors import ClusterError, GeosegWarning, listed
 from geoseg.inference.precision import choose_precision
 from geoseg.inference.workers import RESOURCE
-from geoseg.models.backends.auto import forward_passes, resolve_backend, resolve_device, resolve_precision
+from geoseg.models.backends.auto import (
+    device_for,
+    forward_passes,
+    resolve_backend,
+    resolve_device,
+    resolve_precision,
+)
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import Bundle
 
@@ -48,10 +54,11 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
     ClusterError
         When the workers of the client differ.
     """
+    wanted = device_for(bundle, inference.device)
     client = active_client() if lazy else None
     workers = {} if client is None else client.scheduler_info(n_workers=-1)["workers"]
     if client is None or not workers:
-        device, resources = resolve_device(inference.device), None
+        device, resources = resolve_device(wanted), None
         passes = forward_passes(device, 1)
     else:
         offering = {at: w for at, w in workers.items() if RESOURCE in (w.get("resources") or {})}
@@ -66,7 +73,7 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
                 GeosegWarning,
                 stacklevel=4,
             )
-        device = _device_of(client, inference.device, list(offering or workers))
+        device = _device_of(client, wanted, list(offering or workers))
         threads = [w["nthreads"] for at, w in workers.items() if at in (offering or workers)]
         passes = 1 if device != "cpu" else max(1, min(threads))
     precision = resolve_precision(inference.precision, device)

@@ -5,7 +5,6 @@ import json
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from typing import Any, Literal
 
 import dask.array
@@ -19,7 +18,7 @@ import geoseg
 from geoseg.core.errors import GeosegWarning
 from geoseg.core.legend import NODATA, cf_flags
 from geoseg.inference.predict import Job
-from geoseg.models.backends.spec import LIBRARIES
+from geoseg.models.backends.spec import library_version
 from geoseg.models.bundle import Bundle
 from geoseg.notebook.graph import MOST_CHUNKS, lazy_planes
 from geoseg.scenes.arrays import ArrayScene, Numbers
@@ -116,7 +115,7 @@ def _identity(scenes: Sequence[ArrayScene], bundle: Bundle, job: Job, blocks: Bl
     scene, spec = scenes[0], job.segmenter
     return {
         "geoseg": geoseg.__version__,
-        "backend": (spec.backend, version(LIBRARIES[spec.backend])),
+        "backend": (spec.backend, library_version(spec.backend)),
         "numbers": numbers,
         "shape": scene.shape,
         "bands": [[b.common_name, b.scale, b.offset, b.nodata] for b in scene.bands],

@@ -40,7 +40,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     overlap: int | Literal["auto"] = "auto",
     outputs: Sequence[Output] = ("class", "confidence"),
     device: str = "auto",
-    backend: Literal["auto", "torch", "inductor", "openvino"] = "auto",
+    backend: Literal["auto", "torch", "inductor", "openvino", "onnxruntime"] = "auto",
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
     augment: Literal["none", "flips", "d4"] = "none",
     thresholds: Mapping[str, float] | Literal["auto", "none"] = "auto",

@@ -55,6 +55,13 @@ def test_a_network_of_one_tile_size_keeps_it():
     assert make_grid((600, 100), Tiling(), card).tile_shape == (512, 512)
 
 
+@pytest.mark.parametrize(("stated", "overlap"), [(64, 64), (128, 128)])
+def test_tiles_of_the_one_size_that_a_graph_takes_overlap(stated, overlap):
+    card = CardTile(size=256, min=256, max=256, overlap=stated, divisor=256)
+    axis = make_grid((600, 100), Tiling(), card).rows
+    assert (axis.tile, axis.overlap) == (256, overlap)
+
+
 @pytest.mark.parametrize(
     ("tiling", "message"),
     [

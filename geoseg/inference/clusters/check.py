@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from distributed import Client, Worker, WorkerPlugin
 
 import geoseg
 from geoseg.core.errors import ClusterError, GeosegError, one_line
+from geoseg.core.extras import installed_version
 from geoseg.core.process import configure_process
 from geoseg.inference.clusters.capacity import free_memory
 from geoseg.inference.plan import Plan
@@ -271,7 +272,7 @@ def code_here(backend: str) -> dict[str, str]:
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        return installed_version(package)
     except PackageNotFoundError:
         return "missing"
 

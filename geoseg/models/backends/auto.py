@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from geoseg.core.errors import BundleError, ConfigError
+from geoseg.core.extras import require
 from geoseg.models.backends.graph import is_installed
+from geoseg.models.backends.onnx_session import has_cuda
 from geoseg.models.backends.openvino_model import has_bfloat16, load_model
 from geoseg.models.backends.spec import LIBRARIES
 from geoseg.models.bundle import Bundle
@@ -15,21 +17,29 @@ _GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 
 
 def device_for(bundle: Bundle, device: str) -> str:
-    """Return the device that `auto` means for a bundle: a graph, which OpenVINO runs, needs no GPU.
+    """Return the device to look for: a graph runs on a CPU where nothing here runs it on a GPU.
 
     Raises
     ------
     ConfigError
-        When a graph is to run on a GPU.
+        When a graph is to run on a GPU, and nothing here runs it there.
     """
     if not bundle.is_graph or device == "cpu":
         return device
-    if device != "auto":
-        raise ConfigError(
-            f"inference.device: {bundle.card.name} is an {bundle.architecture}, which OpenVINO runs on a CPU "
-            f"only; use --set inference.device=cpu"
-        )
-    return "cpu"
+    if bundle.is_onnx and has_cuda():
+        return device
+    if device == "auto":
+        return "cpu"
+    why = (
+        "which onnxruntime runs on a GPU only with: python -m pip install 'geoseg[onnx-gpu]', after pip "
+        "uninstall onnxruntime"
+        if bundle.is_onnx
+        else "which OpenVINO runs on a CPU only"
+    )
+    raise ConfigError(
+        f"inference.device: {bundle.card.name} is an {bundle.architecture}, {why}; or use --set "
+        "inference.device=cpu"
+    )
 
 
 def resolve_device(device: str) -> str:
@@ -92,46 +102,69 @@ def resolve_precision(precision: str, device: str) -> str:
 def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -> str:
     """Return the backend that `auto` means: OpenVINO on a CPU where it can run the network, else torch.
 
-    In bf16, OpenVINO runs on processors that have it.
+    In bf16, OpenVINO runs on processors that have it. On a GPU, onnxruntime runs an ONNX graph.
 
     Raises
     ------
     ConfigError
-        When the pipeline asks for OpenVINO on a device or in a precision that it does not run with.
+        When the pipeline asks for a backend on a device, in a precision or for a network that it does not
+        run.
     BundleError
         When the pipeline asks for OpenVINO, which cannot run the network.
     """
-    if bundle.is_graph and LIBRARIES.get(backend) == "torch":
+    library = LIBRARIES.get(backend, "")
+    if not {"torch": not bundle.is_graph, "onnxruntime": bundle.is_onnx}.get(library, True):
         raise ConfigError(
             f"inference.backend: {bundle.card.name} is an {bundle.architecture}, which {backend} cannot run; "
             "use --set inference.backend=auto"
         )
-    if LIBRARIES.get(backend) == "torch":
-        return backend
-    fits = device == "cpu" and precision in {"fp32", "bf16"}
-    if backend == "openvino":
-        if not fits:
-            raise ConfigError(
-                f"inference.backend: openvino runs on cpu in fp32 or bf16, not on {device} in {precision}; "
-                "use torch"
-            )
-        if not is_installed():
-            raise ConfigError(
-                "inference.backend: openvino is not installed; pip install openvino, or use torch"
-            )
-        if precision == "bf16" and not has_bfloat16():
-            raise ConfigError("inference.precision: this processor has no bfloat16; use fp32")
-        load_model(bundle)
-        return backend
+    chosen = _automatic(bundle, device, precision) if backend == "auto" else backend
+    if chosen == "onnxruntime":
+        _check_onnxruntime(bundle, device, precision)
+    elif chosen == "openvino" and (backend == "openvino" or bundle.is_graph):
+        _check_openvino(bundle, device, precision)
+    return chosen
+
+
+def _automatic(bundle: Bundle, device: str, precision: str) -> str:
     if bundle.is_graph:
-        return resolve_backend("openvino", bundle, device, precision)
-    if not fits or not is_installed() or (precision == "bf16" and not has_bfloat16()):
+        return "onnxruntime" if bundle.is_onnx and (device != "cpu" or not is_installed()) else "openvino"
+    if not _openvino_fits(device, precision) or not is_installed():
+        return "torch"
+    if precision == "bf16" and not has_bfloat16():
         return "torch"
     try:
         load_model(bundle)
     except BundleError:
         return "torch"
     return "openvino"
+
+
+def _openvino_fits(device: str, precision: str) -> bool:
+    return device == "cpu" and precision in {"fp32", "bf16"}
+
+
+def _check_openvino(bundle: Bundle, device: str, precision: str) -> None:
+    if not _openvino_fits(device, precision):
+        raise ConfigError(
+            f"inference.backend: openvino runs on cpu in fp32 or bf16, not on {device} in {precision}; "
+            "use torch"
+        )
+    if not is_installed():
+        raise ConfigError("inference.backend: openvino is not installed; pip install openvino, or use torch")
+    if precision == "bf16" and not has_bfloat16():
+        raise ConfigError("inference.precision: this processor has no bfloat16; use fp32")
+    load_model(bundle)
+
+
+def _check_onnxruntime(bundle: Bundle, device: str, precision: str) -> None:
+    require("onnxruntime", "onnx" if device == "cpu" else "onnx-gpu", "inference.backend")
+    device_for(bundle, device)
+    if precision != "fp32":
+        raise ConfigError(
+            f"inference.precision: onnxruntime runs {bundle.card.name} in the precision of its graph, not in "
+            f"{precision}; use fp32"
+        )
 
 
 def forward_passes(device: str, workers: int) -> int:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from geoseg.core import buffers
 from geoseg.core.errors import BundleError
-from geoseg.models.backends.spec import LIBRARIES, Segmenter, SegmenterSpec
+from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle, open_bundle
 
 _loaded: dict[SegmenterSpec, Segmenter] = {}
@@ -27,7 +27,7 @@ def device_pool(spec: SegmenterSpec) -> ThreadPoolExecutor:
 
 
 def _prepare_thread(backend: str) -> None:
-    if LIBRARIES[backend] == "torch":
+    if backend != "openvino":
         import torch  # noqa: PLC0415
 
         torch.set_num_threads(1)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.extras import installed_version
 from geoseg.tiling.arrays import Arrays
 
 
@@ -43,8 +44,13 @@ class Segmenter(Protocol):
         ...
 
 
-LIBRARIES = {"torch": "torch", "inductor": "torch", "openvino": "openvino"}
+LIBRARIES = {"torch": "torch", "inductor": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 """The package of each backend."""
+
+
+def library_version(backend: str) -> str:
+    """Return the version of the package of a backend."""
+    return installed_version(LIBRARIES[backend])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Run a network with torch, on a GPU or a CPU."""
+"""Run a network on tensors of torch, on a GPU or a CPU: with torch, or an ONNX graph with onnxruntime."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from geoseg.models.backends.failures import (
 from geoseg.models.backends.feed import Feed
 from geoseg.models.backends.folding import fold_batch_norms
 from geoseg.models.backends.inductor import CompiledNetwork
+from geoseg.models.backends.onnx_network import OnnxNetwork
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.backends.torch_arrays import TorchArrays
 from geoseg.models.bundle import Bundle
@@ -30,7 +32,7 @@ def arrays_for(device: torch.device) -> Arrays:
 
 
 class TorchSegmenter:
-    """The network of a bundle in torch."""
+    """The network of a bundle, fed and answered in torch."""
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         self.device = torch.device(spec.device)
@@ -43,12 +45,17 @@ class TorchSegmenter:
         self.symmetries = SYMMETRIES[spec.augment]
         card = bundle.card
         self.card, self.feed = card, Feed(card)
+        self.network = self._network(bundle, spec.backend)
+
+    def _network(self, bundle: Bundle, backend: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        if backend == "onnxruntime":
+            return OnnxNetwork(bundle, self.device)
         network = fold_batch_norms(
-            bundle.network(), len(card.bands), card.tile.min, partial(probabilities, card)
+            bundle.network(), len(self.card.bands), self.card.tile.min, partial(probabilities, self.card)
         )
         # Convolutions of oneDNN and cuDNN are faster with channels last.
         network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.network = CompiledNetwork(network) if spec.backend == "inductor" else network
+        return CompiledNetwork(network) if backend == "inductor" else network
 
     @torch.inference_mode()
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:  # noqa: ARG002

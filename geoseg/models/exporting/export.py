@@ -2,21 +2,21 @@
 
 import json
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from geoseg.core.errors import BundleError, OutputError
-from geoseg.core.extras import require
+from geoseg.core.extras import installed_version, require
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.notices import ignore_warnings
+from geoseg.models.backends.onnx_session import open_session, run
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import Card
-from geoseg.models.exporting.facts import exported_facts
+from geoseg.models.exporting.facts import as_stored, exported_facts
 from geoseg.models.exporting.stac_item import item_of
-from geoseg.models.exporting.wrapping import wrapped
+from geoseg.models.exporting.wrapping import fix_size, wrapped
 from geoseg.models.graphs import ONNX
 from geoseg.models.importing.proof import TOLERANCE, predict, seeded, segmenter_of
 
@@ -36,7 +36,9 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
     bundle
         The bundle.
     form
-        `onnx`, or `stac` for a STAC item of the Machine Learning Model extension beside it, too.
+        `onnx`; `stac` for a STAC item of the Machine Learning Model extension beside it, too; `deepness` for
+        the ONNX file that the QGIS plugin opens: tiles of one size, fed numbers as they are stored, divided
+        by 255 (physical values are made of them with scale and offset of the card's bands).
     folder
         The folder to write into.
 
@@ -62,12 +64,15 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
     for path in wanted:
         if path.exists():
             raise OutputError(f"{path}: exists already; choose another folder with --output")
-    model = wrapped(_core(bundle), bundle.card, RAW_SCALE)
-    for key, value in deepness_metadata(bundle.card).items():
+    card = as_stored(bundle.card) if form == "deepness" else bundle.card
+    model = wrapped(_core(bundle), card, RAW_SCALE)
+    for key, value in deepness_metadata(card).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)
+    _compare(model.SerializeToString(), bundle, card)
+    if form == "deepness":
+        fix_size(model, card.tile.size)
     data = model.SerializeToString()
-    _compare(data, bundle)
     with as_output_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomic(file, data)
@@ -118,29 +123,28 @@ def _core(bundle: Bundle) -> Any:
         return onnx.load(path)
 
 
-def _compare(data: bytes, bundle: Bundle) -> None:
-    """Refuse an ONNX file that gives other probabilities than the bundle.
+def _compare(data: bytes, bundle: Bundle, card: Card) -> None:
+    """Refuse an ONNX file, made with a card, that gives other probabilities than the bundle.
 
     Raises
     ------
     BundleError
         When they differ by more than `TOLERANCE`.
     """
-    import onnxruntime  # noqa: PLC0415 (an extra, slow to import)
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    segmenter, card = segmenter_of(bundle), bundle.card
-    scale = np.float32(RAW_SCALE if card.numbers == "raw" else 1)
+    session = open_session(data)
+    segmenter = segmenter_of(bundle)
+    scale, offset = (
+        np.array([getattr(b, k) for b in card.bands], np.float32)[:, None, None] for k in ("scale", "offset")
+    )
     worst = 0.0
-    for number, values in enumerate(seeded(card)):
+    for number, values in enumerate(seeded(bundle.card)):
         if number % 2:
             continue
-        (found,) = session.run(None, {session.get_inputs()[0].name: values / scale})
+        stored = values if card.numbers == bundle.card.numbers else (values - offset) / scale
+        (found,) = run(session, stored / np.float32(RAW_SCALE if card.numbers == "raw" else 1))
         worst = max(worst, float(np.abs(found - predict(segmenter, values)).max()))
     if not worst <= TOLERANCE:
         raise BundleError(
-            f"{bundle.folder}: as ONNX (onnxruntime {version('onnxruntime')}) its probabilities differ by "
-            f"up to {worst:.2g}, and at most {TOLERANCE:g} is accepted; nothing was written"
+            f"{bundle.folder}: as ONNX (onnxruntime {installed_version('onnxruntime')}) its probabilities "
+            f"differ by up to {worst:.2g}, and at most {TOLERANCE:g} is accepted; nothing was written"
         )

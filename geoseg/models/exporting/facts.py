@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from geoseg.core.errors import BundleError
 from geoseg.models.card import Card
 
 
@@ -29,3 +30,28 @@ def exported_facts(card: Card, raw_scale: float) -> dict[str, Any]:
         "overlap": card.tile.overlap,
     }
     return facts if card.level is None else {**facts, "level": card.level}
+
+
+def as_stored(card: Card) -> Card:
+    """Return the card for numbers as they are stored, of which scale and offset of its bands make its own.
+
+    Raises
+    ------
+    BundleError
+        When its steps need a scale of their own for each band, or an offset.
+    """
+    if card.numbers == "raw":
+        return card
+    scales, shifted = {b.scale for b in card.bands}, any(b.offset for b in card.bands)
+    if min(scales) <= 0 or (card.preprocess is not None and (shifted or len(scales) > 1)):
+        raise BundleError(
+            f"{card.name}: its bands have scales or offsets that its preprocess cannot take in; export it "
+            "with --to onnx, which takes physical values"
+        )
+    bands = [
+        b.model_copy(update={"mean": (b.mean - b.offset) / b.scale, "std": b.std / b.scale})
+        for b in card.bands
+    ]
+    factor = 1.0 if card.preprocess is None else scales.pop()
+    update = {"numbers": "raw", "bands": tuple(bands), "input_scale": card.input_scale * factor}
+    return card.model_copy(update={**update, "covariance": None})

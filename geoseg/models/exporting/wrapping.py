@@ -126,6 +126,7 @@ def wrapped(model: Any, card: Card, raw_scale: float) -> Any:
             if name == entry.name:
                 node.input[at] = feed.value
     dims = [d.dim_value or d.dim_param or None for d in entry.type.tensor_type.shape.dim]
+    dims[1] = len(card.bands)
     nodes = [*feed.nodes, *graph.node, *answer.nodes]
     inputs = [helper.make_tensor_value_info(start, TensorProto.FLOAT, dims)]
     shape = [dims[0], len(card.classes), *dims[2:]]
@@ -138,3 +139,11 @@ def wrapped(model: Any, card: Card, raw_scale: float) -> Any:
     result.functions.extend(model.functions)
     onnx.checker.check_model(result)
     return result
+
+
+def fix_size(model: Any, side: int) -> None:
+    """Let a wrapped model state one size of its tiles: programs take it from there, and refuse a free one."""
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension in list(value.type.tensor_type.shape.dim)[2:]:
+            dimension.Clear()
+            dimension.dim_value = side

@@ -2,16 +2,16 @@
 
 import shutil
 import weakref
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from geoseg.core.errors import BundleError, one_line
-from geoseg.core.extras import require
+from geoseg.core.extras import installed_version, require
 from geoseg.core.files import sha256
 from geoseg.models.backends.graph import read_onnx
+from geoseg.models.backends.onnx_session import OnnxError, open_session, run
 from geoseg.models.card import Card
 from geoseg.models.graphs import ONNX, ONNX_FILE
 from geoseg.models.importing.deepness import facts_of_metadata
@@ -103,25 +103,19 @@ def _alone(path: Path) -> Path:
 
 def _runner() -> str:
     require("onnxruntime", "onnx", "the proof of an ONNX import")
-    return f"onnxruntime {version('onnxruntime')}"
+    return f"onnxruntime {installed_version('onnxruntime')}"
 
 
 def _onnxruntime(file: Path, path: Path) -> Original:
     require("onnxruntime", "onnx", f"{path.name}: the proof of an ONNX import")
     sessions: list[Any] = []
 
-    def run(x: Floats) -> Floats:
-        import onnxruntime  # noqa: PLC0415 (an extra, slow to import)
-
-        if not sessions:
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
-            sessions.append(onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]))
-        (session,) = sessions
+    def answer(x: Floats) -> Floats:
         try:
-            (answer,) = session.run([session.get_outputs()[0].name], {session.get_inputs()[0].name: x})
-        except RuntimeError as error:
-            raise BundleError(f"{path}: onnxruntime cannot run it: {one_line(error)[:160]}") from error
-        return np.asarray(answer, np.float32)
+            if not sessions:
+                sessions.append(open_session(file))
+            return np.asarray(run(sessions[0], x)[0], np.float32)
+        except OnnxError as error:
+            raise BundleError(f"{path}: onnxruntime cannot run it: {str(error)[:160]}") from error
 
-    return run
+    return answer
