@@ -53,7 +53,7 @@ def part(model: Any, level: int) -> tuple[Any, Any]:
     cuts = [
         (node.get_friendly_name(), output.get_index())
         for node in model.get_ordered_ops()
-        if node.get_friendly_name() in first and node.get_type_name() not in {"Constant", "Parameter"}
+        if node.get_friendly_name() in first and node.get_type_name() != "Constant"
         for output in node.outputs()
         if any(_is_beyond(target.get_node(), first) for target in output.get_target_inputs())
     ]
