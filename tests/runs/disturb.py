@@ -45,8 +45,8 @@ def job_of(plan, folder, retry=ONCE):
         plan.grid,
         plan.batch,
         False,
-        staging_of(plan, FolderStore(folder)),
-        retry,
+        staging=staging_of(plan, FolderStore(folder)),
+        retry=retry,
     )
 
 

@@ -81,7 +81,7 @@ def test_the_scene_in_s3_gives_the_classes_of_the_scene_on_a_disk(reference, sce
 def test_a_mask_whose_bundle_and_blocks_lie_in_s3_is_that_of_a_disk(s3, bundle, tmp_path):
     import rasterio
 
-    scene = write_raster(tmp_path / "m.tif", reflectance(100, 100), names=BAND_NAMES, scale=0.0001)
+    scene = write_raster(tmp_path / "m.tif", reflectance(150, 150), names=BAND_NAMES, scale=0.0001)
     names, found = ("outputs.polygons=[]", "tiling={block: 1, tile: 64}"), {}
     for model, target in (
         (str(bundle.folder), tmp_path / "here"),
