@@ -34,7 +34,9 @@ class Tiling(Document):
 class Inference(Document):
     """How the network runs."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda", "cuda:0"])
+    ] = "auto"
     backend: Literal["auto", "torch", "inductor", "openvino"] = "auto"
     """What runs the network; auto: OpenVINO on a CPU where it can, else torch. inductor: torch.compile."""
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto"
@@ -69,7 +71,7 @@ class Reading(Document):
     neighbours."""
 
 
-Length = NonNegative | Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? ?px$")]
+Length = NonNegative | Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? ?px$", examples=["1.5 px"])]
 """Metres (for areas square metres), or pixels when written like `1.5 px`."""
 
 
@@ -154,7 +156,7 @@ EACH = "*"
 class Pipeline(Document):
     """A pipeline file."""
 
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", examples=["landcover-2024"])]
     scene: str | SceneEntry | None = None
     """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
     scenes: str | tuple[str, ...] | None = None

@@ -25,6 +25,7 @@ from geoseg.config.run_record import (
     RunSeconds,
     Trouble,
 )
+from geoseg.config.wording import first_of
 from geoseg.core import provenance
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_object, as_output_error, output_entry
@@ -267,11 +268,7 @@ def parse_record(data: bytes, place: Path | str) -> RunRecord:
     except ValidationError as error:
         problems = error.errors(include_url=False)
         missing = [".".join(map(str, p["loc"])) for p in problems if p["type"] == "missing"]
-        if missing:
-            what = f"has no {', '.join(missing)}"
-        else:
-            first = problems[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        what = f"has no {', '.join(missing)}" if missing else ": ".join(first_of(error, content))
         raise OutputError(f"{place}: {what}; was it written by another version? Run it again") from None
 
 
