@@ -20,4 +20,7 @@ ModelsFolder = Annotated[
         "--folder", help="Folder of the bundles; default: those of the current folder, the user and geoseg."
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Check all input, print what would be done, stop.")
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]

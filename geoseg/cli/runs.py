@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, give, say, shortened, show_result, warn
-from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder
+from geoseg.cli import completion
+from geoseg.cli.messages import errors, give, say, show_result, warn
+from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, RunFolder
 from geoseg.cli.progress import graceful_shutdown, run_progress, silent
 
 if TYPE_CHECKING:
@@ -29,25 +30,41 @@ class OnError(StrEnum):
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="The pipeline: a file, or a name like landcover.")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="PIPELINE",
+            autocompletion=completion.pipelines,
+            help="The pipeline: a file, or a name like landcover.",
+        ),
+    ],
     assign: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the pipeline.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=completion.pipeline_keys,
+            help="Replace a value of the pipeline.",
+        ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option(help="Run folder or s3:// URI, instead of the pipeline's.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Run folder or s3:// URI, not the pipeline's."),
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE|ADDRESS",
+            autocompletion=completion.clusters,
             help="Where to compute: a file in configs/clusters, or a scheduler like tcp://node1:8786.",
         ),
     ] = None,
     scenes: Annotated[
         str | None,
         typer.Option(
+            metavar="GLOB|FILE",
             help="Many scenes: a glob in quotes, a list (.txt), a table (.csv, .parquet, .gpkg) or a STAC "
-            "search (.json)."
+            "search (.json).",
         ),
     ] = None,
     aoi: Annotated[
@@ -64,9 +81,7 @@ def run(
         bool,
         typer.Option("--overwrite", help="Replace a finished run, or another plan's unfinished one."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
-    ] = False,
+    dry_run: DryRun = False,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Print the address of Dask's dashboard.")
     ] = False,
@@ -162,7 +177,7 @@ def _run_scenes(
         for warning in outcome.warnings:
             warn(f"{outcome.name}: {warning}")
         if outcome.state == "failed":
-            say(shortened(f"error: {outcome.name}: {outcome.why}"))
+            say(f"{outcome.name}: {outcome.why}", "error")
         elif not quiet:
             say(f"{outcome.name}: {outcome.state}")
 
@@ -178,7 +193,12 @@ def _run_scenes(
 
 def worker(
     cluster: Annotated[
-        str, typer.Argument(metavar="ADDRESS|NAME|FILE", help="The scheduler, like tcp://node1:8786.")
+        str,
+        typer.Argument(
+            metavar="ADDRESS|NAME|FILE",
+            autocompletion=completion.clusters,
+            help="The scheduler, like tcp://node1:8786.",
+        ),
     ],
     interface: Annotated[
         str | None, typer.Option(help="Network interface to listen on, like eth0; default the loopback.")
@@ -194,7 +214,7 @@ def worker(
 
 
 def validate(
-    run: Annotated[str, typer.Argument(help="The folder or s3:// URI of a finished run.")],
+    run: RunFolder,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -217,16 +237,18 @@ def report(
     profile: Annotated[
         bool, typer.Option("--profile", help="Add a timeline, and write profile.json.")
     ] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Make the page of a finished run again: report.html."""
     with errors(debug=debug):
         from geoseg.runs.page import remake_page
 
-        give(str(remake_page(run, profile=profile)))
+        page = str(remake_page(run, profile=profile))
+        show_result({"page": page}, lambda _: page, as_json=as_json)
 
 
-def view(run: RunFolder, debug: Debug = False) -> None:
+def view(run: RunFolder, as_json: AsJson = False, debug: Debug = False) -> None:
     """Open the page of a run in the web browser."""
     with errors(debug=debug):
         import webbrowser
@@ -234,6 +256,7 @@ def view(run: RunFolder, debug: Debug = False) -> None:
         from geoseg.runs.page import find_page
 
         page = find_page(run)
-        give(str(page))
-        if not webbrowser.open(page.as_uri()):
-            say("no web browser was found; open the file yourself")
+        opened = webbrowser.open(page.as_uri())
+        show_result({"page": str(page), "opened": opened}, lambda _: str(page), as_json=as_json)
+        if not opened:
+            say("no web browser was found; open the file yourself", "note")

@@ -7,7 +7,7 @@ exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from geoseg.core.secrets import redact
 from geoseg.core.text import printable
@@ -23,6 +23,13 @@ class GeosegError(Exception):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(redact(str(message))))
+
+    @classmethod
+    def absent(cls, message: str) -> Self:
+        """Return the error of what was named and is not there: wrong usage, whatever should be there."""
+        error = cls(message)
+        error.exit_code = ConfigError.exit_code
+        return error
 
 
 class ConfigError(GeosegError):

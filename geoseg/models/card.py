@@ -268,8 +268,9 @@ def read_card(path: Path) -> Card:
         content = parse_json(read_bytes(path).decode())
         return Card.model_validate(content)
     except FileNotFoundError:
-        raise BundleError(f"{path}: no such file; a bundle is a folder with geoseg.json, config.json and "
-                          "model.safetensors") from None  # fmt: skip
+        raise BundleError.absent(
+            f"{path}: no such file; a bundle is a folder with geoseg.json, config.json and model.safetensors"
+        ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, ValidationError):
             key, text = first_of(error, content, Card)

@@ -234,11 +234,16 @@ def read_record(store: Store) -> RunRecord:
     with as_output_error(place, "read"):
         data = store.read(RunFile.RECORD)
     if data is None:
-        raise OutputError(
-            f"{store.at()}: holds no finished run ({RunFile.RECORD} is missing); name the folder that "
-            "`geoseg run` wrote, or finish it with the same command"
-        )
+        raise no_finished_run(store)
     return parse_record(data, place)
+
+
+def no_finished_run(store: Store) -> OutputError:
+    """Return the error of a folder that has no record."""
+    return OutputError.absent(
+        f"{store.at()}: holds no finished run ({RunFile.RECORD} is missing); name the folder that "
+        "`geoseg run` wrote, or finish it with the same command"
+    )
 
 
 def parse_record(data: bytes, place: Path | str) -> RunRecord:

@@ -145,7 +145,7 @@ def test_wrong_use_is_one_line_and_exit_2(class_map, reference, tmp_path):
 def test_a_reference_elsewhere_is_one_line_and_exit_1(class_map, tmp_path):
     far = write_raster(tmp_path / "far.tif", np.ones((9, 9), np.uint8), origin=(700_000, 4_500_000))
     assert "do not overlap" in refused(1, "evaluate", "--map", class_map, "--reference", far)
-    assert "no such file" in refused(1, "evaluate", "--map", tmp_path / "no.tif", "--reference", far)
+    assert "no such file" in refused(2, "evaluate", "--map", tmp_path / "no.tif", "--reference", far)
     assert "is no sample" in refused(1, "evaluate", "--sample", class_map)
 
 
