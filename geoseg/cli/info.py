@@ -26,9 +26,11 @@ def inspect(
 ) -> None:
     """Describe a scene, a bundle or a run folder."""
     with errors(debug=debug):
-        from geoseg.cli import show
+        from geoseg.cli import results, show
+        from geoseg.cli.layout import as_text
 
-        show_facts(show.describe(path, catalog), as_json=as_json)
+        facts = show.describe(path, catalog)
+        show_result(facts, results.folder_text if "run" in facts else as_text, as_json=as_json)
 
 
 def init(

@@ -68,7 +68,7 @@ def fail(lines: list[str], kind: str, exit_code: int) -> None:
 
 def show_facts(facts: Any, *, as_json: bool) -> None:
     """Write facts to stdout, for people or as JSON."""
-    from geoseg.cli.show import as_text
+    from geoseg.cli.layout import as_text
 
     show_result(facts, as_text, as_json=as_json)
 

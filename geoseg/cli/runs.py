@@ -107,7 +107,13 @@ def run(
         batch = read_batch(pipeline, changes, output, catalog, scenes)
         options = None
         if not dry_run:
-            options = _options(overwrite=overwrite, profile=profile, quiet=quiet, dashboard=dashboard)
+            options = _options(
+                overwrite=overwrite,
+                profile=profile,
+                quiet=quiet,
+                dashboard=dashboard,
+                scenes=len(batch.scenes),
+            )
         if batch.many:
             tell(f"geoseg {geoseg.__version__}: {len(batch.scenes)} scenes into {batch.folder}")
             _run_scenes(batch, options, skip=on_error is OnError.SKIP, quiet=quiet, as_json=as_json)
@@ -121,17 +127,22 @@ def run(
 
 
 @contextlib.contextmanager
-def _options(*, overwrite: bool, profile: bool, quiet: bool, dashboard: bool) -> Iterator["Options"]:
+def _options(
+    *, overwrite: bool, profile: bool, quiet: bool, dashboard: bool, scenes: int
+) -> Iterator["Options"]:
     """Show progress and handle signals; yield the options of a run."""
     from geoseg.runs.run import Options
 
-    with run_progress(quiet=quiet, dashboard=dashboard) as on_progress, graceful_shutdown() as interruption:
+    with (
+        run_progress(quiet=quiet, dashboard=dashboard, scenes=scenes) as on_progress,
+        graceful_shutdown() as interruption,
+    ):
         yield Options(overwrite, profile, on_progress, interruption)
 
 
 def _show_plan(plan: "Plan", *, overwrite: bool, profile: bool, as_json: bool) -> None:
     """Show a plan, and say where its run would be refused."""
-    from geoseg.cli import show
+    from geoseg.cli import results
     from geoseg.runs.folder import why_refused
     from geoseg.runs.outputs import output_names
 
@@ -139,26 +150,26 @@ def _show_plan(plan: "Plan", *, overwrite: bool, profile: bool, as_json: bool) -
     refused = why_refused(plan.folder, plan.identity(), names, overwrite=overwrite)
     for warning in (*plan.warnings, *([] if refused is None else [refused])):
         warn(warning)
-    show_result(plan.summary(), show.plan, as_json=as_json)
+    show_result(plan.summary(), results.plan_text, as_json=as_json)
 
 
 def _run_scene(
     plan: "Plan", options: AbstractContextManager["Options"], tell: Callable[[str], None], *, as_json: bool
 ) -> None:
     """Run a plan."""
-    from geoseg.cli import show
+    from geoseg.cli import results
     from geoseg.runs.record import as_json as record_as_json
 
     for warning in plan.warnings:
         warn(warning)
-    tell(show.plan_line(plan.summary()))
+    tell(results.plan_line(plan.summary()))
     from geoseg.runs.run import run as run_plan
 
     with options as entered:
         finished = run_plan(plan, entered)
         for warning in finished.record.warnings[len(plan.warnings) :]:
             warn(warning)
-        give(record_as_json(finished.record) if as_json else show.run(finished))
+        give(record_as_json(finished.record) if as_json else results.run_text(finished))
 
 
 def _run_scenes(
@@ -170,7 +181,7 @@ def _run_scenes(
     as_json: bool,
 ) -> None:
     """Run a pipeline on many scenes; without options check them only. Exit code 1 when one failed."""
-    from geoseg.cli import show
+    from geoseg.cli import results
     from geoseg.runs.batch import check_batch, run_batch
 
     def on_outcome(outcome: "Outcome") -> None:
@@ -186,7 +197,7 @@ def _run_scenes(
     else:
         with options as entered:
             outcomes = run_batch(batch, entered, skip=skip, on_outcome=on_outcome)
-    show_result([asdict(o) for o in outcomes], lambda _: show.outcomes(outcomes), as_json=as_json)
+    show_result([asdict(o) for o in outcomes], lambda _: results.outcomes_text(outcomes), as_json=as_json)
     if any(o.state == "failed" for o in outcomes):
         raise typer.Exit(1)
 

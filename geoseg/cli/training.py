@@ -74,7 +74,7 @@ def train(
         if as_json:
             give(trained.record.to_json())
         else:
-            give(show.as_text(show.training(trained.folder, trained.record)))
+            show_facts(show.training(trained.folder, trained.record), as_json=False)
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 """From a class map on disk to polygons on disk."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ def vectorize(
     layer: str,
     formats: tuple[Format, ...],
     provenance: Mapping[str, Any],
+    on_step: Callable[[str, float], None] = lambda *_: None,
 ) -> list[Path]:
     """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb`, `.geojson` and `.pmtiles`.
 
@@ -70,6 +71,9 @@ def vectorize(
         Formats to write.
     provenance
         Where the polygons come from, plain JSON values for the GeoPackage's metadata.
+    on_step
+        Called with `polygons` and the share of the map that is traced, then with each further file that is
+        begun, like `polygons.fgb`, and 0.
 
     Returns
     -------
@@ -97,7 +101,15 @@ def vectorize(
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
-        parts = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
+        parts = polygons(
+            files,
+            workers,
+            how=recipe.how,
+            threshold=percent,
+            folder=folder,
+            outlines=outlines,
+            on_rows=partial(on_step, "polygons"),
+        )
         batches = features(parts, geobox, recipe.rules)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
@@ -106,6 +118,8 @@ def vectorize(
         (folder / _OBSTACLES).unlink(missing_ok=True)
     for name in formats:
         path = folder / RunFile.polygons(name)
+        if name != "gpkg":
+            on_step(path.name, 0.0)
         if name == "parquet":
             write_parquet(package, path, crs, kind)
         elif name != "gpkg":
