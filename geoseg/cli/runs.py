@@ -167,9 +167,10 @@ def _run_scene(
 
     with options as entered:
         finished = run_plan(plan, entered)
-        for warning in finished.record.warnings[len(plan.warnings) :]:
-            warn(warning)
-        give(record_as_json(finished.record) if as_json else results.run_text(finished))
+    # After the bar, whose line they would share.
+    for warning in finished.record.warnings[len(plan.warnings) :]:
+        warn(warning)
+    give(record_as_json(finished.record) if as_json else results.run_text(finished))
 
 
 def _run_scenes(
