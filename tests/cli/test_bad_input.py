@@ -261,7 +261,7 @@ def test_no_crs_is_mapped_on_the_pixel_grid_with_a_warning(tmp_path, bundle):
     assert code == 0, messages
     assert "warning: " in messages
     assert "has no CRS, so its ground sample distance is unknown" in messages
-    assert "class-1" in result
+    assert "Class 1" in result
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
