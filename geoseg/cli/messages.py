@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from geoseg.cli.voice import VOICE, colored, paint
+from geoseg.cli.voice import VOICE, paint
 from geoseg.core.errors import GeosegError, one_line
 from geoseg.core.notices import say_waits_by
 from geoseg.core.secrets import redact
@@ -39,11 +39,16 @@ def say(message: str, kind: str = "") -> None:
     """
     text = printable(redact(message))
     if not kind:
-        typer.echo(text, err=True)
+        _write(text)
         return
-    # Not typer's `color`, which looks at the terminal alone.
     rest = shortened(f"{kind}: {text}").removeprefix(f"{kind}:")
-    typer.echo(f"{paint(f'{kind}:', sys.stderr)}{rest}", err=True, color=colored(sys.stderr))
+    _write(f"{paint(f'{kind}:', sys.stderr)}{rest}")
+
+
+def _write(text: str) -> None:
+    # Not by typer, which writes past what rich puts in place of stderr, into the line of a bar.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def give(result: str) -> None:

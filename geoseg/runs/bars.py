@@ -45,7 +45,7 @@ def lines(
 
     def repeat() -> None:
         while not ended.wait(max(told_at + every - monotonic(), 0.1)):
-            if pace.what and monotonic() - told_at >= every:
+            if monotonic() - told_at >= every:
                 tell()
 
     thread = Thread(target=repeat, daemon=True)
@@ -68,7 +68,7 @@ def terminal_bar(scenes: int = 1, console: "Console | None" = None) -> Iterator[
     # Its own descriptor: the bar is shown even while stderr is redirected to catch messages of GDAL.
     with os.fdopen(os.dup(2), "w") as terminal:
         drawn = console or Console(file=terminal)
-        with Live(_Bar(pace), console=drawn, transient=True, refresh_per_second=4):
+        with Live(_Bar(pace), console=drawn, transient=True, refresh_per_second=4, redirect_stdout=False):
             yield pace.add
 
 

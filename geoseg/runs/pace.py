@@ -79,15 +79,15 @@ class _Scene:
         left = self.total - self.done
         return max(pace * left - (now - self.block_at), pace * (left - 1))
 
-    def outputs_left(self, now: float) -> float:
-        """Return the seconds that the remaining outputs take."""
+    def outputs_left(self, now: float) -> float | None:
+        """Return the seconds that the remaining outputs take; None when one takes longer than was thought."""
         work, slower = self.work, 1.0
         if self.outputs_since is None:
             return work.total
         if work.done > 0.1 * work.total:
             slower = (self.work_at - self.outputs_since) / work.done
-        left = slower * (work.total - work.done)
-        return max(left - (now - self.work_at), slower * (work.total - work.done - work.current), 0.0)
+        left = slower * (work.total - work.done) - (now - self.work_at)
+        return left if left >= slower * (work.total - work.done - work.current) else None
 
     def share(self) -> float:
         """Return the share of the work that is done, roughly."""
@@ -112,7 +112,7 @@ class Pace:
         self.throughput, self.lock = Throughput(), Lock()
         self.scenes: dict[str, _Scene] = {}
         self.ended = 0
-        self.what, self.waits, self.highest = "", False, 0.0
+        self.what, self.waits, self.highest = "starting", False, 0.0
 
     def add(self, event: Progress) -> None:
         """Take in an event, of whichever thread."""
@@ -168,8 +168,8 @@ class Pace:
         if not self.scenes:
             return 0.0 if self.ended else None
         (scene, *_) = self.scenes.values()
-        blocks = scene.predict_left(now)
-        return None if blocks is None else blocks + scene.outputs_left(now)
+        blocks, outputs = scene.predict_left(now), scene.outputs_left(now)
+        return None if blocks is None or outputs is None else blocks + outputs
 
     def _left_of_many(self, elapsed: float) -> float | None:
         share = (self.ended + sum(s.share() for s in self.scenes.values())) / self.count
