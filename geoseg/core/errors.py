@@ -4,6 +4,7 @@ Every message is one line that says what is wrong, where, and what to do. The co
 exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -78,8 +79,15 @@ class GeosegWarning(UserWarning):
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message on one line, or its type's name when it carries none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message on one line, or its type's name when it carries none.
+
+    Examples
+    --------
+    >>> one_line(FileNotFoundError(2, "No such file or directory", "a.tif"))
+    "No such file or directory: 'a.tif'"
+    """
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def listed(names: Collection[str], most: int = 14) -> str:

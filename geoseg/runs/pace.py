@@ -13,6 +13,8 @@ from geoseg.runs.progress import ENDED, PREDICT, Progress, Throughput, Work
 
 _OUTPUTS = 0.25
 """Share of outputs in the work of a scene, of many scenes."""
+_EXACT = 1.0
+"""Seconds that a step may take longer than was thought before no end is said."""
 _TELLING = 0.02
 """Share of the work of many scenes from which on the time that is left is said."""
 
@@ -87,7 +89,9 @@ class _Scene:
         if work.done > 0.1 * work.total:
             slower = (self.work_at - self.outputs_since) / work.done
         left = slower * (work.total - work.done) - (now - self.work_at)
-        return left if left >= slower * (work.total - work.done - work.current) else None
+        # What comes after the step under way; the clock of a quick step is no exact one.
+        least = slower * (work.total - work.done - work.current)
+        return max(left, least) if left >= least - _EXACT else None
 
     def share(self) -> float:
         """Return the share of the work that is done, roughly."""
