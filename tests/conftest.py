@@ -79,6 +79,17 @@ def _conversions_here():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _tiles_here():
+    """Make vector tiles in the process of the tests: a new one spends two seconds on its imports.
+
+    Commands make them in a process of their own, as do the tests of such processes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.core.apart.call_apart", lambda function, *arguments: function(*arguments))
+        yield
+
+
 def write_raster(
     path: Path,
     values: NDArray,

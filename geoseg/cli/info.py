@@ -6,30 +6,59 @@ from typing import Annotated
 
 import typer
 
-from geoseg.cli.messages import errors, give, say, show_facts
+from geoseg.cli import completion
+from geoseg.cli.messages import errors, say, show_facts, show_result
 from geoseg.cli.options import AsJson, CatalogFile, Debug
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(help="A scene (name, file, folder), a bundle or a run folder.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|NAME",
+            autocompletion=completion.things,
+            help="A scene (name, file, folder), a bundle or a run folder.",
+        ),
+    ],
     catalog: CatalogFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Describe a scene, a bundle or a run folder."""
     with errors(debug=debug):
-        from geoseg.cli import show
+        from geoseg.cli import results, show
+        from geoseg.cli.layout import as_text
 
-        show_facts(show.describe(path, catalog), as_json=as_json)
+        facts = show.describe(path, catalog)
+        show_result(facts, results.folder_text if "run" in facts else as_text, as_json=as_json)
 
 
 def init(
-    scene: Annotated[str, typer.Argument(help="A scene: name in the catalog, file or folder.")],
-    model: Annotated[str, typer.Option("--model", help="The bundle to classify it with.")],
+    scene: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENE",
+            autocompletion=completion.scenes,
+            help="A scene: name in the catalog, file or folder.",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="BUNDLE",
+            autocompletion=completion.bundles,
+            help="The bundle to classify it with.",
+        ),
+    ],
     output: Annotated[
-        Path | None, typer.Option(help="The file to write; default pipelines/NAME.yaml.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file to write; default pipelines/NAME.yaml."
+        ),
     ] = None,
     catalog: CatalogFile = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write a commented pipeline file for a scene and a bundle."""
@@ -38,8 +67,12 @@ def init(
 
         path, notes = write_pipeline(scene, model, output, catalog)
         for note in notes:
-            say(f"note: {note}")
-        give(f"wrote {path}; look it over, then: geoseg run {path}")
+            say(note, "note")
+        show_result(
+            {"pipeline": str(path), "notes": notes},
+            lambda _: f"wrote {path}; look it over, then: geoseg run {path}",
+            as_json=as_json,
+        )
 
 
 def doctor(as_json: AsJson = False, debug: Debug = False) -> None:
@@ -59,7 +92,12 @@ def catalog_list(catalog: CatalogFile = None, as_json: AsJson = False, debug: De
 
 
 def catalog_show(
-    name: Annotated[str, typer.Argument(help="A name in the catalog.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=completion.catalog_names, help="A name in the catalog."
+        ),
+    ],
     catalog: CatalogFile = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -82,7 +120,11 @@ class DocumentKind(StrEnum):
 
 
 def schema(
-    kind: Annotated[DocumentKind, typer.Argument(help="The kind of document.")], debug: Debug = False
+    kind: Annotated[
+        DocumentKind,
+        typer.Argument(metavar="KIND", help="The kind: pipeline, training, legend, cluster or catalog."),
+    ],
+    debug: Debug = False,
 ) -> None:
     """Print the JSON schema of a YAML document, for editors that complete and check it."""
     with errors(debug=debug):

@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from geoseg.cli.voice import VOICE, paint
 from geoseg.core.errors import GeosegError, one_line
 from geoseg.core.notices import say_waits_by
 from geoseg.core.secrets import redact
@@ -31,9 +32,23 @@ _NO_MEMORY = re.compile(
 """What libraries say when the system gives them no more memory."""
 
 
-def say(message: str) -> None:
-    """Write a message to stderr, without credentials and what a terminal obeys."""
-    typer.echo(printable(redact(message)), err=True)
+def say(message: str, kind: str = "") -> None:
+    """Write a message to stderr, without credentials and what a terminal obeys.
+
+    A message of a kind, `error`, `warning` or `note`, begins with it, in its colour, and is not long.
+    """
+    text = printable(redact(message))
+    if not kind:
+        _write(text)
+        return
+    rest = shortened(f"{kind}: {text}").removeprefix(f"{kind}:")
+    _write(f"{paint(f'{kind}:', sys.stderr)}{rest}")
+
+
+def _write(text: str) -> None:
+    # Not by typer, which writes past what rich puts in place of stderr, into the line of a bar.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def give(result: str) -> None:
@@ -43,12 +58,22 @@ def give(result: str) -> None:
 
 def warn(message: str) -> None:
     """Write a warning to stderr."""
-    say(shortened(f"warning: {message}"))
+    say(message, "warning")
+
+
+def fail(lines: list[str], kind: str, exit_code: int) -> None:
+    """Say why a command fails, in lines; where its result would be JSON, say it there, too."""
+    for line in lines:
+        say(line, "error")
+    if VOICE.as_json:
+        error = {"kind": kind, "exit_code": exit_code, "messages": lines}
+        with contextlib.suppress(OSError):  # which may be why it fails
+            give(json.dumps({"error": error}, indent=2, ensure_ascii=False))
 
 
 def show_facts(facts: Any, *, as_json: bool) -> None:
     """Write facts to stdout, for people or as JSON."""
-    from geoseg.cli.show import as_text
+    from geoseg.cli.layout import as_text
 
     show_result(facts, as_text, as_json=as_json)
 
@@ -81,11 +106,13 @@ def errors(*, debug: bool) -> Iterator[None]:
         say("interrupted; the same command goes on where it stopped")
         raise typer.Exit(130) from None
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets one line)
-        # Errors of other libraries may contain URLs with secrets.
-        whole = redact("".join(traceback.format_exception(error))).splitlines()
-        for line in whole if debug else [shortened(f"error: {line}") for line in _lines_of(error)]:
-            say(line)
-        raise typer.Exit(error.exit_code if isinstance(error, GeosegError) else 1) from None
+        code = error.exit_code if isinstance(error, GeosegError) else 1
+        if debug:
+            # Errors of other libraries may contain URLs with secrets.
+            for line in redact("".join(traceback.format_exception(error))).splitlines():
+                say(line)
+        fail(_lines_of(error), type(error).__name__, code)
+        raise typer.Exit(code) from None
     finally:
         sys.unraisablehook = unraisable
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from geoseg.cli.messages import errors, give, say, show_facts
+from geoseg.cli import completion
+from geoseg.cli.messages import errors, say, show_facts, show_result
 from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder
 from geoseg.cli.options import Trust as TrustCode
 
@@ -36,7 +37,12 @@ Trust = Annotated[
 
 def models_show(
     bundle: Annotated[
-        str, typer.Argument(help="A bundle (folder, name, URI), or a network of others: file or folder.")
+        str,
+        typer.Argument(
+            metavar="BUNDLE",
+            autocompletion=completion.bundles,
+            help="A bundle (folder, name, URI), or a network of others: file or folder.",
+        ),
     ],
     folder: ModelsFolder = None,
     architecture: Architecture = None,
@@ -66,9 +72,17 @@ def models_show(
 
 def models_import(
     source: Annotated[
-        Path, typer.Argument(help="ONNX, weights, checkpoint, SavedModel, program of torch, or STAC item.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="ONNX, weights, checkpoint, SavedModel, program of torch, or STAC item."
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="The folder of the bundle, which must not exist.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="The folder of the bundle, which must not exist."
+        ),
+    ],
     card: Annotated[Path | None, typer.Option(help="YAML file with what the source does not say.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="One key of the card: bands=red,nir, gsd=10-30.")
@@ -77,12 +91,16 @@ def models_import(
     encoder: Encoder = None,
     as_: As = None,
     trust: Trust = False,
-    scene: Annotated[str | None, typer.Option(help="A scene to compare on, too.")] = None,
+    scene: Annotated[
+        str | None,
+        typer.Option(metavar="SCENE", autocompletion=completion.scenes, help="A scene to compare on, too."),
+    ] = None,
     answers: Annotated[
         Path | None, typer.Option(help="An .npz: numbers, and the probabilities that the original gave.")
     ] = None,
     answers_scale: Annotated[float, typer.Option(help="Factor from its numbers to those of the card.")] = 1.0,
     catalog: CatalogFile = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Take in a network that was trained elsewhere, and prove that its bundle answers as it does."""
@@ -95,12 +113,14 @@ def models_import(
         checks = Checks(scene, catalog, answers, answers_scale)
         made = import_model(source, output, said, _ask(architecture, encoder, as_, network, trust), checks)
         for note in made.notes:
-            say(f"note: {note}")
+            say(note, "note")
         origin = made.origin
-        give(
+        facts = {"bundle": str(output), "notes": list(made.notes), "origin": origin.model_dump(mode="json")}
+        text = (
             f"wrote {output}: {made.bundle.card.name}, {origin.kind}; its probabilities differ from those of "
             f"{origin.compared_with} by {origin.largest_difference:.2g} at most, in {origin.batches} batches"
         )
+        show_result(facts, lambda _: text, as_json=as_json)
 
 
 def _ask(
@@ -126,15 +146,25 @@ class ModelForm(StrEnum):
 
 
 def models_export(
-    bundle: Annotated[str, typer.Argument(help="A bundle: its folder, its name, or its URI.")],
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUNDLE",
+            autocompletion=completion.bundles,
+            help="A bundle: its folder, its name, or its URI.",
+        ),
+    ],
     to: Annotated[
         ModelForm,
         typer.Option(
             help="onnx: of any tile size; deepness: for the QGIS plugin; stac: ONNX and an MLM item."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="The folder to write into.")] = Path(),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write into.")
+    ] = Path(),
     trust: TrustCode = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write a bundle as ONNX, or as a STAC item with its ONNX file."""
@@ -143,4 +173,5 @@ def models_export(
         from geoseg.models.exporting.export import export_bundle
 
         written = export_bundle(open_bundle(bundle, trust=trust), to.value, output)
-        give(f"wrote {', '.join(str(p) for p in written)}")
+        files = [str(p) for p in written]
+        show_result({"files": files}, lambda _: f"wrote {', '.join(files)}", as_json=as_json)

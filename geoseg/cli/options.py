@@ -23,4 +23,7 @@ ModelsFolder = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the network's own Python code, if it is some, as you.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Check all input, print what would be done, stop.")
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The folder or s3:// URI of a finished run.")]

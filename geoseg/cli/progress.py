@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from geoseg.cli.messages import say
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def run_progress(*, quiet: bool, dashboard: bool) -> Iterator[Callable[["Progress"], None]]:
-    """Yield a callback that shows the events of a run: a bar on a terminal, else a line for each stage."""
-    from geoseg.runs.progress import lines, terminal_bar
+def run_progress(*, quiet: bool, dashboard: bool, scenes: int) -> Iterator[Callable[["Progress"], None]]:
+    """Yield a callback that shows the events of a run: a bar on a terminal, else lines."""
+    from geoseg.runs.bars import lines, terminal_bar
 
     if dashboard:
         require("bokeh", "dashboard", "--dashboard")
-    shown = terminal_bar() if sys.stderr.isatty() and not quiet else lines(silent if quiet else say)
+    shown: AbstractContextManager[Callable[[Progress], None]] = contextlib.nullcontext(lambda _: None)
+    if not quiet:
+        shown = terminal_bar(scenes) if sys.stderr.isatty() else lines(say, scenes)
     with shown as show:
 
         def on_progress(event: "Progress") -> None:

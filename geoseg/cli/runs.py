@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import geoseg
-from geoseg.cli.messages import errors, give, say, shortened, show_result, warn
-from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, RunFolder, Trust
+from geoseg.cli import completion
+from geoseg.cli.messages import errors, give, say, show_result, warn
+from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, RunFolder, Trust
 from geoseg.cli.progress import graceful_shutdown, run_progress, silent
 
 if TYPE_CHECKING:
@@ -29,25 +30,41 @@ class OnError(StrEnum):
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="The pipeline: a file, or a name like landcover.")],
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="PIPELINE",
+            autocompletion=completion.pipelines,
+            help="The pipeline: a file, or a name like landcover.",
+        ),
+    ],
     assign: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the pipeline.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=completion.pipeline_keys,
+            help="Replace a value of the pipeline.",
+        ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option(help="Run folder or s3:// URI, instead of the pipeline's.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Run folder or s3:// URI, not the pipeline's."),
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE|ADDRESS",
+            autocompletion=completion.clusters,
             help="Where to compute: a file in configs/clusters, or a scheduler like tcp://node1:8786.",
         ),
     ] = None,
     scenes: Annotated[
         str | None,
         typer.Option(
+            metavar="GLOB|FILE",
             help="Many scenes: a glob in quotes, a list (.txt), a table (.csv, .parquet, .gpkg) or a STAC "
-            "search (.json)."
+            "search (.json).",
         ),
     ] = None,
     aoi: Annotated[
@@ -64,9 +81,7 @@ def run(
         bool,
         typer.Option("--overwrite", help="Replace a finished run, or another plan's unfinished one."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all input, print the plan, stop.")
-    ] = False,
+    dry_run: DryRun = False,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Print the address of Dask's dashboard.")
     ] = False,
@@ -93,7 +108,13 @@ def run(
         batch = read_batch(pipeline, changes, output, catalog, scenes, trust=trust)
         options = None
         if not dry_run:
-            options = _options(overwrite=overwrite, profile=profile, quiet=quiet, dashboard=dashboard)
+            options = _options(
+                overwrite=overwrite,
+                profile=profile,
+                quiet=quiet,
+                dashboard=dashboard,
+                scenes=len(batch.scenes),
+            )
         if batch.many:
             tell(f"geoseg {geoseg.__version__}: {len(batch.scenes)} scenes into {batch.folder}")
             _run_scenes(batch, options, skip=on_error is OnError.SKIP, quiet=quiet, as_json=as_json)
@@ -107,17 +128,22 @@ def run(
 
 
 @contextlib.contextmanager
-def _options(*, overwrite: bool, profile: bool, quiet: bool, dashboard: bool) -> Iterator["Options"]:
+def _options(
+    *, overwrite: bool, profile: bool, quiet: bool, dashboard: bool, scenes: int
+) -> Iterator["Options"]:
     """Show progress and handle signals; yield the options of a run."""
     from geoseg.runs.run import Options
 
-    with run_progress(quiet=quiet, dashboard=dashboard) as on_progress, graceful_shutdown() as interruption:
+    with (
+        run_progress(quiet=quiet, dashboard=dashboard, scenes=scenes) as on_progress,
+        graceful_shutdown() as interruption,
+    ):
         yield Options(overwrite, profile, on_progress, interruption)
 
 
 def _show_plan(plan: "Plan", *, overwrite: bool, profile: bool, as_json: bool) -> None:
     """Show a plan, and say where its run would be refused."""
-    from geoseg.cli import show
+    from geoseg.cli import results
     from geoseg.runs.folder import why_refused
     from geoseg.runs.outputs import output_names
 
@@ -125,26 +151,27 @@ def _show_plan(plan: "Plan", *, overwrite: bool, profile: bool, as_json: bool) -
     refused = why_refused(plan.folder, plan.identity(), names, overwrite=overwrite)
     for warning in (*plan.warnings, *([] if refused is None else [refused])):
         warn(warning)
-    show_result(plan.summary(), show.plan, as_json=as_json)
+    show_result(plan.summary(), results.plan_text, as_json=as_json)
 
 
 def _run_scene(
     plan: "Plan", options: AbstractContextManager["Options"], tell: Callable[[str], None], *, as_json: bool
 ) -> None:
     """Run a plan."""
-    from geoseg.cli import show
+    from geoseg.cli import results
     from geoseg.runs.record import as_json as record_as_json
 
     for warning in plan.warnings:
         warn(warning)
-    tell(show.plan_line(plan.summary()))
+    tell(results.plan_line(plan.summary()))
     from geoseg.runs.run import run as run_plan
 
     with options as entered:
         finished = run_plan(plan, entered)
-        for warning in finished.record.warnings[len(plan.warnings) :]:
-            warn(warning)
-        give(record_as_json(finished.record) if as_json else show.run(finished))
+    # After the bar, whose line they would share.
+    for warning in finished.record.warnings[len(plan.warnings) :]:
+        warn(warning)
+    give(record_as_json(finished.record) if as_json else results.run_text(finished))
 
 
 def _run_scenes(
@@ -156,14 +183,14 @@ def _run_scenes(
     as_json: bool,
 ) -> None:
     """Run a pipeline on many scenes; without options check them only. Exit code 1 when one failed."""
-    from geoseg.cli import show
+    from geoseg.cli import results
     from geoseg.runs.batch import check_batch, run_batch
 
     def on_outcome(outcome: "Outcome") -> None:
         for warning in outcome.warnings:
             warn(f"{outcome.name}: {warning}")
         if outcome.state == "failed":
-            say(shortened(f"error: {outcome.name}: {outcome.why}"))
+            say(f"{outcome.name}: {outcome.why}", "error")
         elif not quiet:
             say(f"{outcome.name}: {outcome.state}")
 
@@ -172,14 +199,19 @@ def _run_scenes(
     else:
         with options as entered:
             outcomes = run_batch(batch, entered, skip=skip, on_outcome=on_outcome)
-    show_result([asdict(o) for o in outcomes], lambda _: show.outcomes(outcomes), as_json=as_json)
+    show_result([asdict(o) for o in outcomes], lambda _: results.outcomes_text(outcomes), as_json=as_json)
     if any(o.state == "failed" for o in outcomes):
         raise typer.Exit(1)
 
 
 def worker(
     cluster: Annotated[
-        str, typer.Argument(metavar="ADDRESS|NAME|FILE", help="The scheduler, like tcp://node1:8786.")
+        str,
+        typer.Argument(
+            metavar="ADDRESS|NAME|FILE",
+            autocompletion=completion.clusters,
+            help="The scheduler, like tcp://node1:8786.",
+        ),
     ],
     interface: Annotated[
         str | None, typer.Option(help="Network interface to listen on, like eth0; default the loopback.")
@@ -195,7 +227,7 @@ def worker(
 
 
 def validate(
-    run: Annotated[str, typer.Argument(help="The folder or s3:// URI of a finished run.")],
+    run: RunFolder,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -218,16 +250,18 @@ def report(
     profile: Annotated[
         bool, typer.Option("--profile", help="Add a timeline, and write profile.json.")
     ] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Make the page of a finished run again: report.html."""
     with errors(debug=debug):
         from geoseg.runs.page import remake_page
 
-        give(str(remake_page(run, profile=profile)))
+        page = str(remake_page(run, profile=profile))
+        show_result({"page": page}, lambda _: page, as_json=as_json)
 
 
-def view(run: RunFolder, debug: Debug = False) -> None:
+def view(run: RunFolder, as_json: AsJson = False, debug: Debug = False) -> None:
     """Open the page of a run in the web browser."""
     with errors(debug=debug):
         import webbrowser
@@ -235,6 +269,7 @@ def view(run: RunFolder, debug: Debug = False) -> None:
         from geoseg.runs.page import find_page
 
         page = find_page(run)
-        give(str(page))
-        if not webbrowser.open(page.as_uri()):
-            say("no web browser was found; open the file yourself")
+        opened = webbrowser.open(page.as_uri())
+        show_result({"page": str(page), "opened": opened}, lambda _: str(page), as_json=as_json)
+        if not opened:
+            say("no web browser was found; open the file yourself", "note")

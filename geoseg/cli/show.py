@@ -2,12 +2,10 @@
 
 import os
 import platform
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -27,7 +25,6 @@ from geoseg.core.run_files import RunFile
 from geoseg.inference.masks import invalid_classes
 from geoseg.models.bundle import CARD, list_bundles, open_bundle
 from geoseg.raster.staging import count_finished
-from geoseg.runs.finished import Run
 from geoseg.runs.folder import STAGING
 from geoseg.runs.record import parse_record
 from geoseg.scenes.bands import SceneBand, SceneMask
@@ -36,11 +33,8 @@ from geoseg.scenes.grid import crs_name
 from geoseg.scenes.mosaic import Mosaic
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.scene import Scene
-from geoseg.storage.store import Store, is_store, open_store, within
+from geoseg.storage.store import Store, is_store, open_store
 from geoseg.training.record import TrainingRecord
-
-if TYPE_CHECKING:
-    from geoseg.runs.run import Outcome
 
 _PACKAGES = (
     "torch", "torchvision", "segmentation-models-pytorch", "rasterio", "odc-geo", "dask", "distributed",
@@ -245,7 +239,9 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _class_scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the scores of each class, without its pixels."""
-    return [{k: row[k] for k in ("slug", "iou", "f1", "precision", "recall")} for row in rows]
+    return [
+        {k: row[k] for k in row if k in ("slug", "title", "iou", "f1", "precision", "recall")} for row in rows
+    ]
 
 
 def bundles(folder: Path | None) -> list[dict[str, Any]]:
@@ -278,8 +274,8 @@ def run_folder(store: Store) -> dict[str, Any]:
         return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
     record = parse_record(finished, store.at(RunFile.RECORD))
     kept = {
-        "name", "finished", "command", "fingerprint", "pixels", "area_m2", "seconds", "memory_bytes",
-        "warnings",
+        "name", "finished", "command", "fingerprint", "classes", "pixels", "area_m2", "seconds",
+        "memory_bytes", "warnings",
     }  # fmt: skip
     return {
         "run": store.at(),
@@ -312,89 +308,3 @@ def environment() -> dict[str, Any]:
         "gdal": rasterio.__gdal_version__,
         "gdal_drivers": {d: d in drivers for d in ("GTiff", "COG", "VRT", "JP2OpenJPEG")},
     }
-
-
-def outcomes(found: Sequence["Outcome"]) -> str:
-    """Return the number of scenes by state, and a line for each that failed."""
-    counts = Counter(o.state for o in found)
-    failed = [f"  {o.name}: {o.why}" for o in found if o.state == "failed"]
-    text = f"{len(found)} scenes: " + ", ".join(f"{n} {state}" for state, n in counts.items())
-    return "\n".join([text, *failed])
-
-
-def as_text(facts: Any, indent: int = 0) -> str:
-    """Lay facts out as aligned text."""
-    pad = " " * indent
-    if isinstance(facts, list) and facts and all(isinstance(row, dict) for row in facts):
-        return _table(facts, pad)
-    if isinstance(facts, list):
-        return "\n".join(f"{pad}- {_value(v)}" for v in facts)
-    lines = []
-    width = max((len(str(k)) for k in facts), default=0)
-    for key, value in facts.items():
-        if value is None or value in ([], {}, ""):
-            continue
-        flat = isinstance(value, list) and all(
-            isinstance(v, str | int | float) and len(str(v)) < 25 for v in value
-        )
-        if isinstance(value, dict | list) and not flat:
-            lines += [f"{pad}{key}:", as_text(value, indent + 2)]
-        else:
-            shown = ", ".join(_value(v) for v in value) if isinstance(value, list) else _value(value)
-            lines.append(f"{pad}{key!s:<{width}}  {shown}")
-    return "\n".join(lines)
-
-
-def _table(rows: list[dict[str, Any]], pad: str) -> str:
-    # Rows may lack keys.
-    keys = list(dict.fromkeys(k for row in rows for k in row))
-    cells = [keys, *([_value(row.get(k)) for k in keys] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
-    return "\n".join(
-        pad + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    # In one line: texts of others' metadata must not look like facts of their own.
-    return "-" if value is None else " ".join(str(value).splitlines())
-
-
-def plan_line(plan: dict[str, Any]) -> str:
-    """Lay a plan out in one line."""
-    total = plan["memory_per_worker_bytes"]["total"]
-    masks = ", ".join(dict.fromkeys(m["model"] for m in plan.get("masks", ())))
-    masked = f" masked by {masks}" if masks else ""
-    return (
-        f"{plan['scene']}{masked}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
-        f"{plan['tile'][0]} x {plan['tile'][1]} in {plan['blocks']} blocks, {plan['architecture']} on "
-        f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
-    )
-
-
-def plan(summary: dict[str, Any]) -> str:
-    """Lay a plan out for people."""
-    memory = {k: f"{v / 1e6:.0f} MB" for k, v in summary["memory_per_worker_bytes"].items()}
-    return as_text({**summary, "memory_per_worker_bytes": memory})
-
-
-def run(finished: Run) -> str:
-    """Lay out the share and area of each class, and the files of a run."""
-    record = finished.record
-    pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata" and n}
-    valid = sum(pixels.values())
-    areas = record.area_m2
-    rows = [
-        {
-            "class": slug,
-            "share": f"{100 * n / valid:.2f} %",
-            "area": "-" if areas is None else f"{areas[slug] / 1e6:.3f} km2",
-        }
-        for slug, n in pixels.items()
-    ]
-    seconds = record.seconds.total
-    rate = sum(record.pixels.values()) / seconds / 1e6
-    files = "\n".join(f"  {within(finished.folder, name)}" for name in [*record.outputs, RunFile.RECORD])
-    return f"{_table(rows, '')}\n\nin {seconds:.1f} s ({rate:.2f} Mpx/s) wrote\n{files}"

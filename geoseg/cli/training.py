@@ -7,26 +7,39 @@ from typing import Annotated
 import typer
 
 import geoseg
+from geoseg.cli import completion
 from geoseg.cli.messages import errors, give, say, show_facts, warn
-from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet, Trust
+from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, Trust
 from geoseg.cli.progress import silent, training_progress
 from geoseg.core.errors import ConfigError
 
 
 def train(
-    training: Annotated[str, typer.Argument(help="The training: a file, or a name like landcover-s2.")],
+    training: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRAINING",
+            autocompletion=completion.trainings,
+            help="The training: a file, or a name like landcover-s2.",
+        ),
+    ],
     assign: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=completion.training_keys,
+            help="Replace a value of the file.",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the training, instead of the file's.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the training, not the file's."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start again, even if a training was begun or finished.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and split the data, print what would be done, stop.")
-    ] = False,
+    dry_run: DryRun = False,
     trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
@@ -62,18 +75,33 @@ def train(
         if as_json:
             give(trained.record.to_json())
         else:
-            give(show.as_text(show.training(trained.folder, trained.record)))
+            show_facts(show.training(trained.folder, trained.record), as_json=False)
 
 
 def evaluate(
     training: Annotated[
-        str | None, typer.Argument(help="A training, file or name, to measure --model on its data.")
+        str | None,
+        typer.Argument(
+            metavar="TRAINING",
+            autocompletion=completion.trainings,
+            help="A training, file or name, to measure --model on its data.",
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The bundle to measure, folder or name.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUNDLE", autocompletion=completion.bundles, help="The bundle to measure, folder or name."
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="Part of the data: train, val or test.")] = "test",
     assign: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the training file."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=completion.training_keys,
+            help="Replace a value of the training file.",
+        ),
     ] = None,
     class_map: Annotated[
         Path | None, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")
@@ -84,7 +112,12 @@ def evaluate(
     attribute: Annotated[str | None, typer.Option(help="Column of the polygons with the class.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the polygons.")] = None,
     legend: Annotated[
-        str | None, typer.Option(help="Legend, name or file: classes of the map, codes of the reference.")
+        str | None,
+        typer.Option(
+            metavar="LEGEND",
+            autocompletion=completion.legends,
+            help="Legend, name or file: classes of the map, codes of the reference.",
+        ),
     ] = None,
     ignore: Annotated[
         str, typer.Option(metavar="CODES", help="Codes of the reference that are not counted, like 0,70.")
@@ -97,7 +130,9 @@ def evaluate(
     sample: Annotated[
         Path | None, typer.Option(help="A labelled sample of `geoseg sample`, instead of --map.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write the report here as JSON.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the report here as JSON.")
+    ] = None,
     trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
@@ -137,14 +172,19 @@ def evaluate(
 
 def sample(
     class_map: Annotated[Path, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")],
-    output: Annotated[Path, typer.Option(help="The GeoPackage to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The GeoPackage to write.")],
     size: Annotated[int, typer.Option(help="Points in all.")] = 500,
     allocation: Annotated[
         str, typer.Option(help="Points of each class: proportional, equal, neyman-like, or area.")
     ] = "proportional",
     minimum: Annotated[int, typer.Option(help="Points of each class at least.")] = 50,
     seed: Annotated[int, typer.Option(help="The same seed draws the same points.")] = 0,
-    legend: Annotated[str | None, typer.Option(help="Legend of the map, name or file.")] = None,
+    legend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEGEND", autocompletion=completion.legends, help="Legend of the map, name or file."
+        ),
+    ] = None,
     confidence: Annotated[
         Path | None, typer.Option(help="confidence.tif of the run: the accuracy that is expected.")
     ] = None,

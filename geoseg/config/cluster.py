@@ -42,7 +42,7 @@ def _sexagesimal(value: object) -> object:
 Walltime = Annotated[
     str,
     BeforeValidator(_sexagesimal, json_schema_input_type=str | int),
-    Field(pattern=r"^(\d+-)?(\d+:)?\d+:\d\d$"),
+    Field(pattern=r"^(\d+-)?(\d+:)?\d+:\d\d$", examples=["02:00:00"]),
 ]
 """[days-][hours:]minutes:seconds, as batch systems write it; LSF reads hours:minutes."""
 
@@ -80,7 +80,7 @@ class Address(_Remote):
     """A Dask scheduler that is already running."""
 
     kind: Literal["address"] = "address"
-    address: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:\d+$")]
+    address: Annotated[str, Field(pattern=r"^(tcp|tls)://[^\s/@]+:\d+$", examples=["tcp://node1:8786"])]
     workers: Count = 1
     """The run begins with this many workers; more may join."""
     gpus: Annotated[int, Field(ge=0, le=1), GATE] = 0
@@ -182,7 +182,9 @@ class Kubernetes(_Remote):
     memory: ByteCount
     gpus: Annotated[int, Field(ge=0, le=1), GATE] = 0
     """GPUs of each pod (nvidia.com/gpu)."""
-    name: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40)] = "geoseg"
+    name: Annotated[
+        str, Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=40, examples=["geoseg"])
+    ] = "geoseg"
     namespace: str = "default"
     env: dict[str, str] = Field(default_factory=dict)
     volumes: tuple[dict[str, Any], ...] = ()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from geoseg.config.wording import first_of, wanted
 from geoseg.core.errors import GeosegError
 from geoseg.core.text import check_line
 
@@ -25,13 +26,13 @@ _YEARS = range(1900, 2101)
 def _no_truth(value: object) -> object:
     # numpy's truth values come from tables.
     if type(value).__name__ in {"bool", "bool_"}:
-        raise ValueError("write a number, or leave the key out")
+        raise wanted("a number")
     return value
 
 
 def _no_rounding_to_0(value: float) -> float:
     if value < _LEAST:
-        raise ValueError(f"must be at least {_LEAST:g}")
+        raise wanted(f"a number of at least {_LEAST:g}")
     return value
 
 
@@ -41,6 +42,11 @@ def _no_nan(value: object) -> object:
     return value
 
 
+def unit(plural: str) -> dict[str, str]:
+    """Return what a field says of itself in the schema: what its number counts, for messages."""
+    return {"unit": plural}
+
+
 GATE = BeforeValidator(_no_truth)
 """Refuses truth values; it stands after the bounds, which it then leaves in the JSON schema."""
 
@@ -48,9 +54,9 @@ Whole = Annotated[int, Field(ge=0, le=_MOST), GATE]
 """A whole number, also 0."""
 Count = Annotated[int, Field(ge=1, le=_MOST), GATE]
 """A whole number of things, at least one."""
-Side = Annotated[int, Field(ge=1, le=65_536), GATE]
+Side = Annotated[int, Field(ge=1, le=65_536, json_schema_extra=unit("pixels")), GATE]
 """Pixels along one side of a tile, a block or a chip."""
-Overlap = Annotated[int, Field(ge=0, le=65_536, multiple_of=2), GATE]
+Overlap = Annotated[int, Field(ge=0, le=65_536, multiple_of=2, json_schema_extra=unit("pixels")), GATE]
 """Pixels that neighbouring tiles share, half of them each."""
 BandNumber = Annotated[int, Field(ge=1, le=65_536), GATE]
 """Number of a band in its file, from 1."""
@@ -58,16 +64,16 @@ Code = Annotated[int, Field(ge=-(2**31), le=_MOST), GATE]
 """Value of a class in labels, or of a quality band."""
 ClassId = Annotated[int, Field(ge=0, le=254), GATE]
 """Pixel value of a class in class maps; 255 is nodata."""
-Gpus = Annotated[int, Field(ge=0, le=64), GATE]
+Gpus = Annotated[int, Field(ge=0, le=64, json_schema_extra=unit("GPUs")), GATE]
 """GPUs of one machine or job."""
 Port = Annotated[int, Field(ge=1, le=65_535), GATE]
-Tries = Annotated[int, Field(ge=1, le=100), GATE]
+Tries = Annotated[int, Field(ge=1, le=100, json_schema_extra=unit("attempts")), GATE]
 """Attempts, with a wait between them."""
 Points = Annotated[int, Field(ge=0, le=1_000_000), GATE]
 """Points of a sample."""
-Pixels = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False), GATE]
+Pixels = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, json_schema_extra=unit("pixels")), GATE]
 """A distance in pixels."""
-Seconds = Annotated[int, Field(ge=0, le=31_536_000), GATE]
+Seconds = Annotated[int, Field(ge=0, le=31_536_000, json_schema_extra=unit("seconds")), GATE]
 """A time of at most a year."""
 
 NonNegative = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), GATE]
@@ -86,7 +92,7 @@ Temperature = Annotated[float, Field(ge=1e-3, le=1e3, allow_inf_nan=False), GATE
 Scale = Positive
 """Physical value = number * scale + offset."""
 Offset = Finite
-Gsd = Annotated[float, Field(ge=1e-4, le=1e6, allow_inf_nan=False), GATE]
+Gsd = Annotated[float, Field(ge=1e-4, le=1e6, allow_inf_nan=False, json_schema_extra=unit("metres")), GATE]
 """Ground sample distance in metres, from a tenth of a millimetre to a thousand kilometres."""
 Nodata = Annotated[
     float,
@@ -141,6 +147,5 @@ def check_number(value: Any, kind: Any, what: str, error: type[GeosegError]) -> 
     try:
         TypeAdapter(kind).validate_python(value)
     except ValidationError as problem:
-        text = problem.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        shown = f"{value:g}" if isinstance(value, float) else str(value)[:30]
-        raise error(f"{what} is {shown}: {text[:1].lower()}{text[1:]}") from None
+        _, text = first_of(problem, value)
+        raise error(f"{what}: {text}") from None

@@ -19,7 +19,7 @@ class ClassEntry(Document):
     """Pixel value in class maps."""
     slug: Annotated[str, Field(min_length=1)]
     title: str
-    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$", examples=["#2b7bba"])]
     codes: tuple[Code, ...] | None = None
     """Values of this class in label rasters; default: its id."""
 

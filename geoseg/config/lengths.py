@@ -7,7 +7,7 @@ from pydantic import Field
 from geoseg.config.fields import NonNegative
 from geoseg.core.errors import ConfigError
 
-Length = NonNegative | Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? ?px$")]
+Length = NonNegative | Annotated[str, Field(pattern=r"^\d{1,9}(\.\d{1,9})? ?px$", examples=["1.5 px"])]
 """Metres (for areas square metres), or pixels when written like `1.5 px`."""
 
 

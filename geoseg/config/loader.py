@@ -7,8 +7,9 @@ from typing import Any, ClassVar, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from geoseg.config.wording import first_of, problems_of
 from geoseg.config.yaml_text import parse_yaml
-from geoseg.core.errors import ConfigError, did_you_mean
+from geoseg.core.errors import ConfigError
 from geoseg.core.parsing import MOST_DEPTH, read_bytes
 from geoseg.core.paths import at_home
 
@@ -105,14 +106,8 @@ def checked(values: Mapping[str, Any], model: type[D], where: str) -> D:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        missing = first["type"] == "missing"
-        keys = _keys(dict(values), first["loc"], missing=missing)
-        key = ".".join(keys) or "values"
-        what = "this key is required" if missing else first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            what = f"unknown key{did_you_mean(keys[-1], _known_keys(model, first['loc']))}"
-        raise ConfigError(f"{where}: {key[:100]}: {what[:1].lower()}{what[1:]}") from None
+        key, what = first_of(error, values, model)
+        raise ConfigError(f"{where}: {key[:100] or 'values'}: {what}") from None
 
 
 def _text_of(path: Path) -> str:
@@ -209,52 +204,26 @@ def _explain(
     assigned: list[tuple[str, ...]],
 ) -> list[str]:
     """Return one line for each key that is wrong."""
-    messages: dict[tuple[str, ...], str] = {}
-    problems = error.errors(include_url=False)
-    for problem in problems[:_MOST_PROBLEMS]:
-        keys = _keys(data, problem["loc"], missing=problem["type"] == "missing")
-        if problem["type"] == "extra_forbidden":
-            message = "unknown key" + did_you_mean(keys[-1], _known_keys(model, problem["loc"]))
-        elif problem["type"] == "missing":
-            message = "this key is required"
-        else:
-            text = problem["msg"].removeprefix("Value error, ")
-            message = f"{text[:1].lower()}{text[1:]} (got {_shorten(problem['input'])})"
-        # Each member of a union reports its own error for the same key.
-        other = messages.get(keys)
-        messages[keys] = message if other is None else f"{other.rsplit(' (got', 1)[0]}, or {message}"
+    messages = problems_of(error, data, model, _MOST_PROBLEMS)
     lines = []
     for keys, message in messages.items():
-        if any(k[: len(keys)] == keys and len(k) > len(keys) for k in messages):
-            continue  # from a union member of another shape; the errors of the keys inside are more exact
         # What the file lacks was made by a change further inside.
         made = [
             a for a in assigned if a == keys[: len(a)] or (a[: len(keys)] == keys and not _has(root, keys))
         ]
-        source = "--set " + ".".join(made[0]) if made else None
-        where = source or _at(path, _node(root, keys))
-        lines.append(f"{where}: {'.'.join(keys)[:100] or 'document'}: {message}")
-    if len(problems) > _MOST_PROBLEMS:
-        lines.append(f"{path}: {len(problems) - _MOST_PROBLEMS} further problems")
+        where = f"--set {'.'.join(made[0])}" if made else _at(path, _node(root, keys))
+        key = ".".join(keys)[:100] or "document"
+        # A change of just this key, or of a mapping around it, has said the key already.
+        told = f"--set {key}" if made and made[0] == keys[: len(made[0])] else f"{where}: {key}"
+        lines.append(f"{told}: {message}")
+    if (count := error.error_count()) > _MOST_PROBLEMS:
+        lines.append(f"{path}: {count - _MOST_PROBLEMS} further problems")
     return lines
 
 
 def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _keys(data: object, loc: tuple[int | str, ...], *, missing: bool) -> tuple[str, ...]:
-    """Return the keys in `loc`, without the names of union members that pydantic puts between them."""
-    keys: list[str] = []
-    for depth, part in enumerate(loc):
-        if isinstance(data, dict) and (part in data or (missing and depth == len(loc) - 1)):
-            data = data.get(part)
-            keys.append(str(part))
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-            keys.append(str(part))
-    return tuple(keys)
 
 
 def _node(root: yaml.Node, keys: tuple[str, ...]) -> yaml.Node:
@@ -281,36 +250,6 @@ def _has(root: yaml.Node, keys: tuple[str, ...]) -> bool:
             return isinstance(node, yaml.SequenceNode)
         node = found
     return True
-
-
-def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the mapping around `loc` may have."""
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    nodes = _options(schema, definitions)
-    for part in loc[:-1]:
-        found = [n for node in nodes for n in _children(node, part, definitions)]
-        # The name of a union member is no key; where members differ by `kind`, it selects one of them.
-        nodes = found or [n for n in nodes if part == f"kind={_constant(n, 'kind')}"] or nodes
-    # The key itself is one of another member.
-    return sorted({key for node in nodes for key in node.get("properties", {})} - {loc[-1]})
-
-
-def _children(node: dict[str, Any], part: int | str, definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    below = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items")
-    return _options(below, definitions) if isinstance(below, dict) else []
-
-
-def _options(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the schemas that a value may follow: the members of a union, or the schema itself."""
-    if "$ref" in node:
-        node = definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
-    members = [*node.get("anyOf", []), *node.get("oneOf", [])]
-    return [o for m in members for o in _options(m, definitions)] or [node]
-
-
-def _constant(node: dict[str, Any], key: str) -> object:
-    return node.get("properties", {}).get(key, {}).get("const")
 
 
 def _at(path: Path, node: yaml.Node) -> str:

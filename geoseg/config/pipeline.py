@@ -35,7 +35,9 @@ class Tiling(Document):
 class Inference(Document):
     """How the network runs."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda", "cuda:0"])
+    ] = "auto"
     backend: Literal["auto", "torch", "inductor", "openvino", "onnxruntime"] = "auto"
     """What runs the network; auto: OpenVINO on a CPU where it can, else torch, or
     onnxruntime for an ONNX graph. inductor: torch.compile."""
@@ -180,7 +182,7 @@ EACH = "*"
 class Pipeline(Document):
     """A pipeline file."""
 
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", examples=["landcover-2024"])]
     scene: str | SceneEntry | None = None
     """A name in the data catalog, a path, a URI, or an entry as the catalog has it."""
     scenes: str | tuple[str, ...] | None = None

@@ -160,7 +160,9 @@ class SceneEntry(Document):
     order: Literal["newest", "oldest", "cloud", "listed"] | None = None
     """Which member gives a pixel that several have: the newest or oldest by `datetime`, that with the least
     `cloud_cover`, or the one that is listed first (default; files of a folder or glob by name)."""
-    crs: Annotated[str, Field(pattern=r"^(auto|EPSG:\d{4,6})$")] | None = None
+    crs: Annotated[str, Field(pattern=r"^(auto|EPSG:\d{4,6})$", examples=["auto", "EPSG:32618"])] | None = (
+        None
+    )
     """CRS of the mosaic; default, `auto`: that of the most area of its members."""
     method: Literal["first", "median"] | None = None
     """What a pixel is made of: the first valid member in the order (default), or the median of all valid
@@ -171,7 +173,8 @@ class SceneEntry(Document):
     def _known_sensor(cls, value: str | None) -> str | None:
         if value is not None and value not in SENSORS:
             raise PydanticCustomError(
-                "sensor", f"{value!r} is not known{did_you_mean(value, SENSORS)}; known: {', '.join(SENSORS)}"
+                "sensor",
+                f"{value[:60]!r} is not known{did_you_mean(value, SENSORS)}; known: {', '.join(SENSORS)}",
             )
         return value
 

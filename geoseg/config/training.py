@@ -249,7 +249,7 @@ class GsdEntry(Document):
 class Training(Document):
     """A training file."""
 
-    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", examples=["landcover-2024"])]
     version: Line = "0.1.0"
     title: Line = ""
     description: str = ""

@@ -4,10 +4,11 @@ Every message is one line that says what is wrong, where, and what to do. The co
 exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from geoseg.core.secrets import redact
 from geoseg.core.text import printable
@@ -23,6 +24,13 @@ class GeosegError(Exception):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(redact(str(message))))
+
+    @classmethod
+    def absent(cls, message: str) -> Self:
+        """Return the error of what was named and is not there: wrong usage, whatever should be there."""
+        error = cls(message)
+        error.exit_code = ConfigError.exit_code
+        return error
 
 
 class ConfigError(GeosegError):
@@ -71,8 +79,15 @@ class GeosegWarning(UserWarning):
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message on one line, or its type's name when it carries none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message on one line, or its type's name when it carries none.
+
+    Examples
+    --------
+    >>> one_line(FileNotFoundError(2, "No such file or directory", "a.tif"))
+    "No such file or directory: 'a.tif'"
+    """
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    return " ".join(text.split()) or type(error).__name__
 
 
 def listed(names: Collection[str], most: int = 14) -> str:

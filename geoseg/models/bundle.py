@@ -171,9 +171,9 @@ def find_bundle(place: Path | str) -> Path:
     place = at_home(place)
     found = Path(place) if Path(place).is_dir() else lookup.find(Shelf.MODELS, place, _is_bundle)
     if found is None and "/" in str(place):
-        raise BundleError(f"{place}: no such bundle folder; see: geoseg models list")
+        raise BundleError.absent(f"{place}: no such bundle folder; see: geoseg models list")
     if found is None:
-        raise BundleError(lookup.not_found(Shelf.MODELS, place))
+        raise BundleError.absent(lookup.not_found(Shelf.MODELS, place))
     return found
 
 

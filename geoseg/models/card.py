@@ -22,6 +22,7 @@ from geoseg.config.fields import (
     Threshold,
 )
 from geoseg.config.loader import Document
+from geoseg.config.wording import first_of
 from geoseg.core.bands import Band
 from geoseg.core.errors import BundleError
 from geoseg.core.legend import Legend
@@ -278,14 +279,16 @@ def read_card(path: Path) -> Card:
     BundleError
         When the file is missing, is not JSON or does not follow the model.
     """
+    content = None
     try:
-        return Card.model_validate(parse_json(read_bytes(path).decode()))
+        content = parse_json(read_bytes(path).decode())
+        return Card.model_validate(content)
     except FileNotFoundError:
-        raise BundleError(f"{path}: no such file; a bundle is a folder with geoseg.json, config.json and "
-                          "model.safetensors") from None  # fmt: skip
+        raise BundleError.absent(
+            f"{path}: no such file; a bundle is a folder with geoseg.json, config.json and model.safetensors"
+        ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, ValidationError):
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"]) or "document"
-            raise BundleError(f"{path}: {key[:100]}: {first['msg'].removeprefix('Value error, ')}") from None
+            key, text = first_of(error, content, Card)
+            raise BundleError(f"{path}: {key[:100] or 'document'}: {text}") from None
         raise BundleError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error

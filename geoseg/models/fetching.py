@@ -52,7 +52,7 @@ def _read(store: Store, name: str) -> bytes:
     with as_output_error(store.at(name), "read"):
         data = store.read(name)
     if data is None:
-        raise BundleError(f"{store.at()}: is no bundle: there is no {name}")
+        raise BundleError.absent(f"{store.at()}: is no bundle: there is no {name}")
     return data
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from geoseg.config.wording import first_of
 from geoseg.core.errors import BundleError
 
 ONNX, OPENVINO = "ONNX", "OpenVINO"
@@ -56,9 +57,8 @@ def check_graph_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     try:
         GraphArguments.model_validate(arguments)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ascii(".".join(str(part) for part in first["loc"])[:80])[1:-1]
-        raise BundleError(f"{key}: {first['msg']}") from None
+        key, text = first_of(error, arguments, GraphArguments)
+        raise BundleError(f"{ascii(key[:80])[1:-1]}: {text}") from None
     if arguments["file"] != weights_name(config):
         raise BundleError(f"file: must be {weights_name(config)} for {config['_model_class']}")
     return arguments

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from geoseg.runs.progress import Progress, Throughput, terminal_bar
+from geoseg.runs.bars import terminal_bar
+from geoseg.runs.pace import Pace, View
+from geoseg.runs.progress import Progress
 
 
 def progress_bar() -> AbstractContextManager[Callable[[Progress], None]]:
@@ -29,23 +31,17 @@ def _notebook_bar() -> Iterator[Callable[[Progress], None]]:
     # Not a dependency of geoseg; a notebook has it.
     from IPython.display import HTML, display  # noqa: PLC0415
 
-    throughput = Throughput()
-    shown = display(HTML(""), display_id=True)
+    pace, shown = Pace(), display(HTML(""), display_id=True)
 
     def on_progress(event: Progress) -> None:
-        throughput.add(event.fact or {})
-        shown.update(HTML(bar_html(event, throughput.text())))
+        pace.add(event)
+        shown.update(HTML(bar_html(pace.view())))
 
     yield on_progress
     shown.update(HTML(""))
 
 
-def bar_html(event: Progress, speed: str) -> str:
-    """Return an event as HTML: a bar with blocks and throughput, or the file that is being made."""
-    if not event.total:
-        return f"<div>{html.escape(event.stage)} ...</div>"
-    blocks = (
-        f'<progress value="{event.done}" max="{event.total}"></progress> {event.done}/{event.total} blocks'
-    )
-    told = "waiting: no worker is there" if event.waiting else speed
-    return f"<div>{html.escape(event.name)} {blocks} {html.escape(told)}</div>"
+def bar_html(view: View) -> str:
+    """Return the progress as HTML: a bar, what is being done, elapsed and remaining time, throughput."""
+    told = html.escape(", ".join(filter(None, [view.what, view.times, view.rate])))
+    return f'<div><progress value="{view.share:.3f}" max="1"></progress> {told}</div>'

@@ -131,7 +131,7 @@ def write_maps(
         # The uncompressed blocks are read faster than the finished map.
         confidence = staging_folder / "share.vrt"
         write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
-        files += _write_vectors(plan, staging_folder, class_map, confidence, workers)
+        files += _write_vectors(plan, staging_folder, class_map, confidence, workers, on_event)
     return files
 
 
@@ -152,7 +152,12 @@ def _write_processed(
 
 
 def _write_vectors(
-    plan: Plan, folder: Path, class_map: Path, confidence: Path, workers: Workers
+    plan: Plan,
+    folder: Path,
+    class_map: Path,
+    confidence: Path,
+    workers: Workers,
+    on_event: Callable[[Progress], None],
 ) -> list[Path]:
     """Make polygons, and the raster of objects that separates them; return their paths."""
     # pandas, pyogrio and scipy are slow to import and take memory: not before there is a map.
@@ -162,12 +167,14 @@ def _write_vectors(
     files = vectorize(
         MapFiles(class_map, confidence), plan.recipe, workers, folder, layer=plan.name,
         formats=outputs.polygons, provenance=_provenance(plan),
+        on_step=lambda step, part: on_event(Progress(step, part=part)),
     )  # fmt: skip
     if _STYLED_BY_QML & set(outputs.polygons):
         files.append(write_polygon_style(folder / RunFile.POLYGONS_QML, plan.bundle.card.legend))
     if "pmtiles" in outputs.polygons:
         files.append(_describe_tiles(plan, folder / RunFile.PMTILES))
     if outputs.instances:
+        on_event(Progress(RunFile.INSTANCES))
         describe(folder / OBJECTS, ["object"], _tags(plan))
         path = folder / RunFile.INSTANCES
         copy_cog(folder / OBJECTS, path, "NEAREST")

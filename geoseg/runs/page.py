@@ -82,7 +82,7 @@ def find_page(place: Path | str) -> Path:
     path = store.local / RunFile.PAGE
     if not path.is_file():
         read_record(store)
-        raise OutputError(f"{place}: has no {RunFile.PAGE}; make it with: geoseg report {place}")
+        raise OutputError.absent(f"{place}: has no {RunFile.PAGE}; make it with: geoseg report {place}")
     return path.resolve()
 
 
@@ -91,7 +91,9 @@ def _timeline(store: Store) -> Timeline:
     with as_output_error(place, "read"):
         data = store.read(RunFile.EVENTS)
     if data is None:
-        raise OutputError(f"{place}: is missing, and a timeline is made of it; run it again with --profile")
+        raise OutputError.absent(
+            f"{place}: is missing, and a timeline is made of it; run it again with --profile"
+        )
     try:
         return timeline_of(parse_events(data))
     except (LookupError, TypeError, ValueError) as error:

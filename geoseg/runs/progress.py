@@ -1,15 +1,23 @@
-"""Progress of a run: its event, the throughput, and a bar or lines that show them."""
+"""Progress of a run: its event, and the throughput."""
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from time import monotonic
 
 from geoseg.inference.events import Fact
 
-_LINES = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
+PREDICT = "predict"
+"""The stage in which blocks are predicted."""
+ENDED = "ended"
+"""The stage of a scene that is done, failed or was left out."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of making outputs, in the seconds that it usually takes."""
+
+    done: float = 0.0
+    total: float = 0.0
+    current: float = 0.0
+    """Of the step under way."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +25,10 @@ class Progress:
     """Event: the current stage of a run and its progress."""
 
     stage: str
-    """`predict`, `mask` while another network masks the scene, or the name of the file that is written."""
+    """`predict`, `mask` while another network masks the scene, the name of the file that is being written, or
+    `ended`."""
     done: int = 0
-    """Finished blocks."""
+    """Finished blocks; of a scene that has ended, whether it was run."""
     total: int = 0
     """All blocks of the scene; 0 when the stage has none."""
     pixels: int = 0
@@ -28,6 +37,12 @@ class Progress:
     """The scene."""
     fact: Fact | None = None
     """The event of a block or a worker, see `geoseg.inference.events`."""
+    text: str = ""
+    """What the stage is called when it is shown: `polygons 3 of 5 formats`; empty: its name."""
+    part: float = 0.0
+    """Share of the stage that is done, where it has no blocks, 0 to 1."""
+    work: Work | None = None
+    """The work of all outputs of the scene."""
 
     @property
     def waiting(self) -> bool:
@@ -80,55 +95,3 @@ class Throughput:
         busy = sum(min(1.0, self.workers[a].busy / s) for a, s in lives.items()) / len(lives)
         each = f" ({len(rates)} workers: {min(rates):.2f} to {max(rates):.2f})" if len(rates) > 1 else ""
         return f"{sum(rates):.2f} Mpx/s{each}, device {busy:.0%} busy"
-
-
-@contextlib.contextmanager
-def lines(say: Callable[[str], None]) -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback that says a line for each stage, and every half minute the progress in it."""
-    throughput, stage, told = Throughput(), "", 0.0
-
-    def on_progress(event: Progress) -> None:
-        nonlocal stage, told
-        throughput.add(event.fact or {})
-        if event.waiting:
-            say("waiting: no worker is there")
-        if event.stage != stage or (event.total and monotonic() - told > _LINES):
-            rate = f", {throughput.text()}" if event.stage == stage and throughput.text() else ""
-            say(f"{event.stage}: {event.done} of {event.total} blocks{rate}" if event.total else event.stage)
-            told = monotonic()
-        stage = event.stage
-
-    yield on_progress
-
-
-@contextlib.contextmanager
-def terminal_bar() -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback that draws a bar on the terminal of stderr."""
-    # Slow to import, and needed only on a terminal.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bars  # noqa: PLC0415
-
-    columns = (
-        TextColumn("{task.description:>16}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} blocks  {task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    throughput = Throughput()
-    # Its own descriptor: the bar is shown even while stderr is redirected to catch messages of GDAL.
-    with (
-        os.fdopen(os.dup(2), "w") as terminal,
-        Bars(*columns, console=Console(file=terminal), transient=True) as bars,
-    ):
-        task = bars.add_task("predict", total=1, speed="")
-
-        def on_progress(event: Progress) -> None:
-            throughput.add(event.fact or {})
-            if not event.total:
-                bars.update(task, description=event.stage)
-                return
-            speed = "waiting: no worker is there" if event.waiting else throughput.text()
-            bars.update(task, description=event.stage, completed=event.done, total=event.total, speed=speed)
-
-        yield on_progress

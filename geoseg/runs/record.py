@@ -26,6 +26,7 @@ from geoseg.config.run_record import (
     RunSeconds,
     Trouble,
 )
+from geoseg.config.wording import first_of
 from geoseg.core import provenance
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_object, as_output_error, output_entry
@@ -272,11 +273,16 @@ def read_record(store: Store) -> RunRecord:
     with as_output_error(place, "read"):
         data = store.read(RunFile.RECORD)
     if data is None:
-        raise OutputError(
-            f"{store.at()}: holds no finished run ({RunFile.RECORD} is missing); name the folder that "
-            "`geoseg run` wrote, or finish it with the same command"
-        )
+        raise no_finished_run(store)
     return parse_record(data, place)
+
+
+def no_finished_run(store: Store) -> OutputError:
+    """Return the error of a folder that has no record."""
+    return OutputError.absent(
+        f"{store.at()}: holds no finished run ({RunFile.RECORD} is missing); name the folder that "
+        "`geoseg run` wrote, or finish it with the same command"
+    )
 
 
 def parse_record(data: bytes, place: Path | str) -> RunRecord:
@@ -306,11 +312,7 @@ def parse_record(data: bytes, place: Path | str) -> RunRecord:
     except ValidationError as error:
         problems = error.errors(include_url=False)
         missing = [".".join(map(str, p["loc"])) for p in problems if p["type"] == "missing"]
-        if missing:
-            what = f"has no {', '.join(missing)}"
-        else:
-            first = problems[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+        what = f"has no {', '.join(missing)}" if missing else ": ".join(first_of(error, content))
         raise OutputError(f"{place}: {what}; was it written by another version? Run it again") from None
 
 

@@ -28,7 +28,7 @@ from geoseg.runs.finished import Run
 from geoseg.runs.folder import finished_identity, open_run_folder
 from geoseg.runs.log import event_log
 from geoseg.runs.outputs import output_names
-from geoseg.runs.progress import Progress
+from geoseg.runs.progress import ENDED, Progress
 from geoseg.runs.scene_run import SceneRun
 
 AHEAD = 2
@@ -230,9 +230,7 @@ class Loop:
         return True
 
     def _forward_progress(self, event: Progress) -> None:
-        # Of many scenes the bar shows blocks only: outputs are made while the next scenes are predicted.
-        if event.total or not self.many:
-            self.options.on_progress(event)
+        self.options.on_progress(event)
 
     def _handle_event(self, event: Event) -> None:
         """Handle an event of the driver."""
@@ -316,6 +314,8 @@ class Loop:
 
     def _report_outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
+        ran = outcome.state in {"done", "failed"}
+        self.options.on_progress(Progress(ENDED, done=int(ran), name=outcome.name))
         self.on_outcome(outcome)
 
 

@@ -1,14 +1,16 @@
 """The run of one scene: which blocks are staged, the work that is left, and publishing the outputs."""
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Thread
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any, TypeVar
 
 from distributed import Client
@@ -33,8 +35,9 @@ from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.runs import outputs
 from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
-from geoseg.runs.progress import Progress
+from geoseg.runs.progress import Progress, Work
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
+from geoseg.runs.steps import OutputSteps, step_seconds
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.thresholds import NOTHING
 
@@ -258,7 +261,9 @@ class SceneRun:
                 "the scene"
             )
         self._staging().copy_to(workspace, plan.blocks)
-        steps = _Steps(self.log, plan.name, self.on_event)
+        steps = OutputSteps(
+            self.log, plan.name, self.on_event, self.step_seconds, plan.pipeline.outputs.polygons
+        )
         with (
             _in_background(lambda: outputs.read_picture(plan)) as reading,
             collect_warnings() as notices,
@@ -332,10 +337,21 @@ class SceneRun:
     def _staging(self) -> Staging:
         return outputs.staging_of(self.plan, self.folder.staging)
 
+    @cached_property
+    def step_seconds(self) -> dict[str, float]:
+        """Seconds that each step of the outputs takes, about."""
+        names, pixels = (
+            outputs.output_names(self.plan, profile=self.profile),
+            math.prod(self.plan.scene.shape),
+        )
+        return step_seconds(names, pixels, len(self.plan.bundle.card.classes))
+
     def _report_progress(self, pixels: int = 0, fact: Fact | None = None) -> None:
         one = self.passes[self.at]
-        done, total = len(one.counts), one.plan.blocks.count
-        self.on_event(Progress(one.stage, done, total, pixels, self.plan.name, fact))
+        done = sum(len(p.counts) for p in self.passes[: self.at + 1])
+        total = sum(p.plan.blocks.count for p in self.passes)
+        work = Work(total=sum(self.step_seconds.values()))
+        self.on_event(Progress(one.stage, done, total, pixels, self.plan.name, fact, work=work))
 
 
 @contextlib.contextmanager
@@ -370,25 +386,3 @@ def _in_background(task: Callable[[], T]) -> Iterator[Future[T]]:
         with contextlib.suppress(Exception):
             future.result(timeout=_PATIENCE)
         raise
-
-
-class _Steps:
-    """Logs each output when the next one begins, and forwards the progress."""
-
-    def __init__(self, log: EventLog, scene: str, on_event: Callable[[Progress], None]) -> None:
-        self.log, self.scene, self.on_event = log, scene, on_event
-        self.file, self.began, self.start = "", 0.0, 0.0
-
-    def __call__(self, event: Progress) -> None:
-        self.end()
-        self.file, self.began, self.start = event.stage, time(), perf_counter()
-        self.on_event(event)
-
-    def end(self) -> None:
-        """End the current step."""
-        if self.file:
-            seconds = round(perf_counter() - self.start, 4)
-            self.log.add(
-                "output", scene=self.scene, file=self.file, began=round(self.began, 4), seconds=seconds
-            )
-            self.file = ""

@@ -69,7 +69,7 @@ class Catalog:
         if is_remote(scene) or names_dataset(scene) or _exists(scene):
             return SceneEntry(uri=scene), Path()
         if "/" in scene or Path(scene).suffix:
-            raise SceneError(f"{scene}: no such file or folder")
+            raise SceneError.absent(f"{scene}: no such file or folder")
         raise ConfigError(
             f"scene {scene!r} is not in {self}, and no file of that name is here"
             f"{did_you_mean(scene, self.scenes) or '; see: geoseg catalog list'}"

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from geoseg.config.scene import SceneEntry
+from geoseg.config.wording import first_of
 from geoseg.core.errors import ConfigError, one_line
 from geoseg.core.parsing import read_bytes
 from geoseg.core.paths import at_home, plain_path
@@ -212,10 +213,9 @@ def _entry(row: Mapping[str, Any], template: SceneEntry | None) -> SceneEntry:
             f"scenes: the mask {template.masks[0].uri} is of one scene; give every scene a folder and every "
             "band a uri, or list the scenes in the catalog"
         )
+    facts = {**base, **place, **{k: row[k] for k in FACTS if k in row}}
     try:
-        return SceneEntry.model_validate({**base, **place, **{k: row[k] for k in FACTS if k in row}})
+        return SceneEntry.model_validate(facts)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"])) or "scene"
-        text = problem["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"scenes: {row['path']}: {where}: {text[:1].lower()}{text[1:]}") from None
+        where, text = first_of(error, facts)
+        raise ConfigError(f"scenes: {row['path']}: {where or 'scene'}: {text}") from None

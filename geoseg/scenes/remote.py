@@ -85,7 +85,7 @@ def _of_object(folder: str, name: str) -> tuple[int, str]:
     except OSError as error:
         raise SceneError(f"{store.at(name)}: cannot be read: {error.strerror}") from error
     if found is None:
-        raise SceneError(f"{store.at(name)}: no such object")
+        raise SceneError.absent(f"{store.at(name)}: no such object")
     return found.bytes, found.tag
 
 
@@ -97,7 +97,7 @@ def _of_url(url: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in _MISSING:
-            raise SceneError(f"{url}: no such file (HTTP {error.code})") from None
+            raise SceneError.absent(f"{url}: no such file (HTTP {error.code})") from None
         return unknown(url, f"HTTP {error.code}")
     except (OSError, ValueError, HTTPException) as error:
         raise _unreachable(url, error) from None

@@ -65,7 +65,9 @@ def version_of(path: str) -> FileVersion:
         found = Path(place).stat()
     except (OSError, ValueError) as error:
         missing = getattr(error, "errno", None) == errno.ENOENT
-        raise SceneError(f"{path}: {'no such file' if missing else one_line(error)}") from None
+        if missing:
+            raise SceneError.absent(f"{path}: no such file") from None
+        raise SceneError(f"{path}: {one_line(error)}") from None
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise SceneError(f"{path}: is no regular file, so it cannot be read window by window; copy it to one")
     return FileVersion(redact(path), found.st_size, f"{found.st_mtime_ns}/{found.st_ctime_ns}")
@@ -176,7 +178,7 @@ def part_of_dataset(name: str, base: Path = Path()) -> str | None:
             return candidate
         if candidate and (base / candidate).exists():
             return candidate
-    raise SceneError(f"{name}: no such file; write the name as `gdalinfo` lists it under Subdatasets")
+    raise SceneError.absent(f"{name}: no such file; write the name as `gdalinfo` lists it under Subdatasets")
 
 
 def parts_of(path: str, dataset: Any) -> tuple[FileVersion, ...]:

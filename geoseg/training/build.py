@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from geoseg.config.training import Training
+from geoseg.config.wording import first_of
 from geoseg.core.errors import ConfigError
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.networks.architectures import build, divisor
@@ -44,9 +45,8 @@ def check_network(prepared: PreparedTraining) -> None:
     try:
         make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(k) for k in first["loc"])
-        raise ConfigError(f"the bundle's card would be wrong at {where}: {first['msg']}") from None
+        where, text = first_of(error)
+        raise ConfigError(f"the bundle's card would be wrong at {where}: {text}") from None
 
 
 def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from geoseg.config.training import Training
+from geoseg.config.wording import first_of
 from geoseg.core import provenance
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
@@ -147,9 +148,8 @@ def read_record(path: Path) -> TrainingRecord:
     try:
         return TrainingRecord.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise OutputError(_unusable(path, f"is damaged at {where}: {first['msg']}")) from error
+        where, text = first_of(error, content)
+        raise OutputError(_unusable(path, f"is damaged at {where}: {text}")) from error
 
 
 def _unusable(path: Path, why: str) -> str:

@@ -1,16 +1,12 @@
 """From a class map on disk to polygons on disk."""
 
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
-
-from geoseg.core.errors import ConfigError
+from geoseg.core import apart
 from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
 from geoseg.styles.geopackage import add_style_and_provenance
@@ -22,10 +18,10 @@ from geoseg.vector.shape.outlines import NO_OUTLINES, Outlines
 from geoseg.vector.trace.block import MapFiles
 from geoseg.vector.trace.coverage import polygons
 from geoseg.vector.trace.opened import OPEN_RASTERS
-from geoseg.vector.write.antimeridian import WGS84, longitude_to_cut_around, web_cut
+from geoseg.vector.write.antimeridian import longitude_to_cut_around
+from geoseg.vector.write.copies import copy_to
 from geoseg.vector.write.features import features, schema
-from geoseg.vector.write.geodesy import divided, longest_edge
-from geoseg.vector.write.geopackage import copy_features, finest_zoom, write_features
+from geoseg.vector.write.geopackage import write_features
 from geoseg.vector.write.parquet import write_parquet
 
 Format = Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"]
@@ -34,8 +30,6 @@ OBJECTS = "objects.tif"
 """File of the numbers of objects, a tiled GeoTIFF in the folder where polygons are made."""
 
 _OBSTACLES = "obstacles.bits"
-_GEOGRAPHIC = {"geojson", "pmtiles"}
-"""Formats whose coordinates are always degrees, or those of web tiles."""
 _DRIVERS = {"fgb": "FlatGeobuf", "geojson": "GeoJSON", "pmtiles": "PMTiles"}
 
 
@@ -48,6 +42,7 @@ def vectorize(
     layer: str,
     formats: tuple[Format, ...],
     provenance: Mapping[str, Any],
+    on_step: Callable[[str, float], None] = lambda *_: None,
 ) -> list[Path]:
     """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb`, `.geojson` and `.pmtiles`.
 
@@ -70,6 +65,9 @@ def vectorize(
         Formats to write.
     provenance
         Where the polygons come from, plain JSON values for the GeoPackage's metadata.
+    on_step
+        Called with `polygons` and the share of the map that is traced, then with each further file that is
+        begun, like `polygons.fgb`, and 0.
 
     Returns
     -------
@@ -97,7 +95,15 @@ def vectorize(
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
-        parts = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
+        parts = polygons(
+            files,
+            workers,
+            how=recipe.how,
+            threshold=percent,
+            folder=folder,
+            outlines=outlines,
+            on_rows=partial(on_step, "polygons"),
+        )
         batches = features(parts, geobox, recipe.rules)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
@@ -106,35 +112,21 @@ def vectorize(
         (folder / _OBSTACLES).unlink(missing_ok=True)
     for name in formats:
         path = folder / RunFile.polygons(name)
+        if name != "gpkg":
+            on_step(path.name, 0.0)
         if name == "parquet":
             write_parquet(package, path, crs, kind)
         elif name != "gpkg":
-            _copy(package, path, name, geobox, recipe.rules.crs, layer=layer, kind=kind)
+            arguments = package, path, _DRIVERS[name], geobox, recipe.rules.crs, layer, kind
+            if name == "pmtiles":  # a call of a minute for a large scene, in which GDAL holds Python's lock
+                apart.call_apart(copy_to, *arguments)
+            else:
+                copy_to(*arguments)
     if "gpkg" in formats:
         add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
     else:
         package.unlink()
     return [folder / RunFile.polygons(name) for name in formats]
-
-
-def _copy(
-    package: Path, path: Path, name: Format, geobox: GeoBox, chosen: CRS | None, *, layer: str, kind: str
-) -> None:
-    """Write the features of the GeoPackage in another format, fit for where its coordinates are degrees."""
-    crs, change, zoom = geobox.crs if chosen is None else chosen, None, None
-    if name == "pmtiles":
-        zoom, change = finest_zoom(geobox), web_cut(geobox, chosen)
-    elif name == "geojson":
-        # Of a map around a pole GDAL cuts the features.
-        with contextlib.suppress(ConfigError):
-            change = web_cut(geobox, chosen)
-    if change is not None:
-        crs, kind = WGS84, "MultiPolygon"
-    elif name in _GEOGRAPHIC and chosen is None and crs is not None and not crs.geographic:
-        change = partial(divided, longest=longest_edge(geobox))  # before GDAL makes them degrees
-    copy_features(
-        package, path, crs, layer=layer, driver=_DRIVERS[name], geometry_type=kind, zoom=zoom, change=change
-    )
 
 
 def _with_outlines(

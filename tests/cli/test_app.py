@@ -46,14 +46,14 @@ def test_results_go_to_stdout_and_messages_to_stderr(geoseg, pipeline_file, tmp_
     done = geoseg("run", pipeline_file, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == read_manifest(tmp_path / "out")
-    assert "predict: 0 of" in done.stderr
+    assert "[0:00] predict 0 of" in done.stderr
     assert "\x1b" not in done.stderr
 
 
 def test_quiet_says_nothing_but_the_result(geoseg, pipeline_file):
     done = geoseg("run", pipeline_file, "--quiet")
     assert done.stderr == ""
-    assert re.search(r"class-1 +\d+\.\d\d % +\d+\.\d{3} km2", done.stdout)
+    assert re.search(r"Class 1 +\d+\.\d\d % +\d+\.\d{3} km²", done.stdout)
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(geoseg_here, pipeline_file, tmp_path):
@@ -245,7 +245,7 @@ def test_a_terminal_shows_a_bar(tmp_path, bundle):
     os.close(master)
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
-    assert re.search(r"predict .* \d+/\d+ blocks +\d+\.\d\d Mpx/s", text)
+    assert re.search(r"predict \d+ of \d+ blocks .* \d+:\d\d, \d+:\d\d left +\d+\.\d\d Mpx/s", text)
 
 
 def test_init_proposes_no_alpha_band_and_the_scale_of_the_type(geoseg_here, bundle, tmp_path):
@@ -266,7 +266,7 @@ def test_init_proposes_no_alpha_band_and_the_scale_of_the_type(geoseg_here, bund
 
 
 def test_a_text_of_others_stays_in_its_line():
-    from geoseg.cli.show import as_text
+    from geoseg.cli.layout import as_text
 
     assert as_text({"platform": "a\nlevel  surface", "level": "toa"}).splitlines() == [
         "platform  a level  surface", "level     toa",

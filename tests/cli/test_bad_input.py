@@ -70,13 +70,13 @@ def test_the_advice_is_about_what_was_given(pipeline_file, arguments, code, said
 
 def test_missing_file(tmp_path, bundle):
     path = write_pipeline(tmp_path, tmp_path / "no.tif", bundle.folder)
-    assert error_of(path) == f"error: {tmp_path}/no.tif: no such file or folder"
+    assert error_of(path, code=2) == f"error: {tmp_path}/no.tif: no such file or folder"
 
 
 def test_missing_pipeline_and_missing_bundle(tmp_path, scene_file):
     assert "nowhere.yaml: no such file" in error_of(tmp_path / "nowhere.yaml", code=2)
     path = write_pipeline(tmp_path, scene_file, tmp_path / "nothing")
-    assert "nothing: no such bundle folder; see: geoseg models list" in error_of(path)
+    assert "nothing: no such bundle folder; see: geoseg models list" in error_of(path, code=2)
 
 
 def test_unknown_scene_name(tmp_path, bundle):
@@ -261,7 +261,7 @@ def test_no_crs_is_mapped_on_the_pixel_grid_with_a_warning(tmp_path, bundle):
     assert code == 0, messages
     assert "warning: " in messages
     assert "has no CRS, so its ground sample distance is unknown" in messages
-    assert "class-1" in result
+    assert "Class 1" in result
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
@@ -370,7 +370,7 @@ def test_files_that_are_not_of_geoseg_are_not_overwritten(tmp_path, pipeline_fil
 def test_debug_shows_the_traceback(tmp_path, bundle):
     path = write_pipeline(tmp_path, tmp_path / "no.tif", bundle.folder)
     done = CliRunner().invoke(app, ["run", str(path), "--debug"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "Traceback (most recent call last)" in done.stderr
     assert "SceneError: " in done.stderr
 

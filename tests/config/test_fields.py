@@ -117,7 +117,7 @@ def test_a_word_that_yaml_reads_as_truth_is_no_number(tmp_path, key, value):
     path = tmp_path / "p.yaml"
     path.write_text("name: x\nscene: {uri: a.tif}\nmodel: m\noutputs: {folder: out}\n")
     with pytest.raises(
-        ConfigError, match=r"write a (number, or leave the key out|file or the number of a band)"
+        ConfigError, match=r"(: a number.*, not (true|false)$|write a file or the number of a band)"
     ):
         load(path, Pipeline, [f"{key}={value}"])
     text = path.read_text()
@@ -128,7 +128,7 @@ def test_a_word_that_yaml_reads_as_truth_is_no_number(tmp_path, key, value):
         head, _, tail = key.partition(".")
         text += f"{head}: {{{tail}: {value}}}\n" if tail else f"{head}: {value}\n"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"p\.yaml:\d+:\d+: .*write a "):
+    with pytest.raises(ConfigError, match=r"p\.yaml:\d+:\d+: .*(: a number|write a )"):
         load(path, Pipeline)
 
 
@@ -173,6 +173,6 @@ def test_a_number_of_seconds_is_no_date(value):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0, 1e300, 1e-300])
 def test_numbers_of_files_pass_the_same_gate(value):
-    with pytest.raises(SceneError, match=r"^a\.tif: the scale of band 1 is "):
+    with pytest.raises(SceneError, match=r"^a\.tif: the scale of band 1: a number.*, not "):
         check_number(value, Scale, "a.tif: the scale of band 1", SceneError)
     check_number(0.5, Scale, "", SceneError)

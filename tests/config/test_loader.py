@@ -164,8 +164,8 @@ def test_an_override_may_bring_a_missing_key(tmp_path):
                 "(month must be in 1..12)"
             ),
         ),
-        ("tiling.tiel=5", "--set tiling.tiel: tiling.tiel: unknown key; did you mean 'tile'?"),
-        ("model=", "--set model: model: input should be a valid string (got None)"),
+        ("tiling.tiel=5", "--set tiling.tiel: unknown key; did you mean 'tile'?"),
+        ("model=", "--set model: a text, not null"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path, override, expected):
@@ -174,30 +174,23 @@ def test_a_bad_override_is_named(tmp_path, override, expected):
 
 def test_the_members_of_a_union_are_told_on_one_line(tmp_path):
     message = refusal(tmp_path, GOOD.replace("tile: 256", "tile: big"))
-    assert message.startswith("p.yaml:5:3: tiling.tile: ")
-    assert "'auto'" in message
-    assert ", or " in message
-    assert "integer" in message
-    assert message.endswith("(got 'big')")
-    assert len(message.splitlines()) == 1
+    assert message == "p.yaml:5:3: tiling.tile: a number of pixels or auto, not 'big'"
 
 
 def test_a_value_out_of_range_is_located(tmp_path):
     message = refusal(tmp_path, GOOD.replace("tile: 256", "tile: 0"))
-    assert message.startswith("p.yaml:5:3: tiling.tile: ")
-    assert "greater than or equal to 1" in message
-    assert message.endswith("(got 0)")
+    assert message == "p.yaml:5:3: tiling.tile: a number of pixels of at least 1 or auto, not 0"
 
 
 def test_a_union_of_shapes_names_only_the_key_inside(tmp_path):
     text = GOOD.replace("scene: scene.tif", "scene: {uri: a.tif, scale: -1}")
-    assert refusal(tmp_path, text) == "p.yaml:2:21: scene.scale: input should be greater than 0 (got -1)"
+    assert refusal(tmp_path, text) == "p.yaml:2:21: scene.scale: a number above 0, not -1"
 
 
 def test_a_long_value_is_shortened(tmp_path):
     message = refusal(tmp_path, GOOD.replace("tile: 256", f"tile: {'x' * 500}"))
     assert len(message) < 250
-    assert message.endswith("...)")
+    assert message.endswith("xxx...")
 
 
 def test_a_place_in_a_list_is_located(tmp_path):

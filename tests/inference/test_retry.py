@@ -131,7 +131,7 @@ def test_a_run_that_takes_nodata_is_another_plan(scene_file, bundle, tmp_path):
     path = write_pipeline(tmp_path, scene_file, bundle.folder)
     assert prepare(path).identity().get("unread") is None
     assert prepare(path, ["reading.failed=nodata"]).identity()["unread"] == "nodata"
-    with pytest.raises(GeosegError, match=r"reading.failed: input should be 'error' or 'nodata'"):
+    with pytest.raises(GeosegError, match=r"reading.failed: error or nodata, not 'skip'"):
         prepare(path, ["reading.failed=skip"])
 
 

@@ -4,7 +4,7 @@ import types
 import pytest
 
 from geoseg.notebook import progress
-from geoseg.runs.progress import Progress
+from geoseg.runs.progress import Progress, Work
 
 
 @pytest.fixture
@@ -29,18 +29,17 @@ def cell(monkeypatch):
 
 def test_in_a_notebook_a_bar_is_drawn_into_the_cell_and_goes(cell):
     with progress.progress_bar() as show:
-        show(Progress("predict", 3, 10, name="<scene>"))
-        show(Progress("classes.tif"))
-    assert '<progress value="3" max="10">' in cell[1]
-    assert "3/10 blocks" in cell[1]
-    assert "&lt;scene&gt;" in cell[1]
-    assert "classes.tif ..." in cell[2]
+        show(Progress("predict", 3, 10, name="s", work=Work(total=1)))
+        show(Progress("<classes>.tif", name="s", work=Work(0, 1)))
+    assert cell[1].startswith('<div><progress value="0.000" max="1"></progress> predict 3 of 10 blocks, 0:0')
+    assert "&lt;classes&gt;.tif, 0:0" in cell[2]
     assert cell[0] == cell[-1] == ""
 
 
-def test_a_run_that_waits_for_workers_says_so():
-    event = Progress("predict", 0, 4, fact={"event": "waiting"})
-    assert "waiting: no worker is there" in progress.bar_html(event, "1.00 Mpx/s")
+def test_a_run_that_waits_for_workers_says_so(cell):
+    with progress.progress_bar() as show:
+        show(Progress("predict", 0, 4, fact={"event": "waiting", "time": 0.0}))
+    assert "waiting: no worker is there" in cell[1]
 
 
 def test_where_nobody_looks_nothing_is_drawn(monkeypatch, capsys):

@@ -270,7 +270,7 @@ def test_view_opens_the_page_and_prints_where_it_is(copied, monkeypatch):
     again = CliRunner().invoke(app, ["report", str(copied)])
     assert (again.exit_code, again.output) == (0, f"{copied / 'report.html'}\n")
     refused = CliRunner().invoke(app, ["view", str(copied.parent)])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert len(opened) == 1
 
 

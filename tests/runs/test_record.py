@@ -56,7 +56,7 @@ def test_keys_of_a_later_geoseg_are_kept(finished, tmp_path):
             {"format": "geoseg-run/2"},
             r"of the format 'geoseg-run/2', and this geoseg reads 'geoseg-run/1'",
         ),
-        ({"pixels": None}, r"pixels: input should be a valid dictionary"),
+        ({"pixels": None}, r"pixels: a mapping of keys to values, not null"),
         ({"outputs": {"classes.tif": {"bytes": 1}}}, r"has no outputs\.classes\.tif\.sha256"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_file_that_is_no_area_is_one_line(tmp_path, monkeypatch, name, options
         ('{"type": "Point", "coordinates": [1, 1]}', "holds Point and no polygon"),
         ("3,1,3,2", "west and east are the same"),
         ("3,2,4,1", "the second number must be less than the fourth"),
-        ("3,-91,4,1", "greater than or equal to -90"),
+        ("3,-91,4,1", "a number of at least -90"),
         ("POLYGON((0 0, 1e5 1, 2 0, 0 0))", "these are no degrees of longitude"),
     ],
 )

@@ -117,7 +117,7 @@ def test_metres_without_a_crs_are_refused_before_anything_is_made(tmp_path, bund
 @pytest.mark.parametrize(
     ("assigned", "message"),
     [
-        ("vectorize.instances=watershd", "input should be 'components' or 'watershed'"),
+        ("vectorize.instances=watershd", "components or watershed, not 'watershd'"),
         ("vectorize.instances={method: watershed, clases: [x]}", "unknown key; did you mean 'classes'?"),
         ("vectorize.instances={method: watershed, classes: [class-11]}", "did you mean 'class-1'?"),
         ("outputs.instances=true", "outputs.instances needs vectorize.instances"),

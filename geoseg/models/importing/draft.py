@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from geoseg.config.wording import first_of
 from geoseg.config.yaml_text import parse_yaml
 from geoseg.core.bands import common_name, usual_band
 from geoseg.core.errors import ConfigError, did_you_mean
@@ -210,9 +211,8 @@ def make_card(draft: Draft, name: str, sizes: Sizes, *, of_source: bool = False)
             }
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(p) for p in first["loc"]) or "card"
-        raise ConfigError(f"{key[:80]}: {first['msg'].removeprefix('Value error, ')[:200]}") from None
+        key, text = first_of(error)
+        raise ConfigError(f"{key[:80] or 'card'}: {text[:200]}") from None
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"the card cannot be made: {' '.join(str(error).split())[:200]}") from error
 

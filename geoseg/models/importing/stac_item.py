@@ -51,7 +51,7 @@ def _model_file(item: dict[str, Any], path: Path) -> Path:
         raise BundleError(f"{path}: its model is at {href[:120]}; download it, and write its path into href")
     file = path.parent / href
     if not file.exists():
-        raise BundleError(f"{path}: its model {href[:120]} is not there")
+        raise BundleError.absent(f"{path}: its model {href[:120]} is not there")
     return file
 
 

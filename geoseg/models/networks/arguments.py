@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from geoseg.config.wording import first_of
 from geoseg.core.errors import BundleError, did_you_mean
 from geoseg.models.networks.own_code import is_own_code
 
@@ -239,11 +240,13 @@ def check_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     try:
         models[name].model_validate(arguments)
     except ValidationError as error:
-        raise BundleError(f"architecture {name} cannot be built: {_first_problem(name, error)}") from None
+        raise BundleError(
+            f"architecture {name} cannot be built: {_first_problem(name, arguments, error)}"
+        ) from None
     return {k: v for k, v in arguments.items() if k != "encoder_weights"}
 
 
-def _first_problem(name: str, error: ValidationError) -> str:
+def _first_problem(name: str, arguments: Mapping[str, Any], error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     # Where each member of a union has its own complaint, an unknown key inside says most.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
@@ -254,7 +257,5 @@ def _first_problem(name: str, error: ValidationError) -> str:
         known = {**ARGUMENTS, **FOREIGN_ARGUMENTS}[name].model_fields if len(keys) == 1 else ()
         hint = did_you_mean(keys[0][:80], known)
         return f"{key}: is no argument that geoseg accepts{hint}; see docs/architectures.md"
-    got = ascii(problem["input"] if not isinstance(problem["input"], Mapping | list) else "...")
-    got = got if len(got) <= 40 else f"{got[:37]}..."
-    message = problem["msg"].replace("None", "null")[:120]
-    return f"{key}: {message[:1].lower()}{message[1:]} (got {got})"
+    _, text = first_of(error, arguments)
+    return f"{key}: {ascii(text[:160])[1:-1]}"

@@ -28,6 +28,16 @@ class CheckGroup:
     looked_at: str
     """The files and properties that were checked, in words."""
     failures: tuple[Failure, ...]
+    more: int = 0
+    """Failures beyond those that are listed."""
+
+    def to_text(self) -> str:
+        """Return a line for the group, and below it one for each failure."""
+        lines = [f"{self.name:<10}{'failed' if self.failures else 'ok':<8}{self.looked_at}"]
+        lines += [f"{'':<10}{failure}" for failure in self.failures]
+        if self.more:
+            lines.append(f"{'':<10}and {self.more} more like these")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -49,9 +59,14 @@ class Report:
         return {"run": self.run, "valid": not self.failures, "groups": groups}
 
     def to_text(self) -> str:
-        """Return one line for each group, then one for each failure."""
-        lines = []
-        for group in self.groups:
-            state = f"{len(group.failures)} failed" if group.failures else "ok"
-            lines.append(f"{group.name:<10}{state:<11}{group.looked_at}")
-        return "\n".join([*lines, *(f"  {failure}" for failure in self.failures)])
+        """Return each group with its failures below it; then how many there are, of how many files."""
+        texts = [group.to_text() for group in self.groups]
+        if self.failures:
+            messages = sum(len(g.failures) + g.more for g in self.groups)
+            files = len({f.file for f in self.failures})
+            texts.append(f"{_count(messages, 'message')} about {_count(files, 'file')} of {self.run}")
+        return "\n".join(texts)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from geoseg.core.errors import OutputError
 from geoseg.core.files import streams_in
 from geoseg.core.run_files import RunFile
+from geoseg.runs.record import no_finished_run
 from geoseg.runs.validate.findings import CheckGroup, Failure, Report
 from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
 from geoseg.runs.validate.integrity import check_files, check_record
@@ -24,8 +24,8 @@ def check_folder(place: Path | str) -> Report:
     """Check a run folder, see `geoseg.runs.validate.validate`."""
     store = open_store(place)
     with local_copy(store) as folder:
-        if not any(folder.glob("*")):
-            raise OutputError(f"{place}: no such folder, or an empty one; give the folder of a finished run")
+        if not (folder / RunFile.RECORD).exists():
+            raise no_finished_run(store)
         return Report(store.at(), tuple(_groups(folder)))
 
 
@@ -51,4 +51,4 @@ def _groups(folder: Path) -> Iterator[CheckGroup]:
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
     for name, looked_at, check in checks:
         found = tuple(check(run))
-        yield CheckGroup(name, looked_at, found[:_MOST])
+        yield CheckGroup(name, looked_at, found[:_MOST], len(found[_MOST:]))

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from geoseg.config.scene import BandEntry, MaskEntry, SceneEntry
+from geoseg.config.wording import first_of
 from geoseg.core.bands import common_name
 from geoseg.core.errors import SceneError, listed
 from geoseg.scenes import sources
@@ -204,9 +205,5 @@ def _checked(uri: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"])) or "scene"
-        raise SceneError(
-            f"{uri_of(uri)}: its metadata give {where} as {str(problem['input'])[:40]!r}: "
-            f"{problem['msg'].lower()}"
-        ) from None
+        where, text = first_of(error)
+        raise SceneError(f"{uri_of(uri)}: {where or 'scene'} in its metadata: {text}") from None

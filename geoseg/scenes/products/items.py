@@ -125,12 +125,12 @@ def _read(uri: str) -> bytes:
     if "://" in place:
         data = read_uri(place, _MOST_BYTES)
         if data is None:
-            raise SceneError(f"{uri}: no such file")
+            raise SceneError.absent(f"{uri}: no such file")
         return data
     try:
         return read_bytes(Path(place), _MOST_BYTES)
     except FileNotFoundError:
-        raise SceneError(f"{uri}: no such file") from None
+        raise SceneError.absent(f"{uri}: no such file") from None
     except (OSError, ValueError) as error:
         raise SceneError(f"{uri}: cannot be read: {one_line(error)}") from error
 

@@ -59,7 +59,7 @@ def recognise(place: Place, document: str | None) -> SceneEntry | None:
     where = f"{place.path}/{name}"
     data = place.read(name)
     if data is None:
-        raise SceneError(f"{where}: no such file")
+        raise SceneError.absent(f"{where}: no such file")
     return _entry(place, where, parse_mtl(data, name, where))
 
 

@@ -6,7 +6,7 @@ continue below it or bound such a region.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -71,6 +71,7 @@ def polygons(
     folder: Path,
     outlines: Outlines = NO_OUTLINES,
     block: int = BLOCK,
+    on_rows: Callable[[float], None] = lambda _: None,
 ) -> Iterator[RegionPolygons]:
     """Yield the polygons of a map: its 4-connected regions of equal value.
 
@@ -93,6 +94,8 @@ def polygons(
         Rows and columns of a block.
     folder
         Folder of a temporary file, one bit for each pixel, when boundaries are generalised.
+    on_rows
+        Called with the share of the rows that are traced.
 
     Raises
     ------
@@ -111,6 +114,7 @@ def polygons(
                 corners.add(one.corners, one.window.shape[1] + 1)
             state, complete = _advance(state, row_of_blocks, corners, how, shape, outlines)
             yield from complete
+            on_rows(row_of_blocks[0].window.rows.stop / shape[0])
 
 
 def rows_of_blocks(files: MapFiles, shape: tuple[int, int], block: int) -> Iterator[Window]:

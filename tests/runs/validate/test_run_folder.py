@@ -318,7 +318,6 @@ DAMAGES = {
     "edited area": (larger_area, "rasters", "run.json: area of class-1"),
     "record without key": (edited(('"fingerprint":', '"x":')), "record", "no fingerprint"),
     "record is no JSON": (lambda f: (f / "run.json").write_text("{"), "record", "run.json: the record"),
-    "no record": (lambda f: (f / "run.json").unlink(), "record", "run.json: the record"),
     "stale checksum": (stale, "item", "item.json: size and checksum of classes.tif"),
     "item without type": (item_without("type"), "item", "item.json: schema"),
     "item without assets": (item_without("assets"), "item", "item.json: schema"),
@@ -571,7 +570,7 @@ def test_checking_changes_nothing(runs):
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(OutputError, match="gone: no such folder"):
+    with pytest.raises(OutputError, match="gone: holds no finished run"):
         validate(tmp_path / "gone")
 
 

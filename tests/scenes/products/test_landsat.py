@@ -182,9 +182,9 @@ def collection_1(mtl):
         (
             2,
             change_of("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", REFLECTANCE_MULT_BAND_4="-1"),
-            "its metadata give scale as '-1.0'",
+            "scale in its metadata: ",
         ),
-        (2, change_of("IMAGE_ATTRIBUTES", DATE_ACQUIRED="1024-06-02"), "its metadata give datetime as"),
+        (2, change_of("IMAGE_ATTRIBUTES", DATE_ACQUIRED="1024-06-02"), "datetime in its metadata: "),
         (
             2,
             change_of("PRODUCT_CONTENTS", FILE_NAME_BAND_4="../x.TIF"),

@@ -111,7 +111,7 @@ def test_damaged_metadata_are_one_line(tmp_path, text):
     write_planet(tmp_path)
     (tmp_path / f"{STRIP}_metadata.json").write_text(text)
     with pytest.raises(
-        SceneError, match=r"metadata.json: is damaged; get it again, or del|metadata give datetime as"
+        SceneError, match=r"metadata.json: is damaged; get it again, or del|datetime in its metadata: "
     ):
         read_product(str(tmp_path))
 

@@ -8,6 +8,8 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from geoseg.core import apart
+from geoseg.core.apart import call_apart
 from geoseg.core.errors import OutputError
 from geoseg.vector.write.pmtiles import View, describe_tiles, view_of
 from tests.vector.maps import patches
@@ -40,6 +42,15 @@ def test_an_archive_says_where_it_is_looked_at_and_what_it_is(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     describe_tiles(path, View((15.004, 40.647), 11.8), **SAID)
     assert path.read_bytes() == after
+
+
+def test_a_process_of_its_own_makes_the_same_archive(tmp_path, monkeypatch):
+    here = made(tmp_path / "here", patches(21), formats=("pmtiles",))["pmtiles"]
+    calls = []
+    monkeypatch.setattr(apart, "call_apart", lambda *call: calls.append(call) or call_apart(*call))
+    there = made(tmp_path / "there", patches(21), formats=("pmtiles",))["pmtiles"]
+    assert len(calls) == 1
+    assert there.read_bytes() == here.read_bytes()
 
 
 def test_another_reader_finds_the_same_tiles(tmp_path):

@@ -1,0 +1,122 @@
+"""Results of runs and trainings as text: plans, areas, files, and what to do with them."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.cli.layout import as_text, table
+from geoseg.core.run_files import RunFile
+from geoseg.runs.finished import Run
+
+if TYPE_CHECKING:
+    from geoseg.runs.run import Outcome
+
+
+def plan_line(plan: dict[str, Any]) -> str:
+    """Lay a plan out in one line."""
+    total = plan["memory_per_worker_bytes"]["total"]
+    masks = ", ".join(dict.fromkeys(m["model"] for m in plan.get("masks", ())))
+    masked = f" masked by {masks}" if masks else ""
+    return (
+        f"{plan['scene']}{masked}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
+        f"{plan['tile'][0]} x {plan['tile'][1]} in {plan['blocks']} blocks, {plan['architecture']} on "
+        f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
+    )
+
+
+def plan_text(summary: dict[str, Any]) -> str:
+    """Lay a plan out for people."""
+    memory = {k: f"{v / 1e6:.0f} MB" for k, v in summary["memory_per_worker_bytes"].items()}
+    return as_text({**summary, "memory_per_worker_bytes": memory})
+
+
+def run_text(finished: Run) -> str:
+    """Lay out the share and area of each class, the files of a run, and how to look at it."""
+    record = finished.record
+    seconds = record.seconds.total
+    rate = sum(record.pixels.values()) / seconds / 1e6
+    # The record is written last, and lists the others.
+    sizes = {**{name: file.bytes for name, file in record.outputs.items()}, str(RunFile.RECORD): None}
+    return "\n".join([
+        table(_classes(record.model_dump(mode="json")), right=("share", "area")),
+        "",
+        f"{finished.folder}, in {seconds:.1f} s ({rate:.2f} Mpx/s):",
+        _files(sizes),
+        *_next(finished.folder),
+    ])  # fmt: skip
+
+
+def folder_text(facts: dict[str, Any]) -> str:
+    """Lay out what `geoseg inspect` says of a run folder: titles, areas and sizes as people write them."""
+    if "pixels" not in facts:
+        return as_text(facts)
+    left_out = {"pixels", "area_m2", "classes", "outputs", "memory_bytes", "warnings"}
+    memory = {k: size_text(v) for k, v in facts["memory_bytes"].items()}
+    return "\n".join([
+        as_text({**{k: v for k, v in facts.items() if k not in left_out}, "memory": memory}),
+        as_text({"warnings": facts["warnings"]}) or "warnings  none",
+        "classes:",
+        table(_classes(facts), "  ", right=("share", "area")),
+        "files:",
+        _files(facts["outputs"]),
+    ])  # fmt: skip
+
+
+def _classes(record: dict[str, Any]) -> list[dict[str, str]]:
+    """Return a row for each class that has pixels: its title, share and, where the map has one, area."""
+    titles = {c["slug"]: c["title"] for c in record["classes"]}
+    pixels = {slug: n for slug, n in record["pixels"].items() if slug != "nodata" and n}
+    valid, areas = sum(pixels.values()), record["area_m2"]
+    return [
+        {
+            "class": titles.get(slug, slug),
+            "share": f"{100 * n / valid:.2f} %",
+            **({} if areas is None else {"area": area_text(areas[slug])}),
+        }
+        for slug, n in pixels.items()
+    ]
+
+
+def _files(sizes: Mapping[str, int | None]) -> str:
+    rows = [{"file": n, "size": "" if size is None else size_text(size)} for n, size in sizes.items()]
+    return table(rows, "  ", right=("size",)).partition("\n")[2]
+
+
+def _next(folder: Path | str) -> list[str]:
+    """Return what to do next; the page of a run in an object store is not opened from there."""
+    return [] if "://" in str(folder) else [f"open it: geoseg view {shlex.quote(str(folder))}"]
+
+
+def area_text(square_metres: float) -> str:
+    """Return an area, as people write it.
+
+    Examples
+    --------
+    >>> area_text(91_587_000)
+    '91.587 km²'
+    """
+    return f"{square_metres / 1e6:,.3f} km²"
+
+
+def size_text(size: int) -> str:
+    """Return the size of a file.
+
+    Examples
+    --------
+    >>> size_text(1_234_567)
+    '1.2 MB'
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:,.1f} {unit}"
+    return f"{size} B"
+
+
+def outcomes_text(found: Sequence["Outcome"]) -> str:
+    """Return the number of scenes by state, and a line for each that failed."""
+    counts = Counter(o.state for o in found)
+    failed = [f"  {o.name}: {o.why}" for o in found if o.state == "failed"]
+    text = f"{len(found)} scenes: " + ", ".join(f"{n} {state}" for state, n in counts.items())
+    return "\n".join([text, *failed])
