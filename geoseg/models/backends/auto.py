@@ -101,6 +101,17 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
     BundleError
         When the pipeline asks for OpenVINO, which cannot run the network.
     """
+    if bundle.card.task == "instances":
+        if backend not in ("auto", "torch"):
+            raise ConfigError(
+                f"inference.backend: {bundle.card.name} finds objects, which only torch runs; use "
+                "--set inference.backend=auto"
+            )
+        return "torch"
+    return _backend_for_classes(backend, bundle, device, precision)
+
+
+def _backend_for_classes(backend: str, bundle: Bundle, device: str, precision: str) -> str:
     if bundle.is_graph and LIBRARIES.get(backend) == "torch":
         raise ConfigError(
             f"inference.backend: {bundle.card.name} is an {bundle.architecture}, which {backend} cannot run; "
@@ -124,7 +135,7 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
         load_model(bundle)
         return backend
     if bundle.is_graph:
-        return resolve_backend("openvino", bundle, device, precision)
+        return _backend_for_classes("openvino", bundle, device, precision)
     if not fits or not is_installed() or (precision == "bf16" and not has_bfloat16()):
         return "torch"
     try:

@@ -1,14 +1,16 @@
 """The segmenter that this process has loaded, and its threads for forward passes."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from geoseg.core import buffers
 from geoseg.core.errors import BundleError
 from geoseg.models.backends.spec import LIBRARIES, Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle, open_bundle
 
-_loaded: dict[SegmenterSpec, Segmenter] = {}
+_loaded: dict[SegmenterSpec, Any] = {}
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _loading = threading.Lock()
 
@@ -41,13 +43,19 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
     BundleError
         When the bundle is damaged or is not the one that the run was planned with.
     """
+    segmenter: Segmenter = load_once(spec, make_segmenter)
+    return segmenter
+
+
+def load_once(spec: SegmenterSpec, make: Callable[[Bundle, SegmenterSpec], Any]) -> Any:
+    """Return what this process has made of a bundle, making it once; see `load_segmenter` for the errors."""
     with _loading:
         if spec not in _loaded:
             bundle = open_bundle(spec.folder)
             if bundle.sha256 != spec.sha256:
                 raise BundleError(f"{spec.folder}: changed since the run was planned; start the run again")
             _loaded.clear()  # the network of an earlier run in this process is not needed any more
-            _loaded[spec] = make_segmenter(bundle, spec)
+            _loaded[spec] = make(bundle, spec)
         return _loaded[spec]
 
 
