@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.core.detections import Detections
+from geoseg.core.detections import Detections, shared_pixels
 
 RIM = 2
 """Pixels: a mask that comes so near to the edge of its tile may be cut."""
@@ -65,29 +65,9 @@ def without_nested(found: Detections, shape: tuple[int, int], largest: float) ->
     areas = [int(m.sum()) for m in found.masks]
     for i in range(len(found)):
         rivals = (k for k in kept if whole[k] and found.classes[k] == found.classes[i]) if whole[i] else ()
-        if not any(shared(found, i, k) >= largest * min(areas[i], areas[k]) for k in rivals):
+        if not any(shared_pixels(found, i, found, k) >= largest * min(areas[i], areas[k]) for k in rivals):
             kept.append(i)
-    return chosen(found, kept)
-
-
-def chosen(found: Detections, places: Sequence[int]) -> Detections:
-    """Return the detections at some places, in their order."""
-    at = np.array(places, dtype=np.intp)
-    masks = tuple(found.masks[i] for i in places)
-    return Detections(found.boxes[at], found.classes[at], found.scores[at], masks)
-
-
-def shared(found: Detections, one: int, other: int) -> int:
-    """Return the number of pixels that two detections share."""
-    a, b = found.boxes[one].tolist(), found.boxes[other].tolist()
-    row, col, bottom, right = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
-    if row >= bottom or col >= right:
-        return 0
-    parts = (
-        found.masks[i][row - box[0] : bottom - box[0], col - box[1] : right - box[1]]
-        for i, box in ((one, a), (other, b))
-    )
-    return int(np.count_nonzero(np.logical_and(*parts)))
+    return found.chosen(kept)
 
 
 def _is_whole(box: Sequence[int], shape: tuple[int, int]) -> bool:
