@@ -16,9 +16,18 @@ from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
 from geoseg.training.census import class_counts
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
+from geoseg.training.instances.build import (
+    build_instance_task,
+    card_detection,
+    check_objects_network,
+    data_arguments,
+    detection_facts,
+    evaluation_objects,
+    training_objects,
+)
 from geoseg.training.losses import Loss
 from geoseg.training.prepare import PreparedTraining
-from geoseg.training.task import SegmentationTask
+from geoseg.training.task import SegmentationTask, Task
 
 
 def check_network(prepared: PreparedTraining) -> None:
@@ -31,13 +40,17 @@ def check_network(prepared: PreparedTraining) -> None:
     """
     document = prepared.document
     network, _ = build_network(prepared)
+    facts: dict[str, Any] = {}
+    if prepared.objects:
+        check_objects_network(network, document.chips.size)
+        facts = detection_facts(prepared, card_detection(prepared))
     if document.chips.size % (step := divisor(network)):
         raise ConfigError(
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
             "needs"
         )
     try:
-        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
+        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, facts)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(k) for k in first["loc"])
@@ -49,7 +62,10 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     document, transfer = prepared.document, prepared.document.transfer
     bands = prepared.band_names
     start = open_bundle(transfer.bundle) if transfer.bundle else None
-    network = build(_config(document, start, len(bands), len(prepared.legend.classes)))
+    config = _config(document, start, len(bands), len(prepared.legend.classes))
+    if prepared.objects and start is None:
+        config = {**data_arguments(prepared), **config}
+    network = build(config)
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]
         return network, str(start_from_bundle(network, start, slugs, bands))
@@ -68,11 +84,13 @@ def _config(document: Training, start: Bundle | None, bands: int, classes: int) 
     return {**chosen, "in_channels": bands, "classes": classes}
 
 
-def build_task(prepared: PreparedTraining) -> tuple[SegmentationTask, str]:
+def build_task(prepared: PreparedTraining) -> tuple[Task, str]:
     """Return the task with the network's starting weights, and where these come from in words."""
     document, classes = prepared.document, len(prepared.legend.classes)
     torch.manual_seed(document.seed)
     network, start = build_network(prepared)
+    if prepared.objects:
+        return build_instance_task(prepared, network), start
     loss = Loss(document.loss, class_counts(prepared.parts["train"], classes))
     task = SegmentationTask(network, loss, classes, document.optimizer, document.transfer, document.seed)
     return task, start
@@ -81,6 +99,8 @@ def build_task(prepared: PreparedTraining) -> tuple[SegmentationTask, str]:
 def training_chips(prepared: PreparedTraining) -> TrainingChips:
     """Return the augmented chips of train."""
     document, source = prepared.document, _source(prepared, "train")
+    if prepared.objects:
+        return training_objects(prepared, _augmentation(prepared, source.mean))
     # Zooming out needs more pixels than a chip has.
     margin = 1 / document.augmentation.scale[0]
     augmentation = _augmentation(prepared, source.mean)
@@ -89,6 +109,8 @@ def training_chips(prepared: PreparedTraining) -> TrainingChips:
 
 def evaluation_chips(prepared: PreparedTraining, part: str) -> EvaluationChips:
     """Return the chips of a part as they are, each once."""
+    if prepared.objects:
+        return evaluation_objects(prepared, part)
     return EvaluationChips(_source(prepared, part), prepared.document.chips.size)
 
 

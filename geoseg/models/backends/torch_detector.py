@@ -1,5 +1,6 @@
 """Find objects with torch, on a GPU or a CPU."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from geoseg.models.backends.pasting import paste, without_nested
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.backends.torch_segmenter import arrays_for, set_deterministic
 from geoseg.models.bundle import Bundle
-from geoseg.models.card import Card
+from geoseg.models.card import CardDetection
 from geoseg.models.networks.mask_rcnn import Found, MaskRCNN
 from geoseg.tiling.arrays import HOST
 
@@ -39,8 +40,9 @@ class TorchDetector:
         set_deterministic(self.device)
         self.arrays = arrays_for(self.device)
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
-        self.card, self.feed = card, Feed(card)
-        limit_detections(network, card)
+        self.feed, self.detection = Feed(card), card.detection
+        self.channels = card.channels or range(len(card.classes))
+        limit_detections(network, card.detection)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
 
     def prepare(self, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
@@ -55,7 +57,8 @@ class TorchDetector:
             if self.arrays is HOST:
                 values, valid = torch.from_numpy(values), torch.from_numpy(valid)
             x = self.feed.tensors(values, valid, gain, bias)
-            return tuple(detections(one, self.card, x.shape[-2:]) for one in self._forward(x))
+            found, shape = self._forward(x), tuple(x.shape[-2:])
+            return tuple(detections(one, self.detection, self.channels, shape) for one in found)
         except torch.OutOfMemoryError as error:
             raise out_of_memory_error(tuple(values.shape)) from error
 
@@ -77,30 +80,30 @@ class TorchDetector:
         return found
 
 
-def limit_detections(network: MaskRCNN, card: Card) -> None:
+def limit_detections(network: MaskRCNN, detection: CardDetection) -> None:
     """Let a network report what the card asks for: no mask is computed of an object that is dropped."""
-    detection = card.detection
-    assert detection is not None  # noqa: S101 (the card is one of instances)
     # Scores are compared after they are rounded.
     network.roi_heads.score_thresh = max(0.0, detection.score_threshold - 1 / SCORES)
     network.roi_heads.detections_per_img = detection.per_tile
 
 
-def detections(found: Found, card: Card, shape: tuple[int, int]) -> Detections:
+def detections(
+    found: Found, detection: CardDetection, channels: Sequence[int], shape: tuple[int, int]
+) -> Detections:
     """Return the objects of a tile that the network found.
 
     Parameters
     ----------
     found
         What the network says of the tile.
-    card
-        Thresholds, and the channel of each class.
+    detection
+        Thresholds.
+    channels
+        Channel of each class, from 0; objects of others are dropped.
     shape
         Rows and columns of the tile.
     """
-    detection = card.detection
-    assert detection is not None  # noqa: S101 (the card is one of instances)
-    place = {c: i for i, c in enumerate(card.channels or range(len(card.classes)))}
+    place = {c: i for i, c in enumerate(channels)}
     boxes, masks = found["boxes"].cpu(), found["masks"].cpu()
     scores = (found["scores"].double().cpu().numpy() * SCORES).round().astype(int)
     enough = round(detection.score_threshold * SCORES)

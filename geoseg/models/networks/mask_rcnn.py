@@ -127,8 +127,13 @@ class MaskRCNN(nn.Module, SMPHubMixin):  # type: ignore[misc]
         features = self.features(x)
         if not self.training:
             return self.find(x, features)
-        given = [dict(t) for t in targets or ()]
-        images = _images(x)
+        return self.lose(x, features, targets or ())
+
+    def lose(
+        self, x: Tensor, features: Mapping[str, Tensor], targets: Sequence[Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Return the losses of a batch; proposals and heads must be in training mode."""
+        given, images = [dict(t) for t in targets], _images(x)
         proposals, losses = self.rpn(images, features, given)
         _, more = self.roi_heads(features, proposals, images.image_sizes, given)
         return {**losses, **more}

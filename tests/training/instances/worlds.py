@@ -1,0 +1,31 @@
+"""A training of objects, small enough for the suite."""
+
+from pathlib import Path
+
+from tests.objects import LEGEND, object_scene, write_polygons, write_scene
+
+
+def document(folder: Path, **changes) -> dict:
+    """Write two scenes with polygons, and return a training that learns from one and is checked on the other."""
+    scenes = []
+    for name, part, seed in (("a", "train", 0), ("b", "val", 1)):
+        scene = object_scene(128, 128, seed=seed, halls=1, houses=10, trees=18, panels=0)
+        write_scene(folder / f"{name}.tif", scene)
+        write_polygons(folder / f"{name}.geojson", scene)
+        scenes.append(
+            {"scene": f"{name}.tif", "labels": f"{name}.geojson", "attribute": "class", "part": part}
+        )
+    return {
+        "name": "objects", "task": "instances", "seed": 0,
+        "legend": {"classes": LEGEND["classes"][:2]},
+        "dataset": {"kind": "scenes", "folder": str(folder), "scenes": scenes},
+        "split": {"by": "given"},
+        "chips": {"size": 64, "per_epoch": 24, "balance": 0.3},
+        "network": {
+            "architecture": "MaskRCNN",
+            "arguments": {"encoder_name": "resnet18", "decoder_channels": 32, "box_features": 128},
+        },
+        "optimizer": {"rate": 1e-3, "warmup": 0.2},
+        "fit": {"epochs": 3, "batch": 4, "device": "cpu"},
+        "output": str(folder / "out"), **changes,
+    }  # fmt: skip
