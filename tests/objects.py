@@ -141,14 +141,14 @@ def _numbers(
     return np.rint((values + rng.normal(0, 60, values.shape)).clip(1, 10_000)).astype(np.uint16)
 
 
-def write_scene(path: Path, scene: ObjectScene) -> Path:
+def write_scene(path: Path, scene: ObjectScene, origin: tuple[float, float] = ORIGIN) -> Path:
     """Write the numbers as a GeoTIFF of blue, green, red and near infrared."""
-    return write_raster(path, scene.numbers, names=BAND_NAMES, scale=0.0001, gsd=GSD, origin=ORIGIN)
+    return write_raster(path, scene.numbers, names=BAND_NAMES, scale=0.0001, gsd=GSD, origin=origin)
 
 
-def write_polygons(path: Path, scene: ObjectScene) -> Path:
+def write_polygons(path: Path, scene: ObjectScene, origin: tuple[float, float] = ORIGIN) -> Path:
     """Write one polygon for each object, with the slug of its class in the column `class`."""
-    grid = Affine(GSD, 0, ORIGIN[0], 0, -GSD, ORIGIN[1])
+    grid = Affine(GSD, 0, origin[0], 0, -GSD, origin[1])
     features = []
     for one in scene.objects:
         place = grid @ Affine.translation(one.col, one.row)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from segmentation_models_pytorch.base.hub_mixin import SMPHubMixin, supports_config_loading
 from torch import Tensor, nn
 from torchvision.models import resnet
@@ -10,6 +11,7 @@ from torchvision.models.detection import mask_rcnn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import maskrcnn_inference
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -19,6 +21,9 @@ LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_re
 
 LEVELS = 5
 """Levels of the pyramid; each has anchors of one size."""
+
+_AT_ONCE = 64
+"""Boxes that are looked at together: 64 masks of 256 channels are 50 MB."""
 
 Found = dict[str, Tensor]
 """Of one image: `boxes` (n, 4) as x0, y0, x1, y1, `labels` (n,) from 1, `scores` (n,) and `masks`
@@ -149,12 +154,30 @@ class MaskRCNN(nn.Module, SMPHubMixin):  # type: ignore[misc]
         Linear layers sum in another order for another number of rows. So boxes of several images are never
         stacked, and the objects of an image do not depend on those beside it in the batch.
         """
-        found: list[Found] = []
-        for n in range(len(x)):
-            images, own = _images(x[n : n + 1]), {k: v[n : n + 1] for k, v in features.items()}
-            proposals, _ = self.rpn(images, own)
-            found += self.roi_heads(own, proposals, images.image_sizes)[0]
-        return found
+        return [
+            self._find_in_one(_images(x[n : n + 1]), {k: v[n : n + 1] for k, v in features.items()})
+            for n in range(len(x))
+        ]
+
+    def _find_in_one(self, images: ImageList, features: dict[str, Tensor]) -> Found:
+        """Return the objects of an image as torchvision's heads do, but from few boxes at once."""
+        heads, sizes = self.roi_heads, images.image_sizes
+        ((proposals,), _) = self.rpn(images, features)
+        answers = [
+            heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [part], sizes)))
+            for part in _parts(proposals)
+        ]
+        logits, offsets = (torch.cat(a) for a in zip(*answers, strict=True))
+        boxes, scores, labels = (
+            found[0] for found in heads.postprocess_detections(logits, offsets, [proposals], sizes)
+        )
+        masks = [
+            maskrcnn_inference(
+                heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [part], sizes))), [own]
+            )[0]
+            for part, own in zip(_parts(boxes), _parts(labels), strict=True)
+        ]
+        return {"boxes": boxes, "labels": labels, "scores": scores, "masks": torch.cat(masks)}
 
 
 class _Sized(nn.Module):
@@ -192,6 +215,11 @@ def _heads(channels: int, features: int, classes: int, *, deep: bool) -> dict[st
         "mask_head": mask_rcnn.MaskRCNNHeads(channels, (channels,) * 4, 1, norm_layer=norm),
         "mask_predictor": mask_rcnn.MaskRCNNPredictor(channels, channels, classes),
     }
+
+
+def _parts(boxes: Tensor) -> tuple[Tensor, ...]:
+    """Return boxes in parts of a bounded number; a single empty part where there are none."""
+    return torch.split(boxes, _AT_ONCE) if len(boxes) else (boxes,)
 
 
 def _images(x: Tensor) -> ImageList:

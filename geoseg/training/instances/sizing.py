@@ -63,7 +63,9 @@ def tile_sizes(document: Training, census: ObjectCensus, step: int) -> dict[str,
     wanted = math.ceil(object_sides(census)["p99"]) + 32
     size = max(chip, min(_up(4 * wanted, step), max(_LARGEST_TILE // step * step, chip)))
     overlap = min(wanted, size // 2) // 2 * 2
-    return {"size": size, "min": chip, "max": 2 * size, "overlap": overlap, "divisor": step}
+    # The network reports so many objects as fit the size; much smaller tiles would cost as much memory.
+    smallest = max(_up(size // 2, step), _up(2 * overlap, step))
+    return {"size": size, "min": smallest, "max": 2 * size, "overlap": overlap, "divisor": step}
 
 
 def detections_per_tile(document: Training, census: ObjectCensus, tile: int) -> int:

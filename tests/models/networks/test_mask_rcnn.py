@@ -1,6 +1,9 @@
 import pytest
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from geoseg.models.networks.architectures import build, divisor, is_global, without_content
 from geoseg.models.networks.mask_rcnn import LOSSES
@@ -59,3 +62,22 @@ def test_frozen_norms_have_no_weights_to_train():
     frozen = without_content({**SMALL, "norm": "frozen", "norm_eps": 0.0})
     assert not any("bn1" in name for name, _ in frozen.named_parameters())
     assert frozen.encoder.bn1.eps == 0
+
+
+def test_it_finds_what_torchvision_finds(network):
+    network.eval()
+    x = torch.randn(2, 5, 64, 64, generator=torch.Generator().manual_seed(1))
+    original = GeneralizedRCNN(
+        torch.nn.Sequential(network.encoder, network.decoder), network.rpn, network.roi_heads,
+        # With these arguments it does not resize to 800 px and does not normalise.
+        GeneralizedRCNNTransform(64, 64, [0.0] * 5, [1.0] * 5),
+    ).eval()  # fmt: skip
+    with torch.inference_mode():
+        expected, found = original(list(x)), network(x)
+    for one, other in zip(expected, found, strict=True):
+        assert len(one["scores"]) > 70  # more than are looked at together
+        assert torch.equal(one["labels"], other["labels"])
+        assert torch.allclose(one["boxes"], other["boxes"], atol=1e-3)
+        assert torch.allclose(one["scores"], other["scores"], atol=1e-5)
+        masks = paste_masks_in_image(other["masks"], other["boxes"], (64, 64))
+        assert torch.allclose(one["masks"], masks, atol=1e-4)

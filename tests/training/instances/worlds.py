@@ -6,12 +6,13 @@ from tests.objects import LEGEND, object_scene, write_polygons, write_scene
 
 
 def document(folder: Path, **changes) -> dict:
-    """Write two scenes with polygons, and return a training that learns from one and is checked on the other."""
+    """Write two scenes with polygons; return a training that learns from one and checks on the other."""
     scenes = []
     for name, part, seed in (("a", "train", 0), ("b", "val", 1)):
         scene = object_scene(128, 128, seed=seed, halls=1, houses=10, trees=18, panels=0)
-        write_scene(folder / f"{name}.tif", scene)
-        write_polygons(folder / f"{name}.geojson", scene)
+        origin = (500_000.0 + 10_000 * seed, 4_500_000.0)
+        write_scene(folder / f"{name}.tif", scene, origin)
+        write_polygons(folder / f"{name}.geojson", scene, origin)
         scenes.append(
             {"scene": f"{name}.tif", "labels": f"{name}.geojson", "attribute": "class", "part": part}
         )
