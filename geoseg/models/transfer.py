@@ -13,6 +13,7 @@ from geoseg.core.errors import BundleError, GeosegWarning
 from geoseg.core.files import sha256
 from geoseg.models import pretrained
 from geoseg.models.bundle import WEIGHTS, Bundle
+from geoseg.models.networks.mask_rcnn import MaskRCNN
 from geoseg.models.networks.stages import depths
 from geoseg.models.networks.stem import Stem, adapt_stem, fit_stem, stem_key_of
 
@@ -133,11 +134,13 @@ def start_from_bundle(
         taken[stem_key], words = fit_stem(taken[stem_key], bands, band_names, "bands", source)
     old = {c.slug: i for i, c in enumerate(bundle.card.classes)}
     kept = [(new, old[slug]) for new, slug in enumerate(class_slugs) if slug in old]
-    for key in _head_keys(network):
+    for key, each, first in _heads(network):
         if key in taken and taken[key].shape[1:] == target[key].shape[1:]:
             rows = target[key].clone()
+            rows[: first * each] = taken[key][: first * each]
             for new, before in kept:
-                rows[new] = taken[key][before]
+                here, there = ((first + i) * each for i in (new, before))
+                rows[here : here + each] = taken[key][there : there + each]
             taken[key] = rows
     taken = _same_shape(taken, target)
     inside = {k: v for k, v in target.items() if k.startswith("encoder.")}
@@ -152,11 +155,21 @@ def start_from_bundle(
     )
 
 
-def _head_keys(network: nn.Module) -> list[str]:
-    """Return the names of the last convolution's weight and bias within a network."""
+def _heads(network: nn.Module) -> list[tuple[str, int, int]]:
+    """Return the tensors with rows for each class: name, rows of a class, and classes before the first.
+
+    Networks that find objects have a background before the first class, and four offsets of its box.
+    """
+    if isinstance(network, MaskRCNN):
+        layers_of = {
+            "box_predictor.cls_score": 1,
+            "box_predictor.bbox_pred": 4,
+            "mask_predictor.mask_fcn_logits": 1,
+        }
+        return [(f"roi_heads.{n}.{p}", each, 1) for n, each in layers_of.items() for p in ("weight", "bias")]
     head: nn.Module = network.segmentation_head  # type: ignore[assignment]
     layers = [n for n, m in head.named_modules() if isinstance(m, nn.Conv2d)]
-    return [f"segmentation_head.{layers[-1]}.{part}" for part in ("weight", "bias")]
+    return [(f"segmentation_head.{layers[-1]}.{part}", 1, 0) for part in ("weight", "bias")]
 
 
 def _same_shape(taken: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -72,8 +72,8 @@ class CocoObjects:
         found = []
         for one in self._annotations:
             if isinstance(one["segmentation"], Mapping):
-                mask = _from_runs(one["segmentation"], shape, self.version.path)
                 whole = Window.of(0, 0, *shape)
+                mask = mask_of_runs(one["segmentation"], shape, self.version.path, whole)
                 found.append(cropped(int(one["id"]), self._channel(one), whole, mask, int(mask.sum())))
         return present(found)
 
@@ -181,14 +181,37 @@ def _outline(parts: list[list[float]]) -> Any:
     return shapely.MultiPolygon([shapely.Polygon(r) for r in rings])
 
 
-def _from_runs(runs: Mapping[str, Any], shape: tuple[int, int], path: str) -> NDArray[np.bool_]:
-    """Return the mask of run lengths, which go down the columns and begin with pixels outside."""
+def mask_of_runs(
+    runs: Mapping[str, Any], shape: tuple[int, int], path: str, window: Window
+) -> NDArray[np.bool_]:
+    """Return a window of the mask of run lengths, which go down the columns and begin with pixels outside.
+
+    Parameters
+    ----------
+    runs
+        `size`, and `counts` as a list or as text.
+    shape
+        Rows and columns of the image.
+    path
+        The file, for errors.
+    window
+        The part of the image to return.
+
+    Raises
+    ------
+    SceneError
+        When the runs do not fit the image.
+    """
     counts = runs["counts"]
     lengths = _unpacked(counts) if isinstance(counts, str) else np.array(counts, dtype=np.int64)
     if tuple(runs["size"]) != shape or lengths.sum() != shape[0] * shape[1] or (lengths < 0).any():
         raise SceneError(f"{path}: run lengths of {runs['size']} do not fit the image of {list(shape)}")
-    inside = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(inside, lengths).reshape(shape[1], shape[0]).T
+    # Only columns of the window are unpacked: an image may be large and an object small.
+    first, last = window.cols.start * shape[0], window.cols.stop * shape[0]
+    edges = np.cumsum(lengths).clip(first, last)
+    within = np.diff(edges, prepend=first)
+    flat = np.repeat(np.arange(len(lengths)) % 2 == 1, within)
+    return flat.reshape(len(window.cols), shape[0]).T[window.rows.start : window.rows.stop]
 
 
 def _unpacked(text: str) -> NDArray[np.int64]:

@@ -112,7 +112,9 @@ def _chips(
         group = str(groups.get(image.stem, image.stem))
         if objects:
             of_classes = folder / entry.classes.format(stem=image.stem) if entry.classes else None
-            drawn = open_objects(labels, scene, legend, image=str(image), classes=of_classes)
+            drawn = open_objects(
+                labels, scene.geobox, legend.remap, class_names(legend), image=str(image), classes=of_classes
+            )
             one = Labelled(scene, drawn, drawn.remap, group, valid_range=entry.valid_range)
         else:
             of_pixels = open_labels(str(labels), scene.geobox)
@@ -165,9 +167,9 @@ def _scenes(
         group = one.group or f"scene {number + 1}"
         if objects:
             drawn = open_objects(
-                folder / one.labels, scene, legend, classes=folder / one.classes if one.classes else None,
-                attribute=one.attribute, layer=one.layer, area=folder / one.area if one.area else None,
-                image=Path(name).name,
+                folder / one.labels, scene.geobox, legend.remap, names, image=Path(name).name,
+                classes=folder / one.classes if one.classes else None, attribute=one.attribute,
+                layer=one.layer, area=folder / one.area if one.area else None,
             )  # fmt: skip
             found.append(Labelled(scene, drawn, drawn.remap, group, one.part))
             continue

@@ -1,7 +1,10 @@
 """Open the labels of objects of a scene, whatever their form."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+
+from odc.geo.geobox import GeoBox
 
 from geoseg.config.legend import LegendDocument
 from geoseg.core.errors import SceneError
@@ -11,13 +14,13 @@ from geoseg.scenes.coco import is_coco, open_coco
 from geoseg.scenes.instance_sources import NumberedObjects, PolygonObjects
 from geoseg.scenes.instances import ObjectLabels, ObjectSource, with_background
 from geoseg.scenes.labels import Labels, RasterCodes, open_labels
-from geoseg.scenes.scene import Scene
 
 
 def open_objects(
     path: Path,
-    scene: Scene,
-    legend: LegendDocument,
+    geobox: GeoBox,
+    remap: Remap,
+    names: Mapping[str, int],
     *,
     image: str = "",
     classes: Path | None = None,
@@ -32,12 +35,14 @@ def open_objects(
     path
         Polygons, of which each feature is an object; a raster of object numbers, 0 where there is none; or
         COCO JSON.
-    scene
-        The scene, on whose grid objects are burnt.
-    legend
-        The classes; objects without a class are of the only class, where there is one.
+    geobox
+        The grid on which objects are burnt.
+    remap
+        Codes of the classes; objects without a class are of the only class, where there is one.
+    names
+        Code of each class name.
     image
-        File name of the image in COCO JSON; default: the name of the scene.
+        File name of the image in COCO JSON.
     classes
         Raster with the class of each object of a raster of numbers.
     attribute, layer
@@ -50,25 +55,22 @@ def open_objects(
     SceneError
         When a file is missing or damaged, or the class of an object cannot be told.
     """
-    remap, names = legend.remap, class_names(legend)
     only = remap.codes[0][0] if len(remap.codes) == 1 else None
     source: ObjectSource
     if is_coco(path):
-        source = open_coco(str(path), image or scene.name, scene.geobox, names, remap)
+        source = open_coco(str(path), image, geobox, names, remap)
     else:
-        labels = open_labels(
-            str(path), scene.geobox, attribute=attribute, names=names, layer=layer, only=only
-        )
+        labels = open_labels(str(path), geobox, attribute=attribute, names=names, layer=layer, only=only)
         if isinstance(labels.codes, PolygonCodes):
-            source = PolygonObjects(labels.codes, scene.geobox, remap)
+            source = PolygonObjects(labels.codes, geobox, remap)
         else:
             source = _numbered(labels, classes, remap)
     looked = None
     if area is not None:
         if area.suffix.lower() not in VECTOR_SUFFIXES:
             raise SceneError(f"{area}: the area where objects are labelled is polygons")
-        looked = open_labels(str(area), scene.geobox, only=1)
-    return ObjectLabels(str(path), scene.geobox, source, with_background(remap), looked)
+        looked = open_labels(str(area), geobox, only=1)
+    return ObjectLabels(str(path), geobox, source, with_background(remap), looked)
 
 
 def class_names(legend: LegendDocument) -> dict[str, int]:
@@ -88,10 +90,10 @@ def _numbered(labels: Labels, classes: Path | None, remap: Remap) -> NumberedObj
             "classes:, or give a legend of one class"
         )
     known = None if classes is None else open_labels(str(classes), labels.geobox)
-    return NumberedObjects(_with_zeros(labels), known, remap)
+    return NumberedObjects(with_zeros(labels), known, remap)
 
 
-def _with_zeros(labels: Labels) -> Labels:
+def with_zeros(labels: Labels) -> Labels:
     """Return a raster of numbers whose 0 means no object, even where the file declares it as nodata."""
     codes = labels.codes
     if isinstance(codes, RasterCodes) and codes.source.nodata[0] == 0:

@@ -201,10 +201,10 @@ def _resized(square: Tensor, size: int, *, smooth: bool) -> Tensor:
     if not smooth:
         if not square.numel():
             return square.new_zeros((*square.shape[:-2], size, size))
-        planes = square if square.ndim == 3 else square[None]
-        return F.interpolate(planes[None], (size, size), mode="nearest")[0].reshape(
-            *square.shape[:-2], size, size
-        )
+        if square.ndim == 2:
+            return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
+        # Outlines of objects must not lie half a pixel beside the image.
+        return F.interpolate(square[None], (size, size), mode="nearest-exact")[0]
     # Only shrinking aliases; anti-aliasing takes twice as long.
     return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
 

@@ -62,7 +62,7 @@ def tile_sizes(document: Training, census: ObjectCensus, step: int) -> dict[str,
     chip = _up(document.chips.size, step)
     wanted = math.ceil(object_sides(census)["p99"]) + 32
     size = max(chip, min(_up(4 * wanted, step), max(_LARGEST_TILE // step * step, chip)))
-    overlap = min(wanted, size // 2) // 2 * 2
+    overlap = min(_up(wanted, 2), size // 2 // 2 * 2)
     # The network reports so many objects as fit the size; much smaller tiles would cost as much memory.
     smallest = max(_up(size // 2, step), _up(2 * overlap, step))
     return {"size": size, "min": smallest, "max": 2 * size, "overlap": overlap, "divisor": step}

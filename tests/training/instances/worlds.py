@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import yaml
+
+from geoseg.training.prepare import PreparedTraining, prepare
 from tests.objects import LEGEND, object_scene, write_polygons, write_scene
 
 
@@ -21,12 +24,25 @@ def document(folder: Path, **changes) -> dict:
         "legend": {"classes": LEGEND["classes"][:2]},
         "dataset": {"kind": "scenes", "folder": str(folder), "scenes": scenes},
         "split": {"by": "given"},
-        "chips": {"size": 64, "per_epoch": 24, "balance": 0.3},
+        "chips": {"size": 64, "per_epoch": 12, "balance": 0.3},
         "network": {
             "architecture": "MaskRCNN",
             "arguments": {"encoder_name": "resnet18", "decoder_channels": 32, "box_features": 128},
         },
         "optimizer": {"rate": 1e-3, "warmup": 0.2},
-        "fit": {"epochs": 3, "batch": 4, "device": "cpu"},
+        "fit": {"epochs": 2, "batch": 4, "device": "cpu"},
+        "detection": {"per_tile": 60},
         "output": str(folder / "out"), **changes,
     }  # fmt: skip
+
+
+def written(folder: Path, values: dict) -> Path:
+    """Write a training document."""
+    path = folder / "training.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def prepared_from(folder: Path, values: dict | None = None) -> PreparedTraining:
+    """Prepare a training; default: that of `document`."""
+    return prepare(written(folder, values or document(folder)))
