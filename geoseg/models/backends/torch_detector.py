@@ -80,11 +80,19 @@ class TorchDetector:
         return found
 
 
+def candidates(detection: CardDetection) -> int:
+    """Return the most objects that the network reports of a tile, of which at most `per_tile` are kept.
+
+    There are more of them: where masks of the same object are dropped, a tile still tells that it is full.
+    """
+    return detection.per_tile + detection.per_tile // 4 + 1
+
+
 def limit_detections(network: MaskRCNN, detection: CardDetection) -> None:
     """Let a network report what the card asks for: no mask is computed of an object that is dropped."""
     # Scores are compared after they are rounded.
     network.roi_heads.score_thresh = max(0.0, detection.score_threshold - 1 / SCORES)
-    network.roi_heads.detections_per_img = detection.per_tile
+    network.roi_heads.detections_per_img = candidates(detection)
 
 
 def detections(
@@ -114,4 +122,6 @@ def detections(
             if (channel := label - 1) in place and scores[i] >= enough
         ]
     )
-    return objects if detection.mask_nms is None else without_nested(objects, shape, detection.mask_nms)
+    if detection.mask_nms is not None:
+        objects = without_nested(objects, shape, detection.mask_nms)
+    return objects.chosen(range(detection.per_tile)) if len(objects) > detection.per_tile else objects
