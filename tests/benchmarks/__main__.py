@@ -19,7 +19,7 @@ NAMES = (
     "storage",
     "writing",
 )
-ON_REQUEST = ("faults", "gpu", "overhead", "peers", "scale", "scaling", "training")
+ON_REQUEST = ("faults", "gpu", "nuclei", "overhead", "peers", "scale", "scaling", "training")
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
 options = sys.argv[1 + len(names) :]
