@@ -74,6 +74,8 @@ def unload_segmenter() -> None:
 
 def make_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
     """Return a segmenter of its own, which this process does not keep."""
+    if bundle.card.task == "instances":
+        raise BundleError(f"{bundle.folder}: finds objects, and no class of each pixel; see geoseg run")
     # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415

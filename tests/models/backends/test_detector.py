@@ -8,8 +8,10 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from geoseg.core.detections import Detections
 from geoseg.core.errors import BundleError
 from geoseg.models.backends.detector import load_detector, make_detector
+from geoseg.models.backends.load import make_segmenter
 from geoseg.models.backends.pasting import paste, without_nested
 from geoseg.models.backends.spec import SegmenterSpec
+from geoseg.models.exporting.export import export_bundle
 from tests.conftest import make_bundle
 from tests.objects import object_bundle, object_scene
 
@@ -128,5 +130,9 @@ def test_bundles_of_classes_and_several_views_are_refused(bundle, tmp_path: Path
     classes = make_bundle(tmp_path / "classes", architecture="PSPNet")
     with pytest.raises(BundleError, match="finds classes, not objects"):
         make_detector(classes, spec_of(classes))
+    with pytest.raises(BundleError, match="finds objects, and no class"):
+        make_segmenter(bundle, spec_of(bundle))
+    with pytest.raises(BundleError, match="whose number no export tells"):
+        export_bundle(bundle, "onnx", tmp_path / "out")
     with pytest.raises(BundleError, match=r"inference\.augment=none"):
         make_detector(bundle, spec_of(bundle, augment="d4"))
