@@ -76,6 +76,12 @@ class Rules:
     """Whether regions are told apart by the numbers of objects."""
     crs: CRS | None = None
     """CRS of the features, when it is not the map's."""
+    scored: bool = False
+    """Whether features are the objects that a network found, which have a score."""
+    minimum_pixels: int = 0
+    """Least pixels of an object that a network found and that becomes a feature."""
+    whole_masks: bool = False
+    """Whether a feature is the whole mask of an object, also where another one covers it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,12 @@ class Recipe:
 
 
 def resolve_recipe(
-    settings: Vectorize, legend: Legend, gsd_m: float | None, pixel_m2: float | None
+    settings: Vectorize,
+    legend: Legend,
+    gsd_m: float | None,
+    pixel_m2: float | None,
+    *,
+    finds_objects: bool = False,
 ) -> Recipe:
     """Turn names into class ids and metres into pixels.
 
@@ -107,6 +118,8 @@ def resolve_recipe(
         The classes of the map.
     gsd_m, pixel_m2
         Ground sample distance in metres and area of a pixel in square metres, None when the map has no CRS.
+    finds_objects
+        Whether the map is of objects that a network found: small ones are left out and join no neighbour.
 
     Raises
     ------
@@ -117,21 +130,25 @@ def resolve_recipe(
     if settings.crs is not None and gsd_m is None:
         raise ConfigError("vectorize.crs: the scene has no CRS to come from; leave it out")
     instances = settings.instances
+    minimum = math.ceil(_pixels("minimum_area", settings.minimum_area, pixel_m2))
     return Recipe(
         rules=Rules(
             legend=legend,
             leave_out=_ids("leave_out", settings.leave_out, legend),
             minimum_confidence=settings.minimum_confidence,
             dissolve=settings.dissolve,
-            with_objects=instances is not None,
+            with_objects=instances is not None or finds_objects,
             crs=None if settings.crs is None else _crs(settings.crs),
+            scored=finds_objects,
+            minimum_pixels=minimum if finds_objects else 0,
+            whole_masks=settings.overlap == "keep",
         ),
         how=Generalize(
             _pixels("simplify", settings.simplify, gsd_m),
             settings.method,
             _pixels("smooth", settings.smooth, gsd_m),
         ),
-        minimum_pixels=math.ceil(_pixels("minimum_area", settings.minimum_area, pixel_m2)),
+        minimum_pixels=0 if finds_objects else minimum,
         low_confidence=settings.low_confidence,
         rectangles=_ids("rectangles", settings.rectangles, legend),
         objects=None if instances is None else resolve_objects(instances, legend, gsd_m),

@@ -14,6 +14,8 @@ from geoseg.core.errors import ConfigError
 from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
 from geoseg.styles.geopackage import add_style_and_provenance
+from geoseg.vector.objects.outline import mask_polygons
+from geoseg.vector.objects.paint import Found, Numbered
 from geoseg.vector.recipe import Generalize, Objects, Recipe
 from geoseg.vector.shape.guard import write_obstacles
 from geoseg.vector.shape.mapping_unit import write_generalized
@@ -48,6 +50,7 @@ def vectorize(
     layer: str,
     formats: tuple[Format, ...],
     provenance: Mapping[str, Any],
+    found: Found | None = None,
 ) -> list[Path]:
     """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb`, `.geojson` and `.pmtiles`.
 
@@ -70,6 +73,8 @@ def vectorize(
         Formats to write.
     provenance
         Where the polygons come from, plain JSON values for the GeoPackage's metadata.
+    found
+        The objects that a network found; the map has their numbers.
 
     Returns
     -------
@@ -93,12 +98,20 @@ def vectorize(
         package = folder / RunFile.GEOPACKAGE
         geobox = files.geobox()
         cut = longitude_to_cut_around(geobox, recipe.rules.crs) is not None
-        kind = "MultiPolygon" if recipe.rules.dissolve or cut else "Polygon"
+        kind = "MultiPolygon" if recipe.rules.dissolve or cut or found is not None else "Polygon"
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
-        parts = polygons(files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines)
-        batches = features(parts, geobox, recipe.rules)
+        numbered: Numbered | None
+        if found is not None and recipe.rules.whole_masks:
+            numbered = found.numbered.whole(found.objects)
+            parts = mask_polygons(found.objects, numbered, recipe.how, files.shape())
+        else:
+            numbered = None if found is None else found.numbered
+            parts = polygons(
+                files, workers, how=recipe.how, threshold=percent, folder=folder, outlines=outlines
+            )
+        batches = features(parts, geobox, recipe.rules, numbered)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
         OPEN_RASTERS.close()
