@@ -28,6 +28,12 @@ FEATURE_BYTES, FEATURE_BYTES_PER_PIXEL = 100_000_000, 100
 POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
+# Objects of a network that detects them: windows of them are painted, with their validity; of each object a
+# row is kept in memory, and one for every 100 pixels is assumed.
+PAINTED_PIXELS, PAINTED_BYTES_PER_PIXEL = 1026**2, 24
+FOUND_BYTES_PER_PIXEL = 2
+# A detection beside its mask: its row in numpy, and as an object of Python with what is related to it.
+DETECTION_BYTES = 2_000
 # The picture of the scene: three bands of up to 3072 px a side, read by 256 rows; and its colours.
 PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
 # Of a file without overviews up to 2048 px a side are read for a window of it.
@@ -45,9 +51,15 @@ class PolygonCost:
     region: int = 0
     """Bytes for each pixel of the largest region, when regions are split into objects."""
 
+    painted: int = 0
+    """Bytes for each pixel of a window in which objects are painted."""
+
     @classmethod
-    def of(cls, pipeline: Pipeline) -> "PolygonCost":
-        """Return the cost of the polygons that a pipeline asks for."""
+    def of(cls, pipeline: Pipeline, *, objects: bool = False) -> "PolygonCost":
+        """Return the cost of the polygons that a pipeline asks for; `objects`: the network finds them."""
+        if objects:
+            row = POLYGON_BYTES_PER_PIXEL if pipeline.outputs.polygons else 0
+            return cls(row=row, scene=FOUND_BYTES_PER_PIXEL, painted=PAINTED_BYTES_PER_PIXEL)
         vectorize, outputs = pipeline.vectorize, pipeline.outputs
         objects = vectorize.instances is not None and bool(outputs.polygons or outputs.instances)
         return cls(
@@ -68,6 +80,7 @@ class PolygonCost:
             + self.row * min(rows, POLYGON_ROWS) * cols
             + self.scene * rows * cols
             + self.region * min(rows * cols, OBJECT_PIXELS)
+            + self.painted * min(rows * cols, PAINTED_PIXELS)
         )
 
 
@@ -109,6 +122,20 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Detections:
+    """The objects that a network may find in a tile."""
+
+    most: int
+    """Their largest number."""
+    side: float
+    """Longer side of a large one, in pixels."""
+
+    def bytes(self, tile: int) -> int:
+        """Return the memory of those of one tile, of so many pixels: their masks, a byte for each pixel."""
+        return int(self.most * (min(tile, self.side**2) + DETECTION_BYTES))
+
+
+@dataclass(frozen=True)
 class Load:
     """All quantities that decide how much memory a worker needs."""
 
@@ -138,6 +165,8 @@ class Load:
     """Whether the network is converted for OpenVINO first."""
     observations: bool = False
     """Whether the number of observations is staged."""
+    detections: Detections | None = None
+    """What a network finds that detects objects; None of one that classifies pixels."""
     reading: Callable[[int], int] = lambda pixels: 0  # noqa: ARG005
     """Bytes for reading a window of so many pixels, beside those of its numbers."""
 
@@ -152,7 +181,9 @@ def memory_of(load: Load) -> Memory:
     cores = [max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes]
     core = _product(cores)
     overlap = max(rows.overlap, cols.overlap)
-    sums = 4 * load.classes
+    found = 0 if load.detections is None else load.detections.bytes(tile)
+    # Objects are not summed.
+    sums = 4 * load.classes if load.detections is None else 0
     number = load.number_bytes
 
     per_pixel = load.forward_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
@@ -168,10 +199,14 @@ def memory_of(load: Load) -> Memory:
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
     one = 2 * reach * read + load.reading(reach) + held + core * (2 * planes + 8) + 3 * edge
+    tiles = _product(min(load.side, a.tiles.count) for a in axes)
+    one += 2 * tiles * found  # as masks, and packed while they are written
     blocks = load.slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
+    # Those of two rows of tiles and of a block are open while objects are merged, packed.
+    merged = (2 * cols.count + tiles) * found // 8
     height, width = load.shape
     seen = min(PICTURE_PIXELS, height * width)
     picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, height) * width) + 4 * seen
@@ -187,7 +222,7 @@ def memory_of(load: Load) -> Memory:
         blocks=blocks,
         fringes=fringes,
         cache=GDAL_CACHE_MB * 1_000_000,
-        polygons=load.polygons.bytes(load.shape),
+        polygons=load.polygons.bytes(load.shape) + merged,
         picture=picture,
         conversion=CONVERSION_BYTES + CONVERSION_WEIGHTS * load.weights_bytes if load.converts else 0,
         device=device,

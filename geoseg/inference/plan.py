@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -11,12 +12,13 @@ from typing import Any
 import geoseg
 from geoseg.config.cluster import Cluster
 from geoseg.config.pipeline import Pipeline, Tiling
-from geoseg.core.errors import ConfigError, PlanError
-from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
+from geoseg.core.errors import ConfigError, GeosegWarning, PlanError
+from geoseg.inference.detection import Detection
+from geoseg.inference.memory import Detections, Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
 from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
-from geoseg.models.card import CardTile
+from geoseg.models.card import CardDetection, CardTile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.scenes.aoi import Aoi
 from geoseg.scenes.grid import crs_name
@@ -112,10 +114,17 @@ class Plan:
         """Whether the probability of every class is staged and written, in percent."""
         return self.pipeline.outputs.probabilities
 
+    @property
+    def detection(self) -> Detection | None:
+        """How objects are found; None when the network classifies pixels."""
+        card = self.bundle.card.detection
+        return None if card is None else Detection(self.pipeline.objects.reach, card.per_tile)
+
     @cached_property
     def blocks(self) -> BlockGrid:
         """The grid of blocks, of which an area of interest needs some."""
-        return BlockGrid.of(self.grid, self.block, None if self.aoi is None else self.aoi.outline)
+        outline = None if self.aoi is None else self.aoi.outline
+        return BlockGrid.of(self.grid, self.block, outline, objects=self.detection is not None)
 
     @property
     def classes(self) -> int:
@@ -140,6 +149,7 @@ class Plan:
             # Only when it is set, so that older fingerprints stay valid.
             **({"unread": "nodata"} if self.retry.nodata else {}),
             **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
+            **({"objects": self.pipeline.objects.model_dump()} if self.detection is not None else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -186,6 +196,7 @@ class Plan:
                 polygons=self.polygons,
                 converts=self.converts,
                 observations=self.scene.counts_observations,
+                detections=_detections(self.bundle.card.detection),
                 reading=self.scene.reading_bytes,
             )
         )
@@ -220,6 +231,7 @@ class Plan:
             "overlap": [self.grid.rows.overlap, self.grid.cols.overlap],
             "tiles": self.blocks.tiles,
             "batch": self.batch,
+            **({} if self.detection is None else {"detections_per_tile": self.detection.per_tile}),
             "blocks": self.blocks.count,
             "network_pixels_per_pixel": round(predicted / self.pixels, 3),
             "workers": self.workers,
@@ -261,8 +273,10 @@ def make_plan(
     ConfigError
         When the requested polygons cannot be made from this scene.
     """
+    _check_task(pipeline, bundle)
     recipe = _recipe(pipeline, scene, bundle)
     grid = grid_of(scene, pipeline.tiling, bundle.card.tile)
+    _warn_of_large_objects(bundle, grid)
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = automatic_block(grid) if block == "auto" else block
     return Plan(
@@ -278,12 +292,16 @@ def make_plan(
         device=execution.device,
         backend=execution.backend,
         precision=execution.precision,
-        polygons=PolygonCost.of(pipeline),
+        polygons=PolygonCost.of(pipeline, objects=bundle.card.task == "instances"),
         workers=execution.workers,
         passes=execution.passes,
         converts=execution.converts,
         aoi=aoi,
     )
+
+
+def _detections(card: CardDetection | None) -> Detections | None:
+    return None if card is None else Detections(card.per_tile, card.object_px.p99)
 
 
 def automatic_block(grid: TileGrid) -> int:
@@ -295,6 +313,41 @@ def automatic_batch(grid: TileGrid, side: int, device: str) -> int:
     """Return the tiles of a forward pass; a batch larger than a block would be padded with empty tiles."""
     height, width = grid.tile_shape
     return 1 if device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
+
+
+def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
+    """Raise a ConfigError when a pipeline asks for what a network does not answer."""
+    vectorize, outputs, name = pipeline.vectorize, pipeline.outputs, bundle.card.name
+    asked = {
+        "vectorize.instances": vectorize.instances is not None,
+        "vectorize.dissolve": vectorize.dissolve,
+        "outputs.probabilities": outputs.probabilities,
+        "inference.augment": pipeline.inference.augment != "none",
+    }
+    if bundle.card.task == "instances":
+        if key := next((k for k, yes in asked.items() if yes), None):
+            raise ConfigError(f"{key}: {name} finds objects, each with a class and a score; leave it out")
+        return
+    if outputs.coco or vectorize.overlap == "keep":
+        key = "outputs.coco" if outputs.coco else "vectorize.overlap"
+        raise ConfigError(
+            f"{key}: is for models that find objects, and {name} classifies pixels; leave it out"
+        )
+    if outputs.instances and vectorize.instances is None:
+        raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")
+
+
+def _warn_of_large_objects(bundle: Bundle, grid: TileGrid) -> None:
+    """Warn when one in a hundred of the training objects or more are larger than the overlap of tiles."""
+    found, overlaps = bundle.card.detection, [a.overlap for a in (grid.rows, grid.cols) if a.count > 1]
+    if found is not None and overlaps and found.object_px.p99 > min(overlaps):
+        warnings.warn(
+            f"one in a hundred objects is longer than {found.object_px.p99:.0f} px, and tiles overlap by "
+            f"{min(overlaps)} px: such objects are joined from parts; a larger tiling.overlap shows more of "
+            "them whole",
+            GeosegWarning,
+            stacklevel=2,
+        )
 
 
 def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
@@ -315,7 +368,8 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
             f"vectorize.crs: the CRS of the scene ({crs_name(crs)}) has no place on the earth to come from; "
             "leave it out"
         )
-    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
+    finds_objects = bundle.card.task == "instances"
+    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel, finds_objects=finds_objects)
 
 
 def grid_of(scene: Scene, tiling: Tiling, card: CardTile) -> TileGrid:
