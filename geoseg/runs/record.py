@@ -19,6 +19,7 @@ from geoseg.config.run_record import (
     Reading,
     RecordedArea,
     RecordedClass,
+    RecordedObjects,
     RecordedPlan,
     RunMemory,
     RunRecord,
@@ -128,7 +129,13 @@ class Circumstances:
     total_seconds: float
 
 
-def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circumstances) -> RunRecord:
+def make_record(
+    plan: Plan,
+    totals: Totals,
+    files: Iterable[Path],
+    about: Circumstances,
+    objects: RecordedObjects | None = None,
+) -> RunRecord:
     """Return the record of a run whose files lie in its workspace.
 
     Parameters
@@ -141,6 +148,8 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         The outputs, the class map among them.
     about
         Facts about the run.
+    objects
+        Those that a network found.
     """
     legend = plan.bundle.card.legend
     outputs = {f.name: f for f in files}
@@ -162,6 +171,7 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
         pixels={**{s: totals.classes.get(i, 0) for i, s in slugs.items()}, "nodata": nodata_of(plan, totals)},
         area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
+        objects=objects,
         seconds=RunSeconds(
             predict=about.predict_seconds,
             outputs=about.output_seconds,

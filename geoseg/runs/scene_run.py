@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -31,6 +31,7 @@ from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.runs import outputs
 from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
+from geoseg.runs.object_outputs import write_objects
 from geoseg.runs.progress import Progress
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
 
@@ -125,6 +126,7 @@ class SceneRun:
             grid=plan.grid,
             batch=plan.batch,
             probabilities=plan.probabilities,
+            detection=plan.detection,
             staging=self._staging(),
             retry=plan.retry,
             label=plan.name,
@@ -161,7 +163,7 @@ class SceneRun:
         """
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
-        if not totals.classes:
+        if not (totals.classes if plan.detection is None else totals.tiles):
             where = "" if plan.aoi is None else " of the area of interest"
             raise SceneError(
                 f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "
@@ -174,13 +176,18 @@ class SceneRun:
             collect_warnings() as notices,
             _tracers(self.folder, client) as workers,
         ):
-            files = outputs.write_maps(plan, workspace, workers, steps)
+            if plan.detection is None:
+                files, objects = outputs.write_maps(plan, workspace, workers, steps), None
+            else:
+                files, objects, pixels = write_objects(plan, workspace, workers, steps, self.counts.values())
+                totals = replace(totals, classes=pixels)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
         files.append(outputs.write_picture(plan, workspace, totals, picture))
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(plan, totals, files, finished))
-        record = make_record(plan, totals, files, self._circumstances(notices, finished, predicted))
+        about = self._circumstances(notices, finished, predicted)
+        record = make_record(plan, totals, files, about, objects)
         steps(Progress(RunFile.PAGE))
         files.append(self._page(record, picture))
         steps.end()
