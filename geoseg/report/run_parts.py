@@ -88,7 +88,8 @@ def class_rows(record: RunRecord, legend: Legend, found: Survey) -> list[ClassAr
     """Return the classes of a map, the largest first, with the pixels and areas of `run.json`."""
     pixels = {c.slug: record.pixels.get(c.slug, 0) for c in legend.classes}
     areas = record.area_m2
-    total, most = sum(pixels.values()), max(pixels.values())
+    # A scene may have no object.
+    total, most = sum(pixels.values()) or 1, max(pixels.values()) or 1
     rows = [
         ClassAreaRow(
             c,

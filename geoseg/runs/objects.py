@@ -93,7 +93,8 @@ def _merged(plan: Plan, staging: Staging, valid: Valid) -> Iterator[MergedObject
     rule = Rule(match=round(plan.pipeline.objects.match * SCORES))
     merger = Merger(plan.grid, rule, None if choice is None else choice.tiles)
     for block in plan.blocks:
-        found = detections(decode(_bytes(staging, block)))
+        with _as_damaged(staging, block):
+            found = detections(decode(_bytes(staging, block)))
         for one in merger.add(_places(plan, block), found):
             if valid is _all_valid:
                 yield one

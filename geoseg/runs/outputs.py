@@ -203,7 +203,7 @@ def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: Sce
     from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
 
     path = staging_folder / RunFile.QUICKLOOK
-    valid = sum(totals.classes.values())
+    valid = sum(totals.classes.values()) or 1  # a scene may have no object
     caption = Caption(
         title=f"{plan.name}: {shared_path(plan.scene.name)}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",

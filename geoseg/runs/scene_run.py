@@ -119,7 +119,12 @@ class SceneRun:
     def work(self) -> SceneWork:
         """Return the blocks that are left to predict."""
         plan = self.plan
-        job = Job(
+        return SceneWork(plan.name, self.job_of(plan, self._staging()), plan.blocks, self.counts.copy())
+
+    @staticmethod
+    def job_of(plan: Plan, staging: Staging) -> Job:
+        """Return what all tasks of a plan share."""
+        return Job(
             scene=plan.scene.with_absolute_paths(),
             segmenter=plan.segmenter,
             legend=plan.bundle.card.legend,
@@ -127,11 +132,10 @@ class SceneRun:
             batch=plan.batch,
             probabilities=plan.probabilities,
             detection=plan.detection,
-            staging=self._staging(),
+            staging=staging,
             retry=plan.retry,
             label=plan.name,
         )
-        return SceneWork(plan.name, job, plan.blocks, self.counts.copy())
 
     def record_fact(self, fact: Fact) -> None:
         """Log and report an event of a block or a worker."""
@@ -163,12 +167,8 @@ class SceneRun:
         """
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
-        if not (totals.classes if plan.detection is None else totals.tiles):
-            where = "" if plan.aoi is None else " of the area of interest"
-            raise SceneError(
-                f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "
-                "the scene"
-            )
+        if plan.detection is None and not totals.classes:
+            raise _without_pixels(plan)
         self._staging().copy_to(workspace, plan.blocks)
         steps = _Steps(self.log, plan.name, self.on_event)
         with (
@@ -181,6 +181,8 @@ class SceneRun:
             else:
                 files, objects, pixels = write_objects(plan, workspace, workers, steps, self.counts.values())
                 totals = replace(totals, classes=pixels)
+                if not objects.looked_at:
+                    raise _without_pixels(plan)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
         files.append(outputs.write_picture(plan, workspace, totals, picture))
@@ -249,6 +251,13 @@ class SceneRun:
     def _report_progress(self, pixels: int = 0, fact: Fact | None = None) -> None:
         plan = self.plan
         self.on_event(Progress("predict", len(self.counts), plan.blocks.count, pixels, plan.name, fact))
+
+
+def _without_pixels(plan: Plan) -> SceneError:
+    where = "" if plan.aoi is None else " of the area of interest"
+    return SceneError(
+        f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of the scene"
+    )
 
 
 @contextlib.contextmanager
