@@ -269,8 +269,8 @@ def run_folder(store: Store) -> dict[str, Any]:
         return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
     record = parse_record(finished, store.at(RunFile.RECORD))
     kept = {
-        "name", "finished", "command", "fingerprint", "pixels", "area_m2", "seconds", "memory_bytes",
-        "warnings",
+        "name", "finished", "command", "fingerprint", "pixels", "area_m2", "objects", "seconds",
+        "memory_bytes", "warnings",
     }  # fmt: skip
     return {
         "run": store.at(),
@@ -356,9 +356,11 @@ def _value(value: Any) -> str:
 def plan_line(plan: dict[str, Any]) -> str:
     """Lay a plan out in one line."""
     total = plan["memory_per_worker_bytes"]["total"]
+    most = plan.get("detections_per_tile")
+    found = "" if most is None else f" with up to {most} objects each"
     return (
         f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
-        f"{plan['tile'][0]} x {plan['tile'][1]} in {plan['blocks']} blocks, {plan['architecture']} on "
+        f"{plan['tile'][0]} x {plan['tile'][1]}{found} in {plan['blocks']} blocks, {plan['architecture']} on "
         f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
     )
 
@@ -370,19 +372,20 @@ def plan(summary: dict[str, Any]) -> str:
 
 
 def run(finished: Run) -> str:
-    """Lay out the share and area of each class, and the files of a run."""
+    """Lay out the share and area of each class, or the number of its objects, and the files of a run."""
     record = finished.record
     pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata" and n}
-    valid = sum(pixels.values())
-    areas = record.area_m2
+    objects, areas = record.objects, record.area_m2
+    valid = sum(pixels.values()) if objects is None else objects.looked_at
     rows = [
         {
             "class": slug,
+            **({} if objects is None else {"objects": objects.by_class.get(slug, 0)}),
             "share": f"{100 * n / valid:.2f} %",
             "area": "-" if areas is None else f"{areas[slug] / 1e6:.3f} km2",
         }
         for slug, n in pixels.items()
-    ]
+    ] or [{"class": "no object was found"}]
     seconds = record.seconds.total
     rate = sum(record.pixels.values()) / seconds / 1e6
     files = "\n".join(f"  {within(finished.folder, name)}" for name in [*record.outputs, RunFile.RECORD])

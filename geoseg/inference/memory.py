@@ -68,6 +68,10 @@ class PolygonCost:
             region=OBJECT_BYTES_PER_PIXEL if objects else 0,
         )
 
+    def without(self) -> "PolygonCost":
+        """Return the cost without polygons: objects are painted all the same."""
+        return PolygonCost(scene=self.scene, painted=self.painted) if self.painted else PolygonCost()
+
     def bytes(self, shape: tuple[int, int]) -> int:
         """Return the memory for a scene of a shape (rows, columns)."""
         rows, cols = shape

@@ -328,10 +328,9 @@ def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
         if key := next((k for k, yes in asked.items() if yes), None):
             raise ConfigError(f"{key}: {name} finds objects, each with a class and a score; leave it out")
         return
-    if outputs.coco or vectorize.overlap == "keep":
-        key = "outputs.coco" if outputs.coco else "vectorize.overlap"
+    if outputs.coco:
         raise ConfigError(
-            f"{key}: is for models that find objects, and {name} classifies pixels; leave it out"
+            f"outputs.coco: is for models that find objects; {name} classifies pixels; leave it out"
         )
     if outputs.instances and vectorize.instances is None:
         raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")

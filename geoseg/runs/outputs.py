@@ -174,7 +174,8 @@ def _describe_tiles(plan: Plan, tiles: Path) -> Path:
     from geoseg.vector.write.pmtiles import describe_tiles, view_of  # noqa: PLC0415 (as in `_write_vectors`)
 
     card, view = plan.bundle.card, view_of(plan.scene.geobox)
-    about = f"{shared_path(plan.scene.name)} classified by {card.name} {card.version}"
+    what = "classified" if plan.detection is None else "searched"
+    about = f"{shared_path(plan.scene.name)} {what} by {card.name} {card.version}"
     # Viewers show it as HTML.
     source = html.escape(f"{about}, geoseg")
     describe_tiles(tiles, view, name=plan.name, description=f"{about} ({card.title})", attribution=source)

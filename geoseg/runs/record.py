@@ -100,6 +100,11 @@ def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> 
         smaller_batches=batches,
     )
     lines = []
+    if full := sum(c.get("full", 0) for c in counts.values()):
+        lines.append(
+            f"{full} of {sum(c['tiles'] for c in counts.values())} tiles have as many detections as the "
+            "network gives, and may lack objects; a smaller tiling.tile has fewer in each"
+        )
     if unread:
         name, why = next(iter(unread.items()))
         lines.append(

@@ -124,11 +124,13 @@ def resolve_recipe(
     Raises
     ------
     ConfigError
-        When the legend lacks a class, PROJ does not know the CRS, or the map has no CRS and a length is in
-        metres or a CRS is set.
+        When the legend lacks a class, PROJ does not know the CRS, the map has no CRS and a length is in
+        metres or a CRS is set, or masks may overlap in a map of classes.
     """
     if settings.crs is not None and gsd_m is None:
         raise ConfigError("vectorize.crs: the scene has no CRS to come from; leave it out")
+    if settings.overlap == "keep" and not finds_objects:
+        raise ConfigError("vectorize.overlap: keep is for models that find objects; leave it out")
     instances = settings.instances
     minimum = math.ceil(_pixels("minimum_area", settings.minimum_area, pixel_m2))
     return Recipe(

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import rasterio
 from distributed import Client, LocalCluster
 
-from geoseg.core.errors import ConfigError, OutputError, SceneError
+from geoseg.core.errors import BundleError, ConfigError, OutputError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.inference import detect
 from geoseg.inference.clusters.worker import RESOURCES, THREADS
@@ -17,6 +18,7 @@ from geoseg.inference.interruption import Interruption
 from geoseg.runs.objects import painted
 from geoseg.runs.outputs import staging_of
 from geoseg.runs.prepare import prepare
+from geoseg.runs.record import trouble_of
 from geoseg.runs.run import Options, run
 from geoseg.runs.scene_run import SceneRun
 from geoseg.runs.validate import validate
@@ -329,7 +331,7 @@ def test_what_a_network_of_objects_does_not_answer_is_refused(objects, assigned,
 
 def test_what_a_network_of_classes_does_not_answer_is_refused(pipeline_file):
     for assigned in ("outputs.coco=true", "vectorize.overlap=keep"):
-        with pytest.raises(ConfigError, match="is for models that find objects, and toy classifies pixels"):
+        with pytest.raises(ConfigError, match="is for models that find objects"):
             prepare(pipeline_file, [assigned])
 
 
@@ -371,3 +373,44 @@ def test_torch_finds_objects_in_a_run(objects, tmp_path):
     assert found.record.memory_bytes.announced_per_worker > 0
     report = validate(found.folder)
     assert not report.failures, report.to_text()
+
+
+def test_a_notebook_is_told_that_runs_merge_objects(objects):
+    import geoseg
+
+    scene = geoseg.open_scene(str(objects[0] / "scene.tif"))
+    with pytest.raises(BundleError, match=r"finds objects, .* `geoseg run`"):
+        geoseg.segment(scene, objects[0] / "bundle")
+
+
+def test_a_finished_run_has_its_objects_as_an_array(mapped):
+    instances = mapped.instances()
+
+    assert (instances.dtype, instances.shape) == (np.uint32, SIDE)
+    assert int(instances.max()) == mapped.record.objects.count
+    assert set(mapped.polygons().object_id) == set(np.unique(instances)) - {0}
+
+
+def test_the_page_of_a_run_counts_objects(objects, mapped):
+    page = (mapped.folder / "report.html").read_text()
+
+    assert '<h2 id="classes">Objects</h2>' in page
+    assert "Do tiles show?" not in page
+    assert f"<b>{mapped.record.objects.by_class['tree']}</b>" in page
+    assert "objects were joined from parts" in page
+
+
+def test_commands_say_what_is_found(objects, mapped, geoseg_here):
+    done = geoseg_here("inspect", mapped.folder, "--json")
+    assert json.loads(done.stdout)["objects"]["count"] == mapped.record.objects.count
+    planned = geoseg_here("run", objects[0] / "pipeline.yaml", "--dry-run", "--output", "nowhere")
+    assert "detections_per_tile" in planned.stdout
+
+
+def test_tiles_with_as_many_objects_as_the_network_gives_are_told():
+    plan = SimpleNamespace(batch=1)
+    counts = {(0, 0): {"tiles": 4, "full": 1}, (0, 1): {"tiles": 5, "full": 2}}
+
+    _, (line,) = trouble_of(counts, plan)
+
+    assert line.startswith("3 of 9 tiles have as many detections as the network gives")
