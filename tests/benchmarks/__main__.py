@@ -14,6 +14,7 @@ NAMES = (
     "correctness",
     "forward",
     "memory",
+    "merging",
     "objects",
     "polygons",
     "storage",

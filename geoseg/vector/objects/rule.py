@@ -9,10 +9,12 @@ detections alone, not on the order in which they come:
 2. Complete detections are kept in the order of their keys (score, then place) unless a kept one matches: the
    lexicographically first maximal independent set, which is unique. One that is cut by its tile goes when a
    kept complete one matches it, or holds half of its pixels.
-3. Of the cut ones that remain, two of one class are joined when they match and each is the best match of the
-   other in its tile. What is connected so is one object; its mask is the union, its score the mean by area.
+3. Of the cut ones that remain, two are joined when they match and each is the best match of the other in its
+   tile. What is connected so is one object; its mask is the union, its score the mean by area, its class that
+   of the largest and surest parts.
 
-Within a tile nothing is merged: there the network has told its objects apart.
+Classes decide nothing before: a network that wavers between two classes still means one object. Within a tile
+nothing is merged: there the network has told its objects apart, also one that lies on another.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -232,10 +234,10 @@ def _groups(of: dict[Key, Detection], rest: set[Key]) -> list[list[Key]]:
 
 
 def _best(of: dict[Key, Detection], key: Key, rest: set[Key]) -> dict[Place, Key]:
-    """Return the best match of a detection in each tile, among the remaining ones of its class."""
+    """Return the best match of a detection in each tile, among the remaining ones."""
     best = dict[Place, tuple[Fraction, Key]]()
     for other, iou in of[key].matches.items():
-        if other in rest and of[other].class_id == of[key].class_id:
+        if other in rest:
             mine, place = (-iou, other), of[other].place
             if place not in best or mine < best[place]:
                 best[place] = mine
@@ -254,5 +256,9 @@ def _joined(parts: list[Detection]) -> MergedObject:
         (top, left, bottom, right), mask = part.box, part.mask()
         areas.append(int(np.count_nonzero(mask)))
         union[top - box[0] : bottom - box[0], left - box[1] : right - box[1]] |= mask
-    score = sum(a * p.score for a, p in zip(areas, parts, strict=True)) // sum(areas)
-    return MergedObject(parts[0].key, box, union, parts[0].class_id, score, len(parts))
+    weights = dict[int, int]()
+    for area, part in zip(areas, parts, strict=True):
+        weights[part.class_id] = weights.get(part.class_id, 0) + area * part.score
+    # Of equal ones that of the best part, which comes first.
+    class_id = max(weights, key=lambda kind: weights[kind])
+    return MergedObject(parts[0].key, box, union, class_id, sum(weights.values()) // sum(areas), len(parts))

@@ -199,12 +199,23 @@ def test_a_part_of_what_another_tile_sees_whole_goes():
     assert identities(two_tiles([part], [whole])) == {whole.identity}
 
 
-def test_parts_of_two_classes_stay_two():
+@pytest.mark.parametrize(("left", "kind"), [(8_000, 2), (9_999, 1)])
+def test_parts_of_two_classes_are_one_object_of_the_larger_and_surer_part(left, kind):
+    """The left tile sees 36 columns, the right one 50, with a score of 7000."""
     hall = (10, 20, 30, 90)
 
-    found = two_tiles([box(*hall)], [box(*hall, kind=2)])
+    (one,) = two_tiles([box(*hall, score=left)], [box(*hall, kind=2, score=7_000)])
 
-    assert sorted((o.class_id, o.joined) for o in found) == [(1, 1), (2, 1)]
+    assert (one.class_id, one.joined) == (kind, 2)
+
+
+def test_what_lies_on_a_cut_object_stays_apart_from_it():
+    """Panel and roof are cut by the same edge: each finds its own other part."""
+    roof, panel = box(10, 20, 40, 90), box(12, 30, 38, 80, kind=2)
+
+    found = two_tiles([roof, panel], [roof, panel])
+
+    assert identities(found) == {roof.identity, panel.identity}
 
 
 def test_the_score_of_a_joined_object_is_the_mean_by_area():
