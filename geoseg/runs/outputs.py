@@ -245,7 +245,10 @@ def provenance_of(plan: Plan) -> dict[str, Any]:
             "sha256": plan.bundle.sha256,
         },
         "fingerprint": plan.fingerprint,
-        "vectorize": plan.pipeline.vectorize.model_dump(mode="json"),
+        # How masks overlap is a matter of objects alone.
+        "vectorize": plan.pipeline.vectorize.model_dump(
+            mode="json", exclude={"overlap"} if plan.detection is None else None
+        ),
     }
 
 
