@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from geoseg.config.run_record import RecordedObjects, RunRecord
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.report.html import HeadlineFigure, grouped, percent
+from geoseg.report.html import MISSING, HeadlineFigure, grouped, percent
 from geoseg.report.run_parts import area_text, duration
 
 
@@ -17,8 +17,8 @@ class ObjectRow:
     count: int
     bar: float
     """Objects as a share of those of the most frequent class, 0 to 1."""
-    density: float
-    """Objects in a square kilometre that was looked at; NaN without a CRS."""
+    density: str
+    """Objects in a square kilometre that was looked at; a dash without a CRS."""
     share: float
     """Pixels as a share of those that were looked at, 0 to 1."""
     area: str
@@ -58,7 +58,7 @@ def object_section(record: RunRecord, legend: Legend, found: RecordedObjects) ->
             c,
             found.by_class.get(c.slug, 0),
             found.by_class.get(c.slug, 0) / most,
-            _density(found.by_class.get(c.slug, 0), found),
+            _short(_density(found.by_class.get(c.slug, 0), found)),
             record.pixels.get(c.slug, 0) / max(1, found.looked_at),
             area_text(areas[c.slug], total) if areas else "",
         )
@@ -91,6 +91,8 @@ def _density(count: int, found: RecordedObjects) -> float:
 
 
 def _short(density: float) -> str:
+    if math.isnan(density):
+        return MISSING
     return grouped(density) if density >= 100 else f"{density:.3g}"
 
 

@@ -199,12 +199,14 @@ def read_picture(plan: Plan) -> ScenePicture:
     return scene_picture(plan.scene, read=reader(plan.retry))
 
 
-def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture) -> Path:
-    """Make the quicklook; return its path."""
+def write_picture(
+    plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture, looked_at: int | None = None
+) -> Path:
+    """Make the quicklook; return its path. Shares are of the pixels with a class, or of those `looked_at`."""
     from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
 
     path = staging_folder / RunFile.QUICKLOOK
-    valid = sum(totals.classes.values()) or 1  # a scene may have no object
+    valid = looked_at or sum(totals.classes.values())
     caption = Caption(
         title=f"{plan.name}: {shared_path(plan.scene.name)}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",

@@ -185,7 +185,8 @@ class SceneRun:
                     raise _without_pixels(plan)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
-        files.append(outputs.write_picture(plan, workspace, totals, picture))
+        looked_at = None if objects is None else objects.looked_at
+        files.append(outputs.write_picture(plan, workspace, totals, picture, looked_at))
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(plan, totals, files, finished))
         about = self._circumstances(notices, finished, predicted)
