@@ -29,10 +29,10 @@ POLYGON_BYTES_PER_PIXEL = 128
 REGION_BYTES_PER_PIXEL = 8
 OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
 # Objects of a network that detects them: windows of them are painted, with their validity; of each object a
-# row is kept in memory, and one for every 100 pixels is assumed.
+# row is kept in memory until the outputs are made.
 PAINTED_PIXELS, PAINTED_BYTES_PER_PIXEL = 1026**2, 24
-FOUND_BYTES_PER_PIXEL = 2
-# A detection beside its mask: its row in numpy, and as an object of Python with what is related to it.
+FOUND_BYTES = 250
+# A detection beside its mask, as an object of Python with what is related to it.
 DETECTION_BYTES = 2_000
 # The picture of the scene: three bands of up to 3072 px a side, read by 256 rows; and its colours.
 PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
@@ -59,7 +59,7 @@ class PolygonCost:
         """Return the cost of the polygons that a pipeline asks for; `objects`: the network finds them."""
         if objects:
             row = POLYGON_BYTES_PER_PIXEL if pipeline.outputs.polygons else 0
-            return cls(row=row, scene=FOUND_BYTES_PER_PIXEL, painted=PAINTED_BYTES_PER_PIXEL)
+            return cls(row=row, painted=PAINTED_BYTES_PER_PIXEL)
         vectorize, outputs = pipeline.vectorize, pipeline.outputs
         objects = vectorize.instances is not None and bool(outputs.polygons or outputs.instances)
         return cls(
@@ -70,7 +70,7 @@ class PolygonCost:
 
     def without(self) -> "PolygonCost":
         """Return the cost without polygons: objects are painted all the same."""
-        return PolygonCost(scene=self.scene, painted=self.painted) if self.painted else PolygonCost()
+        return PolygonCost(painted=self.painted)
 
     def bytes(self, shape: tuple[int, int]) -> int:
         """Return the memory for a scene of a shape (rows, columns)."""
@@ -134,9 +134,10 @@ class Detections:
     side: float
     """Longer side of a large one, in pixels."""
 
-    def bytes(self, tile: int) -> int:
-        """Return the memory of those of one tile, of so many pixels: their masks, a byte for each pixel."""
-        return int(self.most * (min(tile, self.side**2) + DETECTION_BYTES))
+    def bytes(self, tile: int, *, packed: bool = False) -> int:
+        """Return the memory of those of one tile, of so many pixels; a mask has a byte for each, or a bit."""
+        mask = min(tile, self.side**2)
+        return int(self.most * ((mask / 8 if packed else mask) + DETECTION_BYTES))
 
 
 @dataclass(frozen=True)
@@ -185,9 +186,9 @@ def memory_of(load: Load) -> Memory:
     cores = [max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes]
     core = _product(cores)
     overlap = max(rows.overlap, cols.overlap)
-    found = 0 if load.detections is None else load.detections.bytes(tile)
     # Objects are not summed.
     sums = 4 * load.classes if load.detections is None else 0
+    detected, merged = _objects(load)
     number = load.number_bytes
 
     per_pixel = load.forward_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
@@ -203,14 +204,11 @@ def memory_of(load: Load) -> Memory:
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
     one = 2 * reach * read + load.reading(reach) + held + core * (2 * planes + 8) + 3 * edge
-    tiles = _product(min(load.side, a.tiles.count) for a in axes)
-    one += 2 * tiles * found  # as masks, and packed while they are written
+    one += detected
     blocks = load.slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
     fringes = (along + 4 * overlap) * overlap * sums + 4 * edge
-    # Those of two rows of tiles and of a block are open while objects are merged, packed.
-    merged = (2 * cols.count + tiles) * found // 8
     height, width = load.shape
     seen = min(PICTURE_PIXELS, height * width)
     picture = 3 * number * (seen + 2 * min(PICTURE_ROWS, height) * width) + 4 * seen
@@ -231,6 +229,21 @@ def memory_of(load: Load) -> Memory:
         conversion=CONVERSION_BYTES + CONVERSION_WEIGHTS * load.weights_bytes if load.converts else 0,
         device=device,
     )
+
+
+def _objects(load: Load) -> tuple[int, int]:
+    """Return the memory of the detections of a block, and of those that are merged."""
+    if load.detections is None:
+        return 0, 0
+    axes = load.blocks.rows, load.blocks.cols
+    rows, cols = (a.tiles for a in axes)
+    tiles, tile = _product(min(load.side, a.count) for a in (rows, cols)), rows.tile * cols.tile
+    # As masks, and packed while they are written.
+    block = tiles * (load.detections.bytes(tile) + load.detections.bytes(tile, packed=True))
+    # Those along the edge of a strip of blocks are open, and of those that come; of each object a row stays.
+    opened = 2 * max(rows.count, cols.count) + 4 * tiles
+    table = FOUND_BYTES * rows.count * cols.count * load.detections.most
+    return block, opened * load.detections.bytes(tile, packed=True) + table
 
 
 def _product(values: Iterable[int]) -> int:

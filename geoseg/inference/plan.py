@@ -340,10 +340,10 @@ def _warn_of_large_objects(bundle: Bundle, grid: TileGrid) -> None:
     """Warn when one in a hundred of the training objects or more are larger than the overlap of tiles."""
     found, overlaps = bundle.card.detection, [a.overlap for a in (grid.rows, grid.cols) if a.count > 1]
     if found is not None and overlaps and found.object_px.p99 > min(overlaps):
+        fate = "such objects are joined from parts" if min(overlaps) else "objects stay cut between tiles"
         warnings.warn(
             f"one in a hundred objects is longer than {found.object_px.p99:.0f} px, and tiles overlap by "
-            f"{min(overlaps)} px: such objects are joined from parts; a larger tiling.overlap shows more of "
-            "them whole",
+            f"{min(overlaps)} px: {fate}; a larger tiling.overlap shows more of them whole",
             GeosegWarning,
             stacklevel=2,
         )

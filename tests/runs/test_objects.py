@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import geopandas as gpd
@@ -340,6 +341,20 @@ def test_objects_larger_than_the_overlap_are_announced(objects):
 
     assert any("longer than 30 px, and tiles overlap by 16 px" in w for w in plan.warnings)
     assert plan.summary()["detections_per_tile"] == 40
+    plan = prepare(objects[0] / "pipeline.yaml", ["tiling.overlap=0"])
+    assert any("overlap by 0 px: objects stay cut" in w for w in plan.warnings)
+
+
+def test_the_memory_of_detections_is_announced(objects):
+    """Their masks while they are found, and what is open while they are merged, grow with their number."""
+    plan = prepare(objects[0] / "pipeline.yaml", ["tiling.block=2"])
+    detection = plan.bundle.card.detection.model_copy(update={"per_tile": 4_000})
+    card = plan.bundle.card.model_copy(update={"detection": detection})
+    crowded = replace(plan, bundle=replace(plan.bundle, card=card))
+
+    assert crowded.memory.blocks - plan.memory.blocks > 2 * 4 * 3_960 * 30**2
+    assert crowded.memory.polygons - plan.memory.polygons > 30 * 3_960 * 2_000
+    assert plan.memory.fringes == 0
 
 
 def test_a_damaged_block_is_done_again_and_one_that_is_damaged_later_is_named(objects, exact, tmp_path):
