@@ -28,6 +28,7 @@ from tests.conftest import BAND_NAMES, UTM, read_manifest, write_pipeline, write
 from tests.inference.drive import run_blocks
 from tests.inference.exact import ExactDetector, coded
 from tests.objects import CLASSES, GSD, ORIGIN, object_bundle, object_scene
+from tests.s3 import BUCKET
 from tests.vector.objects.test_paint import decoded
 
 SIDE = 200, 180
@@ -429,3 +430,14 @@ def test_tiles_with_as_many_objects_as_the_network_gives_are_told():
     _, (line,) = trouble_of(counts, plan)
 
     assert line.startswith("3 of 9 tiles have as many detections as the network gives")
+
+
+def test_a_bucket_holds_the_objects_of_a_folder(objects, mapped, exact, s3):
+    """Blocks are staged in the bucket, and merged from copies."""
+    wanted = ["tiling.block=2", "outputs.coco=true", "outputs.polygons=[gpkg, parquet, geojson]"]
+
+    found = run(prepare(objects[0] / "pipeline.yaml", wanted, f"s3://{BUCKET}/objects"))
+
+    names = ("instances.tif", "classes.tif", "confidence.tif", "polygons.gpkg", "objects.coco.json")
+    for name in names:
+        assert found.record.outputs[name] == mapped.record.outputs[name]
