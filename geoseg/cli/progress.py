@@ -75,8 +75,12 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
         row = event.row
         return (
             f"epoch {event.epoch}/{event.epochs}: loss {row.train_loss:.3f}, "
-            f"val loss {row.val_loss:.3f}, val mIoU {row.val_miou:.3f}, {row.seconds:.0f} s"
+            f"val loss {row.val_loss:.3f}, {score(event)}, {row.seconds:.0f} s"
         )
+
+    def score(event: EpochDone) -> str:
+        found = event.row.val_ap.get("mask_ap")
+        return f"val mIoU {event.row.val_miou:.3f}" if found is None else f"val mask AP {found:.3f}"
 
     def tell(event: "Event") -> None:
         if not isinstance(event, BatchDone) and not quiet:
@@ -90,15 +94,15 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
 
     with Bars(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("train", total=None)
-        miou = ""
+        reached = ""
 
         def bar(event: "Event") -> None:
-            nonlocal miou
+            nonlocal reached
             if isinstance(event, EpochDone):
                 bars.console.print(line(event), highlight=False)
-                miou = f", val mIoU {event.row.val_miou:.3f}"
+                reached = f", {score(event)}"
             elif isinstance(event, BatchDone):
-                text = f"loss {event.loss:.3f}{miou}"
+                text = f"loss {event.loss:.3f}{reached}"
                 bars.update(task, completed=event.batch, total=event.batches, description=text)
             else:
                 bars.console.print(event.message, highlight=False)

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def plan_line(plan: dict[str, Any]) -> str:
     """Lay a plan out in one line."""
     total = plan["memory_per_worker_bytes"]["total"]
+    most = plan.get("detections_per_tile")
+    found = "" if most is None else f" with up to {most} objects each"
     masks = ", ".join(dict.fromkeys(m["model"] for m in plan.get("masks", ())))
     masked = f" masked by {masks}" if masks else ""
     return (
         f"{plan['scene']}{masked}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
-        f"{plan['tile'][0]} x {plan['tile'][1]} in {plan['blocks']} blocks, {plan['architecture']} on "
+        f"{plan['tile'][0]} x {plan['tile'][1]}{found} in {plan['blocks']} blocks, {plan['architecture']} on "
         f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
     )
 
@@ -65,18 +67,23 @@ def folder_text(facts: dict[str, Any]) -> str:
 
 
 def _classes(record: dict[str, Any]) -> list[dict[str, str]]:
-    """Return a row for each class that has pixels: its title, share and, where the map has one, area."""
+    """Return a row for each class that has pixels: its title, share and, where the map has one, area.
+
+    Of objects also their number; the share is that of what was looked at.
+    """
     titles = {c["slug"]: c["title"] for c in record["classes"]}
     pixels = {slug: n for slug, n in record["pixels"].items() if slug != "nodata" and n}
-    valid, areas = sum(pixels.values()), record["area_m2"]
+    areas, objects = record["area_m2"], record.get("objects")
+    valid = objects["looked_at"] if objects else sum(pixels.values())
     return [
         {
             "class": titles.get(slug, slug),
+            **({"objects": objects["by_class"].get(slug, 0)} if objects else {}),
             "share": f"{100 * n / valid:.2f} %",
             **({} if areas is None else {"area": area_text(areas[slug])}),
         }
         for slug, n in pixels.items()
-    ]
+    ] or [{"class": "no object was found"}]
 
 
 def _files(sizes: Mapping[str, int | None]) -> str:

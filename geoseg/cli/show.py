@@ -34,6 +34,7 @@ from geoseg.scenes.mosaic import Mosaic
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store, is_store, open_store
+from geoseg.training.instances.scores import InstanceScores
 from geoseg.training.record import TrainingRecord
 
 _PACKAGES = (
@@ -73,11 +74,20 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
 def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
     """Describe the result of a training."""
     metrics = record.metrics
+    if isinstance(metrics, InstanceScores):
+        figures: dict[str, Any] = {
+            "mask_ap": metrics.masks.ap,
+            "mask_ap50": metrics.masks.ap50,
+            "box_ap": metrics.boxes.ap,
+            "f1": metrics.f1,
+            "score_threshold": metrics.score_threshold,
+        }
+    else:
+        figures = {"miou": metrics.miou, "overall_accuracy": metrics.overall_accuracy}
     return {
         "classes": _class_scores([c.model_dump() for c in metrics.classes]),
         "measured_on": metrics.reference,
-        "miou": metrics.miou,
-        "overall_accuracy": metrics.overall_accuracy,
+        **figures,
         "best_epoch": record.training["best_epoch"],
         "bundle": str(folder / record.bundle.folder),
         "page": str(folder / "training.html"),
@@ -215,6 +225,8 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "bands": [b.name for b in card.bands],
         "gsd_m": f"{card.gsd_m.min:g} to {card.gsd_m.max:g}",
         "tile": card.tile.model_dump(),
+        "task": card.task,
+        "detection": {} if card.detection is None else card.detection.model_dump(),
         "classes": [f"{c.id} {c.title}" for c in card.classes],
         "numbers": card.numbers,
         "output": card.output,
@@ -239,9 +251,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _class_scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the scores of each class, without its pixels."""
-    return [
-        {k: row[k] for k in row if k in ("slug", "title", "iou", "f1", "precision", "recall")} for row in rows
-    ]
+    told = ("slug", "title", "iou", "mask_ap", "box_ap", "f1", "precision", "recall", "objects")
+    return [{k: row[k] for k in told if k in row} for row in rows]
 
 
 def bundles(folder: Path | None) -> list[dict[str, Any]]:
@@ -274,7 +285,7 @@ def run_folder(store: Store) -> dict[str, Any]:
         return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
     record = parse_record(finished, store.at(RunFile.RECORD))
     kept = {
-        "name", "finished", "command", "fingerprint", "classes", "pixels", "area_m2", "seconds",
+        "name", "finished", "command", "fingerprint", "classes", "pixels", "area_m2", "objects", "seconds",
         "memory_bytes", "warnings",
     }  # fmt: skip
     return {

@@ -127,6 +127,18 @@ def evaluate(
     boundary: Annotated[
         float | None, typer.Option(metavar="PIXELS", help="Score outlines, with this tolerance.")
     ] = None,
+    objects: Annotated[
+        Path | None,
+        typer.Option(help="Single objects, as a run writes them: instances.tif, instead of --map."),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="Of --objects: the raster of classes of a reference in object numbers."),
+    ] = None,
+    area: Annotated[
+        Path | None,
+        typer.Option(help="Of --objects: polygons of the part where the reference has all objects."),
+    ] = None,
     sample: Annotated[
         Path | None, typer.Option(help="A labelled sample of `geoseg sample`, instead of --map.")
     ] = None,
@@ -142,13 +154,23 @@ def evaluate(
     with errors(debug=debug):
         from geoseg.config.fields import Pixels, check_number
         from geoseg.evaluation import evaluate as evaluating
+        from geoseg.evaluation.objects.reports import ObjectBundleReport, ObjectMapReport
         from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport, write_report
         from geoseg.evaluation.text import report_text
 
         if boundary is not None:
             check_number(boundary, Pixels, "--boundary in pixels", ConfigError)
-        report: BundleReport | MapReport | SampleReport
-        if training is not None and model is not None and class_map is None and sample is None:
+        report: BundleReport | MapReport | SampleReport | ObjectMapReport | ObjectBundleReport
+        if objects is not None and reference is not None and not (training or class_map or sample):
+            from geoseg.evaluation.objects.evaluate import evaluate_objects
+
+            report = evaluate_objects(
+                objects, reference, attribute=attribute, layer=layer, classes=classes, area=area,
+                legend=legend, ignore=_codes(ignore),
+            )  # fmt: skip
+        elif objects is not None or classes is not None or area is not None:
+            raise ConfigError("--objects, --classes and --area go with --objects FILE --reference FILE alone")
+        elif training is not None and model is not None and class_map is None and sample is None:
             from geoseg.training.evaluate import evaluate_bundle
 
             report = evaluate_bundle(training, assign or [], model, split, catalog, trust=trust)
@@ -161,7 +183,8 @@ def evaluate(
             )  # fmt: skip
         else:
             raise ConfigError(
-                "say what to compare: --map FILE --reference FILE, --sample FILE, or TRAINING --model BUNDLE"
+                "say what to compare: --map FILE --reference FILE, --objects FILE --reference FILE, "
+                "--sample FILE, or TRAINING --model BUNDLE"
             )
         for warning in report.warnings:
             warn(warning)

@@ -29,7 +29,10 @@ class ChipsEntry(_Dataset):
     images: str = "images/*.tif"
     """Glob pattern of the images."""
     labels: str = "labels/{stem}.tif"
-    """Label raster of an image; {stem} is the image's file name without its suffix."""
+    """Label raster of an image; {stem} is the image's file name without its suffix. Of instances: a raster of
+    object numbers or polygons of each image, or COCO JSON of all."""
+    classes: str | None = None
+    """Of instances in rasters of object numbers: raster of classes of an image, a pattern like `labels`."""
     groups: str | None = None
     """JSON file of image stem -> group. Chips of one group overlap or touch and stay in one part."""
     bands: tuple[str, ...] = ()
@@ -50,7 +53,11 @@ class LabelledScene(Document):
     scene: str | SceneEntry
     """A name in the catalog, a path, or an entry."""
     labels: str
-    """A raster or a vector file."""
+    """A raster or a vector file; of instances: polygons, a raster of object numbers, or COCO JSON."""
+    classes: str | None = None
+    """Of instances in a raster of object numbers: the raster of their classes."""
+    area: str | None = None
+    """Of instances: polygons of the part of the scene where all objects are labelled; default: all of it."""
     attribute: str | None = None
     """Column of a vector file that holds the class: its code, slug or title."""
     layer: str | None = None

@@ -27,7 +27,8 @@ class ClassEntry(Document):
 class LegendDocument(Document):
     """The classes in the channel order of the network."""
 
-    classes: Annotated[tuple[ClassEntry, ...], Field(min_length=2)]
+    classes: Annotated[tuple[ClassEntry, ...], Field(min_length=1)]
+    """At least two; of objects one may be enough."""
     ignore: tuple[Code, ...] = ()
     """Label values that neither train nor count in figures."""
 

@@ -56,6 +56,16 @@ class Inference(Document):
     threshold (of all, when each has one); `nodata`; or the slug of a class."""
 
 
+class Objects(Document):
+    """How objects that tiles report are merged, of a model that finds objects."""
+
+    reach: Literal["territory", "tile"] = "territory"
+    """Which of its detections a tile reports: those that reach into its territory, of which it sees more than
+    its neighbours, or all."""
+    match: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Two detections are one object when their masks have at least this IoU where both tiles look."""
+
+
 class Checks(Document):
     """What to do when a check before the run fails."""
 
@@ -154,12 +164,17 @@ class Vectorize(Document):
             json_schema_input_type=Instances | Literal["components", "watershed"] | None,
         ),
     ] = None
-    """Objects; the name of a method means all classes."""
+    """Objects; the name of a method means all classes. Not for a model that finds objects itself."""
+    overlap: Literal["paint", "keep"] = "paint"
+    """Of a model that finds objects: polygons of what is seen of each object, which do not overlap, or of
+    each object's whole mask."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Vectorize":
         if self.dissolve and self.instances is not None:
             raise ValueError("dissolve puts together what instances part; ask for one of them")
+        if self.overlap == "keep" and self.rectangles:
+            raise ValueError("rectangles need polygons that do not overlap: overlap: paint")
         return self
 
 
@@ -172,7 +187,10 @@ class Outputs(Document):
     probabilities: bool = False
     polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
     instances: bool = False
-    """Write the ids of the objects of `vectorize.instances` as a raster."""
+    """Write the ids of the objects of `vectorize.instances` as a raster; a model that finds objects always
+    does."""
+    coco: bool = False
+    """Write the objects of a model that finds objects as COCO results, with their whole masks."""
 
 
 EACH = "*"
@@ -199,6 +217,7 @@ class Pipeline(Document):
     """A box as area of interest: west, south, east, north in degrees."""
     tiling: Tiling = Tiling()
     inference: Inference = Inference()
+    objects: Objects = Objects()
     checks: Checks = Checks()
     reading: Reading = Reading()
     postprocess: PostProcess = PostProcess()
@@ -236,10 +255,4 @@ class Pipeline(Document):
     def _has_one_area(self) -> "Pipeline":
         if self.aoi is not None and self.bbox is not None:
             raise ValueError("aoi and bbox both say what is mapped; write one of them")
-        return self
-
-    @model_validator(mode="after")
-    def _knows_its_objects(self) -> "Pipeline":
-        if self.outputs.instances and self.vectorize.instances is None:
-            raise ValueError("outputs.instances needs vectorize.instances, which says what an object is")
         return self

@@ -117,6 +117,33 @@ class Reading(_Part):
     bytes: int
 
 
+class RecordedObjects(_Part):
+    """The objects that a network found."""
+
+    count: int
+    by_class: dict[str, int]
+    """By slug, 0 of a class without an object."""
+    detections: int
+    """What all tiles reported; most objects are reported by several."""
+    joined: int
+    """Objects that were joined from parts, because no tile saw all of them."""
+    hidden: int
+    """Objects that others hide whole; they are left out."""
+    at_edge: int
+    """Objects that touch nodata or the frame of the map."""
+    full_tiles: int
+    """Tiles with as many detections as the network gives: they may lack objects."""
+    looked_at: int
+    """Valid pixels, those without an object included."""
+    looked_at_m2: float | None
+    """Their area; None without a CRS."""
+    scores: list[int]
+    """Objects by score, in twenty steps of 0.05."""
+    pixels: list[int]
+    """Pixels of the smallest object, the quarter, the median, the three quarters and the largest; empty
+    without objects."""
+
+
 class OutputFile(_Part):
     """Size and checksum of a file."""
 
@@ -152,6 +179,8 @@ class RunRecord(_Part):
     """By slug, 0 of a class that the map has not, and `nodata`."""
     area_m2: dict[str, float] | None
     """By slug; None without a CRS."""
+    objects: RecordedObjects | None = None
+    """Of a network that finds objects; `pixels` are then those of objects, all others are `nodata`."""
     seconds: RunSeconds
     reading: Reading | None = None
     """None when all files of the scene lie on a disk."""

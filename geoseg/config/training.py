@@ -26,6 +26,9 @@ from geoseg.config.loader import Document
 
 Range = tuple[Finite, Finite]
 
+_DETECTOR = "MaskRCNN"
+"""The architecture that finds objects."""
+
 
 class Network(Document):
     """The network: an architecture of the registry and the arguments of its constructor."""
@@ -230,6 +233,25 @@ class Measurement(Document):
     """f1: the card gets a threshold for each class: the probability from which its F1 on val is highest."""
 
 
+class DetectionEntry(Document):
+    """How objects are learned and found, for `task: instances`."""
+
+    min_pixels: Count = 20
+    """Smallest part of an object in a chip that is trained on."""
+    min_share: Share = 0.15
+    """Least share of an object that lies in a chip that is trained on."""
+    anchors: Auto | Annotated[tuple[Positive, ...], Field(min_length=5, max_length=5)] = "auto"
+    """Sides of the boxes that the network starts from, in pixels, at each level of its pyramid; auto: from
+    the sizes of the training objects."""
+    per_tile: Auto | Annotated[int, Field(ge=1, le=65_535), GATE] = "auto"
+    """Most detections in a tile; auto: half as many again as in the densest chip, for a tile of its size."""
+    mask_nms: Annotated[float, Field(gt=0, le=1), GATE] | None = 0.7
+    """Of two whole masks of a class in a tile that share so much of the smaller one, the worse is dropped;
+    null: none is, for objects of a class that lie in each other."""
+    score_threshold: Auto | Share = "auto"
+    """Least score of a detection; auto: the one with the best F1 on val."""
+
+
 class TileEntry(Document):
     """Tile sizes for the card, in pixels."""
 
@@ -255,6 +277,8 @@ class Training(Document):
     description: str = ""
     license: Line = ""
     limitations: tuple[str, ...] = ()
+    task: Literal["classes", "instances"] = "classes"
+    """What the network learns: the class of each pixel, or single objects with a box, a mask and a score."""
     dataset: str | DatasetEntry
     """A name in the data catalog, or an entry as the catalog has it."""
     data: str | None = None
@@ -277,6 +301,8 @@ class Training(Document):
     optimizer: Optimizer = Optimizer()
     fit: Fit = Fit()
     measure: Measurement = Measurement()
+    detection: DetectionEntry = DetectionEntry()
+    """Of `task: instances`."""
     output: Annotated[str, Field(min_length=1)]
     """Folder of the training."""
 
@@ -298,6 +324,38 @@ class Training(Document):
         if self.keeps_network:
             return f"that of {self.transfer.bundle}"
         return f"{self.network.architecture} {self.network.arguments}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _network_of_task(cls, values: Any) -> Any:
+        """Take the network that finds objects where none is named."""
+        if isinstance(values, dict) and values.get("task") == "instances" and "network" not in values:
+            transfer = values.get("transfer")
+            if not (isinstance(transfer, dict) and transfer.get("bundle")):
+                return {**values, "network": {"architecture": _DETECTOR}}
+        return values
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> "Training":
+        finds = self.network.architecture == _DETECTOR
+        if self.task == "classes" and (finds or "detection" in self.model_fields_set):
+            key = f"network.architecture: {_DETECTOR}" if finds else "detection"
+            raise ValueError(f"{key} finds objects; say task: instances")
+        if self.task != "instances":
+            return self
+        if not finds and not self.keeps_network:
+            raise ValueError(
+                f"network.architecture: {self.network.architecture} gives classes; task: instances needs "
+                f"{_DETECTOR}"
+            )
+        for key, given in (
+            ("loss", "loss" in self.model_fields_set), ("chips.ignore", self.chips.ignore),
+            ("augmentation.texture", self.augmentation.texture),
+            ("measure.augment", self.measure.augment != "none"),
+        ):  # fmt: skip
+            if given:
+                raise ValueError(f"{key} is for task: classes; objects have their own losses: leave it out")
+        return self
 
     @model_validator(mode="after")
     def _no_two_starts(self) -> "Training":

@@ -59,6 +59,23 @@ class Detections:
     def __len__(self) -> int:
         return len(self.masks)
 
+    def chosen(self, places: Sequence[int] | NDArray[np.intp]) -> "Detections":
+        """Return the objects at some places, in that order."""
+        at = np.asarray(places, dtype=np.intp)
+        masks = tuple(self.masks[i] for i in at.tolist())
+        return Detections(self.boxes[at], self.classes[at], self.scores[at], masks)
+
+
+def shared_pixels(one: Detections, i: int, other: Detections, j: int) -> int:
+    """Return the number of pixels that object `i` of one set and object `j` of another share."""
+    a, b = one.boxes[i].tolist(), other.boxes[j].tolist()
+    row, col, bottom, right = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+    if row >= bottom or col >= right:
+        return 0
+    mine = one.masks[i][row - a[0] : bottom - a[0], col - a[1] : right - a[1]]
+    its = other.masks[j][row - b[0] : bottom - b[0], col - b[1] : right - b[1]]
+    return int(np.count_nonzero(mine & its))
+
 
 def _cropped(row: int, col: int, mask: NDArray[np.bool_]) -> tuple[int, int, NDArray[np.bool_]] | None:
     """Return a mask without the empty lines around its pixels, and its first row and column."""

@@ -25,6 +25,7 @@ class RunFile(StrEnum):
     OBSERVATIONS_QML = "observations.qml"
     INSTANCES = "instances.tif"
     INSTANCES_QML = "instances.qml"
+    COCO = "objects.coco.json"
     GEOPACKAGE = "polygons.gpkg"
     GEOPARQUET = "polygons.parquet"
     FLATGEOBUF = "polygons.fgb"

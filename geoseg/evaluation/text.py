@@ -1,5 +1,6 @@
 """Reports of an evaluation as aligned text."""
 
+from geoseg.evaluation.objects.reports import ObjectBundleReport, ObjectMapReport
 from geoseg.evaluation.reports import (
     BundleReport,
     ClassEstimates,
@@ -14,8 +15,12 @@ _Total = tuple[str, str, str]
 """Name, figure and remark."""
 
 
-def report_text(report: MapReport | BundleReport | SampleReport | DrawnReport) -> str:
+def report_text(
+    report: MapReport | BundleReport | SampleReport | DrawnReport | ObjectMapReport | ObjectBundleReport,
+) -> str:
     """Return a report as text: a row for each class, then the totals."""
+    if isinstance(report, ObjectMapReport | ObjectBundleReport):
+        return _objects(report)
     if isinstance(report, SampleReport):
         return _estimates(report)
     return _drawn(report) if isinstance(report, DrawnReport) else _agreement(report)
@@ -67,6 +72,45 @@ def _pixels(report: MapReport | BundleReport) -> list[_Total]:
         totals.append(("not labelled", f"{report.unlabelled_pixels:,}", "mapped, but no reference class"))
         totals.append(("not mapped", missing, "reference class, but nodata in the map"))
     return totals
+
+
+def _objects(report: ObjectMapReport | ObjectBundleReport) -> str:
+    """Lay out the scores of objects, of each class and of all."""
+    head = ["class", "mask AP", "box AP", "F1", "precision", "recall", "reference", "detections"]
+    rows = [
+        [
+            c.title, *(_figure(v) for v in (c.mask_ap, c.box_ap, c.f1, c.precision, c.recall)),
+            f"{c.objects:,}", f"{c.detections:,}",
+        ]
+        for c in report.classes
+    ]  # fmt: skip
+    masks, boxes = report.masks, report.boxes
+    sizes = ", ".join(
+        f"{name} {_figure(value)}" for name in ("small", "medium", "large")
+        if (value := getattr(masks, name)) is not None
+    )  # fmt: skip
+    totals = [
+        ("mask AP", _figure(masks.ap), "mean over IoU 0.5 to 0.95; of " + sizes if sizes else ""),
+        ("mask AP50, AP75", f"{_figure(masks.ap50)}, {_figure(masks.ap75)}", ""),
+        ("box AP", _figure(boxes.ap), f"AP50 {_figure(boxes.ap50)}, AP75 {_figure(boxes.ap75)}"),
+        ("F1", _figure(report.f1), f"at IoU 0.5 and a score of {report.score_threshold:.3f} or more"),
+        ("precision, recall", f"{_figure(report.precision)}, {_figure(report.recall)}", ""),
+        (
+            "objects",
+            f"{report.objects:,}",
+            f"{report.detections:,} found, {report.duplicates:,} of them twice",
+        ),
+    ]
+    if isinstance(report, ObjectMapReport):
+        if report.left_out:
+            totals.append(("left out", f"{report.left_out:,}", "where the reference says nothing"))
+        if (seams := report.seams) is not None:
+            beside = f"of {seams.objects:,} on seams; elsewhere {_figure(seams.interior.recall)}"
+            totals.append(("recall on seams", _figure(seams.recall), beside))
+            totals.append(
+                ("found twice on seams", f"{seams.duplicates:,}", f"elsewhere {seams.interior.duplicates:,}")
+            )
+    return "\n".join([*_table([head, *rows]), "", *_aligned(totals)])
 
 
 def _estimates(report: SampleReport) -> str:

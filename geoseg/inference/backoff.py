@@ -1,6 +1,6 @@
 """Batch back-off: when the device runs out of memory, batches are halved."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeAlias
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import DeviceMemoryError
+from geoseg.models.backends.detector import Detector
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.tiling.arrays import HOST
 
@@ -23,10 +24,11 @@ _lock = Lock()
 
 @dataclass(frozen=True)
 class BatchPrediction:
-    """The probabilities of a batch, and how many tiles fitted on the device at once."""
+    """The answer for a batch, and how many tiles fitted on the device at once."""
 
     tiles: list[Any]
-    """Probabilities of each tile, shape (C, rows, cols), in the memory of the segmenter's device."""
+    """Of each tile: its probabilities, shape (C, rows, cols), in the memory of the segmenter's device, or its
+    detections."""
     size: int
     """Tiles in each forward pass."""
 
@@ -62,11 +64,30 @@ def predict_with_backoff(
     DeviceMemoryError
         When not even one tile fits.
     """
+    return _with_backoff(lambda size: _predict(segmenter, tiles, size, gain, bias), spec, tiles, batch)
+
+
+def detect_with_backoff(
+    detector: Detector,
+    spec: SegmenterSpec,
+    tiles: Tiles,
+    batch: int,
+    gain: NDArray[np.float32],
+    bias: NDArray[np.float32],
+) -> BatchPrediction:
+    """Find the objects of a batch of tiles; otherwise as `predict_with_backoff`."""
+    return _with_backoff(lambda size: _detect(detector, tiles, size, gain, bias), spec, tiles, batch)
+
+
+def _with_backoff(
+    answer: Callable[[int], list[Any]], spec: SegmenterSpec, tiles: Tiles, batch: int
+) -> BatchPrediction:
+    """Ask with so many tiles at once, and with fewer where the device has not enough memory."""
     key = spec, batch
     while True:
         size = _batch_sizes.get(key, batch)
         try:
-            return BatchPrediction(_predict(segmenter, tiles, size, gain, bias), size)
+            return BatchPrediction(answer(size), size)
         except (DeviceMemoryError, MemoryError) as error:
             if size == 1:
                 raise DeviceMemoryError(_advice(error, tiles[0][0].shape)) from error
@@ -86,6 +107,16 @@ def _predict(
         if arrays is HOST and len(tiles) > size:
             probabilities = probabilities.copy()  # the next call may overwrite them
         found += list(probabilities)
+    return found[: len(tiles)]
+
+
+def _detect(
+    detector: Detector, tiles: Tiles, size: int, gain: NDArray[np.float32], bias: NDArray[np.float32]
+) -> list[Any]:
+    arrays, found = detector.arrays, list[Any]()
+    for i in range(0, len(tiles), size):
+        values, valid = (arrays.stack(part, size) for part in zip(*tiles[i : i + size], strict=True))
+        found += detector.detect(values, valid, gain, bias)
     return found[: len(tiles)]
 
 

@@ -16,6 +16,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.scheduler import NoValidWorkerError
 
 from geoseg.core.errors import GeosegError, PlanError
+from geoseg.inference.detect import detect_block
 from geoseg.inference.events import Fact
 from geoseg.inference.interruption import Interruption
 from geoseg.inference.plan import SLOTS
@@ -72,12 +73,16 @@ class SceneWork:
         return self.blocks.is_mapped(*position) and position not in self.finished
 
     def dependents(self, block: Block) -> dict[str, Position]:
-        """Return the position of the block that waits for each part of a block's fringe."""
+        """Return the position of the block that waits for each part of a fringe; objects have none."""
+        if self.job.detection is not None:
+            return {}
         near = {part: (block.row + r, block.col + c) for part, (r, c) in PARTS.items()}
         return {part: position for part, position in near.items() if self.must_settle(position)}
 
     def can_settle(self, block: Block) -> bool:
         """Return whether the block and the neighbours that it waits for have all been started."""
+        if self.job.detection is not None:
+            return block.name in self.begun
         near = [(block.row - r, block.col - c) for r, c in ((0, 0), (1, 0), (0, 1), (1, 1))]
         blocks = [self.blocks.block(*p) for p in near if min(p) >= 0]
         return {b.name for b in blocks if b.tiles} <= self.begun
@@ -187,7 +192,7 @@ class _Dispatcher:
         self.client = client
         self.topic = f"geoseg-{uuid4().hex[:12]}"
         self.waiting: dict[str, tuple[SceneWork, Block, Future]] = {}
-        """Settling tasks by key."""
+        """The last task of each block, which stages it, by key."""
         self.scenes: dict[str, SceneWork] = {}
         """Scenes with unfinished blocks, by name."""
         self.inbox: queue.SimpleQueue[Fact | Future] = queue.SimpleQueue()
@@ -222,16 +227,20 @@ class _Dispatcher:
         job = scene.job
         # A finished block with an unfinished neighbour is predicted again: its fringe is lost.
         needed = [b for b in blocks if scene.must_settle((b.row, b.col)) or scene.dependents(b)]
+        task = predict_block if job.detection is None else detect_block
         predictions = {
             block.name: self.client.submit(
-                predict_block, job.near(block), block, resources={RESOURCE: 1}, pure=False,
+                task, job.near(block), block, resources={RESOURCE: 1}, pure=False,
                 # First in, first out: of tasks submitted within this time Dask runs the last one first.
                 fifo_timeout="0 ms", key=f"predict-{scene.token}-{block.name}",
             )
             for block in interleaved(needed, self.monitor.count)
         }  # fmt: skip
         for block in needed:
-            self._settle(scene, block, predictions[block.name])
+            if job.detection is None:
+                self._settle(scene, block, predictions[block.name])
+            else:
+                self._track(scene, block, predictions[block.name])
 
     def _settle(self, scene: SceneWork, block: Block, prediction: Future) -> None:
         job, here, key = scene.job, (block.row, block.col), f"{scene.token}-{block.name}"

@@ -36,6 +36,12 @@ OBJECT_PIXELS, OBJECT_BYTES_PER_PIXEL = 2**24, 60
 # Post-processing, in bytes a pixel: a row of blocks with their margins where the map is noise, and one wide
 # window where it has large regions.
 FILTER_BYTES, SIEVE_BYTES, WIDE_BYTES = 20, 90, 12
+# Objects of a network that detects them: windows of them are painted, with their validity; of each object a
+# row is kept in memory until the outputs are made.
+PAINTED_PIXELS, PAINTED_BYTES_PER_PIXEL = 1026**2, 24
+FOUND_BYTES = 250
+# A detection beside its mask, as an object of Python with what is related to it.
+DETECTION_BYTES = 2_000
 # The picture of the scene: three bands of up to 3072 px a side, read by 256 rows; and its colours.
 PICTURE_PIXELS, PICTURE_ROWS = 3072**2, 256
 # Of a file without overviews up to 2048 px a side are read for a window of it.
@@ -53,9 +59,15 @@ class PolygonCost:
     region: int = 0
     """Bytes for each pixel of the largest region, when regions are split into objects."""
 
+    painted: int = 0
+    """Bytes for each pixel of a window in which objects are painted."""
+
     @classmethod
-    def of(cls, pipeline: Pipeline) -> "PolygonCost":
-        """Return the cost of the polygons that a pipeline asks for."""
+    def of(cls, pipeline: Pipeline, *, objects: bool = False) -> "PolygonCost":
+        """Return the cost of the polygons that a pipeline asks for; `objects`: the network finds them."""
+        if objects:
+            row = POLYGON_BYTES_PER_PIXEL if pipeline.outputs.polygons else 0
+            return cls(row=row, painted=PAINTED_BYTES_PER_PIXEL)
         vectorize, outputs = pipeline.vectorize, pipeline.outputs
         objects = vectorize.instances is not None and bool(outputs.polygons or outputs.instances)
         return cls(
@@ -63,6 +75,10 @@ class PolygonCost:
             scene=REGION_BYTES_PER_PIXEL if vectorize.minimum_area or objects else 0,
             region=OBJECT_BYTES_PER_PIXEL if objects else 0,
         )
+
+    def without(self) -> "PolygonCost":
+        """Return the cost without polygons: objects are painted all the same."""
+        return PolygonCost(painted=self.painted)
 
     def bytes(self, shape: tuple[int, int]) -> int:
         """Return the memory for a scene of a shape (rows, columns)."""
@@ -76,6 +92,7 @@ class PolygonCost:
             + self.row * min(rows, POLYGON_ROWS) * cols
             + self.scene * rows * cols
             + self.region * min(rows * cols, OBJECT_PIXELS)
+            + self.painted * min(rows * cols, PAINTED_PIXELS)
         )
 
 
@@ -133,6 +150,21 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Detections:
+    """The objects that a network may find in a tile."""
+
+    most: int
+    """Their largest number."""
+    side: float
+    """Longer side of a large one, in pixels."""
+
+    def bytes(self, tile: int, *, packed: bool = False) -> int:
+        """Return the memory of those of one tile, of so many pixels; a mask has a byte for each, or a bit."""
+        mask = min(tile, self.side**2)
+        return int(self.most * ((mask / 8 if packed else mask) + DETECTION_BYTES))
+
+
+@dataclass(frozen=True)
 class Load:
     """All quantities that decide how much memory a worker needs."""
 
@@ -163,6 +195,8 @@ class Load:
     """Whether the network is converted for OpenVINO first."""
     observations: bool = False
     """Whether the number of observations is staged."""
+    detections: Detections | None = None
+    """What a network finds that detects objects; None of one that classifies pixels."""
     reading: Callable[[int], int] = lambda pixels: 0  # noqa: ARG005
     """Bytes for reading a window of so many pixels, beside those of its numbers."""
 
@@ -177,7 +211,9 @@ def memory_of(load: Load) -> Memory:
     cores = [max(len(a.core(i)) for i in {0, min(1, a.count - 1), a.count - 1}) for a in axes]
     core = _product(cores)
     overlap = max(rows.overlap, cols.overlap)
-    sums = 4 * load.classes
+    # Objects are not summed.
+    sums = 4 * load.classes if load.detections is None else 0
+    detected, merged = _objects(load)
     number = load.number_bytes
 
     per_pixel = load.forward_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
@@ -193,6 +229,7 @@ def memory_of(load: Load) -> Memory:
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
     one = 2 * reach * read + load.reading(reach) + held + core * (2 * planes + 8) + 3 * edge
+    one += detected
     blocks = load.slots * one + core * planes * 3 + 3 * edge
     # Fringes of one line of blocks along the shorter side wait for the next line.
     along = min(axes, key=lambda a: a.count).tiles.length
@@ -212,11 +249,28 @@ def memory_of(load: Load) -> Memory:
         blocks=blocks,
         fringes=fringes,
         cache=GDAL_CACHE_MB * 1_000_000,
-        polygons=max(load.polygons.bytes(load.shape), postprocess_bytes(load.postprocess, load.shape)),
+        polygons=max(
+            load.polygons.bytes(load.shape) + merged, postprocess_bytes(load.postprocess, load.shape)
+        ),
         picture=picture,
         conversion=CONVERSION_BYTES + CONVERSION_WEIGHTS * load.weights_bytes if load.converts else 0,
         device=device,
     )
+
+
+def _objects(load: Load) -> tuple[int, int]:
+    """Return the memory of the detections of a block, and of those that are merged."""
+    if load.detections is None:
+        return 0, 0
+    axes = load.blocks.rows, load.blocks.cols
+    rows, cols = (a.tiles for a in axes)
+    tiles, tile = _product(min(load.side, a.count) for a in (rows, cols)), rows.tile * cols.tile
+    # As masks, and packed while they are written.
+    block = tiles * (load.detections.bytes(tile) + load.detections.bytes(tile, packed=True))
+    # Those along the edge of a strip of blocks are open, and of those that come; of each object a row stays.
+    opened = 2 * max(rows.count, cols.count) + 4 * tiles
+    table = FOUND_BYTES * rows.count * cols.count * load.detections.most
+    return block, opened * load.detections.bytes(tile, packed=True) + table
 
 
 def _product(values: Iterable[int]) -> int:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 from geoseg.config.pipeline import Tiling
-from geoseg.inference.memory import PolygonCost
 from geoseg.inference.plan import SLOTS, Plan, grid_of
 
 
@@ -63,7 +62,7 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
     few = {"tiling.block": 1, "inference.batch": 1}
     tries: list[tuple[dict[str, Any], Plan]] = [
-        ({"outputs.polygons": "[]"}, replace(plan, polygons=PolygonCost())),
+        ({"outputs.polygons": "[]"}, replace(plan, polygons=plan.polygons.without())),
         (few, _with_small_blocks(plan)),
     ]
     for tile in smaller:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import geoseg
 from geoseg.config.cluster import Cluster
-from geoseg.config.pipeline import Pipeline, Tiling
-from geoseg.core.errors import ConfigError, PlanError
-from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
+from geoseg.config.pipeline import Pipeline, PostProcess, Tiling
+from geoseg.core.errors import ConfigError, GeosegWarning, PlanError
+from geoseg.inference.detection import Detection
+from geoseg.inference.memory import Detections, Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
 from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.backends.spec import SegmenterSpec, library_version
 from geoseg.models.bundle import Bundle
-from geoseg.models.card import CardTile
+from geoseg.models.card import CardDetection, CardTile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.raster.postprocess.steps import Steps, resolve_steps
 from geoseg.scenes.aoi import Aoi
@@ -125,10 +127,17 @@ class Plan:
         """Whether the probability of every class is staged and written, in percent."""
         return self.pipeline.outputs.probabilities
 
+    @property
+    def detection(self) -> Detection | None:
+        """How objects are found; None when the network classifies pixels."""
+        card = self.bundle.card.detection
+        return None if card is None else Detection(self.pipeline.objects.reach, card.per_tile)
+
     @cached_property
     def blocks(self) -> BlockGrid:
         """The grid of blocks, of which an area of interest needs some."""
-        return BlockGrid.of(self.grid, self.block, None if self.aoi is None else self.aoi.outline)
+        outline = None if self.aoi is None else self.aoi.outline
+        return BlockGrid.of(self.grid, self.block, outline, objects=self.detection is not None)
 
     @property
     def classes(self) -> int:
@@ -156,6 +165,7 @@ class Plan:
             **({"masks": [m.identity() for m in self.masks]} if self.masks else {}),
             **({"thresholds": asdict(self.thresholds)} if self.thresholds is not None else {}),
             **({"postprocess": asdict(self.postprocess)} if self.postprocess else {}),
+            **({"objects": self.pipeline.objects.model_dump()} if self.detection is not None else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -211,6 +221,7 @@ class Plan:
                 postprocess=self.postprocess,
                 converts=self.converts,
                 observations=self.scene.counts_observations,
+                detections=_detections(self.bundle.card.detection),
                 reading=self.scene.reading_bytes,
             )
         )
@@ -256,6 +267,7 @@ class Plan:
             "overlap": [self.grid.rows.overlap, self.grid.cols.overlap],
             "tiles": self.blocks.tiles,
             "batch": self.batch,
+            **({} if self.detection is None else {"detections_per_tile": self.detection.per_tile}),
             "blocks": self.blocks.count,
             **({} if self.thresholds is None else {"thresholds": self._thresholds_in_words()}),
             **(
@@ -303,9 +315,11 @@ def make_plan(
     ConfigError
         When the requested polygons cannot be made from this scene.
     """
+    _check_task(pipeline, bundle)
     recipe = _recipe(pipeline, scene, bundle)
     steps = resolve_steps(pipeline.postprocess, bundle.card.legend, _pixel_m2(scene))
     grid = grid_of(scene, pipeline.tiling, bundle.card.tile)
+    _warn_of_large_objects(bundle, grid)
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = automatic_block(grid) if block == "auto" else block
     return Plan(
@@ -323,12 +337,16 @@ def make_plan(
         device=execution.device,
         backend=execution.backend,
         precision=execution.precision,
-        polygons=PolygonCost.of(pipeline),
+        polygons=PolygonCost.of(pipeline, objects=bundle.card.task == "instances"),
         workers=execution.workers,
         passes=execution.passes,
         converts=execution.converts,
         aoi=aoi,
     )
+
+
+def _detections(card: CardDetection | None) -> Detections | None:
+    return None if card is None else Detections(card.per_tile, card.object_px.p99)
 
 
 def automatic_block(grid: TileGrid) -> int:
@@ -340,6 +358,42 @@ def automatic_batch(grid: TileGrid, side: int, device: str) -> int:
     """Return the tiles of a forward pass; a batch larger than a block would be padded with empty tiles."""
     height, width = grid.tile_shape
     return 1 if device == "cpu" else max(1, min(GPU_BATCH_PIXELS // (height * width), side**2))
+
+
+def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
+    """Raise a ConfigError when a pipeline asks for what a network does not answer."""
+    vectorize, outputs, name = pipeline.vectorize, pipeline.outputs, bundle.card.name
+    asked = {
+        "vectorize.instances": vectorize.instances is not None,
+        "vectorize.dissolve": vectorize.dissolve,
+        "outputs.probabilities": outputs.probabilities,
+        "inference.augment": pipeline.inference.augment != "none",
+        "inference.thresholds": isinstance(pipeline.inference.thresholds, dict),
+        "postprocess": pipeline.postprocess != PostProcess(),
+    }
+    if bundle.card.task == "instances":
+        if key := next((k for k, yes in asked.items() if yes), None):
+            raise ConfigError(f"{key}: {name} finds objects, each with a class and a score; leave it out")
+        return
+    if outputs.coco:
+        raise ConfigError(
+            f"outputs.coco: is for models that find objects; {name} classifies pixels; leave it out"
+        )
+    if outputs.instances and vectorize.instances is None:
+        raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")
+
+
+def _warn_of_large_objects(bundle: Bundle, grid: TileGrid) -> None:
+    """Warn when one in a hundred of the training objects or more are larger than the overlap of tiles."""
+    found, overlaps = bundle.card.detection, [a.overlap for a in (grid.rows, grid.cols) if a.count > 1]
+    if found is not None and overlaps and found.object_px.p99 > min(overlaps):
+        fate = "such objects are joined from parts" if min(overlaps) else "objects stay cut between tiles"
+        warnings.warn(
+            f"one in a hundred objects is longer than {found.object_px.p99:.0f} px, and tiles overlap by "
+            f"{min(overlaps)} px: {fate}; a larger tiling.overlap shows more of them whole",
+            GeosegWarning,
+            stacklevel=2,
+        )
 
 
 def _pixel_m2(scene: Scene) -> float | None:
@@ -366,7 +420,8 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
             f"vectorize.crs: the CRS of the scene ({crs_name(crs)}) has no place on the earth to come from; "
             "leave it out"
         )
-    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel)
+    finds_objects = bundle.card.task == "instances"
+    return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel, finds_objects=finds_objects)
 
 
 def grid_of(scene: Scene, tiling: Tiling, card: CardTile) -> TileGrid:

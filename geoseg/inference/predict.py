@@ -16,6 +16,7 @@ from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import NODATA, Legend
 from geoseg.inference.backoff import predict_with_backoff
+from geoseg.inference.detection import Detection
 from geoseg.inference.events import Stopwatch, report
 from geoseg.inference.retry import ONCE, RetryPolicy, nodata_pixels, read_with_retry
 from geoseg.models.backends.load import device_pool, is_loaded, load_segmenter
@@ -68,6 +69,8 @@ class Job:
     retry: RetryPolicy = ONCE
     label: str = ""
     """Name of the scene in events."""
+    detection: Detection | None = None
+    """How objects are found; None: the network classifies pixels."""
     topic: str = ""
     """Dask topic to which events are sent; a run has one, and its tasks heed `shutdown_requested`."""
 
@@ -135,9 +138,9 @@ def predict_block(job: Job, block: Block) -> Prediction:
         When the run ends early.
     """
     report(job.topic, "begun", scene=job.label, block=block.name)
-    _warm_up(job)
-    watch, incidents = Stopwatch(), _Incidents()
-    pixels = _read(job, block, watch, incidents)
+    warm_up(job)
+    watch, incidents = Stopwatch(), Incidents()
+    pixels = read_block(job, block, watch, incidents)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
     mosaic = Mosaic(
@@ -177,19 +180,19 @@ def predict_block(job: Job, block: Block) -> Prediction:
         "skipped": len(block.tiles) - len(chosen),
         "seconds": seconds,
         **incidents.counts(job),
-        **_network(job),
+        **network_counts(job),
     }
-    observations = None if pixels.observations is None else _in_core(block, pixels.observations)
+    observations = None if pixels.observations is None else in_core(block, pixels.observations)
     return Prediction(parts.planes, parts.strips, parts.fringe, counts, observations, block.name)
 
 
 def _mapped(block: Block, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which pixels of a block's core get a class: those that are valid and in the area of interest."""
-    mapped = _in_core(block, valid)
+    mapped = in_core(block, valid)
     return mapped if block.outline is None else mapped & block.outline.inside(block.core)
 
 
-def _in_core(block: Block, values: NDArray[Any]) -> NDArray[Any]:
+def in_core(block: Block, values: NDArray[Any]) -> NDArray[Any]:
     """Return the core of an array (rows, cols) of a block's reach, which has all its pixels of the area.
 
     Zero where the tiles that an area of interest needs do not reach.
@@ -200,14 +203,14 @@ def _in_core(block: Block, values: NDArray[Any]) -> NDArray[Any]:
     return core
 
 
-def _network(job: Job) -> dict[str, Any]:
+def network_counts(job: Job) -> dict[str, Any]:
     """Return what this process read over the network since it was asked last, as plain values."""
     if not job.scene.remote:
         return {}
     return {"network": asdict(network.take())}
 
 
-def _warm_up(job: Job) -> None:
+def warm_up(job: Job) -> None:
     """Load network and kernels while the first block of a process is read.
 
     Errors are dropped here; they are raised when the block is predicted.
@@ -221,7 +224,7 @@ def _warm_up(job: Job) -> None:
 
 
 @dataclass
-class _Incidents:
+class Incidents:
     """Failures of a block that did not stop the run."""
 
     retries: int = 0
@@ -256,7 +259,7 @@ def _read_slot(job: Job, watch: Stopwatch) -> Iterator[None]:
         yield
 
 
-def _read(job: Job, block: Block, watch: Stopwatch, incidents: _Incidents) -> Pixels:
+def read_block(job: Job, block: Block, watch: Stopwatch, incidents: Incidents) -> Pixels:
     """Read the window of a block's tiles, with retries."""
 
     def on_failure(number: int, why: str) -> None:
@@ -290,7 +293,7 @@ class _BatchContext:
     """Their validity, shape (rows, cols), in the same memory."""
     mosaic: Mosaic
     watch: Stopwatch
-    incidents: _Incidents
+    incidents: Incidents
     sum_lock: Lock
     """Held while a batch is added to the mosaic."""
 

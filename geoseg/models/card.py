@@ -113,6 +113,9 @@ class CardDetection(Document):
     """A pixel belongs to an object from this probability on."""
     per_tile: Annotated[int, Field(ge=1, le=65_535), GATE]
     """Most detections in a tile; a tile that reaches it may lack objects."""
+    mask_nms: Annotated[float, Field(gt=0, le=1), GATE] | None = 0.7
+    """Of two whole masks of a class in a tile that share so much of the smaller one, the worse is dropped;
+    null: none is, for objects of a class that lie in each other."""
     object_px: ObjectSides
     """Sizes of the training objects: those larger than the overlap are joined from parts."""
 

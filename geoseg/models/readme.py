@@ -5,6 +5,8 @@ from typing import Any
 
 from geoseg.models.card import Card
 
+_COUNTED = ("f1", "precision", "recall")
+
 _LOADED = ", and `from_pretrained` of segmentation_models_pytorch loads the network"
 
 
@@ -15,9 +17,10 @@ def readme(card: Card, *, graph: bool = False) -> str:
     """
     gsd = card.gsd_m
     span = f"{gsd.min:g} m" if gsd.min == gsd.max else f"{gsd.min:g} to {gsd.max:g} m"
+    loaded = _LOADED * (not graph and card.task == "classes")
     use = (
         f"Bands, in this order: {', '.join(b.common_name or b.name for b in card.bands)}; ground sample "
-        f"distance {span}. `geoseg run` uses this folder as `model:`{_LOADED * (not graph)}; "
+        f"distance {span}. `geoseg run` uses this folder as `model:`{loaded}; "
         "`geoseg.json` holds scaling, classes and tile sizes."
     )
     sections = [
@@ -41,6 +44,7 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 def _figures(card: Card) -> list[str]:
     """Return the section of the classes, with their scores where the card has some."""
     scores = {row["slug"]: row for row in card.metrics.get("classes", ())}
+    objects = card.task == "instances"
     if not scores:
         names = (f"{c.id}: {c.title} (`{c.slug}`)" for c in card.classes)
         return _section("Classes", names)
@@ -48,16 +52,30 @@ def _figures(card: Card) -> list[str]:
         [
             str(c.id),
             c.title,
-            *(_score(scores.get(c.slug, {}), k) for k in ("iou", "f1", "precision", "recall")),
+            *(_score(scores.get(c.slug, {}), k) for k in ("mask_ap" if objects else "iou", *_COUNTED)),
         ]
         for c in card.classes
     ]
+    if objects:
+        return [_figures_of_objects(card, rows)]
     whole = (
         f"{card.metrics['reference'].capitalize()}: mean IoU {_score(card.metrics, 'miou')}, overall "
         f"accuracy {_score(card.metrics, 'overall_accuracy')}, Cohen's kappa {_score(card.metrics, 'kappa')}."
     )
     table = _table(["id", "class", "IoU", "F1", "precision", "recall"], rows)
     return [f"## Classes and figures\n\n{whole}\n\n{table}"]
+
+
+def _figures_of_objects(card: Card, rows: Sequence[Sequence[str]]) -> str:
+    metrics = card.metrics
+    masks, boxes = metrics["masks"], metrics["boxes"]
+    whole = (
+        f"{metrics['reference'].capitalize()}: average precision of masks {_score(masks, 'ap')} (at IoU 0.5: "
+        f"{_score(masks, 'ap50')}), of boxes {_score(boxes, 'ap')} (at IoU 0.5: {_score(boxes, 'ap50')}); at "
+        f"the score threshold {metrics['score_threshold']:.3f} F1 {_score(metrics, 'f1')}."
+    )
+    table = _table(["id", "class", "mask AP", "F1", "precision", "recall"], rows)
+    return f"## Classes and figures\n\n{whole}\n\n{table}"
 
 
 def _score(row: Mapping[str, Any], key: str) -> str:

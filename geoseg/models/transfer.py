@@ -13,6 +13,8 @@ from geoseg.core.errors import BundleError, GeosegWarning
 from geoseg.core.files import sha256
 from geoseg.models import pretrained
 from geoseg.models.bundle import WEIGHTS, Bundle
+from geoseg.models.detector_names import is_mask_rcnn, renamed
+from geoseg.models.networks.mask_rcnn import MaskRCNN
 from geoseg.models.networks.stages import depths
 from geoseg.models.networks.stem import Stem, adapt_stem, fit_stem, stem_key_of
 
@@ -54,6 +56,9 @@ def load_encoder_weights(
 ) -> LoadedWeights:
     """Load pretrained weights into a network's encoder.
 
+    Of a whole Mask R-CNN of torchvision, such as that of COCO, a network that finds objects takes all layers
+    but those of the classes.
+
     Parameters
     ----------
     network
@@ -81,6 +86,8 @@ def load_encoder_weights(
     encoder: nn.Module = network.encoder  # type: ignore[assignment]
     # The encoders of SegNet are VGGs with batch norm, which smp calls `vgg16_bn`.
     found = pretrained.find(source, f"{name}_bn" if type(network).__name__ == "SegNet" else name)
+    if isinstance(network, MaskRCNN) and is_mask_rcnn(found.tensors):
+        return _load_detector(network, found, source, band_names, stem)
     target = encoder.state_dict()
     stem_key = stem_key_of(encoder, len(band_names))
     offered = {pretrained.strip_prefixes(k): v for k, v in found.tensors.items()}
@@ -97,6 +104,27 @@ def load_encoder_weights(
     # Cards are shared: they name the file without its folder.
     label = Path(source).name if Path(source).is_file() else source
     return _copy(target, taken, LoadedWeights(label, len(taken), (), unexpected, found.sha256, words))
+
+
+def _load_detector(
+    network: MaskRCNN, found: pretrained.Pretrained, source: str, band_names: Sequence[str], stem: Stem
+) -> LoadedWeights:
+    """Load a whole network that finds objects, but the layers that are of its own classes."""
+    target, offered = network.state_dict(), renamed(found.tensors)
+    stem_key = f"encoder.{stem_key_of(network.encoder, len(band_names))}"
+    taken, words = dict(offered), "first layer not in the source"
+    if stem_key in taken:
+        bands = found.bands or (pretrained.RGB if taken[stem_key].shape[1] == 3 else ())
+        taken[stem_key], words = fit_stem(taken[stem_key], bands, band_names, stem, source)
+    # Rows of classes with other names mean nothing here, even where they are as many.
+    own = {key for key, *_ in _heads(network)}
+    taken = {k: v for k, v in _same_shape(taken, target).items() if k not in own}
+    inside = {k: v for k, v in target.items() if k.startswith("encoder.")}
+    _check_share(taken, inside, offered, source, type(network).__name__)
+    unexpected = tuple(k for k in offered if k not in taken)
+    label = Path(source).name if Path(source).is_file() else source
+    head = "pyramid, proposals and heads, but the layers of the classes"
+    return _copy(target, taken, LoadedWeights(label, len(taken), (), unexpected, found.sha256, words, head))
 
 
 def start_from_bundle(
@@ -133,11 +161,13 @@ def start_from_bundle(
         taken[stem_key], words = fit_stem(taken[stem_key], bands, band_names, "bands", source)
     old = {c.slug: i for i, c in enumerate(bundle.card.classes)}
     kept = [(new, old[slug]) for new, slug in enumerate(class_slugs) if slug in old]
-    for key in _head_keys(network):
+    for key, each, first in _heads(network):
         if key in taken and taken[key].shape[1:] == target[key].shape[1:]:
             rows = target[key].clone()
+            rows[: first * each] = taken[key][: first * each]
             for new, before in kept:
-                rows[new] = taken[key][before]
+                here, there = ((first + i) * each for i in (new, before))
+                rows[here : here + each] = taken[key][there : there + each]
             taken[key] = rows
     taken = _same_shape(taken, target)
     inside = {k: v for k, v in target.items() if k.startswith("encoder.")}
@@ -152,11 +182,21 @@ def start_from_bundle(
     )
 
 
-def _head_keys(network: nn.Module) -> list[str]:
-    """Return the names of the last convolution's weight and bias within a network."""
+def _heads(network: nn.Module) -> list[tuple[str, int, int]]:
+    """Return the tensors with rows for each class: name, rows of a class, and classes before the first.
+
+    Networks that find objects have a background before the first class, and four offsets of its box.
+    """
+    if isinstance(network, MaskRCNN):
+        layers_of = {
+            "box_predictor.cls_score": 1,
+            "box_predictor.bbox_pred": 4,
+            "mask_predictor.mask_fcn_logits": 1,
+        }
+        return [(f"roi_heads.{n}.{p}", each, 1) for n, each in layers_of.items() for p in ("weight", "bias")]
     head: nn.Module = network.segmentation_head  # type: ignore[assignment]
     layers = [n for n, m in head.named_modules() if isinstance(m, nn.Conv2d)]
-    return [f"segmentation_head.{layers[-1]}.{part}" for part in ("weight", "bias")]
+    return [(f"segmentation_head.{layers[-1]}.{part}", 1, 0) for part in ("weight", "bias")]
 
 
 def _same_shape(taken: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,11 @@ from geoseg.core.run_files import RunFile
 from geoseg.runs.finished import Run
 from geoseg.runs.validate import validate as validate_folder
 
+INSTANCES = "instances.tif"
+"""The raster of object numbers of a run."""
+
 if TYPE_CHECKING:
+    from geoseg.evaluation.objects.reports import ObjectBundleReport, ObjectMapReport
     from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport
     from geoseg.runs.validate.findings import Report
 
@@ -23,13 +27,14 @@ def evaluate(
     catalog: str | Path | None = None,
     trust: bool = False,
     **options: Any,
-) -> "MapReport | BundleReport | SampleReport":
+) -> "MapReport | BundleReport | SampleReport | ObjectMapReport | ObjectBundleReport":
     """Measure how good a map or a bundle is, by a reference, a labelled sample, or labelled data.
 
     Parameters
     ----------
     subject
-        With `reference`: a class map, or a run, whose confidence is evaluated, too. With `training`: a
+        With `reference`: a class map, or a run, whose confidence is evaluated, too; of a run that finds
+        objects, these. With `training`: a
         bundle, its name or folder. Alone: a labelled sample (`.gpkg`) of `geoseg sample`.
     reference
         A raster of codes, or polygons.
@@ -44,11 +49,12 @@ def evaluate(
     **options
         For a comparison with a reference: `attribute` and `layer` of its polygons, `legend` (classes of the
         map and codes of the reference), `ignore` (codes that are not counted), `boundary` (tolerance for
-        outlines in pixels); see `geoseg.evaluation.evaluate.evaluate_map`.
+        outlines in pixels); see `geoseg.evaluation.evaluate.evaluate_map`. Of objects also `classes` and
+        `area`, see `geoseg.evaluation.objects.evaluate.evaluate_objects`.
 
     Returns
     -------
-    MapReport, BundleReport or SampleReport
+    MapReport, BundleReport, SampleReport, ObjectMapReport or ObjectBundleReport
         The report; `to_dict` and `to_json` give it as plain values.
 
     Raises
@@ -78,6 +84,11 @@ def evaluate(
         if isinstance(subject, Run):
             raise ConfigError("evaluate: a run is compared with a reference; give it as second argument")
         return evaluation.evaluate_sample(at_home(Path(subject)))
+    instances = _instances(subject)
+    if instances is not None:
+        from geoseg.evaluation.objects.evaluate import evaluate_objects  # noqa: PLC0415
+
+        return evaluate_objects(instances, at_home(str(reference)), **options)
     files: dict[str, Any] = {}
     if isinstance(subject, Run):
         for key, name in (("confidence", RunFile.CONFIDENCE), ("probabilities", RunFile.PROBABILITIES)):
@@ -85,6 +96,14 @@ def evaluate(
                 files[key] = Path(subject.folder) / name
     class_map = Path(subject.folder) / RunFile.CLASSES if isinstance(subject, Run) else at_home(Path(subject))
     return evaluation.evaluate_map(class_map, at_home(str(reference)), **{**files, **options})
+
+
+def _instances(subject: str | Path | Run) -> Path | None:
+    """Return the raster of object numbers that is meant; None where a class map is."""
+    if isinstance(subject, Run):
+        return Path(subject.folder) / INSTANCES if INSTANCES in subject.record.outputs else None
+    path = Path(at_home(Path(subject)))
+    return path if path.name == INSTANCES else None
 
 
 def validate(run: str | Path | Run) -> "Report":

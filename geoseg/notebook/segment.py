@@ -10,7 +10,7 @@ import xarray
 
 from geoseg.config.loader import checked
 from geoseg.config.pipeline import Inference, Tiling
-from geoseg.core.errors import ConfigError, GeosegWarning
+from geoseg.core.errors import BundleError, ConfigError, GeosegWarning
 from geoseg.inference import checks as input_checks
 from geoseg.inference.plan import SLOTS, automatic_batch, automatic_block, grid_of
 from geoseg.inference.predict import Job
@@ -104,6 +104,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         When the check of the input fails, or a tile does not fit the network.
     ConfigError
         When an option has no such value.
+    BundleError
+        When the network finds objects, which runs alone merge.
 
     Examples
     --------
@@ -114,6 +116,11 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     """
     bundle = model if isinstance(model, Bundle) else open_bundle(str(model), trust=trust)
     bundle.check_trust()
+    if bundle.card.task == "instances":
+        raise BundleError(
+            f"{bundle.card.name}: finds objects, and segment gives the class of each pixel; write a pipeline "
+            "and run it with `geoseg run`, or geoseg.run"
+        )
     wanted = _outputs(outputs)
     tiling = checked({"tile": tile, "overlap": overlap}, Tiling, "segment")
     inference = checked(

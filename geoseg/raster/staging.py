@@ -1,6 +1,7 @@
-"""Finished blocks: one GeoTIFF for each block and a marker beside it that says it is complete.
+"""Finished blocks: one file for each block and a marker beside it that says it is complete.
 
-GDAL reads the blocks as they are; the marker holds the file's checksum, the run's fingerprint and the block's
+A file is a GeoTIFF, or, of a network that finds objects, an archive of its detections. GDAL reads the blocks
+of a class map as they are; the marker holds the file's checksum, the run's fingerprint and the block's
 name. A block without a marker, or with other bytes or another name than its marker says, counts as missing.
 Files appear whole, so a killed process leaves no file that could be taken for a finished one.
 """
@@ -51,6 +52,8 @@ class Staging:
     """Descriptions of the bands of every block."""
     prefix: str = ""
     """Begin of the names of its files: one place may hold the blocks of several networks."""
+    suffix: str = ".tif"
+    """Suffix of the files of blocks."""
 
     @property
     def folder(self) -> Path:
@@ -60,8 +63,8 @@ class Staging:
         return self.store.local
 
     def path(self, block: Block) -> str:
-        """Return the path or URI of a block's raster, as GDAL opens it."""
-        return self.store.at(self._raster(block))
+        """Return the path or URI of a block's file, as GDAL opens it."""
+        return self.store.at(self._file(block))
 
     def write(self, block: Block, planes: NDArray[np.uint8], counts: dict[str, Any]) -> None:
         """Write a settled block; it appears complete or not at all.
@@ -80,14 +83,17 @@ class Staging:
         OutputError
             When the disk is full, or the store is not writable.
         """
-        data = self._encode(block, planes)
+        self.write_bytes(block, self._encode(block, planes), counts)
+
+    def write_bytes(self, block: Block, data: bytes, counts: dict[str, Any]) -> None:
+        """Write the bytes of a block that is no raster; the other parameters and errors as `write`."""
         marker = {
             "sha256": hashlib.sha256(data).hexdigest(),
             "fingerprint": self.fingerprint,
             "block": block.name,
             "counts": counts,
         }
-        self.store.write(self._raster(block), data)
+        self.store.write(self._file(block), data)
         self.store.write(self._marker(block), json.dumps(marker).encode())
 
     def counts(self, block: Block) -> dict[str, Any] | None:
@@ -109,7 +115,7 @@ class Staging:
             return {(row, col): counts for row, col, counts in finished if counts is not None}
 
     def copy_to(self, folder: Path, blocks: Iterable[Block]) -> None:
-        """Copy the rasters of finished blocks to a folder, where maps are made from them.
+        """Copy the files of finished blocks to a folder, where maps are made from them.
 
         Each is read once and its checksum verified. Blocks that are staged in this folder are not copied.
 
@@ -124,7 +130,7 @@ class Staging:
 
         def copy(block: Block) -> None:
             with as_output_error(self.path(block), "read"):
-                target.write(self._raster(block), self._intact(block))
+                target.write(self._file(block), self._intact(block))
 
         deque(_concurrently(copy, blocks), maxlen=0)
 
@@ -155,9 +161,6 @@ class Staging:
             )
         return intact[0]
 
-    def _raster(self, block: Block) -> str:
-        return f"{self.prefix}{block.name}.tif"
-
     def _marker(self, block: Block) -> str:
         return f"{self.prefix}{block.name}.done"
 
@@ -165,13 +168,16 @@ class Staging:
         """Return the bytes of a block and its counts, None when it is missing or damaged."""
         try:
             marker = parse_json(self.store.read(self._marker(block)) or b"")
-            data = self.store.read(self._raster(block))
+            data = self.store.read(self._file(block))
             if data is None or marker["sha256"] != hashlib.sha256(data).hexdigest():
                 return None
             ours = marker["fingerprint"] == self.fingerprint and marker["block"] == block.name
             return (data, dict(marker["counts"])) if ours else None
         except (ValueError, KeyError, TypeError):
             return None
+
+    def _file(self, block: Block) -> str:
+        return f"{self.prefix}{block.name}{self.suffix}"
 
     def _encode(self, block: Block, planes: NDArray[np.uint8]) -> bytes:
         height, width = block.core.shape

@@ -56,6 +56,27 @@ def panels(
     return tuple(Panel(name, f"{name}: {shown}", data_uri(pixels)) for name, shown, pixels in pictures)
 
 
+def outlined_panels(
+    rgb: NDArray[np.uint8], label: NDArray[np.uint8], prediction: NDArray[np.uint8], legend: Legend
+) -> tuple[Panel, ...]:
+    """Paint a chip alone, with the outlines of its labelled objects, and with those that were found.
+
+    Parameters
+    ----------
+    rgb
+        Shape (rows, cols, 3).
+    label, prediction
+        Channel numbers on the outlines, 255 elsewhere, shape (rows, cols).
+    legend
+        Classes in channel order.
+    """
+    found = [Panel("Image", f"Image: {rgb.shape[0]} by {rgb.shape[1]} pixels", data_uri(rgb))]
+    for name, drawn in (("Label", label), ("Detections", prediction)):
+        picture = np.where((drawn == IGNORE)[:, :, None], rgb, paint(drawn, legend)[:, :, :3])
+        found.append(Panel(name, f"{name}: outlines of objects", data_uri(picture)))
+    return tuple(found)
+
+
 def disagreement(label: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which labelled pixels were predicted as another class, shape (rows, cols)."""
     wrong: NDArray[np.bool_] = (label != IGNORE) & (label != prediction)

@@ -27,6 +27,7 @@ from geoseg.report.map_images import (
     confidence_layer,
     scene_layer,
 )
+from geoseg.report.object_parts import object_figures, object_section
 from geoseg.report.run_facts import megabytes, run_facts
 from geoseg.report.run_parts import UnsurePlace
 from geoseg.report.run_timeline import draw_timeline
@@ -121,7 +122,7 @@ def run_page(page: RunPage) -> str:
     seams = check_seams(((found.rows, lines[0]), (found.cols, lines[1])))
     places = run_parts.least_confident(page.class_map, legend, geobox, found.cells)
     rows = run_parts.class_rows(record, legend, found)
-    script = read_template("map.js")
+    script, objects = read_template("map.js"), record.objects
     return render(
         "run.html.j2",
         record=record,
@@ -131,7 +132,12 @@ def run_page(page: RunPage) -> str:
         finished=f"{datetime.fromisoformat(record.finished):%Y-%m-%d %H:%M} UTC",
         note=shared_text(page.note),
         picture=page.picture.title if page.picture else "",
-        figures=run_parts.headline_results(record, found, seams),
+        figures=(
+            run_parts.headline_results(record, found, seams)
+            if objects is None
+            else object_figures(record, objects)
+        ),
+        objects=None if objects is None else object_section(record, legend, objects),
         rows=rows,
         layers=_layers(page, run_parts.shares_text(rows)),
         bars=run_parts.confidence_bars(found) if found.cells else [],

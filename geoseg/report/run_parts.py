@@ -88,7 +88,9 @@ def class_rows(record: RunRecord, legend: Legend, found: Survey) -> list[ClassAr
     """Return the classes of a map, the largest first, with the pixels and areas of `run.json`."""
     pixels = {c.slug: record.pixels.get(c.slug, 0) for c in legend.classes}
     areas = record.area_m2
-    total, most = sum(pixels.values()), max(pixels.values())
+    # Of objects the share of what was looked at; a scene may have none.
+    total = sum(pixels.values()) if record.objects is None else record.objects.looked_at
+    total, most = total or 1, max(pixels.values()) or 1
     rows = [
         ClassAreaRow(
             c,

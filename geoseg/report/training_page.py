@@ -13,7 +13,7 @@ from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
 from geoseg.report.charts import Chart, Series, line_chart
 from geoseg.report.html import render
-from geoseg.report.pictures import Panel, panels
+from geoseg.report.pictures import Panel, outlined_panels, panels
 from geoseg.report.training_parts import confusion_table, headline_scores, per_class, reliability
 
 Bins = tuple[tuple[float, float, int], ...]
@@ -21,7 +21,12 @@ Bins = tuple[tuple[float, float, int], ...]
 
 _TITLES = {
     "loss": "Loss", "miou": "Mean IoU", "accuracy": "Overall accuracy", "lr": "Learning rate",
-    "learning_rate": "Learning rate", "learning rate": "Learning rate",
+    "learning_rate": "Learning rate",
+    "learning rate": "Learning rate", "mask_ap": "Mask AP", "mask_ap50": "Mask AP at IoU 0.5",
+    "mask_ap75": "Mask AP at IoU 0.75", "box_ap": "Box AP",
+    "loss_objectness": "Loss of proposals, objectness",
+    "loss_rpn_box_reg": "Loss of proposals, boxes", "loss_classifier": "Loss of classes",
+    "loss_box_reg": "Loss of boxes", "loss_mask": "Loss of masks",
 }  # fmt: skip
 _PART_TITLES = {"train": "training", "val": "validation"}
 
@@ -57,11 +62,11 @@ class ChipPicture:
     rgb: NDArray[np.uint8]
     """Shape (rows, cols, 3)."""
     label: NDArray[np.uint8]
-    """Channel numbers, shape (rows, cols), 255 where ignored."""
+    """Channel numbers, shape (rows, cols), 255 where ignored. Of objects: of pixels on their outlines."""
     prediction: NDArray[np.uint8]
     """Channel numbers, shape (rows, cols)."""
     score: float
-    """Share of the labelled pixels on which label and prediction agree."""
+    """Share of the labelled pixels on which label and prediction agree; of objects: F1."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class TrainingPage:
     warnings: tuple[str, ...] = ()
     best_epoch: float | None = None
     """Epoch whose weights were kept; None takes the highest validation mIoU, else the lowest loss."""
+    objects: bool = False
+    """Whether the network finds objects; `iou` of the scores of classes is then the average precision."""
 
     def __post_init__(self) -> None:
         if self.confusion.shape != (len(self.legend), len(self.legend)):
@@ -157,7 +164,7 @@ def _charts(
     charts = []
     for name in names:
         group = sorted((c for c in curves if c.name == name), key=lambda c: c.part)
-        small = name not in ("loss", "miou", "accuracy")
+        small = name not in ("loss", "miou", "accuracy", "mask_ap")
         series = [Series(_PART_TITLES[c.part], c.part, c.points) for c in group]
         title = _TITLES.get(name, name.replace("_", " "))
         drawing = line_chart(
@@ -165,7 +172,7 @@ def _charts(
             x_label="epoch",
             y_label="" if small else title,
             size=(290.0, 200.0) if small else (430.0, 290.0),
-            share=name in ("miou", "accuracy"),
+            share=name in ("miou", "accuracy") or "_ap" in name,
             best=None if small else _mark(group, best),
         )
         charts.append((title, small, drawing, series))
@@ -198,8 +205,9 @@ def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list
 
 
 def _sheets(page: TrainingPage) -> list[tuple[str, list[tuple[ChipPicture, tuple[Panel, ...]]]]]:
+    paint_panels = outlined_panels if page.objects else panels
     return [
-        (title, [(c, panels(c.rgb, c.label, c.prediction, page.legend)) for c in chips])
+        (title, [(c, paint_panels(c.rgb, c.label, c.prediction, page.legend)) for c in chips])
         for title, chips in (("Best chips", page.best), ("Worst chips", page.worst))
         if chips
     ]

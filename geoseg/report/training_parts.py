@@ -23,6 +23,11 @@ SCORES = {
     "ece": ("Calibration error", "expected gap between confidence and accuracy; lower is better"),
     "brier": ("Brier score", "squared error of the probabilities, 0 to 2; lower is better"),
     "fwiou": ("Weighted IoU", "IoU weighted by how common a class is"),
+    "mask_ap": ("Mask AP", "average precision of masks, mean over IoU 0.5 to 0.95 and the classes"),
+    "mask_ap50": ("Mask AP50", "average precision of masks at IoU 0.5"),
+    "box_ap": ("Box AP", "average precision of boxes, mean over IoU 0.5 to 0.95 and the classes"),
+    "f1": ("F1", "of objects at IoU 0.5 and the score threshold"),
+    "count_error": ("Count error", "detections less labelled objects, as a share of these"),
 }
 """Title and meaning of the scores, the most telling first."""
 

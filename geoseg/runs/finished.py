@@ -11,7 +11,7 @@ import numpy as np
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
-from geoseg.core.legend import NODATA, cf_flags
+from geoseg.core.legend import NO_OBJECT, NODATA, cf_flags
 from geoseg.core.paths import at_home, plain_path
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import read_record
@@ -84,8 +84,22 @@ class Run:
         # NaN instead of a fill value, because xarray's statistics skip it.
         return found.where(found != NODATA)
 
+    def instances(self) -> "xarray.DataArray":
+        """Return the numbers of the objects: uint32, shape (y, x), 0 where there is none.
+
+        The array is lazy. The column `object_id` of the polygons has the same numbers.
+
+        Raises
+        ------
+        OutputError
+            When the run wrote no objects.
+        SceneError
+            When it cannot be read.
+        """
+        return self._map(RunFile.INSTANCES, "instances", {"long_name": "number of the object"}, NO_OBJECT)
+
     def polygons(self) -> "geopandas.GeoDataFrame":
-        """Return the polygons with class, area, perimeter and confidence, in the CRS of the file.
+        """Return the polygons with class, area, perimeter and confidence or score, in the CRS of the file.
 
         Raises
         ------
@@ -102,7 +116,9 @@ class Run:
                 return geopandas.read_parquet(plain)
             return geopandas.read_file(plain, **layer)
 
-    def _map(self, name: RunFile, title: str, attributes: dict[str, Any]) -> "xarray.DataArray":
+    def _map(
+        self, name: RunFile, title: str, attributes: dict[str, Any], nodata: int = NODATA
+    ) -> "xarray.DataArray":
         # Slow to import, and needed only here.
         import dask.array  # noqa: PLC0415
         import xarray  # noqa: PLC0415
@@ -118,7 +134,7 @@ class Run:
         y, x = source.geobox.dimensions
         coords: Any = xr_coords(source.geobox)
         found = xarray.DataArray(lazy, dims=(y, x), coords=coords, name=title, attrs=attributes)
-        found.encoding["_FillValue"] = NODATA
+        found.encoding["_FillValue"] = nodata
         return found
 
     def _place(self, name: RunFile) -> Path | str:

@@ -63,6 +63,7 @@ _TITLES: dict[str, str] = {
     RunFile.PROBABILITIES: "Probability of each class",
     RunFile.OBSERVATIONS: "Clear observations of each pixel",
     RunFile.INSTANCES: "Number of the object",
+    RunFile.COCO: "COCO results of the objects",
     RunFile.GEOPACKAGE: "Polygons of the classes",
     RunFile.POLYGONS_STYLE: "MapLibre style of the vector tiles",
     RunFile.QUICKLOOK: "Picture of scene and classes",
@@ -218,16 +219,18 @@ def _one(area: Any) -> shapely.Polygon | shapely.MultiPolygon:
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:
     card, stamp = bundle.card, finished.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     name = shared_path(scene.name)
-    about = f"{name} classified by {card.name} {card.version} ({card.title})"
+    finds = card.task == "instances"
+    what, how = ("searched", "their objects merged") if finds else ("classified", "blended")
+    about = f"{name} {what} by {card.name} {card.version} ({card.title})"
     if scene.period is None:
         about += "; it is not known when the scene was taken, datetime is that of the processing"
     properties: dict[str, Any] = {
-        "title": f"Classes of {name}",
+        "title": f"{'Objects' if finds else 'Classes'} of {name}",
         "description": about,
         "created": stamp,
         "processing:datetime": stamp,
         "processing:level": "L4",
-        "processing:lineage": f"Overlapping tiles of {name} through {card.name}, blended",
+        "processing:lineage": f"Overlapping tiles of {name} through {card.name}, {how}",
         "processing:software": {"geoseg": geoseg.__version__},
     }
     return properties if scene.gsd_m is None else {**properties, "gsd": scene.gsd_m}

@@ -47,12 +47,14 @@ def staging_of(plan: Plan, store: Store) -> Staging:
         crs=crs_wkt(plan.scene.geobox.crs),
         transform=tuple(plan.scene.geobox.transform)[:6],
         bands=("class", "confidence [%]", *more),
+        suffix=".tif" if plan.detection is None else ".npz",
     )
 
 
 def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
     """Return the names of the files that a run will write, with its profile on request."""
-    outputs = plan.pipeline.outputs
+    outputs, finds_objects = plan.pipeline.outputs, plan.detection is not None
+    counts = plan.scene.counts_observations and not finds_objects
     written = {
         RunFile.CLASSES: True,
         RunFile.CLASSES_METADATA: True,
@@ -62,10 +64,11 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         RunFile.CONFIDENCE_QML: outputs.confidence,
         RunFile.PROBABILITIES: outputs.probabilities,
         RunFile.PROBABILITIES_QML: outputs.probabilities,
-        RunFile.OBSERVATIONS: plan.scene.counts_observations,
-        RunFile.OBSERVATIONS_QML: plan.scene.counts_observations,
-        RunFile.INSTANCES: outputs.instances,
-        RunFile.INSTANCES_QML: outputs.instances,
+        RunFile.OBSERVATIONS: counts,
+        RunFile.OBSERVATIONS_QML: counts,
+        RunFile.INSTANCES: outputs.instances or finds_objects,
+        RunFile.INSTANCES_QML: outputs.instances or finds_objects,
+        RunFile.COCO: outputs.coco,
         **{RunFile.polygons(form): True for form in outputs.polygons},
         RunFile.POLYGONS_QML: bool(_STYLED_BY_QML & set(outputs.polygons)),
         RunFile.POLYGONS_STYLE: "pmtiles" in outputs.polygons,
@@ -101,7 +104,7 @@ def write_maps(
     outputs = plan.pipeline.outputs
     staging, legend = staging_of(plan, FolderStore(staging_folder)), plan.bundle.card.legend
     blocks = list(plan.blocks)
-    tags, shape = _tags(plan), plan.scene.shape
+    tags, shape = tags_of(plan), plan.scene.shape
     files: list[Path] = []
 
     def cog(name: str, bands: list[MapBand], overviews: Any) -> Path:
@@ -166,20 +169,32 @@ def _write_vectors(
     outputs = plan.pipeline.outputs
     files = vectorize(
         MapFiles(class_map, confidence), plan.recipe, workers, folder, layer=plan.name,
-        formats=outputs.polygons, provenance=_provenance(plan),
+        formats=outputs.polygons, provenance=provenance_of(plan),
         on_step=lambda step, part: on_event(Progress(step, part=part)),
     )  # fmt: skip
-    if _STYLED_BY_QML & set(outputs.polygons):
-        files.append(write_polygon_style(folder / RunFile.POLYGONS_QML, plan.bundle.card.legend))
-    if "pmtiles" in outputs.polygons:
-        files.append(_describe_tiles(plan, folder / RunFile.PMTILES))
+    files += write_vector_styles(plan, folder)
     if outputs.instances:
         on_event(Progress(RunFile.INSTANCES))
-        describe(folder / OBJECTS, ["object"], _tags(plan))
-        path = folder / RunFile.INSTANCES
-        copy_cog(folder / OBJECTS, path, "NEAREST")
-        files += [path, *write_object_style(path, highest_value(path))]
+        files += write_numbers(plan, folder, folder / OBJECTS)
     return files
+
+
+def write_vector_styles(plan: Plan, folder: Path) -> list[Path]:
+    """Write the styles that lie beside polygons, and describe vector tiles; return the paths."""
+    formats, files = set(plan.pipeline.outputs.polygons), list[Path]()
+    if _STYLED_BY_QML & formats:
+        files.append(write_polygon_style(folder / RunFile.POLYGONS_QML, plan.bundle.card.legend))
+    if "pmtiles" in formats:
+        files.append(_describe_tiles(plan, folder / RunFile.PMTILES))
+    return files
+
+
+def write_numbers(plan: Plan, folder: Path, numbers: Path) -> list[Path]:
+    """Write the raster of the numbers of objects from a temporary one, and its style; return the paths."""
+    describe(numbers, ["object"], tags_of(plan))
+    path: Path = folder / RunFile.INSTANCES
+    copy_cog(numbers, path, "NEAREST")
+    return [path, *write_object_style(path, highest_value(path))]
 
 
 def _describe_tiles(plan: Plan, tiles: Path) -> Path:
@@ -187,7 +202,8 @@ def _describe_tiles(plan: Plan, tiles: Path) -> Path:
     from geoseg.vector.write.pmtiles import describe_tiles, view_of  # noqa: PLC0415 (as in `_write_vectors`)
 
     card, view = plan.bundle.card, view_of(plan.scene.geobox)
-    about = f"{shared_path(plan.scene.name)} classified by {card.name} {card.version}"
+    what = "classified" if plan.detection is None else "searched"
+    about = f"{shared_path(plan.scene.name)} {what} by {card.name} {card.version}"
     # Viewers show it as HTML.
     source = html.escape(f"{about}, geoseg")
     describe_tiles(tiles, view, name=plan.name, description=f"{about} ({card.title})", attribution=source)
@@ -211,12 +227,14 @@ def read_picture(plan: Plan) -> ScenePicture:
     return scene_picture(plan.scene, read=reader(plan.retry))
 
 
-def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture) -> Path:
-    """Make the quicklook; return its path."""
+def write_picture(
+    plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture, looked_at: int | None = None
+) -> Path:
+    """Make the quicklook; return its path. Shares are of the pixels with a class, or of those `looked_at`."""
     from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
 
     path = staging_folder / RunFile.QUICKLOOK
-    valid = sum(totals.classes.values())
+    valid = looked_at or sum(totals.classes.values())
     caption = Caption(
         title=f"{plan.name}: {shared_path(plan.scene.name)}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
@@ -245,7 +263,7 @@ def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime
     return path
 
 
-def _provenance(plan: Plan) -> dict[str, Any]:
+def provenance_of(plan: Plan) -> dict[str, Any]:
     """Return the provenance of the polygons, for the metadata of the GeoPackage."""
     return {
         "software": f"geoseg {geoseg.__version__}",
@@ -257,11 +275,15 @@ def _provenance(plan: Plan) -> dict[str, Any]:
             "sha256": plan.bundle.sha256,
         },
         "fingerprint": plan.fingerprint,
-        "vectorize": plan.pipeline.vectorize.model_dump(mode="json"),
+        # How masks overlap is a matter of objects alone.
+        "vectorize": plan.pipeline.vectorize.model_dump(
+            mode="json", exclude={"overlap"} if plan.detection is None else None
+        ),
     }
 
 
-def _tags(plan: Plan) -> dict[str, str]:
+def tags_of(plan: Plan) -> dict[str, str]:
+    """Return the metadata of the rasters."""
     return {
         "TIFFTAG_SOFTWARE": f"geoseg {geoseg.__version__}",
         "GEOSEG_MODEL": f"{plan.bundle.card.name} {plan.bundle.card.version}",

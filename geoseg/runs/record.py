@@ -20,6 +20,7 @@ from geoseg.config.run_record import (
     RecordedArea,
     RecordedClass,
     RecordedMask,
+    RecordedObjects,
     RecordedPlan,
     RunMemory,
     RunRecord,
@@ -109,6 +110,11 @@ def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> 
         smaller_batches=batches,
     )
     lines = []
+    if full := sum(c.get("full", 0) for c in counts.values()):
+        lines.append(
+            f"{full} of {sum(c['tiles'] for c in counts.values())} tiles have as many detections as the "
+            "network gives, and may lack objects; a smaller tiling.tile has fewer in each"
+        )
     if unread:
         name, why = next(iter(unread.items()))
         lines.append(
@@ -144,6 +150,7 @@ def make_record(
     files: Iterable[Path],
     about: Circumstances,
     masked: Mapping[str, Totals] | None = None,
+    objects: RecordedObjects | None = None,
 ) -> RunRecord:
     """Return the record of a run whose files lie in its workspace.
 
@@ -159,6 +166,8 @@ def make_record(
         Facts about the run.
     masked
         Sums over the blocks of the masks of the plan, by the fingerprint of their own plans.
+    objects
+        Those that a network found.
     """
     masked = masked or {}
     traffic = sum((t.network for t in masked.values()), totals.network)
@@ -182,6 +191,7 @@ def make_record(
         classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
         pixels={**{s: totals.classes.get(i, 0) for i, s in slugs.items()}, "nodata": nodata_of(plan, totals)},
         area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
+        objects=objects,
         seconds=RunSeconds(
             predict=about.predict_seconds,
             outputs=about.output_seconds,

@@ -35,6 +35,7 @@ from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.runs import outputs
 from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
+from geoseg.runs.object_outputs import write_objects
 from geoseg.runs.progress import Progress, Work
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
 from geoseg.runs.steps import OutputSteps, step_seconds
@@ -203,20 +204,31 @@ class SceneRun:
     def work(self) -> SceneWork:
         """Return the blocks that are left to predict of this pass."""
         one = self.passes[self.at]
-        plan, scene = one.plan, one.plan.scene if self.masking else self._masked_scene()
-        job = Job(
-            scene=scene.with_absolute_paths(),
-            segmenter=replace(plan.segmenter, others=len({p.plan.segmenter for p in self.passes}) - 1),
+        job = self.job_of(one.plan, one.staging)
+        job = replace(
+            job,
+            scene=job.scene if self.masking else self._masked_scene().with_absolute_paths(),
+            segmenter=replace(job.segmenter, others=len({p.plan.segmenter for p in self.passes}) - 1),
+            label=self.plan.name,
+        )
+        return SceneWork(self.plan.name, job, one.plan.blocks, one.counts.copy())
+
+    @staticmethod
+    def job_of(plan: Plan, staging: Staging) -> Job:
+        """Return what all tasks of a plan share."""
+        return Job(
+            scene=plan.scene.with_absolute_paths(),
+            segmenter=plan.segmenter,
             legend=plan.bundle.card.legend,
             grid=plan.grid,
             batch=plan.batch,
             probabilities=plan.probabilities,
             thresholds=plan.thresholds,
-            staging=one.staging,
+            detection=plan.detection,
+            staging=staging,
             retry=plan.retry,
-            label=self.plan.name,
+            label=plan.name,
         )
-        return SceneWork(self.plan.name, job, plan.blocks, one.counts.copy())
 
     def record_fact(self, fact: Fact) -> None:
         """Log and report an event of a block or a worker."""
@@ -249,17 +261,8 @@ class SceneRun:
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
         masked = {one.plan.fingerprint: Totals.of(one.counts.values()) for one in self.passes[:-1]}
-        if not totals.classes:
-            if plan.thresholds is not None and plan.thresholds.otherwise == NOTHING:
-                raise SceneError(
-                    f"{plan.scene.name}: no pixel reaches a threshold; lower inference.thresholds, or set "
-                    "inference.otherwise"
-                )
-            where = "" if plan.aoi is None else " of the area of interest"
-            raise SceneError(
-                f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "
-                "the scene"
-            )
+        if plan.detection is None and not totals.classes:
+            raise _without_pixels(plan)
         self._staging().copy_to(workspace, plan.blocks)
         steps = OutputSteps(
             self.log, plan.name, self.on_event, self.step_seconds, plan.pipeline.outputs.polygons
@@ -269,16 +272,23 @@ class SceneRun:
             collect_warnings() as notices,
             _tracers(self.folder, client) as workers,
         ):
-            files = outputs.write_maps(plan, workspace, workers, steps)
+            if plan.detection is None:
+                files, objects = outputs.write_maps(plan, workspace, workers, steps), None
+            else:
+                files, objects, pixels = write_objects(plan, workspace, workers, steps, self.counts.values())
+                totals = replace(totals, classes=pixels)
+                if not objects.looked_at:
+                    raise _without_pixels(plan)
         if plan.postprocess:
             totals = totals.of_map(workspace / RunFile.CLASSES)
         picture = reading.result()
         steps(Progress(RunFile.QUICKLOOK))
-        files.append(outputs.write_picture(plan, workspace, totals, picture))
+        looked_at = None if objects is None else objects.looked_at
+        files.append(outputs.write_picture(plan, workspace, totals, picture, looked_at))
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(plan, totals, files, finished))
         about = self._circumstances(notices, finished, predicted)
-        record = make_record(plan, totals, files, about, masked)
+        record = make_record(plan, totals, files, about, masked, objects)
         steps(Progress(RunFile.PAGE))
         files.append(self._page(record, picture))
         steps.end()
@@ -352,6 +362,18 @@ class SceneRun:
         total = sum(p.plan.blocks.count for p in self.passes)
         work = Work(total=sum(self.step_seconds.values()))
         self.on_event(Progress(one.stage, done, total, pixels, self.plan.name, fact, work=work))
+
+
+def _without_pixels(plan: Plan) -> SceneError:
+    if plan.thresholds is not None and plan.thresholds.otherwise == NOTHING:
+        return SceneError(
+            f"{plan.scene.name}: no pixel reaches a threshold; lower inference.thresholds, or set "
+            "inference.otherwise"
+        )
+    where = "" if plan.aoi is None else " of the area of interest"
+    return SceneError(
+        f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of the scene"
+    )
 
 
 @contextlib.contextmanager

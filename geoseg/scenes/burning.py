@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ class PolygonCodes:
     extent: BoundingBox
     """Extent in the layer's CRS."""
     version: FileVersion
+    only: int = UNLABELLED
+    """Code of every polygon where `attribute` is empty."""
 
     def identity(self) -> dict[str, Any]:
         """Return the version of the file, layer, column and names."""
@@ -67,20 +69,30 @@ class PolygonCodes:
         file (FlatGeobuf sorts features when it is written). Only features that touch the window are read;
         those without a class are ignored.
         """
+        shapes, codes, _ = self.features(geobox, window)
+        if not len(shapes):
+            return np.full(window.shape, UNLABELLED, dtype=np.int32)
+        return burn(shapes, codes, window.shape, UNLABELLED)
+
+    def features(self, geobox: GeoBox, window: Window) -> tuple[NDArray[Any], list[int], NDArray[np.int64]]:
+        """Return the polygons that touch a window, their codes and their feature ids, by id.
+
+        Coordinates are columns and negative rows from the window's upper left corner. Features without a
+        class are left out.
+        """
         part = geobox[window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
         # One pixel more on each side: in another CRS the border of a window is not straight.
         bbox = bounds_in(self.crs, part.pad(1))
         with _as_scene_errors(self.path), plain_path(self.path) as plain:
             frame = pyogrio.read_dataframe(
-                plain, layer=self.layer, columns=[self.attribute], bbox=bbox, fid_as_index=True
-            )
+                plain, layer=self.layer, columns=[self.attribute] if self.attribute else [], bbox=bbox,
+                fid_as_index=True,
+            )  # fmt: skip
         # A spatial index may return features in any order.
-        frame = frame[frame[self.attribute].notna() & frame.geometry.notna()].sort_index()
+        known = frame[self.attribute].notna() if self.attribute else True
+        frame = frame[known & frame.geometry.notna()].sort_index()
         frame = frame[np.isin(shapely.get_type_id(frame.geometry.values), (_POLYGON, _MULTIPOLYGON))]
-        empty = np.full(window.shape, UNLABELLED, dtype=np.int32)
-        if not len(frame):
-            return empty
-        codes = self._codes(frame[self.attribute].tolist())
+        codes = self._codes(frame[self.attribute].tolist()) if self.attribute else [self.only] * len(frame)
         placed = frame.geometry if self.crs == geobox.crs else frame.geometry.to_crs(geobox.crs.proj)
         to_pixel = ~geobox.transform
 
@@ -92,13 +104,7 @@ class PolygonCodes:
                 [np.round(col, 6) - window.cols.start, window.rows.start - np.round(row, 6)]
             )
 
-        shapes = shapely.transform(placed.values, in_pixels)
-        with _burning:
-            burned = rasterize(
-                zip(shapes, codes, strict=True), out_shape=window.shape, fill=UNLABELLED, dtype="int32",
-                transform=Affine(1, 0, 0, 0, -1, 0),
-            )  # fmt: skip
-        return np.asarray(burned, dtype=np.int32)
+        return shapely.transform(placed.values, in_pixels), codes, frame.index.to_numpy(np.int64)
 
     def _codes(self, values: list[Any]) -> list[int]:
         known = dict(self.names)
@@ -122,10 +128,34 @@ class PolygonCodes:
         )
 
 
+def burn(
+    shapes: Iterable[Any], codes: Iterable[int], shape: tuple[int, int], fill: int, row: int = 0, col: int = 0
+) -> NDArray[np.int32]:
+    """Burn polygons into an array (rows, cols) whose first pixel is at a row and a column.
+
+    Coordinates as of `PolygonCodes.features`; a polygon owns the pixels whose centre it covers, the last of
+    several.
+    """
+    with _burning:
+        burned = rasterize(
+            zip(shapes, codes, strict=True), out_shape=shape, fill=fill, dtype="int32",
+            transform=Affine(1, 0, col, 0, -1, -row),
+        )  # fmt: skip
+    return np.asarray(burned, dtype=np.int32)
+
+
 def open_polygons(
-    path: str, geobox: GeoBox, attribute: str | None, names: Mapping[str, int], layer: str | None
+    path: str,
+    geobox: GeoBox,
+    attribute: str | None,
+    names: Mapping[str, int],
+    layer: str | None,
+    only: int | None = None,
 ) -> PolygonCodes:
-    """Open a layer of polygons; parameters and errors as `geoseg.scenes.labels.open_labels`."""
+    """Open a layer of polygons; parameters and errors as `geoseg.scenes.labels.open_labels`.
+
+    With `only`, polygons that have no usual column of classes all have that code.
+    """
     if geobox.crs is None:
         raise SceneError(f"{path}: polygons need a scene with a CRS; burn them into a raster of its shape")
     version = version_of(path)
@@ -145,9 +175,13 @@ def open_polygons(
         raise SceneError(f"{path}: layer {chosen} holds no polygon")
     crs = CRS(info["crs"])
     codes = tuple(sorted({n.strip().casefold(): c for n, c in names.items()}.items()))
-    column = _column(path, attribute, [str(f) for f in info["fields"]])
+    fields = [str(f) for f in info["fields"]]
+    bare = only is not None and attribute is None and not set(_COLUMNS) & set(fields)
+    column = "" if bare else _column(path, attribute, fields)
     extent = BoundingBox(*map(float, info["total_bounds"]), crs=crs)
-    return PolygonCodes(path, chosen, column, codes, crs, extent, version)
+    return PolygonCodes(
+        path, chosen, column, codes, crs, extent, version, UNLABELLED if only is None else only
+    )
 
 
 def bounds_in(crs: CRS, geobox: GeoBox) -> tuple[float, float, float, float]:

@@ -12,8 +12,9 @@ from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.files import read_object
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
-from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
+from geoseg.scenes.labels import Labels, open_labels, warn_of_nodata_codes
 from geoseg.scenes.nodata import warn_of_idle_nodata
+from geoseg.scenes.open_objects import class_names, open_objects
 from geoseg.scenes.opening import open_scene
 
 
@@ -23,6 +24,8 @@ def resolve_dataset(
     bands: Sequence[str] = (),
     data: str | None = None,
     catalog: Path | str | None = None,
+    *,
+    objects: bool = False,
 ) -> tuple[Labelled, ...]:
     """Open labelled data.
 
@@ -38,6 +41,8 @@ def resolve_dataset(
         Folder of the data, instead of the entry's.
     catalog
         The catalog file; None looks in all folders where names are looked up.
+    objects
+        Whether the labels tell objects apart, see `geoseg.scenes.open_objects`.
 
     Raises
     ------
@@ -48,25 +53,35 @@ def resolve_dataset(
     folder = Path(data) if data is not None else base / (entry.folder or "")
     names = list(bands) or None
     if isinstance(entry, ScenesEntry):
-        return _checked(_scenes(entry, legend, names, folder, catalog), legend)
+        return _checked(_scenes(entry, legend, names, folder, catalog, objects), legend)
     if not folder.is_dir():
         raise SceneError(
             f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
             + (f" (source: {entry.source})" if entry.source else "")
         )
     if isinstance(entry, CityscapesEntry):
+        if objects:
+            raise SceneError(
+                "dataset: kind: cityscapes has labels of classes; give its objects as kind: chips with "
+                "labels: COCO JSON"
+            )
         return _checked(_cityscapes(legend, names, folder), legend)
-    return _checked(_chips(entry, legend, names, folder), legend)
+    return _checked(_chips(entry, legend, names, folder, objects), legend)
 
 
 def _checked(labelled: tuple[Labelled, ...], legend: LegendDocument) -> tuple[Labelled, ...]:
     """Return the labelled scenes; warn when label files declare the code of a class as nodata."""
-    warn_of_nodata_codes([p.labels for p in labelled], legend.remap, [c.slug for c in legend.classes])
+    rasters = [p.labels for p in labelled if isinstance(p.labels, Labels)]
+    warn_of_nodata_codes(rasters, legend.remap, [c.slug for c in legend.classes])
     return labelled
 
 
 def _chips(
-    entry: ChipsEntry, legend: LegendDocument, names: Sequence[str] | None, folder: Path
+    entry: ChipsEntry,
+    legend: LegendDocument,
+    names: Sequence[str] | None,
+    folder: Path,
+    objects: bool,  # noqa: FBT001
 ) -> tuple[Labelled, ...]:
     images = sorted(folder.glob(entry.images))
     if not images:
@@ -95,17 +110,20 @@ def _chips(
         if entry.groups is not None and image.stem not in groups:
             raise SceneError(f"{folder / entry.groups}: has no group for {image.stem}")
         group = str(groups.get(image.stem, image.stem))
-        found.append(
-            Labelled(
-                scene,
-                open_labels(str(labels), scene.geobox),
-                legend.remap,
-                group,
-                valid_range=entry.valid_range,
+        if objects:
+            of_classes = folder / entry.classes.format(stem=image.stem) if entry.classes else None
+            drawn = open_objects(
+                labels, scene.geobox, legend.remap, class_names(legend), image=str(image), classes=of_classes
             )
-        )
+            one = Labelled(scene, drawn, drawn.remap, group, valid_range=entry.valid_range)
+        else:
+            of_pixels = open_labels(str(labels), scene.geobox)
+            one = Labelled(scene, of_pixels, legend.remap, group, valid_range=entry.valid_range)
+        found.append(one)
     bare = {p.labels.path for p in found if p.scene.geobox.crs is None}
     warn_of_idle_nodata([p.scene for p in found])
+    if objects and "{stem}" not in entry.labels:
+        return tuple(found)  # COCO JSON tells the images apart
     _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
     return tuple(found)
 
@@ -132,14 +150,10 @@ def _scenes(
     bands: Sequence[str] | None,
     folder: Path,
     catalog: Path | str | None,
+    objects: bool,  # noqa: FBT001
 ) -> tuple[Labelled, ...]:
     # A vector file may contain the code, slug or title of a class.
-    names = {
-        key: code
-        for c, codes in zip(legend.classes, legend.remap.codes, strict=True)
-        for key in (c.slug, c.title)
-        for code in codes[:1]
-    }
+    names = class_names(legend)
     found = []
     for number, one in enumerate(entry.scenes):
         name = one.scene if isinstance(one.scene, str) else f"scene {number + 1}"
@@ -155,10 +169,19 @@ def _scenes(
                 f"{name}: its mask from a model ({scene.model_masks[0][1].model}) is made by runs only; give "
                 "the class map of that model as a quality band"
             )
+        group = one.group or f"scene {number + 1}"
+        if objects:
+            drawn = open_objects(
+                folder / one.labels, scene.geobox, legend.remap, names, image=Path(name).name,
+                classes=folder / one.classes if one.classes else None, attribute=one.attribute,
+                layer=one.layer, area=folder / one.area if one.area else None,
+            )  # fmt: skip
+            found.append(Labelled(scene, drawn, drawn.remap, group, one.part))
+            continue
         labels = open_labels(
             str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
         )
-        found.append(Labelled(scene, labels, legend.remap, one.group or f"scene {number + 1}", one.part))
+        found.append(Labelled(scene, labels, legend.remap, group, one.part))
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window, reflect
 from geoseg.core.legend import IGNORE, Remap
+from geoseg.scenes.instances import ObjectLabels
 from geoseg.scenes.labels import Labels
 from geoseg.scenes.scene import Scene
 
@@ -30,7 +31,7 @@ class Labelled:
     """A scene with its labels."""
 
     scene: Scene
-    labels: Labels
+    labels: Labels | ObjectLabels
     remap: Remap
     group: str
     """Scenes of one group overlap or touch."""

@@ -194,6 +194,7 @@ def open_labels(
     attribute: str | None = None,
     names: Mapping[str, int] | None = None,
     layer: str | None = None,
+    only: int | None = None,
 ) -> Labels:
     """Open a label source to be read on a grid; labels on another grid are resampled, with a warning.
 
@@ -211,6 +212,8 @@ def open_labels(
         Code of each name, regardless of case.
     layer
         Layer of the polygons; default: the only one.
+    only
+        Code of polygons that have no usual column of classes; default: they are refused.
 
     Raises
     ------
@@ -220,7 +223,7 @@ def open_labels(
     """
     codes: RasterCodes | PolygonCodes
     if Path(path).suffix.lower() in VECTOR_SUFFIXES:
-        codes = open_polygons(path, geobox, attribute, names or {}, layer)
+        codes = open_polygons(path, geobox, attribute, names or {}, layer, only)
         crs, extent, notice = codes.crs, codes.extent, ""
         if geobox.crs != crs:
             notice = f"{path}: labels in {crs_name(crs)} are reprojected to {crs_name(geobox.crs)}"

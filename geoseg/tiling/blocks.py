@@ -113,8 +113,12 @@ class Choice:
     """Which blocks own one, shape (rows of blocks, columns of blocks)."""
 
     @classmethod
-    def of(cls, outline: Outline, rows: BlockAxis, cols: BlockAxis) -> "Choice":
-        """Return the tiles and blocks that have a pixel inside an outline."""
+    def of(cls, outline: Outline, rows: BlockAxis, cols: BlockAxis, *, objects: bool = False) -> "Choice":
+        """Return the tiles and blocks that have a pixel inside an outline.
+
+        With `objects`, the blocks are those that have such a tile: it may report an object that lies beyond
+        their core.
+        """
 
         def met(down: Sequence[Span], across: Sequence[Span]) -> NDArray[np.bool_]:
             return np.stack([outline.met(span, across) for span in down])
@@ -122,7 +126,12 @@ class Choice:
         spans = [[a.tiles.span(i).clip(a.tiles.length) for i in range(a.tiles.count)] for a in (rows, cols)]
         cores = [[a.core(i) for i in range(a.count)] for a in (rows, cols)]
         near = [outline.near(Window(core, Span(0, cols.tiles.length))) for core in cores[0]]
-        return cls(tuple(near), met(*spans), met(*cores))
+        tiles = met(*spans)
+        if not objects:
+            return cls(tuple(near), tiles, met(*cores))
+        starts = [range(0, axis.tiles.count, axis.size) for axis in (rows, cols)]
+        blocks = np.logical_or.reduceat(np.logical_or.reduceat(tiles, starts[0], axis=0), starts[1], axis=1)
+        return cls(tuple(near), tiles, blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,9 @@ class BlockGrid:
     """What the area of interest needs; None: all."""
 
     @classmethod
-    def of(cls, grid: TileGrid, size: int, outline: Outline | None = None) -> "BlockGrid":
+    def of(
+        cls, grid: TileGrid, size: int, outline: Outline | None = None, *, objects: bool = False
+    ) -> "BlockGrid":
         """Group the tiles of a grid into blocks of `size` x `size` tiles.
 
         Parameters
@@ -146,9 +157,12 @@ class BlockGrid:
             Tiles along the side of a block.
         outline
             The outline of the area of interest, in pixels of the map; None maps all.
+        objects
+            Whether objects are found, which makes every block with a tile to predict one of the map.
         """
         rows, cols = BlockAxis(grid.rows, size), BlockAxis(grid.cols, size)
-        return cls(rows, cols, None if outline is None else Choice.of(outline, rows, cols))
+        choice = None if outline is None else Choice.of(outline, rows, cols, objects=objects)
+        return cls(rows, cols, choice)
 
     @property
     def count(self) -> int:

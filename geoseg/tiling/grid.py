@@ -20,6 +20,13 @@ first of them::
          [======== tile - ========]                :
                       [======== tile 0 ========]   :
                                    [======== tile 1 ========]
+
+The *territory* of a tile ends half-way through its overlaps, and with the scene. Territories partition the
+scene, whatever blocks the tiles are in; of an object a tile reports, its mask reaches into the territory::
+
+        [======== tile 0 ========]
+                     [======== tile 1 ========]
+        |<- territory 0 ->|<- territory 1 ->|
 """
 
 from dataclasses import dataclass, replace
@@ -97,6 +104,21 @@ class TileAxis:
         """Return whether the tile that begins at a pixel is the first, and whether the last, of the scene."""
         i = (start + self.margin + self.before) // self.stride
         return i == 0, i == self._in_scene - 1
+
+    def territory(self, i: int) -> Span:
+        """Pixels whose objects tile i reports; they end with the map, or half-way through an overlap.
+
+        Examples
+        --------
+        >>> axis = TileAxis(length=100, tile=64, overlap=16)
+        >>> [axis.territory(i) for i in range(axis.count)]
+        [Span(start=0, stop=48), Span(start=48, stop=100)]
+        """
+        span = self.span(i)
+        first, last = self.at_end(span.start)
+        start = 0 if first else span.start + self.margin
+        stop = self.length if last else span.start + self.margin + self.stride
+        return Span(start, stop).clip(self.length)
 
     @property
     def seams(self) -> tuple[int, ...]:

@@ -2,9 +2,10 @@
 
 A sample is a dict of `image`, (B, rows, cols), physical units, and of masks, (rows, cols): `label` (channels,
 255 ignored) and `valid`. Geometric transforms change image and masks alike, masks by nearest neighbour;
-radiometric ones change the image only. All values are plain tensors, since the dispatch on torchvision's
-tensor classes takes longer than most transforms. All randomness comes from torch's generator, which the
-caller seeds for each chip.
+radiometric ones change the image only. Samples of objects have `masks` (n, rows, cols) instead of a label,
+and vectors of facts (n,), which pass through: `pixels`, the size of each whole object, grows with the zoom.
+All values are plain tensors, since the dispatch on torchvision's tensor classes takes longer than most
+transforms. All randomness comes from torch's generator, which the caller seeds for each chip.
 """
 
 import math
@@ -130,7 +131,7 @@ class Turn(v2.Transform):
     def forward(self, *inputs: Any) -> Any:
         """Return the changed sample."""
         kind = self.kinds[int(torch.randint(len(self.kinds), ()))]
-        return {k: turn(v, *kind) for k, v in inputs[0].items()}
+        return {k: turn(v, *kind) if v.ndim > 1 else v for k, v in inputs[0].items()}
 
 
 class Zoom(v2.Transform):
@@ -169,7 +170,12 @@ class Zoom(v2.Transform):
         side = max(1, min(round(self.size / zoom), height, width))
         top, left = (int(torch.randint(n - side + 1, ())) for n in (height, width))
         rows, cols = slice(top, top + side), slice(left, left + side)
-        cut = {k: _resized(v[..., rows, cols], self.size) for k, v in sample.items()}
+        cut = {
+            k: _resized(v[..., rows, cols], self.size, smooth=k == "image") if v.ndim > 1 else v
+            for k, v in sample.items()
+        }
+        if "pixels" in cut:
+            cut["pixels"] = cut["pixels"] * (self.size / side) ** 2
         if self.enlarged is not None and zoom > _ENLARGED:
             cut = self.enlarged(cut)
         if self.grain is not None and zoom > _ENLARGED:
@@ -187,13 +193,18 @@ def _with_grain(image: Tensor, label: Tensor, grain: Tensor) -> Tensor:
     return image * (1 + noise * strength).clamp(0.4, 1.8)
 
 
-def _resized(square: Tensor, size: int) -> Tensor:
-    """Return a square image (B, rows, cols) or mask (rows, cols) resized to another side."""
+def _resized(square: Tensor, size: int, *, smooth: bool) -> Tensor:
+    """Return a square image (B, rows, cols), mask (rows, cols) or masks (n, rows, cols) of another side."""
     side = square.shape[-1]
     if side == size:
         return square
-    if square.ndim == 2:
-        return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
+    if not smooth:
+        if not square.numel():
+            return square.new_zeros((*square.shape[:-2], size, size))
+        if square.ndim == 2:
+            return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
+        # Outlines of objects must not lie half a pixel beside the image.
+        return F.interpolate(square[None], (size, size), mode="nearest-exact")[0]
     # Only shrinking aliases; anti-aliasing takes twice as long.
     return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
 
@@ -281,6 +292,11 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
 
 def as_input(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """Return the network's input: normalised image (B, rows, cols) and labels (rows, cols) as int64."""
-    invalid = sample["valid"] == 0
-    image = (sample["image"] - mean[:, None, None]).div_(std[:, None, None]).masked_fill_(invalid, 0.0)
-    return image, sample["label"].masked_fill(invalid, IGNORE).long()
+    image = standardised(sample, mean, std)
+    return image, sample["label"].masked_fill(sample["valid"] == 0, IGNORE).long()
+
+
+def standardised(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> Tensor:
+    """Return the normalised image (B, rows, cols); invalid pixels are 0, the mean of their band."""
+    image = (sample["image"] - mean[:, None, None]).div_(std[:, None, None])
+    return image.masked_fill_(sample["valid"] == 0, 0.0)

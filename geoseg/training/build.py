@@ -19,9 +19,18 @@ from geoseg.training.card import make_card
 from geoseg.training.census import class_counts
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
 from geoseg.training.contrastive import PixelContrast, feature_channels
+from geoseg.training.instances.build import (
+    build_instance_task,
+    card_detection,
+    check_objects_network,
+    data_arguments,
+    detection_facts,
+    evaluation_objects,
+    training_objects,
+)
 from geoseg.training.losses import Loss
 from geoseg.training.prepare import PreparedTraining
-from geoseg.training.task import SegmentationTask
+from geoseg.training.task import SegmentationTask, Task
 
 
 def check_network(prepared: PreparedTraining) -> None:
@@ -36,6 +45,10 @@ def check_network(prepared: PreparedTraining) -> None:
     network, _ = build_network(prepared)
     if own_config(network) is not None:
         check_answer(network, len(prepared.band_names), len(prepared.legend.classes), document.chips.size)
+    facts: dict[str, Any] = {}
+    if prepared.objects:
+        check_objects_network(network, document.chips.size)
+        facts = detection_facts(prepared, card_detection(prepared))
     if document.chips.size % (step := divisor(network)):
         raise ConfigError(
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
@@ -43,7 +56,7 @@ def check_network(prepared: PreparedTraining) -> None:
         )
     _contrast(document, network)
     try:
-        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
+        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, facts)
     except ValidationError as error:
         where, text = first_of(error)
         raise ConfigError(f"the bundle's card would be wrong at {where}: {text}") from None
@@ -55,6 +68,8 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     bands = prepared.band_names
     start = open_bundle(transfer.bundle, trust=prepared.trust) if transfer.bundle else None
     config = _config(document, start, len(bands), len(prepared.legend.classes))
+    if prepared.objects and start is None:
+        config = {**data_arguments(prepared), **config}
     network = build(config, trust=prepared.trust)
     _check_parts(network, document)
     if start is not None:
@@ -87,11 +102,13 @@ def _config(document: Training, start: Bundle | None, bands: int, classes: int) 
     return {**chosen, "in_channels": bands, "classes": classes}
 
 
-def build_task(prepared: PreparedTraining) -> tuple[SegmentationTask, str]:
+def build_task(prepared: PreparedTraining) -> tuple[Task, str]:
     """Return the task with the network's starting weights, and where these come from in words."""
     document, classes = prepared.document, len(prepared.legend.classes)
     torch.manual_seed(document.seed)
     network, start = build_network(prepared)
+    if prepared.objects:
+        return build_instance_task(prepared, network), start
     terms = [t for t in document.loss if t.kind != "contrastive"]
     loss = Loss(terms, class_counts(prepared.parts["train"], classes))
     return SegmentationTask(
@@ -108,6 +125,8 @@ def _contrast(document: Training, network: nn.Module) -> PixelContrast | None:
 def training_chips(prepared: PreparedTraining) -> TrainingChips:
     """Return the augmented chips of train."""
     document, source = prepared.document, _source(prepared, "train")
+    if prepared.objects:
+        return training_objects(prepared, _augmentation(prepared, source.mean))
     # Zooming out needs more pixels than a chip has.
     margin = 1 / document.augmentation.scale[0]
     augmentation = _augmentation(prepared, source.mean)
@@ -116,6 +135,8 @@ def training_chips(prepared: PreparedTraining) -> TrainingChips:
 
 def evaluation_chips(prepared: PreparedTraining, part: str) -> EvaluationChips:
     """Return the chips of a part as they are, each once."""
+    if prepared.objects:
+        return evaluation_objects(prepared, part)
     return EvaluationChips(_source(prepared, part), prepared.document.chips.size)
 
 

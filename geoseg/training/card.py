@@ -17,6 +17,7 @@ from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
 from geoseg.training.census import Statistics
 from geoseg.training.fit import Fitted
+from geoseg.training.instances.measure import MeasuredInstances
 from geoseg.training.measure import Measured
 
 _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")
@@ -97,7 +98,11 @@ def _level(labelled: Sequence[Labelled]) -> str | None:
 
 
 def card_facts(
-    document: Training, fitted: Fitted, start: str, data: dict[str, Any], measured: Measured
+    document: Training,
+    fitted: Fitted,
+    start: str,
+    data: dict[str, Any],
+    measured: Measured | MeasuredInstances,
 ) -> dict[str, Any]:
     """Return what the card says of the training.
 
@@ -121,7 +126,18 @@ def card_facts(
     """
     excerpt = document.model_dump(
         mode="json",
-        include={"dataset", "seed", "split", "chips", "augmentation", "loss", "optimizer", "fit"},
+        include={
+            "task",
+            "dataset",
+            "seed",
+            "split",
+            "chips",
+            "augmentation",
+            "loss",
+            "optimizer",
+            "fit",
+            "detection",
+        },
         exclude_defaults=True,
     )
     if not isinstance(document.dataset, str):
@@ -140,7 +156,7 @@ def card_facts(
         "training": redacted(training),
         "metrics": metrics,
         "temperature": measured.temperature,
-        "thresholds": measured.thresholds,
+        "thresholds": None if isinstance(measured, MeasuredInstances) else measured.thresholds,
     }
 
 

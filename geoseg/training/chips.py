@@ -79,7 +79,8 @@ class TrainingChips(Dataset[dict[str, Any]]):
         self.source, self.chips, self.augmentation, self.seed = source, chips, augmentation, seed
         self.side = math.ceil(chips.size * max(1.0, margin))
         self.cells = [c for c in source.cells if c.classes.any()]
-        self.odds = cell_odds(self.cells, chips.balance)
+        self.pixels = class_counts(self.cells, len(self.cells[0].classes))
+        self.odds = self._odds()
         self.mean, self.std = source.mean, source.std
 
     def __len__(self) -> int:
@@ -94,6 +95,9 @@ class TrainingChips(Dataset[dict[str, Any]]):
             image, label = as_input(self.augmentation(sample), self.mean, self.std)
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
 
+    def _odds(self) -> NDArray[np.float64]:
+        return cell_odds(self.cells, self.chips.balance)
+
     def _pick(self, draw: int, rng: np.random.Generator) -> int:
         if self.chips.sampler == "random":
             return int(rng.choice(len(self.cells), p=self.odds))
@@ -104,8 +108,8 @@ class TrainingChips(Dataset[dict[str, Any]]):
         jitter = self.chips.size // 2 if self.chips.sampler == "random" else 0
         down, right = (int(n) for n in rng.integers(-jitter, jitter + 1, 2))
         return Window(
-            _span(cell.window.rows, cell.region.window.rows, self.side, down),
-            _span(cell.window.cols, cell.region.window.cols, self.side, right),
+            centred(cell.window.rows, cell.region.window.rows, self.side, down),
+            centred(cell.window.cols, cell.region.window.cols, self.side, right),
         )
 
 
@@ -122,7 +126,7 @@ def seeded(seed: int) -> Iterator[None]:
         generator.set_state(before)
 
 
-def _span(cell: Span, region: Span, side: int, shift: int) -> Span:
+def centred(cell: Span, region: Span, side: int, shift: int) -> Span:
     """Return a span around the cell's centre, moved by `shift`; inside the region if it fits."""
     start = (cell.start + cell.stop - side) // 2 + shift
     if len(region) >= side:
@@ -138,16 +142,19 @@ def _inside(start: int, side: int, length: int) -> Span:
     return Span(first, first + side)
 
 
-def cell_odds(cells: Sequence[CensusCell], balance: float) -> NDArray[np.float64]:
+def cell_odds(
+    cells: Sequence[CensusCell], balance: float, classes: slice = slice(None)
+) -> NDArray[np.float64]:
     """Return the probability of drawing each cell, shape (cells,).
 
     A mixture: with weight 1 - balance the probability is proportional to the labelled pixels of a cell, with
-    weight balance all classes that occur have the same expected share.
+    weight balance all classes that occur, of those that are given, have the same expected share.
     """
     counts = np.stack([c.classes for c in cells]).astype(np.float64)
     by_pixels = counts.sum(axis=1) / counts.sum()
-    total = class_counts(cells, counts.shape[1])
-    by_class = (counts[:, total > 0] / total[total > 0]).mean(axis=1)
+    balanced = counts[:, classes]
+    total = balanced.sum(axis=0)
+    by_class = (balanced[:, total > 0] / total[total > 0]).mean(axis=1)
     odds: NDArray[np.float64] = (1 - balance) * by_pixels + balance * by_class
     return np.asarray(odds / odds.sum())
 
@@ -201,17 +208,21 @@ class EvaluationChips(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         cell = self.cells[index]
-        # Cells at the end of a row are smaller than a chip. It is moved into the scene, whose own pixels say
-        # more than those mirrored at its rims; pixels outside the cell are not evaluated.
-        shape = self.source.scenes[cell.region.scene].shape
-        spans = zip((cell.window.rows, cell.window.cols), shape, strict=True)
-        window = Window(*(_inside(span.start, self.size, length) for span, length in spans))
+        window = self.window(cell)
         sample = self.source.sample(cell, window)
         outside = torch.ones(window.shape, dtype=torch.bool)
         outside[cell.window.relative_to(window)] = False
         sample["label"][outside] = IGNORE
         image, label = as_input(sample, self.mean, self.std)
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
+
+    def window(self, cell: CensusCell) -> Window:
+        """Return the window of a cell's chip."""
+        # Cells at the end of a row are smaller than a chip. It is moved into the scene, whose own pixels say
+        # more than those mirrored at its rims; pixels outside the cell are not evaluated.
+        shape = self.source.scenes[cell.region.scene].shape
+        spans = zip((cell.window.rows, cell.window.cols), shape, strict=True)
+        return Window(*(_inside(span.start, self.size, length) for span, length in spans))
 
 
 def calibration_chips(chips: EvaluationChips) -> list[Chip]:

@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.core.errors import ConfigError
+from geoseg.evaluation.objects.reports import ObjectBundleReport
 from geoseg.evaluation.reports import BundleReport, CalibrationScores
 from geoseg.models.bundle import open_bundle
+from geoseg.models.networks.mask_rcnn import MaskRCNN
 from geoseg.training.build import evaluation_chips
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
+from geoseg.training.instances.build import evaluation_objects
+from geoseg.training.instances.measure import detect_chips, score_instances
 from geoseg.training.measure import PartScores, rule_of, score_part
 from geoseg.training.prepare import prepare
 from geoseg.training.split import PARTS
@@ -24,7 +28,7 @@ def evaluate_bundle(
     catalog: Path | str | None = None,
     *,
     trust: bool = False,
-) -> BundleReport:
+) -> BundleReport | ObjectBundleReport:
     """Score a bundle on a part of the data of a training.
 
     Parameters
@@ -68,8 +72,24 @@ def evaluate_bundle(
                 f"{folder}: its {what} are {', '.join(theirs)}, those of {path} are {', '.join(ours)}; "
                 "they must agree"
             )
+    if (card.task == "instances") != bool(prepared.objects):
+        raise ConfigError(
+            f"{folder}: is a bundle of task: {card.task}, and {path} has task: {prepared.document.task}; "
+            "they must agree"
+        )
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
+    if isinstance(network, MaskRCNN) and card.detection is not None:
+        objects = evaluation_objects(prepared, part)
+        found = list(detect_chips(network, objects, card.detection, fit.batch))
+        part_scores = score_instances(found, prepared.legend.legend, card.detection.score_threshold)
+        return ObjectBundleReport(
+            model=f"{card.name} {card.version}",
+            part=part,
+            chips=part_scores.chips,
+            warnings=list(prepared.warnings),
+            **dict(part_scores.scores),
+        )
     chips = evaluation_chips(prepared, part)
 
     def score(augment: str) -> PartScores:

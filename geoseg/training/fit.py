@@ -19,7 +19,7 @@ from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_li
 from geoseg.training.callbacks import AtomicCheckpoints, Event, History, Notice, SetEpoch, moving_average
 from geoseg.training.chips import DrawSampler, UnrepeatedSampler
 from geoseg.training.history import EpochRow
-from geoseg.training.task import SegmentationTask
+from geoseg.training.task import Task
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -65,7 +65,7 @@ class Fitted:
 
 
 def fit(
-    make_task: Callable[[], SegmentationTask],
+    make_task: Callable[[], Task],
     train: Dataset[Any],
     val: Dataset[Any],
     entry: Fit,
@@ -73,7 +73,7 @@ def fit(
     *,
     clip: float = 0.0,
     on_event: Callable[[Event], None] = lambda _: None,
-) -> tuple[SegmentationTask, Fitted]:
+) -> tuple[Task, Fitted]:
     """Train, and return the task with the weights of its best epoch on val.
 
     Parameters
@@ -136,7 +136,7 @@ def fit(
 
 
 def _fit_once(
-    task: SegmentationTask,
+    task: Task,
     train: Dataset[Any],
     val: Dataset[Any],
     entry: Fit,
@@ -144,7 +144,7 @@ def _fit_once(
     step: _Step,
     clip: float,
     on_event: Callable[[Event], None],
-) -> tuple[SegmentationTask, Fitted]:
+) -> tuple[Task, Fitted]:
     history = History(entry.epochs, on_event)
     # Two callbacks, since save_last writes only when the best checkpoint is written.
     best, latest = (
@@ -152,7 +152,7 @@ def _fit_once(
             folder, name.removesuffix(".ckpt"), monitor=monitor, mode="max", save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for name, monitor in ((BEST, "val_miou"), (LAST, None))
+        for name, monitor in ((BEST, task.monitor), (LAST, None))
     )  # fmt: skip
     draws = DrawSampler(len(train), step.devices)  # type: ignore[arg-type]
     callbacks: list[Callback] = [SetEpoch(draws), history, best, latest]
@@ -162,7 +162,8 @@ def _fit_once(
     if stop is not None:
         callbacks.append(
             EarlyStopping(
-                f"val_{stop.monitor}", min_delta=stop.min_delta, patience=stop.patience,
+                task.monitor if stop.monitor == "miou" else f"val_{stop.monitor}",
+                min_delta=stop.min_delta, patience=stop.patience,
                 mode="min" if stop.monitor == "loss" else "max", check_on_train_epoch_end=True,
             )
         )  # fmt: skip
@@ -255,6 +256,7 @@ def _loader(
         pin_memory=torch.cuda.is_available() and entry.device != "cpu",
         # Batch norm fails on a last batch of one chip.
         drop_last=isinstance(sampler, DrawSampler) and len(sampler) > batch,
+        collate_fn=getattr(chips, "collate", None),
     )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,7 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
     main = measured.main
     scores = main.scores.model_dump(mode="json", exclude={"confusion_matrix"})
     content = TrainingPage(
-        title=card.title,
-        subtitle=f"{card.name} {card.version}, geoseg {geoseg.__version__}, {record.finished}",
-        legend=legend,
+        **page_facts(record, legend, card),
         curves=_curves(record.history, legend),
         confusion=main.confusion,
         measured_on=f"{main.chips} chips of {record.measured_on}",
@@ -42,17 +41,26 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
         reliability_scaled=_bins(main.calibration),
         best=tuple(_picture(c, card) for c in main.best),
         worst=tuple(_picture(c, card) for c in main.worst),
-        facts={
+    )
+    write_training_page(path, content)
+
+
+def page_facts(record: TrainingRecord, legend: Legend, card: Card) -> dict[str, Any]:
+    """Return the parts of a page that tell how the network was trained, whatever it learned."""
+    return {
+        "title": card.title,
+        "subtitle": f"{card.name} {card.version}, geoseg {geoseg.__version__}, {record.finished}",
+        "legend": legend,
+        "facts": {
             "training": record.training,
-            "temperature": record.temperature,
+            **({} if card.task == "instances" else {"temperature": record.temperature}),
             "seconds": record.seconds.model_dump(),
             "versions": record.versions,
             "command": shared_command(record.command),
         },
-        warnings=tuple(shared_text(w) for w in record.warnings),
-        best_epoch=record.training["best_epoch"],
-    )
-    write_training_page(path, content)
+        "warnings": tuple(shared_text(w) for w in record.warnings),
+        "best_epoch": record.training["best_epoch"],
+    }
 
 
 def _curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
@@ -78,15 +86,20 @@ def _bins(calibration: Calibration) -> Bins:
 
 
 def _picture(chip: PredictedChip, card: Card) -> ChipPicture:
-    names = [b.common_name for b in card.bands]
-    bands = [names.index(n) for n in _TRUE_COLOR] if set(_TRUE_COLOR) <= set(names) else [0, -1, 0]
     return ChipPicture(
         title=chip.where,
-        rgb=_stretched(chip.image[bands]),
+        rgb=picture_of(chip.image, card),
         label=chip.label,
         prediction=chip.probabilities.argmax(0).astype(np.uint8),
         score=chip.agreement,
     )
+
+
+def picture_of(image: NDArray[np.float32], card: Card) -> NDArray[np.uint8]:
+    """Return a chip as RGB (rows, cols, 3), in true colour where it has the bands."""
+    names = [b.common_name for b in card.bands]
+    bands = [names.index(n) for n in _TRUE_COLOR] if set(_TRUE_COLOR) <= set(names) else [0, -1, 0]
+    return _stretched(image[bands])
 
 
 def _stretched(bands: NDArray[np.float32]) -> NDArray[np.uint8]:

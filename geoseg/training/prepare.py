@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from geoseg.training.census import (
     statistics,
     take_census,
 )
+from geoseg.training.instances.census import ObjectCensus, check_objects, take_object_census
 from geoseg.training.places import find_pairs
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
 
@@ -49,6 +50,8 @@ class PreparedTraining:
     warnings: tuple[str, ...]
     trust: bool = False
     """Whether the network may be code that is not geoseg's."""
+    objects: dict[str, ObjectCensus] = field(default_factory=dict)
+    """Of `task: instances`, the objects of each part."""
 
     @property
     def band_names(self) -> list[str]:
@@ -57,7 +60,11 @@ class PreparedTraining:
 
     def summary(self) -> dict[str, Any]:
         """Return network, data and length of the training, as plain values."""
-        titles = [c.slug for c in self.legend.classes]
+        titles = channel_names(self.document, self.legend)
+        objects = {
+            part: {"objects": dict(zip(titles, census.classes.tolist(), strict=False))}
+            for part, census in self.objects.items()
+        }
         return {
             "name": self.document.name,
             "network": self.document.network_in_words,
@@ -67,6 +74,7 @@ class PreparedTraining:
                 part: {
                     "scenes": len({c.region.scene for c in cells}),
                     "chips": sum(bool(c.classes.any()) for c in cells),
+                    **objects.get(part, {}),
                     "labelled_pixels": dict(
                         zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
                     ),
@@ -115,15 +123,18 @@ def prepare(
     document = load(lookup.locate(Shelf.TRAININGS, path), Training, changes)
     legend = resolve_legend(document.legend)
     with collect_warnings() as notices:
-        labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
+        labelled = resolve_dataset(
+            document.dataset, legend, document.bands, document.data, catalog, objects=finds_objects(document)
+        )
         labelled = _with_parts(labelled, document)
         _check_bands(labelled)
         size = document.chips.size
         scenes = _readers(labelled, document)
         pairs = () if document.split.by == "block" else find_pairs(labelled)
         regions = regions_of(labelled, document.split, size, pairs)
-        cells = take_census(scenes, regions, size, len(legend.classes))
-        counts = class_counts(cells, len(legend.classes))
+        channels = len(channel_names(document, legend))
+        cells = take_census(scenes, regions, size, channels)
+        counts = class_counts(cells, channels)
         if not counts.any():
             raise SceneError(
                 f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
@@ -131,8 +142,10 @@ def prepare(
             )
         parts = assign(cells, document.split, trains=known is None)
         warn_of_leaks(labelled, parts, pairs)
+        objects = _objects(document, labelled, parts, legend, trains=known is None)
         if known is None:
-            _check_classes(parts, legend)
+            if not objects:
+                _check_classes(parts, legend)
             known = _statistics(document, labelled, parts["train"])
     return PreparedTraining(
         document,
@@ -144,7 +157,37 @@ def prepare(
         at_home(output or Path(document.output)),
         tuple(dict.fromkeys(notices)),
         trust,
+        objects,
     )
+
+
+def finds_objects(document: Training) -> bool:
+    """Return whether a training learns to find objects, and not the class of each pixel."""
+    return document.task == "instances"
+
+
+def channel_names(document: Training, legend: LegendDocument) -> list[str]:
+    """Return the names of the channels of labels: the classes, and where objects are found the background."""
+    return [*(c.slug for c in legend.classes), *["background"] * finds_objects(document)]
+
+
+def _objects(
+    document: Training,
+    labelled: Sequence[Labelled],
+    parts: Mapping[str, Sequence[CensusCell]],
+    legend: LegendDocument,
+    *,
+    trains: bool,
+) -> dict[str, ObjectCensus]:
+    """Return the objects of each part, once they were checked; empty where none are looked for."""
+    if not finds_objects(document):
+        return {}
+    require("faster_coco_eval", "instances", "training of instances")
+    least = document.detection.min_pixels
+    found = {p: take_object_census(labelled, cells, len(legend.classes), least) for p, cells in parts.items()}
+    if trains:
+        check_objects(found, parts["train"], legend, least)
+    return found
 
 
 def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequence[CensusCell]) -> Statistics:

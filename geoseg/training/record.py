@@ -17,11 +17,13 @@ from geoseg.core.parsing import parse_json, read_bytes
 from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.training.history import EpochRow
+from geoseg.training.instances.scores import InstanceScores
 from geoseg.training.scores import TrainingScores
 
 if TYPE_CHECKING:
     from geoseg.models.bundle import Bundle
     from geoseg.training.fit import Fitted
+    from geoseg.training.instances.measure import MeasuredInstances
     from geoseg.training.measure import Measured
 
 RECORD = "training.json"
@@ -74,7 +76,7 @@ class TrainingRecord(_Values):
     warnings: tuple[str, ...]
     training: dict[str, Any]
     """How the network was trained, as its card says: an excerpt of the document, epochs, data."""
-    metrics: TrainingScores
+    metrics: TrainingScores | InstanceScores
     temperature: float
     bundle: BundleEntry
 
@@ -86,7 +88,7 @@ class TrainingRecord(_Values):
 def make_record(
     document: Training,
     fitted: "Fitted",
-    measured: "Measured",
+    measured: "Measured | MeasuredInstances",
     bundle: "Bundle",
     warnings: Sequence[str],
     seconds: float,

@@ -43,7 +43,76 @@ class Confusion(Metric):
         return self.matrix
 
 
-class SegmentationTask(pl.LightningModule):
+class Task(pl.LightningModule):
+    """A network that learns: freezing, optimiser and learning rates, whatever it learns.
+
+    Parameters
+    ----------
+    network
+        A network of the registry.
+    optimizer, transfer
+        Optimiser and learning rates; frozen epochs and rates of the encoder.
+    seed
+        Seed of dropout.
+    """
+
+    monitor = "val_miou"
+    """The figure by which the best epoch is chosen; larger is better."""
+    val: dict[str, Any]
+    """The figures of val of the last epoch."""
+
+    def __init__(self, network: nn.Module, optimizer: Optimizer, transfer: Transfer, seed: int) -> None:
+        super().__init__()
+        # Convolutions in oneDNN and cuDNN are faster with channels last.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.optimizer, self.transfer, self.seed = optimizer, transfer, seed
+        self.frozen = False
+
+    def train(self, mode: bool = True) -> "Task":  # noqa: FBT001, FBT002 (torch's signature)
+        """Set the mode; batch norms of a frozen encoder keep their statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.network.encoder.eval()  # type: ignore[union-attr]
+        return self
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze or unfreeze the encoder, and seed the dropout of this epoch."""
+        frozen = self.current_epoch < self.transfer.freeze_epochs
+        if frozen != self.frozen:
+            self.frozen = frozen
+            self.network.encoder.requires_grad_(not frozen)
+            self.train()
+        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its schedule, stepped with every batch."""
+        o, t = self.optimizer, self.transfer
+        groups = parameter_groups(
+            self.network, o.rate, encoder_rate=t.encoder_rate, layer_decay=t.layer_decay,
+            weight_decay=o.weight_decay,
+        )  # fmt: skip
+        groups += self.own_groups()
+        # A fused kernel reads each weight once; torch's other kernels on a CPU read it once per operation.
+        # On GPUs torch chooses. In mixed precision Lightning cannot clip gradients of a fused optimiser.
+        fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None
+        chosen: torch.optim.Optimizer
+        if o.kind == "sgd":
+            chosen = torch.optim.SGD(groups, lr=o.rate, momentum=o.momentum, fused=fused)
+        else:
+            kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[o.kind]
+            chosen = kind(groups, lr=o.rate, fused=fused)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": chosen,
+            "lr_scheduler": {"scheduler": schedule(chosen, o, steps), "interval": "step"},
+        }
+
+    def own_groups(self) -> list[dict[str, Any]]:
+        """Return the parameters that are not of the network, as groups of the optimiser."""
+        return []
+
+
+class SegmentationTask(Task):
     """A network that learns to segment.
 
     Parameters
@@ -72,31 +141,19 @@ class SegmentationTask(pl.LightningModule):
         seed: int,
         contrast: PixelContrast | None = None,
     ) -> None:
-        super().__init__()
-        # Convolutions in oneDNN and cuDNN are faster with channels last.
-        self.network = network.to(memory_format=torch.channels_last)
+        super().__init__(network, optimizer, transfer, seed)
         self.loss, self.contrast = loss, contrast
-        self.optimizer, self.transfer, self.seed = optimizer, transfer, seed
-        self.frozen = False
         # In a ModuleDict metrics move to the device with the task; it has no type for its values.
         self.losses: Any = nn.ModuleDict({"train_": MeanMetric(), "val_": MeanMetric()})
         self.confusions: Any = nn.ModuleDict({part: Confusion(classes) for part in ("train_", "val_")})
 
-    def train(self, mode: bool = True) -> "SegmentationTask":  # noqa: FBT001, FBT002 (torch's signature)
-        """Set the mode; batch norms of a frozen encoder keep their statistics."""
-        super().train(mode)
-        if self.frozen:
-            self.network.encoder.eval()  # type: ignore[union-attr]
-        return self
-
-    def on_train_epoch_start(self) -> None:
-        """Freeze or unfreeze the encoder, and seed the dropout of this epoch."""
-        frozen = self.current_epoch < self.transfer.freeze_epochs
-        if frozen != self.frozen:
-            self.frozen = frozen
-            self.network.encoder.requires_grad_(not frozen)
-            self.train()
-        torch.manual_seed(self.seed * 1_000_003 + self.current_epoch)
+    def own_groups(self) -> list[dict[str, Any]]:
+        """Return the parameters of the projection of the contrastive loss."""
+        if self.contrast is None:
+            return []
+        o = self.optimizer
+        own = {"name": "contrast", "params": list(self.contrast.parameters()), "lr": o.rate}
+        return [{**own, "weight_decay": o.weight_decay}]
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """Return the loss of a batch."""
@@ -178,31 +235,6 @@ class SegmentationTask(pl.LightningModule):
             f"{'; '.join(bad or batch['where'])}; look at the values and labels there, or lower "
             "optimizer.rate; the checkpoints of the epochs before are kept"
         )
-
-    def configure_optimizers(self) -> Any:
-        """Return the optimiser and its schedule, stepped with every batch."""
-        o, t = self.optimizer, self.transfer
-        groups = parameter_groups(
-            self.network, o.rate, encoder_rate=t.encoder_rate, layer_decay=t.layer_decay,
-            weight_decay=o.weight_decay,
-        )  # fmt: skip
-        if self.contrast is not None:
-            own = {"name": "contrast", "params": list(self.contrast.parameters()), "lr": o.rate}
-            groups.append({**own, "weight_decay": o.weight_decay})
-        # A fused kernel reads each weight once; torch's other kernels on a CPU read it once per operation.
-        # On GPUs torch chooses. In mixed precision Lightning cannot clip gradients of a fused optimiser.
-        fused = True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None
-        chosen: torch.optim.Optimizer
-        if o.kind == "sgd":
-            chosen = torch.optim.SGD(groups, lr=o.rate, momentum=o.momentum, fused=fused)
-        else:
-            kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[o.kind]
-            chosen = kind(groups, lr=o.rate, fused=fused)
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        return {
-            "optimizer": chosen,
-            "lr_scheduler": {"scheduler": schedule(chosen, o, steps), "interval": "step"},
-        }
 
 
 def schedule(

@@ -19,12 +19,15 @@ from geoseg.training.chips import calibration_chips
 from geoseg.training.fit import Fitted, fit, resolve_accelerator
 from geoseg.training.folder import BUNDLE, CHECKPOINTS, open_folder
 from geoseg.training.history import write_history
-from geoseg.training.measure import measure
+from geoseg.training.instances.build import measure_objects
+from geoseg.training.instances.measure import MeasuredInstances
+from geoseg.training.instances.page import write_instances_page
+from geoseg.training.measure import Measured, measure
 from geoseg.training.page import write_page
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, TrainingRecord, make_record, write_record
 from geoseg.training.split import PARTS
-from geoseg.training.task import SegmentationTask
+from geoseg.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,11 @@ def train(
         return _finish(prepared, task, fitted, start, warnings, began)
 
 
-def _fit(
-    prepared: PreparedTraining, on_event: Callable[[Event], None]
-) -> tuple[SegmentationTask, Fitted, str]:
+def _fit(prepared: PreparedTraining, on_event: Callable[[Event], None]) -> tuple[Task, Fitted, str]:
     """Return the task with its best weights, the fit, and where the weights started."""
     start = ""
 
-    def make_task() -> SegmentationTask:
+    def make_task() -> Task:
         nonlocal start
         task, start = build_task(prepared)
         return task
@@ -107,7 +108,7 @@ def _fit(
 
 def _finish(
     prepared: PreparedTraining,
-    task: SegmentationTask,
+    task: Task,
     fitted: Fitted,
     start: str,
     warnings: tuple[str, ...],
@@ -118,13 +119,22 @@ def _finish(
     # Lightning hands the network back on the CPU.
     network = task.network.to(resolve_accelerator(document.fit.device))
     parts = {p: evaluation_chips(prepared, p) for p in PARTS if prepared.parts[p]}
-    measured = measure(network, parts, legend, document.measure, fitted.chips)
-    facts = card_facts(document, fitted, start, prepared.summary()["parts"], measured)
+    measured: Measured | MeasuredInstances
+    if prepared.objects:
+        measured, found, notices = measure_objects(prepared, network, parts, fitted.chips)
+        warnings = (*warnings, *notices)
+    else:
+        measured = measure(network, parts, legend, document.measure, fitted.chips)
+        found = {}
+    facts = {**card_facts(document, fitted, start, prepared.summary()["parts"], measured), **found}
     card = make_card(document, network, prepared.labelled, legend, prepared.statistics, facts)
     bundle = save_bundle(network.to("cpu"), card, folder / BUNDLE)
     write_calibration(bundle.folder, calibration_chips(parts["val" if "val" in parts else "train"]))
     record = make_record(document, fitted, measured, bundle, warnings, perf_counter() - began)
     write_history(folder / "metrics.csv", fitted.history, legend)
-    write_page(folder / "training.html", record, measured, legend, bundle.card)
+    if isinstance(measured, MeasuredInstances):
+        write_instances_page(folder / "training.html", record, measured, legend, bundle.card)
+    else:
+        write_page(folder / "training.html", record, measured, legend, bundle.card)
     write_record(folder / RECORD, record)
     return Trained(folder, bundle.folder, record)

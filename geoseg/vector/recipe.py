@@ -77,6 +77,12 @@ class Rules:
     """Whether regions are told apart by the numbers of objects."""
     crs: CRS | None = None
     """CRS of the features, when it is not the map's."""
+    scored: bool = False
+    """Whether features are the objects that a network found, which have a score."""
+    minimum_pixels: int = 0
+    """Least pixels of an object that a network found and that becomes a feature."""
+    whole_masks: bool = False
+    """Whether a feature is the whole mask of an object, also where another one covers it."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,12 @@ class Recipe:
 
 
 def resolve_recipe(
-    settings: Vectorize, legend: Legend, gsd_m: float | None, pixel_m2: float | None
+    settings: Vectorize,
+    legend: Legend,
+    gsd_m: float | None,
+    pixel_m2: float | None,
+    *,
+    finds_objects: bool = False,
 ) -> Recipe:
     """Turn names into class ids and metres into pixels.
 
@@ -108,31 +119,39 @@ def resolve_recipe(
         The classes of the map.
     gsd_m, pixel_m2
         Ground sample distance in metres and area of a pixel in square metres, None when the map has no CRS.
+    finds_objects
+        Whether the map is of objects that a network found: small ones are left out and join no neighbour.
 
     Raises
     ------
     ConfigError
-        When the legend lacks a class, PROJ does not know the CRS, or the map has no CRS and a length is in
-        metres or a CRS is set.
+        When the legend lacks a class, PROJ does not know the CRS, the map has no CRS and a length is in
+        metres or a CRS is set, or masks may overlap in a map of classes.
     """
     if settings.crs is not None and gsd_m is None:
         raise ConfigError("vectorize.crs: the scene has no CRS to come from; leave it out")
+    if settings.overlap == "keep" and not finds_objects:
+        raise ConfigError("vectorize.overlap: keep is for models that find objects; leave it out")
     instances = settings.instances
+    minimum = math.ceil(in_pixels("vectorize.minimum_area", settings.minimum_area, pixel_m2))
     return Recipe(
         rules=Rules(
             legend=legend,
             leave_out=_ids("leave_out", settings.leave_out, legend),
             minimum_confidence=settings.minimum_confidence,
             dissolve=settings.dissolve,
-            with_objects=instances is not None,
+            with_objects=instances is not None or finds_objects,
             crs=None if settings.crs is None else _crs(settings.crs),
+            scored=finds_objects,
+            minimum_pixels=minimum if finds_objects else 0,
+            whole_masks=settings.overlap == "keep",
         ),
         how=Generalize(
             in_pixels("vectorize.simplify", settings.simplify, gsd_m),
             settings.method,
             in_pixels("vectorize.smooth", settings.smooth, gsd_m),
         ),
-        minimum_pixels=math.ceil(in_pixels("vectorize.minimum_area", settings.minimum_area, pixel_m2)),
+        minimum_pixels=0 if finds_objects else minimum,
         low_confidence=settings.low_confidence,
         rectangles=_ids("rectangles", settings.rectangles, legend),
         objects=None if instances is None else resolve_objects(instances, legend, gsd_m),

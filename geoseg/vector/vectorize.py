@@ -6,10 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from odc.geo.geobox import GeoBox
+
 from geoseg.core import apart
 from geoseg.core.ordered import Workers
 from geoseg.core.run_files import RunFile
 from geoseg.styles.geopackage import add_style_and_provenance
+from geoseg.vector.objects.outline import mask_polygons
+from geoseg.vector.objects.paint import Found, Numbered
 from geoseg.vector.recipe import Generalize, Objects, Recipe
 from geoseg.vector.shape.guard import write_obstacles
 from geoseg.vector.shape.mapping_unit import write_generalized
@@ -43,6 +47,7 @@ def vectorize(
     formats: tuple[Format, ...],
     provenance: Mapping[str, Any],
     on_step: Callable[[str, float], None] = lambda *_: None,
+    found: Found | None = None,
 ) -> list[Path]:
     """Write the polygons of a class map as `polygons.gpkg`, `.parquet`, `.fgb`, `.geojson` and `.pmtiles`.
 
@@ -68,6 +73,8 @@ def vectorize(
     on_step
         Called with `polygons` and the share of the map that is traced, then with each further file that is
         begun, like `polygons.fgb`, and 0.
+    found
+        The objects that a network found; the map has their numbers.
 
     Returns
     -------
@@ -91,42 +98,55 @@ def vectorize(
         package = folder / RunFile.GEOPACKAGE
         geobox = files.geobox()
         cut = longitude_to_cut_around(geobox, recipe.rules.crs) is not None
-        kind = "MultiPolygon" if recipe.rules.dissolve or cut else "Polygon"
+        kind = "MultiPolygon" if recipe.rules.dissolve or cut or found is not None else "Polygon"
         crs = geobox.crs if recipe.rules.crs is None else recipe.rules.crs
         percent = round(100 * recipe.low_confidence)
         files, outlines = _with_outlines(files, recipe.rectangles, recipe.how.tolerance, workers, folder)
-        parts = polygons(
-            files,
-            workers,
-            how=recipe.how,
-            threshold=percent,
-            folder=folder,
-            outlines=outlines,
-            on_rows=partial(on_step, "polygons"),
-        )
-        batches = features(parts, geobox, recipe.rules)
+        numbered: Numbered | None
+        if found is not None and recipe.rules.whole_masks:
+            numbered = found.numbered.whole(found.objects)
+            parts = mask_polygons(found.objects, numbered, recipe.how, files.shape())
+        else:
+            numbered = None if found is None else found.numbered
+            parts = polygons(
+                files,
+                workers,
+                how=recipe.how,
+                threshold=percent,
+                folder=folder,
+                outlines=outlines,
+                on_rows=partial(on_step, "polygons"),
+            )
+        batches = features(parts, geobox, recipe.rules, numbered)
         write_features(package, schema(recipe.rules), batches, crs, layer=layer, geometry_type=kind)
     finally:
         OPEN_RASTERS.close()
         generalized.unlink(missing_ok=True)
         (folder / _OBSTACLES).unlink(missing_ok=True)
     for name in formats:
-        path = folder / RunFile.polygons(name)
         if name != "gpkg":
+            path = folder / RunFile.polygons(name)
             on_step(path.name, 0.0)
-        if name == "parquet":
-            write_parquet(package, path, crs, kind)
-        elif name != "gpkg":
-            arguments = package, path, _DRIVERS[name], geobox, recipe.rules.crs, layer, kind
-            if name == "pmtiles":  # a call of a minute for a large scene, in which GDAL holds Python's lock
-                apart.call_apart(copy_to, *arguments)
-            else:
-                copy_to(*arguments)
+            _copy(package, path, name, geobox, recipe, crs, layer, kind)
     if "gpkg" in formats:
         add_style_and_provenance(package, layer, recipe.rules.legend, provenance)
     else:
         package.unlink()
     return [folder / RunFile.polygons(name) for name in formats]
+
+
+def _copy(
+    package: Path, path: Path, name: Format, geobox: GeoBox, recipe: Recipe, crs: Any, layer: str, kind: str
+) -> None:
+    """Write the polygons of a GeoPackage in another format."""
+    if name == "parquet":
+        write_parquet(package, path, crs, kind)
+        return
+    arguments = package, path, _DRIVERS[name], geobox, recipe.rules.crs, layer, kind
+    if name == "pmtiles":  # a call of a minute for a large scene, in which GDAL holds Python's lock
+        apart.call_apart(copy_to, *arguments)
+    else:
+        copy_to(*arguments)
 
 
 def _with_outlines(

@@ -14,12 +14,15 @@ NAMES = (
     "correctness",
     "forward",
     "memory",
+    "merging",
     "objects",
     "polygons",
     "storage",
     "writing",
 )
-ON_REQUEST = ("faults", "gallery", "gpu", "notebook", "overhead", "peers", "scale", "scaling", "training")
+ON_REQUEST = (
+    "faults", "gallery", "gpu", "notebook", "nuclei", "overhead", "peers", "scale", "scaling", "training",
+)  # fmt: skip
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
 options = sys.argv[1 + len(names) :]

@@ -190,3 +190,16 @@ def test_tiles_of_a_block_stand_row_by_row_and_the_block_has_a_name():
 def test_an_empty_block_is_refused():
     with pytest.raises(ValueError, match="a block of 0 tiles is empty"):
         BlockAxis(TileAxis(10, 4, 0), 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(areas(), st.integers(1, 4))
+def test_of_objects_every_block_with_a_tile_to_predict_is_one_of_the_map(area, size):
+    """A tile may report an object whose pixels another block owns."""
+    whole, part, outline = area
+    blocks = BlockGrid.of(whole.cut(part), size, outline, objects=True)
+    grid = [blocks.block(row, col) for row in range(blocks.rows.count) for col in range(blocks.cols.count)]
+
+    assert blocks.count == sum(bool(b.tiles) for b in grid)
+    assert all(blocks.is_mapped(b.row, b.col) == bool(b.tiles) for b in grid)
+    assert blocks.tiles == sum(len(b.tiles) for b in grid)

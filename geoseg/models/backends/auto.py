@@ -112,6 +112,17 @@ def resolve_backend(backend: str, bundle: Bundle, device: str, precision: str) -
     BundleError
         When the pipeline asks for OpenVINO, which cannot run the network.
     """
+    if bundle.card.task == "instances":
+        if backend not in ("auto", "torch"):
+            raise ConfigError(
+                f"inference.backend: {bundle.card.name} finds objects, which only torch runs; use "
+                "--set inference.backend=auto"
+            )
+        return "torch"
+    return _backend_for_classes(backend, bundle, device, precision)
+
+
+def _backend_for_classes(backend: str, bundle: Bundle, device: str, precision: str) -> str:
     library = LIBRARIES.get(backend, "")
     if not {"torch": not bundle.is_graph, "onnxruntime": bundle.is_onnx}.get(library, True):
         raise ConfigError(

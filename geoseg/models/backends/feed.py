@@ -41,3 +41,24 @@ class Feed:
     def after(self, x: Any) -> Any:
         """Return numbers (..., B, rows, cols) after the steps of the card; numpy or torch."""
         return x if self.steps is None else apply(self.steps, x, self.scale)
+
+    def tensors(self, values: Any, valid: Any, gain: Floats, bias: Floats) -> Any:
+        """Return what the network is fed, in torch, on the device of the values.
+
+        Parameters
+        ----------
+        values, valid
+            Raw numbers (N, B, rows, cols), and which pixels are valid, (N, rows, cols).
+        gain, bias
+            As of `linear`.
+        """
+        import torch  # noqa: PLC0415 (the values are tensors, so it is loaded already)
+
+        factor, shift, fill = (
+            torch.from_numpy(a).to(values.device)[:, None, None] for a in self.linear(gain, bias)
+        )
+        # The copy to the device was of 16-bit numbers; they become floats there.
+        x = values.to(torch.float32, copy=True).mul_(factor).add_(shift)
+        if self.steps is None:
+            return x.masked_fill_(~valid[:, None], 0.0)
+        return torch.where(valid[:, None], self.after(x), fill)

@@ -1,12 +1,16 @@
 """Count the working memory of a forward pass."""
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from geoseg.models.networks.mask_rcnn import MaskRCNN
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -41,6 +45,8 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def forward_bytes_per_pixel(network: nn.Module, bands: int, tile: int) -> float:
     """Return the peak of live tensors in a forward pass, in bytes for each input pixel.
 
+    A network that finds objects is measured with as many as it may report.
+
     Parameters
     ----------
     network
@@ -52,6 +58,21 @@ def forward_bytes_per_pixel(network: nn.Module, bands: int, tile: int) -> float:
     """
     x = torch.zeros(1, bands, tile, tile)
     counter = _LiveBytes()
-    with torch.inference_mode(), counter:
+    with torch.inference_mode(), _crowded(network), counter:
         network(x)
     return counter.peak / (tile * tile)
+
+
+@contextmanager
+def _crowded(network: nn.Module) -> Iterator[None]:
+    """Let a network that finds objects report all that it may, whatever their scores and overlaps."""
+    if not isinstance(network, MaskRCNN):
+        yield
+        return
+    heads = network.roi_heads
+    before = heads.score_thresh, heads.nms_thresh
+    heads.score_thresh, heads.nms_thresh = -1.0, 1.0
+    try:
+        yield
+    finally:
+        heads.score_thresh, heads.nms_thresh = before

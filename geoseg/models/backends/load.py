@@ -1,14 +1,16 @@
 """The segmenter that this process has loaded, and its threads for forward passes."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from geoseg.core import buffers
 from geoseg.core.errors import BundleError
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle, open_bundle
 
-_loaded: dict[SegmenterSpec, Segmenter] = {}
+_loaded: dict[SegmenterSpec, Any] = {}
 _pools: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _loading = threading.Lock()
 
@@ -41,6 +43,12 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
     BundleError
         When the bundle is damaged or is not the one that the run was planned with.
     """
+    segmenter: Segmenter = load_once(spec, make_segmenter)
+    return segmenter
+
+
+def load_once(spec: SegmenterSpec, make: Callable[[Bundle, SegmenterSpec], Any]) -> Any:
+    """Return what this process has made of a bundle, making it once; see `load_segmenter` for the errors."""
     with _loading:
         if spec not in _loaded:
             bundle = open_bundle(spec.folder, trust=spec.trust)
@@ -49,7 +57,7 @@ def load_segmenter(spec: SegmenterSpec) -> Segmenter:
             # The network of an earlier run in this process is not needed any more.
             for other in list(_loaded)[: max(0, len(_loaded) - spec.others)]:
                 del _loaded[other]
-            _loaded[spec] = make_segmenter(bundle, spec)
+            _loaded[spec] = make(bundle, spec)
         _loaded[spec] = _loaded.pop(spec)  # the last one of those in use
         return _loaded[spec]
 
@@ -69,6 +77,8 @@ def unload_segmenter() -> None:
 
 def make_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
     """Return a segmenter of its own, which this process does not keep."""
+    if bundle.card.task == "instances":
+        raise BundleError(f"{bundle.folder}: finds objects, and no class of each pixel; see geoseg run")
     # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415

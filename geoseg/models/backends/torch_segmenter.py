@@ -31,15 +31,19 @@ def arrays_for(device: torch.device) -> Arrays:
     return HOST if device.type == "cpu" else TorchArrays(device)
 
 
+def set_deterministic(device: torch.device) -> None:
+    """Let a GPU compute without the rounding of TF32, and with the same kernels in every run."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
 class TorchSegmenter:
     """The network of a bundle, fed and answered in torch."""
 
     def __init__(self, bundle: Bundle, spec: SegmenterSpec) -> None:
         self.device = torch.device(spec.device)
-        if self.device.type == "cuda":
-            # Without the rounding of TF32, and with the same kernels in every run.
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        set_deterministic(self.device)
         self.arrays = arrays_for(self.device)
         self.dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
         self.symmetries = SYMMETRIES[spec.augment]
@@ -80,15 +84,7 @@ class TorchSegmenter:
         gain: NDArray[np.float32],
         bias: NDArray[np.float32],
     ) -> torch.Tensor:
-        factor, shift, fill = (
-            torch.from_numpy(a).to(self.device)[:, None, None] for a in self.feed.linear(gain, bias)
-        )
-        # The copy to the device is of 16-bit numbers; they become floats there.
-        x = values.to(torch.float32, copy=True).mul_(factor).add_(shift)
-        if self.feed.steps is None:
-            x.masked_fill_(~valid[:, None], 0.0)
-        else:
-            x = torch.where(valid[:, None], self.feed.after(x), fill)
+        x = self.feed.tensors(values, valid, gain, bias)
         total: torch.Tensor | None = None
         for quarter_turns, flip in self.symmetries:
             p = turn_back(self._forward(turn(x, quarter_turns, flip)), quarter_turns, flip)

@@ -56,6 +56,11 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
     OutputError
         When a file exists or cannot be written.
     """
+    if bundle.card.task == "instances":
+        raise BundleError(
+            f"{bundle.folder}: finds objects, whose number no export tells; run it with geoseg run, or give "
+            "its folder to others as it is"
+        )
     require("onnx", "onnx", "geoseg models export")
     require("onnxruntime", "onnx", "geoseg models export")
     stem = bundle.card.name.replace("/", "-")

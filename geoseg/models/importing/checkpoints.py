@@ -14,6 +14,8 @@ from geoseg.core.files import read_object, sha256
 from geoseg.core.notices import ignore_warnings
 from geoseg.models.bundle import CONFIG, save_bundle
 from geoseg.models.card import Card
+from geoseg.models.detector_names import renamed
+from geoseg.models.importing import detectors
 from geoseg.models.importing.draft import Facts
 from geoseg.models.importing.sizes import Sizes
 from geoseg.models.importing.source import Ask, Floats, Source
@@ -73,6 +75,8 @@ def read_file(path: Path, ask: Ask) -> Source:
         )
     config, kind = _of_hyper_parameters(hyper, path)
     config |= ask.network
+    if ask.torchvision in detectors.NAMES:
+        return _detector(path, ask.torchvision, tensors, ask.network)
     if ask.torchvision is not None:
         config = _torchvision(ask.torchvision, tensors) | config
     lacking = [name for key, name in _ASKED if not config.get(key)]
@@ -158,7 +162,8 @@ def _of_hyper_parameters(hyper: Mapping[str, Any], path: Path) -> tuple[Facts, s
 
 def _torchvision(name: str, tensors: Mapping[str, torch.Tensor]) -> Facts:
     if name not in TORCHVISION:
-        raise ConfigError(f"--as torchvision:{name[:40]}: is none of {', '.join(TORCHVISION)}")
+        known = ", ".join((*TORCHVISION, *detectors.NAMES))
+        raise ConfigError(f"--as torchvision:{name[:40]}: is none of {known}")
     last = next(
         (tensors[k] for k in ("classifier.4.weight", "classifier.low_classifier.weight") if k in tensors),
         None,
@@ -205,6 +210,28 @@ def _source(path: Path, kind: str, config: Facts, tensors: dict[str, torch.Tenso
     return Source(
         path=path, kind=kind, facts=facts, sizes=sizes, bands=bands, channels=channels, write=write,
         original=original, runner=f"torch {version('torch')}", sha256=sha256(file), notes=notes,
+    )  # fmt: skip
+
+
+def _detector(path: Path, name: str, tensors: dict[str, torch.Tensor], said: Facts) -> Source:
+    """Return the source of a network of torchvision that finds objects."""
+    config = detectors.config_of(name, tensors) | said
+    network = build(config)
+    notes = _load(network, renamed(tensors), path)
+    arguments: Any = network.config
+
+    def write(card: Card, folder: Path) -> None:
+        save_bundle(network.eval(), card, folder)
+
+    facts = {
+        "task": "instances", "output": "logits",
+        "detection": {"score_threshold": 0.5, "per_tile": int(arguments["detections"])},
+    }  # fmt: skip
+    return Source(
+        path=path, kind=f"{name} of torchvision", facts=facts, sizes=Sizes(divisor(network), is_global=False),
+        bands=int(arguments["in_channels"]), channels=int(arguments["classes"]), write=write,
+        finder=detectors.original_of(name, tensors, arguments),
+        runner=f"torchvision {version('torchvision')}", sha256=sha256(path), notes=notes,
     )  # fmt: skip
 
 

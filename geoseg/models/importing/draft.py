@@ -43,6 +43,9 @@ KEYS: dict[str, str] = {
     "input_scale": "factor from these numbers to those it was trained with, such as 255 for 0..255",
     "preprocess": "steps instead of (x - mean) / std; [] where the network does it itself",
     "classes": "its classes in the order of its channels: names, or {id, slug, title, color}",
+    "task": "classes, or instances of a network that finds objects",
+    "detection": "of objects: {score_threshold: 0.5, per_tile: 100}",
+    "object_px": "of objects: median and 99th percentile of their longer sides in pixels: 30,120",
     "channels": "channel of each class, where the network has more channels",
     "output": "logits, probabilities, or sigmoid for one channel of logits",
     "temperature": "what logits are divided by",
@@ -54,7 +57,7 @@ KEYS: dict[str, str] = {
 }
 """Keys of a draft, and what they say."""
 
-_LISTS = ("bands", "mean", "std", "classes", "channels", "limitations")
+_LISTS = ("bands", "mean", "std", "classes", "channels", "limitations", "object_px")
 _WANTED = ("bands", "mean", "std", "numbers", "classes", "output", "gsd")
 
 
@@ -71,6 +74,7 @@ class Draft:
     def missing(self, sizes: Sizes | None = None) -> list[str]:
         """Return the keys that nobody says, though a bundle needs them."""
         wanted = [*_WANTED, *(["tile"] if sizes is not None and sizes.needs_tile else [])]
+        wanted += ["object_px"] if self["task"] == "instances" else []
         bands = self["bands"] or ()
         inside = {k for k in ("mean", "std") if bands and all(isinstance(b, dict) and k in b for b in bands)}
         return [k for k in wanted if self[k] is None and k not in inside]
@@ -208,6 +212,7 @@ def make_card(draft: Draft, name: str, sizes: Sizes, *, of_source: bool = False)
                 "input_scale": scale,
                 "weights_sha256": "0" * 64,
                 **kept,
+                **_detection(said),
             }
         )
     except ValidationError as error:
@@ -221,6 +226,17 @@ _PASSED = (
     "description", "license", "limitations", "numbers", "preprocess", "channels", "output", "temperature",
     "level",
 )  # fmt: skip
+
+
+def _detection(said: Facts) -> Facts:
+    """Return how objects are found; nothing for a network of classes."""
+    if said.get("task") != "instances":
+        return {}
+    median, p99 = (float(v) for v in said["object_px"])
+    return {
+        "task": "instances",
+        "detection": {**said["detection"], "object_px": {"median": median, "p99": p99}},
+    }
 
 
 def _bands(bands: Any, mean: Any, std: Any, scale: float) -> list[dict[str, Any]]:

@@ -138,6 +138,8 @@ def _prove(bundle: Bundle, source: Source, draft: Draft, checks: Checks) -> Card
         worst, count = proof.difference_to_answers(bundle, pairs)
         runner = " and ".join(filter(None, [runner, f"the answers in {checks.answers.name}"]))
         _refuse(worst, draft, bundle)
+    if source.finder is not None:
+        return _prove_objects(bundle, source, draft)
     if source.original is None and checks.answers is None:
         raise ConfigError(
             f"{source.path}: is a {source.kind}, which nothing here can run to compare; give --answers "
@@ -164,6 +166,19 @@ def _prove(bundle: Bundle, source: Source, draft: Draft, checks: Checks) -> Card
     return CardOrigin(
         source=source.path.resolve().name, kind=source.kind, sha256=source.sha256, compared_with=runner,
         largest_difference=float(f"{worst:.3g}"), batches=count, scene=scene_name,
+    )  # fmt: skip
+
+
+def _prove_objects(bundle: Bundle, source: Source, draft: Draft) -> CardOrigin:
+    """Return the origin for the card, once the bundle finds the objects that the original finds."""
+    from geoseg.models.importing import detectors, proof  # noqa: PLC0415
+
+    assert source.finder is not None  # noqa: S101 (asked before)
+    worst, count = detectors.largest_difference(bundle, source.finder, proof.seeded(bundle.card))
+    _refuse(worst, draft, bundle)
+    return CardOrigin(
+        source=source.path.resolve().name, kind=source.kind, sha256=source.sha256,
+        compared_with=source.runner, largest_difference=float(f"{worst:.3g}"), batches=count,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ class Source:
     """Writes a bundle with a card into a folder."""
     original: Original | None = None
     """The original; None where only the program that it was made with can run it."""
+    finder: Callable[[Floats, int], list[dict[str, Any]]] | None = None
+    """The original of a network that finds objects, see `geoseg.models.importing.detectors`."""
     runner: str = ""
     """What runs the original, with its version."""
     sha256: str = ""

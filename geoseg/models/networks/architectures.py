@@ -1,8 +1,8 @@
 """Architectures by name.
 
-A name is the `_model_class` of a bundle's `config.json`: the class name in segmentation_models_pytorch, `FCN`
-or `SegNet`. The tile sizes that a network takes are not listed by name: tiles without content (on torch's
-`meta` device) are sent through it, which works with any encoder and argument.
+A name is the `_model_class` of a bundle's `config.json`: the class name in segmentation_models_pytorch,
+`FCN`, `SegNet` or `MaskRCNN`. The tile sizes that a network takes are not listed by name: tiles without
+content (on torch's `meta` device) are sent through it, which works with any encoder and argument.
 """
 
 import copy
@@ -21,6 +21,7 @@ from geoseg.core.errors import BundleError, one_line
 from geoseg.models.networks.arguments import check_arguments
 from geoseg.models.networks.encoders import check_encoder, offline
 from geoseg.models.networks.fcn import FCN
+from geoseg.models.networks.mask_rcnn import MaskRCNN
 from geoseg.models.networks.own_code import build_own_code, is_own_code, not_trusted, own_config
 from geoseg.models.networks.segnet import SegNet
 from geoseg.models.networks.torchvision_networks import Torchvision
@@ -32,6 +33,10 @@ SMP = (
 REGISTRY: dict[str, Callable[..., nn.Module]] = {
     **{name: getattr(smp, name) for name in SMP}, "FCN": FCN, "SegNet": SegNet,
 }  # fmt: skip
+"""Networks that give a class to each pixel: (N, bands, rows, cols) to logits (N, classes, rows, cols)."""
+
+DETECTORS: dict[str, Callable[..., nn.Module]] = {"MaskRCNN": MaskRCNN}
+"""Networks that find objects."""
 
 _POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Divisors that are tried where a network does not say how its encoder shrinks a tile."""
@@ -66,7 +71,7 @@ def build(config: dict[str, Any], *, trust: bool = False) -> nn.Module:
         check_encoder(arguments["encoder_name"])
     try:
         with offline():
-            return {**REGISTRY, **FOREIGN}[name](encoder_weights=None, **arguments)
+            return {**REGISTRY, **DETECTORS, **FOREIGN}[name](encoder_weights=None, **arguments)
     except (
         TypeError, ValueError, LookupError, RuntimeError, OSError, AttributeError, AssertionError,
         ArithmeticError, ImportError,
@@ -91,6 +96,9 @@ def divisor(network: nn.Module | dict[str, Any]) -> int:
         When the network returns no size of tile unchanged.
     """
     empty = without_content(network)
+    if isinstance(empty, MaskRCNN):
+        detector_stride: int = empty.encoder.output_stride
+        return detector_stride
     stride: int | None = getattr(getattr(empty, "encoder", None), "output_stride", None)
     steps = _POWERS if stride is None else range(stride, 17 * stride, stride)
     # Two multiples without a common factor, so that the true divisor divides both only if it divides the
@@ -125,6 +133,8 @@ def is_global(network: nn.Module | dict[str, Any]) -> bool:
         A network, or the configuration of one.
     """
     empty = without_content(network)
+    if isinstance(empty, MaskRCNN):
+        return False
     tile = empty_tile(empty, 8)
     if tile.shape[-1] == _fixed_side(empty):
         return True

@@ -17,6 +17,7 @@ from geoseg.models.networks.own_code import is_own_code
 _Width = Annotated[int, Field(ge=1, le=8192)]
 _Widths = Annotated[Sequence[_Width], Field(min_length=1, max_length=5)]
 _Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+_Length = Annotated[float, Field(gt=0, le=8192, allow_inf_nan=False)]
 _Side = Annotated[int, Field(ge=16, le=2048)]
 _Factor = Annotated[int, Field(ge=1, le=64)]
 _Interpolation = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "area"]
@@ -78,6 +79,25 @@ class TorchvisionArguments(OwnArguments):
         "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
     ] = "fcn_resnet50"  # fmt: skip
     in_channels: Literal[3] = 3
+
+
+class MaskRCNNArguments(OwnArguments):
+    """Arguments of `MaskRCNN`."""
+
+    encoder_name: Literal[
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+        "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2",
+    ] = "resnet50"  # fmt: skip
+    heads: Literal["v1", "v2"] = "v1"
+    decoder_channels: _Width = 256
+    box_features: _Width = 1024
+    norm: Literal["batchnorm", "frozen"] = "batchnorm"
+    norm_eps: Annotated[float, Field(ge=0, le=1)] = 1e-5
+    anchor_sizes: Annotated[Sequence[_Length], Field(min_length=5, max_length=5)] = (32, 64, 128, 256, 512)
+    anchor_ratios: Annotated[Sequence[_Length], Field(min_length=1, max_length=9)] = (0.5, 1, 2)
+    detections: Annotated[int, Field(ge=1, le=65_535)] = 100
+    proposals: Annotated[int, Field(ge=1, le=65_535)] = 1000
+    box_nms: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class SmpArguments(OwnArguments):
@@ -205,8 +225,15 @@ ARGUMENTS: dict[str, type[OwnArguments]] = {
 }
 """Arguments of each architecture. A default tells that a key may be missing: constructors have their own."""
 
+DETECTOR_ARGUMENTS: dict[str, type[OwnArguments]] = {"MaskRCNN": MaskRCNNArguments}
+"""Arguments of networks that find objects."""
+
 FOREIGN_ARGUMENTS: dict[str, type[OwnArguments]] = {"Torchvision": TorchvisionArguments}
 """Arguments of networks that are imported only."""
+
+
+def _all_arguments() -> dict[str, type[OwnArguments]]:
+    return {**ARGUMENTS, **DETECTOR_ARGUMENTS, **FOREIGN_ARGUMENTS}
 
 
 def check_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,13 +255,13 @@ def check_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         When the architecture, or a key at any depth, is unknown, or a value is out of its bounds.
     """
     name = str(config.get("_model_class"))
-    models = {**ARGUMENTS, **FOREIGN_ARGUMENTS}
+    models, trained = _all_arguments(), {**ARGUMENTS, **DETECTOR_ARGUMENTS}
     if is_own_code(name):
         models[name] = OwnCodeArguments
     if name not in models:
         raise BundleError(
-            f"architecture {name[:60]!r} is not known{did_you_mean(name[:60], ARGUMENTS)}; known: "
-            f"{', '.join(ARGUMENTS)}"
+            f"architecture {name[:60]!r} is not known{did_you_mean(name[:60], trained)}; known: "
+            f"{', '.join(trained)}"
         )
     arguments = {k: v for k, v in config.items() if k != "_model_class"}
     try:
@@ -254,7 +281,7 @@ def _first_problem(name: str, arguments: Mapping[str, Any], error: ValidationErr
     shown = f"{keys[0]}" if len(keys) == 1 else f"{keys[0]} ({'.'.join(keys[1:])})"
     key = ascii(shown[:80])[1:-1]
     if problem["type"] == "extra_forbidden":
-        known = {**ARGUMENTS, **FOREIGN_ARGUMENTS}[name].model_fields if len(keys) == 1 else ()
+        known = _all_arguments()[name].model_fields if len(keys) == 1 else ()
         hint = did_you_mean(keys[0][:80], known)
         return f"{key}: is no argument that geoseg accepts{hint}; see docs/architectures.md"
     _, text = first_of(error, arguments)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from geoseg.models.networks.architectures import empty_tile, without_content
+from geoseg.models.networks.mask_rcnn import MaskRCNN
 
 
 def depths(network: nn.Module) -> dict[str, int]:
@@ -50,7 +51,8 @@ def _order(empty: Any, modules: dict[str, nn.Module]) -> list[str]:
         if next(module.parameters(recurse=False), None) is not None
     ]
     with torch.no_grad():
-        empty(empty_tile(empty, 8))
+        # What a detector does after its encoder depends on numbers, which a pass without content lacks.
+        (empty.encoder if isinstance(empty, MaskRCNN) else empty)(empty_tile(empty, 8))
     for hook in hooks:
         hook.remove()
     return ran

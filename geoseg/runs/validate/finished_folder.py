@@ -57,9 +57,11 @@ class FinishedFolder:
         """How polygons were made, in class ids and pixels."""
         asked = Vectorize.model_validate(self.record.pipeline["vectorize"])
         areas = pixel_area_m2(self.geobox)
-        if areas is None:
-            return resolve_recipe(asked, self.legend, None, None)
-        return resolve_recipe(asked, self.legend, self.record.plan.gsd_m, float(areas[len(areas) // 2]))
+        gsd, pixel = (
+            (None, None) if areas is None else (self.record.plan.gsd_m, float(areas[len(areas) // 2]))
+        )
+        found = self.record.objects is not None
+        return resolve_recipe(asked, self.legend, gsd, pixel, finds_objects=found)
 
     @property
     def polygon_files(self) -> list[str]:
@@ -93,6 +95,8 @@ class FinishedFolder:
     def gaps_are_known(self) -> bool:
         """Whether map and options alone determine which pixels have no polygon."""
         rules = self.recipe.rules
+        if rules.minimum_pixels:
+            return False
         return not rules.minimum_confidence and not (rules.leave_out and self.recipe.minimum_pixels > 1)
 
     @property

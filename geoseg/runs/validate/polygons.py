@@ -20,6 +20,7 @@ from geoseg.runs.validate.edges import unshared_edges
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
 from geoseg.runs.validate.geopackage import FILE, check_database, only_layer, open_readonly
+from geoseg.runs.validate.objects import check_features
 from geoseg.runs.validate.polygon_file import PolygonFile, ProjectedLayer, same_crs
 from geoseg.runs.validate.strips import Tally, tally_strips
 from geoseg.vector.write.features import schema
@@ -46,7 +47,8 @@ def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
         yield from _attributes(run, layer)
         projected = ProjectedLayer.on(layer, _crs(run))
         edges = None
-        if layer.attributes.num_rows < _SMALL:
+        overlap = run.recipe.rules.whole_masks
+        if layer.attributes.num_rows < _SMALL and not overlap:
             # In the layer's own CRS, in which neighbours have vertices equal to the last bit.
             edges = unshared_edges(layer.polygons()[0])
             if len(edges.wrong):
@@ -56,12 +58,13 @@ def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
             # Its ends lie on the line on the map that an edge was; its middle in another CRS may not.
             ends = [projected.points(edges.lonely[:, i : i + 2]) for i in (0, 2)]
             edges = replace(edges, lonely=np.hstack(ends))
-        tally = tally_strips(run, projected, edges)
+        tally = None if overlap else tally_strips(run, projected, edges)
     except _UNREADABLE as error:
         yield Failure(first, "polygons", "readable", one_line(error.__cause__ or error))
         return
-    yield from _coverage(run, tally, first, layer.attributes.num_rows)
-    yield from _areas(run, tally, first, layer.attributes)
+    if tally is not None:
+        yield from _coverage(run, tally, first, layer.attributes.num_rows)
+        yield from _areas(run, tally, first, layer.attributes)
     for name in more:
         try:
             other = yield from _open_layer(run, name)
@@ -117,6 +120,9 @@ def _attributes(run: FinishedFolder, layer: PolygonFile) -> Iterator[Failure]:
     if table.column_names != columns:
         yield Failure(name, "columns", ", ".join(columns), ", ".join(table.column_names))
     ids = set(pc.unique(table["class_id"]).to_pylist())
+    if rules.scored:
+        yield from check_features(run, name, table)
+        return
     if extra := sorted(ids & rules.leave_out):
         yield Failure(name, "classes left out", "no polygons", f"some of class {', '.join(map(str, extra))}")
     if rules.dissolve and table.num_rows != len(ids):
@@ -155,7 +161,7 @@ def _coverage(run: FinishedFolder, tally: Tally, name: str, features: int) -> It
     if not run.generalised:
         if tally.mismatched:
             yield Failure(name, "classes", "those of the map", f"{tally.mismatched} pixels differ")
-        if tally.partly_covered and run.recipe.objects is None:
+        if tally.partly_covered and run.recipe.objects is None and not run.recipe.rules.scored:
             yield Failure(
                 name, "regions", "whole or left out", f"{tally.partly_covered} pixel edges between both"
             )
@@ -170,7 +176,8 @@ def _shares(run: FinishedFolder, tally: Tally, name: str) -> Iterator[Failure]:
     for number, c in run.legend.by_id().items():
         mapped, burnt = int(tally.mapped[number]), int(tally.burnt[number])
         more = slack + (0 if boundary is None else int(tally.mapped[boundary]))
-        less = mapped if rules.minimum_confidence or number in (boundary, *rules.leave_out) else slack
+        dropped = rules.minimum_confidence or rules.minimum_pixels
+        less = mapped if dropped or number in (boundary, *rules.leave_out) else slack
         if not mapped - less <= burnt <= mapped + more:
             yield Failure(
                 name, f"area of {c.slug}", f"{mapped} pixels, {slack:.0f} more or less", f"{burnt} pixels"

@@ -123,8 +123,11 @@ def _wrong_objects(run: FinishedFolder, numbers: NDArray[np.uint32], classes: ND
     """Count the pixels that are of an object but have no class with objects, or the other way round.
 
     Small regions may have joined a neighbour before objects were made: then only nodata is compared.
-    Pixels of a boundary class may be of an object or not.
+    Pixels of a boundary class may be of an object or not. Of a network that finds objects, only their pixels
+    have a class.
     """
+    if run.record.objects is not None:
+        return int(((numbers != NO_OBJECT) != (classes != NODATA)).sum())
     if (how := run.recipe.objects) is None or run.recipe.minimum_pixels > 1:
         return int(((numbers != NO_OBJECT) & (classes == NODATA)).sum())
     free = [] if how.boundary is None else [how.boundary]

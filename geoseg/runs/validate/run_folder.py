@@ -10,6 +10,7 @@ from geoseg.runs.validate.findings import CheckGroup, Failure, Report
 from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
 from geoseg.runs.validate.integrity import check_files, check_record
 from geoseg.runs.validate.item import check_item
+from geoseg.runs.validate.objects import check_objects
 from geoseg.runs.validate.polygons import check_polygons
 from geoseg.runs.validate.rasters import check_rasters
 from geoseg.runs.validate.styles import check_styles
@@ -44,9 +45,13 @@ def _groups(folder: Path) -> Iterator[CheckGroup]:
         ("rasters", f"{', '.join(run.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
         ("styles", "colour table, attribute table, names, QML and SLD against the legend", check_styles),
     ]
+    if run.record.objects is not None:
+        looked_at = f"{run.record.objects.count} objects: numbers dense and in reading order, classes, counts"
+        checks.append(("objects", looked_at, check_objects))
     if files := run.polygon_files:
-        equal = "near" if run.generalised else "equal to"
-        looked_at = f"{', '.join(files)}: valid, attributes, a coverage {equal} the map"
+        form = "near the map" if run.generalised else "equal to the map"
+        form = "one of each mask" if run.recipe.rules.whole_masks else f"a coverage {form}"
+        looked_at = f"{', '.join(files)}: valid, attributes, {form}"
         checks.append(("polygons", looked_at, check_polygons))
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
     for name, looked_at, check in checks:

@@ -1,7 +1,6 @@
 """From polygons in pixels to features with attributes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from geoseg.core.detections import SCORES
+from geoseg.vector.objects.paint import Numbered
+from geoseg.vector.objects.parts import whole_objects
 from geoseg.vector.recipe import Rules
 from geoseg.vector.trace.assemble import Rings
 from geoseg.vector.trace.coverage import RegionPolygons
 from geoseg.vector.write.antimeridian import cut_at_antimeridian, longitude_to_cut_around
 from geoseg.vector.write.geodesy import GroundMeasure, divided, longest_edge, transformed
+from geoseg.vector.write.table import FeatureTable
 
 _FEATURES = 20_000
 """Most features of a batch: geometries as objects take much more memory than as arrays."""
@@ -34,13 +37,18 @@ def schema(rules: Rules) -> pa.Schema:
         ("low_confidence_share", pa.float64()),
         ("touches_edge", pa.bool_()),
     ]
+    if rules.scored:
+        columns[4:7] = [("joined", pa.int32())]
+        columns.insert(2, ("score", pa.float64()))
     if rules.with_objects:
         columns.insert(2, ("object_id", pa.int64()))
     wkb = pa.field("geom", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
     return pa.schema([*columns, wkb])
 
 
-def features(polygons: Iterator[RegionPolygons], geobox: GeoBox, rules: Rules) -> Iterator[pa.RecordBatch]:
+def features(
+    polygons: Iterator[RegionPolygons], geobox: GeoBox, rules: Rules, found: Numbered | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield features, in batches of `schema(rules)`.
 
     Areas and lengths are those of the geometry, in square metres and metres, see `GroundMeasure`; confidences
@@ -54,9 +62,13 @@ def features(polygons: Iterator[RegionPolygons], geobox: GeoBox, rules: Rules) -
         The grid of the map.
     rules
         Which polygons become features, and their CRS.
+    found
+        The objects that a network found: each is one feature, a multipolygon, with its score.
     """
-    builder = _FeatureBuilder(geobox, rules)
-    tables: Iterator[_FeatureTable] = (builder.select(p, part) for p in polygons for part in _slices(len(p)))
+    builder = _FeatureBuilder(geobox, rules, found)
+    tables: Iterator[FeatureTable] = (builder.select(p, part) for p in polygons for part in _slices(len(p)))
+    if found is not None:
+        tables = whole_objects(tables, found)
     if rules.dissolve:
         tables = _dissolved(tables)
     for table in tables:
@@ -69,26 +81,11 @@ def _slices(count: int) -> Iterator[slice]:
         yield slice(start, min(start + _FEATURES, count))
 
 
-@dataclass(frozen=True)
-class _FeatureTable:
-    """Features before they are written: each array has one entry for each feature."""
-
-    geometry: NDArray[np.object_]
-    value: NDArray[np.int64]
-    area: NDArray[np.float64]
-    perimeter: NDArray[np.float64]
-    pixels: NDArray[np.int64]
-    confidence: NDArray[np.int64]
-    minimum: NDArray[np.int64]
-    doubtful: NDArray[np.int64]
-    edge: NDArray[np.bool_]
-
-
 class _FeatureBuilder:
     """Builds the features of one map."""
 
-    def __init__(self, geobox: GeoBox, rules: Rules) -> None:
-        self._transform, self._rules = geobox.transform, rules
+    def __init__(self, geobox: GeoBox, rules: Rules, found: Numbered | None) -> None:
+        self._transform, self._rules, self._found = geobox.transform, rules, found
         self._schema = schema(rules)
         self._around = longitude_to_cut_around(geobox, rules.crs)
         self._measure, self._longest = GroundMeasure.of(geobox), longest_edge(geobox)
@@ -99,34 +96,39 @@ class _FeatureBuilder:
             else None
         )
 
-    def select(self, polygons: RegionPolygons, part: slice) -> _FeatureTable:
+    def select(self, polygons: RegionPolygons, part: slice) -> FeatureTable:
         """Return the polygons of a part that the rules keep, in the map's CRS."""
         stats = polygons.stats
         chosen = np.arange(part.start, part.stop)
         drop = np.isin(stats.value[chosen] % 256, list(self._rules.leave_out))
         # Compared as integers, so that rounding decides nothing.
-        least = round(self._rules.minimum_confidence * 100)
-        drop |= stats.confidence[chosen] < least * stats.pixels[chosen]
+        if self._found is None:
+            least = round(self._rules.minimum_confidence * 100)
+            drop |= stats.confidence[chosen] < least * stats.pixels[chosen]
+        else:
+            least, ids = round(self._rules.minimum_confidence * SCORES), stats.value[chosen] // 256
+            drop |= self._found.scores[ids] < least
+            drop |= self._found.pixels[ids] < self._rules.minimum_pixels
         chosen = chosen[~drop]
         taken = stats.take(chosen)
         geometry = _geometries(polygons.rings, chosen, self._transform)
-        return _FeatureTable(
+        return FeatureTable(
             geometry, taken.value, self._measure.areas(geometry), self._measure.lengths(geometry),
             taken.pixels, taken.confidence, taken.minimum, taken.doubtful, taken.edge,
         )  # fmt: skip
 
-    def batch(self, table: _FeatureTable) -> pa.RecordBatch:
+    def batch(self, table: FeatureTable) -> pa.RecordBatch:
         """Return the features of a table in the CRS of the layer."""
         geometry = table.geometry
         if self._project is not None:
             geometry = transformed(divided(geometry, self._longest), self._project)
         if self._around is not None:
             geometry = cut_at_antimeridian(geometry, self._around)
-        ids = (table.value % 256).astype(np.int32)
-        columns = {
+        ids, objects = (table.value % 256).astype(np.int32), table.value // 256
+        columns: dict[str, Any] = {
             "class_id": ids,
             "class_name": [self._titles.get(i, str(i)) for i in ids.tolist()],
-            "object_id": table.value // 256,
+            "object_id": objects,
             "area_m2": table.area,
             "perimeter_m": table.perimeter,
             "mean_confidence": np.round(table.confidence / (100 * table.pixels), 4),
@@ -135,35 +137,24 @@ class _FeatureBuilder:
             "touches_edge": table.edge,
             "geom": shapely.to_wkb(geometry),
         }
+        if self._found is not None:
+            columns["score"] = self._found.scores[objects] / SCORES
+            columns["joined"] = self._found.joined[objects]
+            columns["touches_edge"] = self._found.edge[objects]
         arrays = [pa.array(columns[field.name], field.type) for field in self._schema]
         return pa.record_batch(arrays, schema=self._schema)
 
 
-def _dissolved(tables: Iterator[_FeatureTable]) -> Iterator[_FeatureTable]:
+def _dissolved(tables: Iterator[FeatureTable]) -> Iterator[FeatureTable]:
     """Yield one table with a multipolygon for each class; memory holds all polygons until then."""
-    parts = [_columns(table) for table in tables]
+    parts = list(tables)
     if not parts:
         return
-    every = _FeatureTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    values, place = np.unique(every.value, return_inverse=True)
+    every = FeatureTable.concatenate(parts)
+    _, place = np.unique(every.value, return_inverse=True)
     order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(values)))
-    geometry = np.array(
-        [shapely.multipolygons(every.geometry[g]) for g in np.split(order, starts[1:])], dtype=object
-    )
-
-    def total(column: NDArray[Any]) -> NDArray[Any]:
-        return np.add.reduceat(column[order], starts)
-
-    yield _FeatureTable(
-        geometry, values, total(every.area), total(every.perimeter), total(every.pixels),
-        total(every.confidence), np.minimum.reduceat(every.minimum[order], starts), total(every.doubtful),
-        np.logical_or.reduceat(every.edge[order], starts),
-    )  # fmt: skip
-
-
-def _columns(table: _FeatureTable) -> tuple[NDArray[Any], ...]:
-    return tuple(getattr(table, f.name) for f in fields(table))
+    starts = np.searchsorted(place[order], np.arange(place.max(initial=-1) + 1))
+    yield every.grouped(order, starts) if len(every) else every
 
 
 def _geometries(rings: Rings, chosen: NDArray[np.int64], transform: Affine) -> NDArray[np.object_]:

@@ -1,0 +1,1 @@
+"""How well objects are found: average precision, precision and recall, counts, what seams cost."""

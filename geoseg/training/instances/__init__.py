@@ -1,0 +1,1 @@
+"""Trainings that learn to find objects: what differs from those that learn classes of pixels."""

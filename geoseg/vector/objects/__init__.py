@@ -1,0 +1,1 @@
+"""Objects of a network that detects them: what tiles report, merged, numbered and painted."""
