@@ -200,7 +200,10 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "bands": [b.name for b in card.bands],
         "gsd_m": f"{card.gsd_m.min:g} to {card.gsd_m.max:g}",
         "tile": card.tile.model_dump(),
+        **({} if card.task == "classes" else {"task": card.task}),
         "classes": [f"{c.id} {c.title}" for c in card.classes],
+        "target": {} if card.target is None else card.target.model_dump(),
+        "thresholds": card.thresholds or {},
         "numbers": card.numbers,
         "output": card.output,
         "temperature": card.temperature,
@@ -259,10 +262,12 @@ def run_folder(store: Store) -> dict[str, Any]:
         "name", "finished", "command", "fingerprint", "pixels", "area_m2", "seconds", "memory_bytes",
         "warnings",
     }  # fmt: skip
+    told = None if record.values is None else record.values.model_dump(mode="json", exclude={"histogram"})
     return {
         "run": store.at(),
         "state": "finished",
         **record.model_dump(mode="json", include=kept),
+        **({} if told is None else {"values": told}),
         "outputs": {name: file.bytes for name, file in record.outputs.items()},
     }
 
@@ -357,20 +362,30 @@ def plan(summary: dict[str, Any]) -> str:
 
 
 def run(finished: Run) -> str:
-    """Lay out the share and area of each class, and the files of a run."""
+    """Lay out the share and area of each class, or the values, and the files of a run."""
     record = finished.record
     pixels = {slug: n for slug, n in record.pixels.items() if slug != "nodata" and n}
-    valid = sum(pixels.values())
+    valid = record.plan.width * record.plan.height - record.pixels["nodata"]
     areas = record.area_m2
+    if (said := record.values) is not None:
+        names = ("least", "mean", "most", "std")
+        unit = f" {said.unit}" if said.unit else ""
+        rows = [{"value": said.title, **{n: f"{getattr(said, n):.4g}{unit}" for n in names}}]
+        return f"{_table(rows, '')}\n\n{_written(finished)}"
     rows = [
         {
-            "class": slug,
+            "label" if record.task == "multilabel" else "class": slug,
             "share": f"{100 * n / valid:.2f} %",
             "area": "-" if areas is None else f"{areas[slug] / 1e6:.3f} km2",
         }
         for slug, n in pixels.items()
     ]
+    return f"{_table(rows, '')}\n\n{_written(finished)}"
+
+
+def _written(finished: Run) -> str:
+    record = finished.record
     seconds = record.seconds.total
-    rate = sum(record.pixels.values()) / seconds / 1e6
+    rate = record.plan.width * record.plan.height / seconds / 1e6
     files = "\n".join(f"  {within(finished.folder, name)}" for name in [*record.outputs, RunFile.RECORD])
-    return f"{_table(rows, '')}\n\nin {seconds:.1f} s ({rate:.2f} Mpx/s) wrote\n{files}"
+    return f"in {seconds:.1f} s ({rate:.2f} Mpx/s) wrote\n{files}"

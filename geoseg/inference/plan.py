@@ -12,17 +12,19 @@ import geoseg
 from geoseg.config.cluster import Cluster
 from geoseg.config.pipeline import Pipeline, Tiling
 from geoseg.core.errors import ConfigError, PlanError
+from geoseg.inference.heads import head_of
 from geoseg.inference.memory import Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
 from geoseg.models.backends.spec import LIBRARIES, SegmenterSpec
 from geoseg.models.bundle import Bundle
-from geoseg.models.card import CardTile
+from geoseg.models.card import Card, CardTile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.scenes.aoi import Aoi
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.heads import Head, ValueHead
 from geoseg.vector.recipe import Recipe, resolve_recipe
 
 SLOTS = 2
@@ -117,10 +119,10 @@ class Plan:
         """The grid of blocks, of which an area of interest needs some."""
         return BlockGrid.of(self.grid, self.block, None if self.aoi is None else self.aoi.outline)
 
-    @property
-    def classes(self) -> int:
-        """Number of classes, C."""
-        return len(self.bundle.card.classes)
+    @cached_property
+    def head(self) -> Head:
+        """What the network predicts for each pixel."""
+        return head_of(self.bundle.card, every=self.probabilities)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the bytes of the map, as plain JSON values."""
@@ -177,8 +179,8 @@ class Plan:
                 slots=SLOTS,
                 bands=len(self.scene.bands),
                 number_bytes=self.scene.dtype.itemsize,
-                classes=self.classes,
-                probabilities=self.probabilities,
+                classes=self.head.channels,
+                planes=self.head.pixel_bytes,
                 device=self.device,
                 backend=self.backend,
                 weights_bytes=self.bundle.weights_bytes,
@@ -212,6 +214,7 @@ class Plan:
             "gsd_m": self.scene.gsd_m,
             "bands": [b.name for b in self.scene.bands],
             "model": self.bundle.card.name,
+            **_what(self.bundle.card),
             "architecture": self.bundle.architecture,
             "device": self.device,
             "backend": self.backend,
@@ -227,6 +230,17 @@ class Plan:
             "memory_per_worker_bytes": {**memory, "total": self.memory.total},
             "fingerprint": self.fingerprint,
         }
+
+
+def _what(card: Card) -> dict[str, Any]:
+    """Return what a network predicts, where it is no class map."""
+    if card.target is not None:
+        head = ValueHead(card.target.min, card.target.max)
+        return {"values": f"{card.target.label}, {head.low:g} to {head.high:g} in steps of {head.step:.3g}"}
+    if card.task == "multilabel":
+        pairs = zip(card.classes, card.limits, strict=True)
+        return {"labels": {c.slug: f"from {limit:g} on" for c, limit in pairs}}
+    return {}
 
 
 def make_plan(

@@ -30,7 +30,10 @@ from geoseg.models.feeding import Standardise, Step
 FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
-NEW_KEYS = ("task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin")
+NEW_KEYS = (
+    "task", "detection", "target", "thresholds", "output", "channels", "numbers", "input_scale", "preprocess",
+    "origin",
+)  # fmt: skip
 """Keys of format 2: the task, and how a network that was trained elsewhere is fed and what it answers."""
 
 
@@ -111,6 +114,34 @@ class CardDetection(Document):
     """Sizes of the training objects: those larger than the overlap are joined from parts."""
 
 
+class CardTarget(Document):
+    """What a network of `task: regression` predicts: one number for each pixel."""
+
+    name: Name
+    """Name for machines: `canopy_height`."""
+    title: Line = ""
+    """Name for people; empty: the name."""
+    unit: Line = ""
+    """Unit of the values, as the user writes it: `m`; empty: a plain number."""
+    min: Finite
+    max: Finite
+    """Range of the values of a map: values beyond it become its limits."""
+    mean: Finite
+    """Mean of the target in training; the network answers (value - mean) / std."""
+    std: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CardTarget":
+        if self.min >= self.max:
+            raise ValueError("needs min < max")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Title and unit for people: `Canopy height [m]`."""
+        return (self.title or self.name) + (f" [{self.unit}]" if self.unit else "")
+
+
 class CardOrigin(Document):
     """Where an imported network comes from, and how near the bundle comes to it."""
 
@@ -142,8 +173,9 @@ class Card(Document):
     version: Line
     title: Line
     description: str = ""
-    task: Literal["classes", "instances"] = "classes"
-    """What the network finds: the class of each pixel, or single objects with a box, a mask and a score."""
+    task: Literal["classes", "instances", "regression", "multilabel"] = "classes"
+    """What the network finds: the class of each pixel; single objects with a box, a mask and a score; a
+    number for each pixel; or for each class on its own whether a pixel has it."""
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
     covariance: tuple[tuple[Finite, ...], ...] | None = None
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
@@ -151,10 +183,16 @@ class Card(Document):
     """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
     gsd_m: GsdRange
     tile: CardTile
-    classes: Annotated[tuple[CardClass, ...], Field(min_length=1)]
-    """At least two; objects may be of a single class, because what is no object has none."""
+    classes: tuple[CardClass, ...] = ()
+    """At least two; objects and labels may be of a single class, because what is none of them has none. A
+    regression has no class."""
     detection: CardDetection | None = None
     """Of `task: instances` alone."""
+    target: CardTarget | None = None
+    """Of `task: regression` alone."""
+    thresholds: dict[str, Annotated[float, Field(gt=0, le=1), GATE]] | None = None
+    """By slug: the probability from which on a pixel has a label of `task: multilabel`; 0.5 where none is
+    given. From training: the one with the best F1 on val."""
     ignore_index: Literal[255] = 255
     numbers: Literal["physical", "raw"] = "physical"
     """Numbers that mean and std are of: physical values (number * scale + offset of the scene), or numbers as
@@ -164,8 +202,9 @@ class Card(Document):
     preprocess: tuple[Step, ...] | None = None
     """Steps before the network; None: (number - mean) / std. With an empty list it is fed the numbers times
     `input_scale`."""
-    output: Literal["logits", "probabilities", "sigmoid"] = "logits"
-    """What the network answers; `sigmoid`: one channel of logits, of the second of two classes."""
+    output: Literal["logits", "probabilities", "sigmoid", "values"] = "logits"
+    """What the network answers; `sigmoid`: one channel of logits, of the second of two classes, or one of
+    each label; `values`: the standardised target of a regression."""
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)] | None = None
     """Channel of each class; others are dropped before the softmax. None: as many channels as classes."""
     origin: CardOrigin | None = None
@@ -183,10 +222,21 @@ class Card(Document):
 
     @model_validator(mode="after")
     def _task_fits(self) -> "Card":
-        if (self.task == "instances") != (self.detection is not None):
-            raise ValueError("detection goes with task: instances, and neither without the other")
-        if self.task == "classes" and len(self.classes) < 2:
-            raise ValueError("classes: at least two classes are needed")
+        for key, task in (("detection", "instances"), ("target", "regression")):
+            if (self.task == task) != (getattr(self, key) is not None):
+                raise ValueError(f"{key} goes with task: {task}, and neither without the other")
+        least = {"classes": 2, "regression": 0}.get(self.task, 1)
+        if len(self.classes) < least:
+            raise ValueError(f"classes: at least {'two classes are' if least > 1 else 'one class is'} needed")
+        if self.task == "regression" and self.classes:
+            raise ValueError("classes: a regression has none")
+        if (self.output == "values") != (self.task == "regression"):
+            raise ValueError("output: values goes with task: regression, and neither without the other")
+        if self.task == "multilabel" and self.output == "logits":
+            raise ValueError("output: that of task: multilabel is sigmoid or probabilities, not logits")
+        slugs = {c.slug for c in self.classes}
+        if self.thresholds is not None and (self.task != "multilabel" or not slugs >= self.thresholds.keys()):
+            raise ValueError("thresholds: are by slug of the classes of task: multilabel")
         return self
 
     @model_validator(mode="after")
@@ -215,6 +265,10 @@ class Card(Document):
             raise ValueError("temperature must be 1 where output is probabilities")
         if channels is not None and len(set(channels)) < len(channels):
             raise ValueError("channels names a channel twice")
+        if self.task in {"regression", "multilabel"}:
+            if channels is not None and len(channels) != self.outputs:
+                raise ValueError(f"channels must name {self.outputs}, as many as the network's task has")
+            return self
         single = self.output == "sigmoid" or (channels is not None and len(channels) == 1)
         if single and classes != 2:
             raise ValueError(f"one channel tells two classes apart, and classes has {classes}")
@@ -232,15 +286,25 @@ class Card(Document):
 
     @property
     def legend(self) -> Legend:
-        """The classes, in channel order."""
+        """The classes, in channel order; a regression has none."""
         return Legend.of(self.classes)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that are predicted for each pixel: one of each class, one of a regression."""
+        return 1 if self.task == "regression" else len(self.classes)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The threshold of each label of `task: multilabel`, in channel order."""
+        return tuple((self.thresholds or {}).get(c.slug, 0.5) for c in self.classes)
 
     @property
     def answered(self) -> int:
         """Channels that the network gives at least."""
         if self.channels is not None:
             return max(self.channels) + 1
-        return 1 if self.output == "sigmoid" else len(self.classes)
+        return 1 if self.output == "sigmoid" and self.task == "classes" else self.outputs
 
     @property
     def is_plain(self) -> bool:

@@ -25,6 +25,8 @@ from geoseg.raster.overviews import write_overviews
 from geoseg.raster.staging import Staging
 from geoseg.tiling.blocks import Block
 
+_GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
+
 TILE = 512
 """Side of the internal tiles of a map in pixels; a map of one tile has no overview."""
 
@@ -41,11 +43,25 @@ class MapBand:
     from 0 to 1 (float32), which GIS and scripts read without knowing a scale."""
     counts: bool = False
     """Whether it holds numbers of things (uint8), 0 as nodata, and neither classes nor shares."""
+    flags: bool = False
+    """Whether it holds 1 where something is and 0 where it is not (uint8), 255 as nodata."""
+    unit: str | None = None
+    """Unit of numbers (float32, NaN as nodata) that are staged as they are."""
 
     @property
     def shares(self) -> bool:
         """Whether the staged per cent become a share."""
-        return self.legend is None and not self.counts
+        return self.legend is None and not self.counts and not self.flags and self.unit is None
+
+    @property
+    def dtype(self) -> str:
+        """Type of the band, as GDAL names it."""
+        return "Float32" if self.shares or self.unit is not None else "Byte"
+
+    @property
+    def nodata(self) -> str:
+        """Number of pixels without data."""
+        return "nan" if self.unit is not None else str(0 if self.counts else NODATA)
 
 
 def write_cog(
@@ -82,11 +98,11 @@ def write_cog(
     vrt = staging.folder / f"{path.stem}.vrt"
     write_vrt(vrt, staging, blocks, shape, bands, tags)
     try:
-        if overviews == "MODE":
+        if overviews == "MODE" and len(bands) == 1:
             with _gdal_as_output_error(path):
                 made = write_overviews(vrt, TILE)
             _add_overviews(vrt, made)
-        copy_cog(vrt, path, overviews)
+        copy_cog(vrt, path, overviews, floating=all(b.unit is not None for b in bands))
     finally:
         for leftover in vrt.parent.glob(f"{vrt.stem}.*.tif"):
             leftover.unlink()
@@ -124,7 +140,9 @@ def describe(raster: Path, names: list[str], tags: dict[str, str]) -> None:
         dst.update_tags(**tags)
 
 
-def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"]) -> None:
+def copy_cog(
+    source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"], *, floating: bool = False
+) -> None:
     """Copy a raster to a cloud-optimised GeoTIFF; it appears by rename.
 
     Parameters
@@ -135,19 +153,23 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
         The file to make.
     overviews
         Resampling of the overviews: mode for classes, average for numbers, nearest for ids.
+    floating
+        Whether all pixels are measurements, which are predicted before they are compressed, and whose
+        statistics are stored.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
+    options = {"predictor": "FLOATING_POINT", "statistics": "YES"} if floating else {}
     temporary = source.with_name(f".{path.name}.tmp.tif")
     try:
         with _gdal_as_output_error(path):
             rasterio.shutil.copy(
                 str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=TILE,
                 bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
-                num_threads="ALL_CPUS",
+                num_threads="ALL_CPUS", **options,
             )  # fmt: skip
         with as_output_error(path), temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -215,7 +237,7 @@ def _vrt(
     elements = [_vrt_band(root, i, band) for i, band in enumerate(bands, start=1)]
     for block in blocks:
         for element, band in zip(elements, bands, strict=True):
-            _vrt_source(element, Path(staging.path(block)).name, band, block)
+            _vrt_source(element, Path(staging.path(block)).name, band, block, staging.dtype)
     return root
 
 
@@ -231,10 +253,11 @@ def _add_overviews(vrt: Path, overviews: Iterable[Path]) -> None:
 
 
 def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
-    kind = "Float32" if band.shares else "Byte"
-    element = ET.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
+    element = ET.SubElement(root, "VRTRasterBand", dataType=band.dtype, band=str(number))
     ET.SubElement(element, "Description").text = band.description
-    ET.SubElement(element, "NoDataValue").text = str(0 if band.counts else NODATA)
+    ET.SubElement(element, "NoDataValue").text = band.nodata
+    if band.unit:
+        ET.SubElement(element, "UnitType").text = band.unit
     ET.SubElement(element, "ColorInterp").text = "Palette" if band.legend else "Gray"
     if band.legend:
         colors = {i: c.rgb for i, c in band.legend.by_id().items()}
@@ -247,14 +270,14 @@ def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
     return element
 
 
-def _vrt_source(element: ET.Element, file: str, band: MapBand, block: Block) -> None:
+def _vrt_source(element: ET.Element, file: str, band: MapBand, block: Block, dtype: str) -> None:
     height, width = (str(n) for n in block.core.shape)
     source = ET.SubElement(element, "ComplexSource" if band.shares else "SimpleSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = file
     ET.SubElement(source, "SourceBand").text = str(band.staged)
     # With its properties stated, GDAL opens a block only when its pixels are needed.
     ET.SubElement(
-        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType="Byte",
+        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=_GDAL_TYPES[dtype],
         BlockXSize="256", BlockYSize="256",
     )  # fmt: skip
     ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)

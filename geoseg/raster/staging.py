@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
@@ -48,6 +47,8 @@ class Staging:
     """Affine transform of the scene: a, b, c, d, e, f."""
     bands: tuple[str, ...]
     """Descriptions of the bands of every block."""
+    dtype: str = "uint8"
+    """Type of these bands."""
 
     @property
     def folder(self) -> Path:
@@ -60,7 +61,7 @@ class Staging:
         """Return the path or URI of a block's raster, as GDAL opens it."""
         return self.store.at(_raster(block))
 
-    def write(self, block: Block, planes: NDArray[np.uint8], counts: dict[str, Any]) -> None:
+    def write(self, block: Block, planes: NDArray[Any], counts: dict[str, Any]) -> None:
         """Write a settled block; it appears complete or not at all.
 
         Parameters
@@ -143,12 +144,12 @@ class Staging:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def _encode(self, block: Block, planes: NDArray[np.uint8]) -> bytes:
+    def _encode(self, block: Block, planes: NDArray[Any]) -> bytes:
         height, width = block.core.shape
         transform = Affine(*self.transform) @ Affine.translation(block.core.cols.start, block.core.rows.start)
         with MemoryFile() as memory:
             with memory.open(
-                driver="GTiff", height=height, width=width, count=len(planes), dtype="uint8", crs=self.crs,
+                driver="GTiff", height=height, width=width, count=len(planes), dtype=self.dtype, crs=self.crs,
                 transform=transform, tiled=True, blockxsize=256, blockysize=256, interleave="band",
                 compress="zstd", zstd_level=1,
             ) as dst:  # fmt: skip

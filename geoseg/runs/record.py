@@ -1,6 +1,7 @@
 """The record of a run, `run.json`: make, write and read it."""
 
 import json
+import math
 import resource
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from pydantic import ValidationError
 
@@ -20,6 +22,7 @@ from geoseg.config.run_record import (
     RecordedArea,
     RecordedClass,
     RecordedPlan,
+    RecordedValues,
     RunMemory,
     RunRecord,
     RunSeconds,
@@ -31,12 +34,13 @@ from geoseg.core.files import as_object, as_output_error, output_entry
 from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.plan import Plan
-from geoseg.raster.area import class_areas_m2
+from geoseg.raster.area import class_areas_m2, label_areas_m2
 from geoseg.runs.item import footprint
 from geoseg.scenes import network
 from geoseg.scenes.network import Traffic
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store
+from geoseg.tiling.heads import ValueHead, add_levels
 
 _VERSIONED = (
     "torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "numba", "shapely", "geopandas",
@@ -53,6 +57,10 @@ class Totals:
 
     classes: dict[int, int]
     """Pixels by class id."""
+    valid: int
+    """Pixels with data."""
+    levels: dict[str, Any]
+    """Sums over the levels of a regression, see `geoseg.tiling.heads.level_sums`; else empty."""
     nodata: int
     """Pixels of nodata in blocks that are mapped."""
     tiles: int
@@ -75,8 +83,11 @@ class Totals:
             classes.update({int(k): n for k, n in block["classes"].items()})
             seconds.update(block["seconds"])
             numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
+            numbers["valid"] += block.get("valid", sum(block["classes"].values()))
         return cls(
             classes={k: classes[k] for k in sorted(classes)},
+            valid=numbers["valid"],
+            levels=add_levels(b["levels"] for b in counts if "levels" in b),
             nodata=numbers["nodata"],
             tiles=numbers["tiles"],
             skipped=numbers["skipped"],
@@ -142,9 +153,16 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
     about
         Facts about the run.
     """
-    legend = plan.bundle.card.legend
+    legend, task = plan.bundle.card.legend, plan.bundle.card.task
     outputs = {f.name: f for f in files}
     slugs = {i: c.slug for i, c in legend.by_id().items()}
+    values = recorded_values(plan, totals)
+    pixels = {s: totals.classes.get(i, 0) for i, s in slugs.items()} if values is None else {}
+    area = None
+    if task == "multilabel":
+        area = label_areas_m2(outputs[RunFile.LABELS], plan.scene.geobox, legend)
+    elif values is None:
+        area = class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend)
     return RunRecord(
         format=FORMAT,
         name=plan.name,
@@ -159,9 +177,18 @@ def make_record(plan: Plan, totals: Totals, files: Iterable[Path], about: Circum
         tiles_predicted=totals.tiles,
         tiles_skipped=totals.skipped,
         trouble=about.trouble,
-        classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
-        pixels={**{s: totals.classes.get(i, 0) for i, s in slugs.items()}, "nodata": nodata_of(plan, totals)},
-        area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
+        task=task,
+        # Of labels in the order of their bands.
+        classes=[
+            RecordedClass(**asdict(c))
+            for c in (legend.classes if task == "multilabel" else legend.by_id().values())
+        ],
+        values=values,
+        pixels={
+            **(pixels if values is None else {"values": totals.valid}),
+            "nodata": nodata_of(plan, totals),
+        },
+        area_m2=area,
         seconds=RunSeconds(
             predict=about.predict_seconds,
             outputs=about.output_seconds,
@@ -189,9 +216,25 @@ def _entry_of(scene: Scene) -> dict[str, Any] | None:
 
 
 def nodata_of(plan: Plan, totals: Totals) -> int:
-    """Return the pixels of the map without a class, also those outside of an area of interest."""
+    """Return the pixels of the map without data, also those outside of an area of interest."""
     height, width = plan.scene.shape
-    return height * width - sum(totals.classes.values())
+    return height * width - totals.valid
+
+
+def recorded_values(plan: Plan, totals: Totals) -> RecordedValues | None:
+    """Return what a map of numbers holds; None of other maps."""
+    target, head, sums = plan.bundle.card.target, plan.head, totals.levels
+    if target is None or not isinstance(head, ValueHead) or not sums:
+        return None
+    mean = sums["sum"] / totals.valid
+    variance = (sums["squares"] - sums["sum"] ** 2 / totals.valid) / totals.valid
+    least, most = head.values(np.array([sums["least"], sums["most"]], np.uint16)).tolist()
+    return RecordedValues(
+        name=target.name, title=target.title or target.name, unit=target.unit, min=target.min,
+        max=target.max, step=head.step, mean=target.min + head.step * mean,
+        std=head.step * math.sqrt(max(0.0, variance)), least=least, most=most, at_min=sums["bins"][0],
+        at_max=sums["bins"][-1], histogram=sums["bins"],
+    )  # fmt: skip
 
 
 def _area(plan: Plan) -> RecordedArea | None:

@@ -128,6 +128,7 @@ class SceneRun:
             staging=self._staging(),
             retry=plan.retry,
             label=plan.name,
+            other=None if plan.bundle.card.task == "classes" else plan.head,
         )
         return SceneWork(plan.name, job, plan.blocks, self.counts.copy())
 
@@ -161,7 +162,7 @@ class SceneRun:
         """
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
-        if not totals.classes:
+        if not totals.valid:
             where = "" if plan.aoi is None else " of the area of interest"
             raise SceneError(
                 f"{plan.scene.name}: every pixel{where} is nodata, NaN or masked; check nodata and mask of "
