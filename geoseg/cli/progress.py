@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from geoseg.inference.interruption import Interruption
     from geoseg.runs.progress import Progress
     from geoseg.training.callbacks import Event
+    from geoseg.training.history import EpochRow
 
 
 @contextlib.contextmanager
@@ -68,11 +69,16 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
     """Yield a callback that shows a training: a line for each epoch, on a terminal also a bar."""
     from geoseg.training.callbacks import BatchDone, EpochDone
 
+    def score(row: "EpochRow") -> str:
+        if (rmse := row.val_figures.get("rmse")) is not None:
+            return f"val RMSE {rmse:.4g}"
+        return f"val mIoU {row.val_miou:.3f}"
+
     def line(event: EpochDone) -> str:
         row = event.row
         return (
             f"epoch {event.epoch}/{event.epochs}: loss {row.train_loss:.3f}, "
-            f"val loss {row.val_loss:.3f}, val mIoU {row.val_miou:.3f}, {row.seconds:.0f} s"
+            f"val loss {row.val_loss:.3f}, {score(row)}, {row.seconds:.0f} s"
         )
 
     def tell(event: "Event") -> None:
@@ -93,7 +99,7 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
             nonlocal miou
             if isinstance(event, EpochDone):
                 bars.console.print(line(event), highlight=False)
-                miou = f", val mIoU {event.row.val_miou:.3f}"
+                miou = f", {score(event.row)}"
             elif isinstance(event, BatchDone):
                 text = f"loss {event.loss:.3f}{miou}"
                 bars.update(task, completed=event.batch, total=event.batches, description=text)

@@ -78,11 +78,15 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
 def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
     """Describe the result of a training."""
     metrics = record.metrics
+    shown: dict[str, Any] = metrics.model_dump(exclude={"reference", "other_parts", "confusion_matrix"})
+    keys = ("miou", "overall_accuracy", "macro_f1", "micro_f1", "rmse", "mae", "bias", "r2")
+    told = {k: shown[k] for k in keys if k in shown}
+    if "overall_accuracy" in told:
+        del told["macro_f1"]
     return {
-        "classes": _class_scores([c.model_dump() for c in metrics.classes]),
+        **({"classes": _class_scores(shown["classes"])} if "classes" in shown else {}),
         "measured_on": metrics.reference,
-        "miou": metrics.miou,
-        "overall_accuracy": metrics.overall_accuracy,
+        **told,
         "best_epoch": record.training["best_epoch"],
         "bundle": str(folder / record.bundle.folder),
         "page": str(folder / "training.html"),

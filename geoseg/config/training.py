@@ -13,6 +13,7 @@ from geoseg.config.fields import (
     Finite,
     Gsd,
     Line,
+    Name,
     NonNegative,
     Overlap,
     Positive,
@@ -135,11 +136,18 @@ class Augmentation(Document):
 class LossTerm(Document):
     """One loss; the sum of all terms is minimised."""
 
-    kind: Literal["cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz"]
+    kind: Literal[
+        "cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "bce", "mse", "huber", "mae"
+    ]
+    """Of classes the first six; of labels `bce` (binary cross-entropy), `focal`, `dice`, `jaccard` and
+    `tversky`; of a regression `mse`, `huber` and `mae`."""
     weight: Positive = 1.0
     """Factor in the sum."""
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
-    """Of cross-entropy and focal: by class frequency f as 1/f, 1/sqrt(f), or effective numbers."""
+    """Of cross-entropy and focal: by class frequency f as 1/f, 1/sqrt(f), or effective numbers. Of bce the
+    weight of pixels that have a label, against those that have it not: the ratio of these numbers."""
+    delta: Positive = 1.0
+    """Of huber: the error from which on it counts linearly, in standard deviations of the target."""
     label_smoothing: Below1 = 0.0
     """Of cross-entropy."""
     gamma: NonNegative = 2.0
@@ -148,6 +156,33 @@ class LossTerm(Document):
     """Of tversky: weight of false positives."""
     beta: NonNegative = 0.5
     """Of tversky: weight of false negatives."""
+
+
+class TargetEntry(Document):
+    """The numbers that a regression predicts."""
+
+    name: Name
+    """Name for machines: `canopy_height`."""
+    title: Line = ""
+    unit: Line = ""
+    """Unit of the numbers, such as `m`."""
+    min: Finite | None = None
+    max: Finite | None = None
+    """Range of the values of maps; default: that of the training data."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TargetEntry":
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise ValueError("needs min < max")
+        return self
+
+
+LOSSES = {
+    "classes": ("cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz"),
+    "multilabel": ("bce", "focal", "dice", "jaccard", "tversky"),
+    "regression": ("mse", "huber", "mae"),
+}
+"""Losses of each task; the first one is the default."""
 
 
 class Optimizer(Document):
@@ -226,10 +261,15 @@ class Training(Document):
     """A name in the data catalog, or an entry as the catalog has it."""
     data: str | None = None
     """Folder of the data set, instead of the one in its entry."""
+    task: Literal["classes", "multilabel", "regression"] = "classes"
+    """What the network predicts: one class for each pixel; for each class on its own whether a pixel has it;
+    or a number for each pixel."""
+    target: TargetEntry | None = None
+    """Of a regression: what its numbers are."""
     bands: tuple[str, ...] = ()
     """Common names of the input bands, in the network's order; default: all bands of the first scene."""
-    legend: str | LegendDocument
-    """A name in configs/legends, a file, or a legend."""
+    legend: str | LegendDocument | None = None
+    """A name in configs/legends, a file, or a legend; a regression has none."""
     gsd: GsdEntry | None = None
     """Default: the range of the training data."""
     tile: TileEntry | None = None
@@ -246,6 +286,32 @@ class Training(Document):
     measure: Measurement = Measurement()
     output: Annotated[str, Field(min_length=1)]
     """Folder of the training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_loss(cls, data: Any) -> Any:
+        """Give each task its own default loss."""
+        if not isinstance(data, dict) or "loss" in data or data.get("task") not in LOSSES:
+            return data
+        return {**data, "loss": [{"kind": LOSSES[data["task"]][0]}]}
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> "Training":
+        if (self.task == "regression") != (self.target is not None):
+            raise ValueError("target goes with task: regression, and neither without the other")
+        if (self.task == "regression") != (self.legend is None):
+            need = "a regression has none" if self.legend is not None else "say which classes there are"
+            raise ValueError(f"legend: {need}")
+        known = LOSSES[self.task]
+        for term in self.loss:
+            if term.kind not in known:
+                raise ValueError(f"loss: {term.kind} is none of task {self.task}; it has {', '.join(known)}")
+        if self.task != "classes":
+            if self.chips.ignore or self.augmentation.texture:
+                raise ValueError("chips.ignore and augmentation.texture are for one class of each pixel")
+            if self.task == "regression" and self.chips.balance:
+                raise ValueError("chips.balance: a regression has no classes")
+        return self
 
     @property
     def keeps_network(self) -> bool:

@@ -313,6 +313,13 @@ class Card(Document):
         return plain and self.preprocess is None and self.channels is None
 
     @property
+    def is_trained_here(self) -> bool:
+        """Return whether the network is fed and answers as those that geoseg trains for its task."""
+        answers = {"regression": "values", "multilabel": "sigmoid"}.get(self.task, "logits")
+        plain = self.numbers == "physical" and self.output == answers
+        return plain and self.preprocess is None and self.channels is None
+
+    @property
     def input_bands(self) -> tuple[Band, ...]:
         """The bands, in network order."""
         return tuple(Band(b.name, b.common_name, b.wavelength_um, b.mean, b.std) for b in self.bands)

@@ -20,7 +20,8 @@ Bins = tuple[tuple[float, float, int], ...]
 """Mean confidence, accuracy and number of pixels of each bin."""
 
 _TITLES = {
-    "loss": "Loss", "miou": "Mean IoU", "lr": "Learning rate", "learning_rate": "Learning rate",
+    "loss": "Loss", "miou": "Mean IoU", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "bias": "Bias",
+    "macro_f1": "Macro F1", "micro_f1": "Micro F1", "lr": "Learning rate", "learning_rate": "Learning rate",
     "learning rate": "Learning rate",
 }  # fmt: skip
 _PART_TITLES = {"train": "training", "val": "validation"}
@@ -127,12 +128,12 @@ def training_page(page: TrainingPage) -> str:
         figures=figures,
         further=further,
         best=best,
-        charts=_charts(page.curves, best),
+        charts=charts_of(page.curves, best),
         confusion=confusion_table(page.confusion, page.legend),
         classes=per_class(page.scores, page.legend, page.confusion, _class_curves(page)),
         reliability=reliability(page.reliability, page.reliability_scaled),
         chips=_sheets(page),
-        numbers=_numbers(page.curves),
+        numbers=numbers_of(page.curves),
     )
 
 
@@ -148,16 +149,16 @@ def best_epoch(page: TrainingPage) -> float | None:
     return None
 
 
-def _charts(
-    curves: Sequence[Curve], best: float | None
+def charts_of(
+    curves: Sequence[Curve], best: float | None, large: tuple[str, ...] = ("loss", "miou")
 ) -> list[tuple[str, bool, Chart | None, list[Series]]]:
-    """Return of each chart its title, whether it is small, drawing and series; loss and mIoU come first."""
+    """Return of each chart its title, whether it is small, drawing and series; the large ones come first."""
     names = list(dict.fromkeys(c.name for c in curves if not c.name.startswith("iou/")))
     names.sort(key=lambda n: list(_TITLES).index(n) if n in _TITLES else len(_TITLES))
     charts = []
     for name in names:
         group = sorted((c for c in curves if c.name == name), key=lambda c: c.part)
-        small = name not in ("loss", "miou")
+        small = name not in large
         series = [Series(_PART_TITLES[c.part], c.part, c.points) for c in group]
         title = _TITLES.get(name, name.replace("_", " "))
         drawing = line_chart(
@@ -188,7 +189,7 @@ def _class_curves(page: TrainingPage) -> dict[str, tuple[tuple[float, float], ..
     }
 
 
-def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
+def numbers_of(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
     """Return the curves as a table: column names, and the values of each epoch."""
     columns = [dict(c.points) for c in curves]
     steps = sorted({x for c in columns for x in c})

@@ -12,14 +12,15 @@ from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.files import read_object
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
-from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
+from geoseg.scenes.labels import Labels, warn_of_nodata_codes
 from geoseg.scenes.nodata import warn_of_idle_nodata
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.truth import CLASS_FIELD, ClassTruth, Place, Truth
 
 
 def resolve_dataset(
     dataset: str | DatasetEntry,
-    legend: LegendDocument,
+    legend: LegendDocument | Truth,
     bands: Sequence[str] = (),
     data: str | None = None,
     catalog: Path | str | None = None,
@@ -31,7 +32,7 @@ def resolve_dataset(
     dataset
         A name in the catalog, or an entry.
     legend
-        The classes and their label codes.
+        The classes and their label codes, or what else the labels say.
     bands
         Common names of the bands; empty takes all.
     data
@@ -44,29 +45,32 @@ def resolve_dataset(
     SceneError
         When files are missing, or labels do not lie on their scene.
     """
+    truth = ClassTruth(legend) if isinstance(legend, LegendDocument) else legend
     entry, base = find_dataset(dataset, catalog)
     folder = Path(data) if data is not None else base / (entry.folder or "")
     names = list(bands) or None
     if isinstance(entry, ScenesEntry):
-        return _checked(_scenes(entry, legend, names, folder, catalog), legend)
+        return _checked(_scenes(entry, truth, names, folder, catalog), truth)
     if not folder.is_dir():
         raise SceneError(
             f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
             + (f" (source: {entry.source})" if entry.source else "")
         )
     if isinstance(entry, CityscapesEntry):
-        return _checked(_cityscapes(legend, names, folder), legend)
-    return _checked(_chips(entry, legend, names, folder), legend)
+        return _checked(_cityscapes(truth, names, folder), truth)
+    return _checked(_chips(entry, truth, names, folder), truth)
 
 
-def _checked(labelled: tuple[Labelled, ...], legend: LegendDocument) -> tuple[Labelled, ...]:
+def _checked(labelled: tuple[Labelled, ...], truth: Truth) -> tuple[Labelled, ...]:
     """Return the labelled scenes; warn when label files declare the code of a class as nodata."""
-    warn_of_nodata_codes([p.labels for p in labelled], legend.remap, [c.slug for c in legend.classes])
+    if isinstance(truth, ClassTruth):
+        codes = [p.labels for p in labelled if isinstance(p.labels, Labels)]
+        warn_of_nodata_codes(codes, truth.legend.remap, [c.slug for c in truth.legend.classes])
     return labelled
 
 
 def _chips(
-    entry: ChipsEntry, legend: LegendDocument, names: Sequence[str] | None, folder: Path
+    entry: ChipsEntry, truth: Truth, names: Sequence[str] | None, folder: Path
 ) -> tuple[Labelled, ...]:
     images = sorted(folder.glob(entry.images))
     if not images:
@@ -90,20 +94,12 @@ def _chips(
             Path(),
             names,
         )
-        labels = folder / entry.labels.format(stem=image.stem)
+        labels = folder / entry.labels.format(stem=image.stem, **{"class": CLASS_FIELD})
         images_of.setdefault(labels, []).append(image)
         if entry.groups is not None and image.stem not in groups:
             raise SceneError(f"{folder / entry.groups}: has no group for {image.stem}")
         group = str(groups.get(image.stem, image.stem))
-        found.append(
-            Labelled(
-                scene,
-                open_labels(str(labels), scene.geobox),
-                legend.remap,
-                group,
-                valid_range=entry.valid_range,
-            )
-        )
+        found.append(truth.label(Place(scene, str(labels), group, valid_range=entry.valid_range)))
     bare = {p.labels.path for p in found if p.scene.geobox.crs is None}
     warn_of_idle_nodata([p.scene for p in found])
     _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
@@ -128,36 +124,30 @@ def _warn_of_shared_labels(images_of: Mapping[Path, Sequence[Path]], folder: Pat
 
 def _scenes(
     entry: ScenesEntry,
-    legend: LegendDocument,
+    truth: Truth,
     bands: Sequence[str] | None,
     folder: Path,
     catalog: Path | str | None,
 ) -> tuple[Labelled, ...]:
-    # A vector file may contain the code, slug or title of a class.
-    names = {
-        key: code
-        for c, codes in zip(legend.classes, legend.remap.codes, strict=True)
-        for key in (c.slug, c.title)
-        for code in codes[:1]
-    }
     found = []
     for number, one in enumerate(entry.scenes):
         name = one.scene if isinstance(one.scene, str) else f"scene {number + 1}"
-        place = one.scene
-        if isinstance(place, str) and (folder / place).exists():
-            place = str(folder / place)
-        elif isinstance(place, SceneEntry) and place.folder is None:
-            place = place.model_copy(update={"folder": str(folder.absolute())})
+        where = one.scene
+        if isinstance(where, str) and (folder / where).exists():
+            where = str(folder / where)
+        elif isinstance(where, SceneEntry) and where.folder is None:
+            where = where.model_copy(update={"folder": str(folder.absolute())})
         # The name is that in the document, not the path in its folder.
-        scene = replace(resolve_scene(place, name, bands, None, catalog), name=name)
-        labels = open_labels(
-            str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
-        )
-        found.append(Labelled(scene, labels, legend.remap, one.group or f"scene {number + 1}", one.part))
+        scene = replace(resolve_scene(where, name, bands, None, catalog), name=name)
+        place = Place(
+            scene, str(folder / one.labels), one.group or f"scene {number + 1}", one.part,
+            attribute=one.attribute, layer=one.layer,
+        )  # fmt: skip
+        found.append(truth.label(place))
     return tuple(found)
 
 
-def _cityscapes(legend: LegendDocument, names: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
+def _cityscapes(truth: Truth, names: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
     """Open the photographs; the city is the group, the folder above it the part."""
     found = []
     for image in sorted(folder.glob("leftImg8bit/*/*/*_leftImg8bit.png")):
@@ -174,9 +164,7 @@ def _cityscapes(legend: LegendDocument, names: Sequence[str] | None, folder: Pat
             gsd=1.0,
         )
         scene = open_scene(entry, stem, Path(), names)
-        found.append(
-            Labelled(scene, open_labels(str(labels), scene.geobox), legend.remap, f"{part}/{city}", part)
-        )
+        found.append(truth.label(Place(scene, str(labels), f"{part}/{city}", part)))
     if not found:
         raise SceneError(
             f"{folder}: no pair of leftImg8bit/PART/CITY/*_leftImg8bit.png and "

@@ -1,10 +1,10 @@
 """Augmentation of training chips, as transforms of torchvision (v2).
 
-A sample is a dict of `image`, (B, rows, cols), physical units, and of masks, (rows, cols): `label` (channels,
-255 ignored) and `valid`. Geometric transforms change image and masks alike, masks by nearest neighbour;
-radiometric ones change the image only. All values are plain tensors, since the dispatch on torchvision's
-tensor classes takes longer than most transforms. All randomness comes from torch's generator, which the
-caller seeds for each chip.
+A sample is a dict of `image`, (B, rows, cols), physical units, and of masks: `label` (channels, 255 ignored;
+numbers, NaN ignored; or 0 and 1 of each class, (C, rows, cols)) and `valid`, (rows, cols). Geometric
+transforms change image and masks alike, masks by nearest neighbour; radiometric ones change the image only.
+All values are plain tensors, since the dispatch on torchvision's tensor classes takes longer than most
+transforms. All randomness comes from torch's generator, which the caller seeds for each chip.
 """
 
 import math
@@ -169,7 +169,7 @@ class Zoom(v2.Transform):
         side = max(1, min(round(self.size / zoom), height, width))
         top, left = (int(torch.randint(n - side + 1, ())) for n in (height, width))
         rows, cols = slice(top, top + side), slice(left, left + side)
-        cut = {k: _resized(v[..., rows, cols], self.size) for k, v in sample.items()}
+        cut = {k: _resized(v[..., rows, cols], self.size, smooth=k == "image") for k, v in sample.items()}
         if self.enlarged is not None and zoom > _ENLARGED:
             cut = self.enlarged(cut)
         if self.grain is not None and zoom > _ENLARGED:
@@ -187,13 +187,15 @@ def _with_grain(image: Tensor, label: Tensor, grain: Tensor) -> Tensor:
     return image * (1 + noise * strength).clamp(0.4, 1.8)
 
 
-def _resized(square: Tensor, size: int) -> Tensor:
-    """Return a square image (B, rows, cols) or mask (rows, cols) resized to another side."""
+def _resized(square: Tensor, size: int, *, smooth: bool) -> Tensor:
+    """Return a square image (B, rows, cols) or mask ([C], rows, cols) resized to another side."""
     side = square.shape[-1]
     if side == size:
         return square
-    if square.ndim == 2:
-        return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
+    if not smooth:
+        planes = square if square.ndim == 3 else square[None]
+        resized = F.interpolate(planes[None], (size, size), mode="nearest")[0]
+        return resized if square.ndim == 3 else resized[0]
     # Only shrinking aliases; anti-aliasing takes twice as long.
     return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
 
@@ -270,7 +272,7 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
     values
         Physical values, NaN where invalid, shape (B, rows, cols).
     channels
-        Channels of the classes, 255 where ignored, shape (rows, cols), uint8.
+        Channels of the classes, 255 where ignored, shape (rows, cols), uint8; or other labels.
     means
         Mean of each band, shape (B,).
     """
@@ -280,7 +282,13 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
 
 
 def as_input(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the network's input: normalised image (B, rows, cols) and labels (rows, cols) as int64."""
+    """Return the network's input: normalised image (B, rows, cols), and labels as int64 or float32."""
     invalid = sample["valid"] == 0
     image = (sample["image"] - mean[:, None, None]).div_(std[:, None, None]).masked_fill_(invalid, 0.0)
-    return image, sample["label"].masked_fill(invalid, IGNORE).long()
+    label = sample["label"].masked_fill(invalid, no_label(sample["label"]))
+    return image, label if label.is_floating_point() else label.long()
+
+
+def no_label(labels: Tensor) -> float:
+    """Return what stands for no label: NaN in numbers, 255 elsewhere."""
+    return math.nan if labels.is_floating_point() else IGNORE

@@ -14,9 +14,7 @@ from geoseg.models.networks.architectures import build, divisor
 from geoseg.models.transfer import load_encoder_weights, start_from_bundle
 from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
-from geoseg.training.census import class_counts
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
-from geoseg.training.losses import Loss
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.task import SegmentationTask
 
@@ -37,7 +35,7 @@ def check_network(prepared: PreparedTraining) -> None:
             "needs"
         )
     try:
-        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, {})
+        make_card(document, network, prepared.labelled, prepared.aim, prepared.statistics, {})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(k) for k in first["loc"])
@@ -49,7 +47,7 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     document, transfer = prepared.document, prepared.document.transfer
     bands = prepared.band_names
     start = open_bundle(transfer.bundle) if transfer.bundle else None
-    network = build(_config(document, start, len(bands), len(prepared.legend.classes)))
+    network = build(_config(document, start, len(bands), prepared.aim.channels))
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]
         return network, str(start_from_bundle(network, start, slugs, bands))
@@ -70,11 +68,13 @@ def _config(document: Training, start: Bundle | None, bands: int, classes: int) 
 
 def build_task(prepared: PreparedTraining) -> tuple[SegmentationTask, str]:
     """Return the task with the network's starting weights, and where these come from in words."""
-    document, classes = prepared.document, len(prepared.legend.classes)
+    document, aim = prepared.document, prepared.aim
     torch.manual_seed(document.seed)
     network, start = build_network(prepared)
-    loss = Loss(document.loss, class_counts(prepared.parts["train"], classes))
-    task = SegmentationTask(network, loss, classes, document.optimizer, document.transfer, document.seed)
+    task = SegmentationTask(
+        network, aim.loss(), aim.channels, document.optimizer, document.transfer, document.seed, aim.meter,
+        aim.monitor,
+    )  # fmt: skip
     return task, start
 
 

@@ -84,7 +84,7 @@ class History(Callback):
         )
         self.rows.append(row)
         for logger in trainer.loggers:
-            logger.log_metrics(row.model_dump(exclude={"train_iou", "val_iou"}), step=row.epoch)
+            logger.log_metrics(row.numbers(), step=row.epoch)
         if trainer.is_global_zero:
             self.on_event(EpochDone(row.epoch, self.epochs, row))
 

@@ -10,14 +10,14 @@ import geoseg
 from geoseg.config.training import Training
 from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import ConfigError
-from geoseg.core.legend import IGNORE, Legend
+from geoseg.core.legend import IGNORE
 from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
+from geoseg.training.aim import Aim, Measured
 from geoseg.training.census import Statistics
 from geoseg.training.fit import Fitted
-from geoseg.training.measure import Measured
 
 _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")
 
@@ -26,7 +26,7 @@ def make_card(
     document: Training,
     network: nn.Module,
     labelled: Sequence[Labelled],
-    legend: Legend,
+    aim: Aim,
     statistics: Statistics,
     facts: Mapping[str, Any],
 ) -> Card:
@@ -40,8 +40,8 @@ def make_card(
         The trained network, for its tile sizes.
     labelled
         The labelled scenes, for bands and GSD.
-    legend
-        The classes in channel order.
+    aim
+        What it aims at: classes, numbers or labels.
     statistics
         Mean and standard deviation of the bands, measured on train.
     facts
@@ -77,9 +77,7 @@ def make_card(
             "level": _level(labelled),
             "gsd_m": gsd_range(document, labelled),
             "tile": tile_sizes(document, network),
-            "classes": [
-                {"id": c.id, "slug": c.slug, "title": c.title, "color": c.color} for c in legend.classes
-            ],
+            **aim.card(None),
             "ignore_index": IGNORE,
             "limitations": document.limitations,
             "license": document.license,

@@ -6,13 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.core.errors import ConfigError
-from geoseg.evaluation.reports import BundleReport, CalibrationScores
+from geoseg.evaluation.reports import (
+    BundleReport,
+    CalibrationScores,
+    FlagBundleReport,
+    NumberBundleReport,
+)
 from geoseg.models.bundle import open_bundle
 from geoseg.training.build import evaluation_chips
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
 from geoseg.training.measure import PartScores, score_part
+from geoseg.training.multilabel.measure import score_flags
 from geoseg.training.prepare import prepare
+from geoseg.training.regression.measure import score_numbers
 from geoseg.training.split import PARTS
 
 
@@ -22,7 +29,7 @@ def evaluate_bundle(
     folder: Path | str,
     part: str,
     catalog: Path | str | None = None,
-) -> BundleReport:
+) -> BundleReport | NumberBundleReport | FlagBundleReport:
     """Score a bundle on a part of the data of a training.
 
     Parameters
@@ -43,7 +50,7 @@ def evaluate_bundle(
     """
     bundle = open_bundle(folder)
     card = bundle.card
-    if not card.is_plain:
+    if not card.is_trained_here:
         raise ConfigError(
             f"{folder}: is fed or answers in another way than networks of geoseg; compare its map with "
             "geoseg evaluate --map classes.tif --reference LABELS"
@@ -55,6 +62,7 @@ def evaluate_bundle(
         filled = ", ".join(p for p in PARTS if prepared.parts[p])
         raise ConfigError(f"--split {part}: the data of {path} have no such part; they have {filled}")
     for what, ours, theirs in (
+        ("task", [prepared.document.task], [card.task]),
         ("classes", [c.slug for c in prepared.legend.classes], [c.slug for c in card.classes]),
         ("bands", prepared.band_names, [b.common_name for b in card.bands]),
     ):
@@ -66,6 +74,20 @@ def evaluate_bundle(
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
     chips = evaluation_chips(prepared, part)
+    about = {
+        "model": f"{card.name} {card.version}",
+        "part": part,
+        "chips": len(chips),
+        "warnings": list(prepared.warnings),
+    }
+    if card.target is not None:
+        numbers = score_numbers(network, chips, card.target, batch=fit.batch)
+        return NumberBundleReport.model_validate({**about, "unit": card.target.unit, **dict(numbers.scores)})
+    if card.task == "multilabel":
+        flags = score_flags(
+            network, chips, card.legend, batch=fit.batch, temperature=card.temperature, thresholds=card.limits
+        )
+        return FlagBundleReport.model_validate({**about, **dict(flags.scores)})
 
     def score(augment: str) -> PartScores:
         return score_part(

@@ -149,10 +149,10 @@ def _fit_once(
     # Two callbacks, since save_last writes only when the best checkpoint is written.
     best, latest = (
         ModelCheckpoint(
-            folder, name.removesuffix(".ckpt"), monitor=monitor, mode="max", save_on_train_epoch_end=True,
+            folder, name.removesuffix(".ckpt"), monitor=monitor, mode=mode, save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for name, monitor in ((BEST, "val_miou"), (LAST, None))
+        for name, monitor, mode in ((BEST, task.monitor.key, task.monitor.mode), (LAST, None, "max"))
     )  # fmt: skip
     draws = DrawSampler(len(train), step.devices)  # type: ignore[arg-type]
     callbacks: list[Callback] = [SetEpoch(draws), history, best, latest]
@@ -160,7 +160,12 @@ def _fit_once(
         callbacks.append(WeightAveraging(multi_avg_fn=moving_average(entry.average)))
     if entry.patience:
         callbacks.append(
-            EarlyStopping("val_miou", mode="max", patience=entry.patience, check_on_train_epoch_end=True)
+            EarlyStopping(
+                task.monitor.key,
+                mode=task.monitor.mode,
+                patience=entry.patience,
+                check_on_train_epoch_end=True,
+            )
         )
     trainer = pl.Trainer(
         accelerator=step.accelerator,

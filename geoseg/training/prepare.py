@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoseg.config import lookup
-from geoseg.config.legend import LegendDocument, resolve_legend
+from geoseg.config.legend import NO_CLASSES, LegendDocument, resolve_legend
 from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
 from geoseg.config.training import Training
@@ -30,6 +31,10 @@ from geoseg.training.census import (
 )
 from geoseg.training.places import find_pairs
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
+from geoseg.training.truth import counted, truth_of
+
+if TYPE_CHECKING:
+    from geoseg.training.aim import Aim
 
 _CACHED_BYTES = 1_000_000_000
 
@@ -48,6 +53,13 @@ class PreparedTraining:
     folder: Path
     warnings: tuple[str, ...]
 
+    @cached_property
+    def aim(self) -> "Aim":
+        """What the training aims at."""
+        from geoseg.training.aim import aim_of  # noqa: PLC0415 (torch is slow to import)
+
+        return aim_of(self.document, self.legend, self.parts)
+
     @property
     def band_names(self) -> list[str]:
         """Common names of the input bands, in the network's order."""
@@ -55,7 +67,8 @@ class PreparedTraining:
 
     def summary(self) -> dict[str, Any]:
         """Return network, data and length of the training, as plain values."""
-        titles = [c.slug for c in self.legend.classes]
+        target = self.document.target
+        titles = [c.slug for c in self.legend.classes] if target is None else [target.name]
         return {
             "name": self.document.name,
             "network": self.document.network_in_words,
@@ -64,7 +77,7 @@ class PreparedTraining:
             "parts": {
                 part: {
                     "scenes": len({c.region.scene for c in cells}),
-                    "chips": sum(bool(c.classes.any()) for c in cells),
+                    "chips": sum(bool(c.labelled) for c in cells),
                     "labelled_pixels": dict(
                         zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
                     ),
@@ -107,18 +120,18 @@ def prepare(
     """
     require("lightning", "train", "training")
     document = load(lookup.locate(Shelf.TRAININGS, path), Training, changes)
-    legend = resolve_legend(document.legend)
+    legend = NO_CLASSES if document.legend is None else resolve_legend(document.legend)
     with collect_warnings() as notices:
-        labelled = resolve_dataset(document.dataset, legend, document.bands, document.data, catalog)
+        truth = truth_of(document, legend)
+        labelled = resolve_dataset(document.dataset, truth, document.bands, document.data, catalog)
         labelled = _with_parts(labelled, document)
         _check_bands(labelled)
         size = document.chips.size
         scenes = _readers(labelled, document)
         pairs = () if document.split.by == "block" else find_pairs(labelled)
         regions = regions_of(labelled, document.split, size, pairs)
-        cells = take_census(scenes, regions, size, len(legend.classes))
-        counts = class_counts(cells, len(legend.classes))
-        if not counts.any():
+        cells = take_census(scenes, regions, size, counted(document, legend))
+        if not any(c.labelled for c in cells):
             raise SceneError(
                 f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
                 "nodata and the legend's codes"
@@ -126,7 +139,8 @@ def prepare(
         parts = assign(cells, document.split, trains=known is None)
         warn_of_leaks(labelled, parts, pairs)
         if known is None:
-            _check_classes(parts, legend)
+            if document.task != "regression":
+                _check_classes(parts, legend, least=2 if document.task == "classes" else 1)
             known = _statistics(document, labelled, parts["train"])
     return PreparedTraining(
         document,
@@ -200,12 +214,14 @@ def _readers(labelled: Sequence[Labelled], document: Training) -> tuple[Labelled
     return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
 
 
-def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocument) -> None:
-    """Refuse to train on a single class; warn of classes without pixels in a part."""
+def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocument, least: int) -> None:
+    """Refuse to train on a single class, or without any label; warn of classes without pixels in a part."""
     counts = {part: class_counts(cells, len(legend.classes)) for part, cells in parts.items()}
     slugs = np.array([c.slug for c in legend.classes])
     present = slugs[counts["train"] > 0]
-    if len(present) < 2:
+    if not len(present):
+        raise ConfigError("train holds no pixel with a label; label more, or check the labels")
+    if len(present) < least:
         raise ConfigError(
             f"train holds a single class ({', '.join(present)}); a network needs at least two: label more, "
             "or check the codes in the legend"

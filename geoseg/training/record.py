@@ -16,12 +16,12 @@ from geoseg.core.parsing import parse_json, read_bytes
 from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.training.history import EpochRow
-from geoseg.training.scores import TrainingScores
+from geoseg.training.scores import FlagTrainingScores, NumberTrainingScores, TrainingScores
 
 if TYPE_CHECKING:
     from geoseg.models.bundle import Bundle
+    from geoseg.training.aim import Measured
     from geoseg.training.fit import Fitted
-    from geoseg.training.measure import Measured
 
 RECORD = "training.json"
 FORMAT: Final = "geoseg-training/1"
@@ -73,7 +73,7 @@ class TrainingRecord(_Values):
     warnings: tuple[str, ...]
     training: dict[str, Any]
     """How the network was trained, as its card says: an excerpt of the document, epochs, data."""
-    metrics: TrainingScores
+    metrics: TrainingScores | NumberTrainingScores | FlagTrainingScores
     temperature: float
     bundle: BundleEntry
 

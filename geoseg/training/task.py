@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import lightning.pytorch as pl
 import torch
@@ -13,7 +14,6 @@ from geoseg.config.training import Optimizer, Transfer
 from geoseg.core.errors import TrainingError
 from geoseg.core.legend import IGNORE
 from geoseg.models.transfer import parameter_groups
-from geoseg.training.losses import Loss
 
 
 class Confusion(Metric):
@@ -41,6 +41,52 @@ class Confusion(Metric):
         """Return the sum over all devices."""
         return self.matrix
 
+    def see(self, output: Tensor, label: Tensor) -> None:
+        """Count the pixels of a network's logits (N, C, H, W)."""
+        # max(1).indices is several times faster than argmax along a strided axis.
+        self.update(output.float().max(1).indices, label)
+
+    def figures(self) -> dict[str, Any]:
+        """Return `miou`, and `iou` of each class (NaN for absent classes)."""
+        matrix = self.compute()
+        iou = matrix.diag() / (matrix.sum(0) + matrix.sum(1) - matrix.diag())
+        return {"miou": float(iou.nanmean()), "iou": [float(v) for v in iou]}
+
+    def nothing(self) -> dict[str, Any]:
+        """Return the figures without a pixel."""
+        return {"miou": math.nan, "iou": []}
+
+
+class Meter(Protocol):
+    """The figures of an epoch, a module of torch that moves to the device with the task."""
+
+    def see(self, output: Tensor, label: Tensor) -> None:
+        """Take in a batch: what the network answers, and the labels."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures over all devices, as fields of an `EpochRow` without the part."""
+        ...
+
+    def nothing(self) -> dict[str, Any]:
+        """Return the figures of an epoch without a batch."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all batches."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The figure on val that chooses the best epoch."""
+
+    name: str = "miou"
+    mode: Literal["max", "min"] = "max"
+
+    @property
+    def key(self) -> str:
+        """Its name for Lightning's callbacks."""
+        return f"val_{self.name}"
+
 
 class SegmentationTask(pl.LightningModule):
     """A network that learns to segment.
@@ -57,16 +103,22 @@ class SegmentationTask(pl.LightningModule):
         Optimiser and learning rates; frozen epochs and rates of the encoder.
     seed
         Seed of dropout.
+    meter
+        Makes what measures an epoch; default: the confusion of the classes.
+    monitor
+        The figure that chooses the best epoch.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss,
+        loss: Callable[[Tensor, Tensor], Tensor],
         classes: int,
         optimizer: Optimizer,
         transfer: Transfer,
         seed: int,
+        meter: Callable[[], Meter] | None = None,
+        monitor: Monitor = Monitor(),
     ) -> None:
         super().__init__()
         # Convolutions in oneDNN and cuDNN are faster with channels last.
@@ -76,7 +128,9 @@ class SegmentationTask(pl.LightningModule):
         self.frozen = False
         # In a ModuleDict metrics move to the device with the task; it has no type for its values.
         self.losses: Any = nn.ModuleDict({"train_": MeanMetric(), "val_": MeanMetric()})
-        self.confusions: Any = nn.ModuleDict({part: Confusion(classes) for part in ("train_", "val_")})
+        make: Callable[[], Any] = meter or (lambda: Confusion(classes))
+        self.meters: Any = nn.ModuleDict({part: make() for part in ("train_", "val_")})
+        self.monitor = monitor
 
     def train(self, mode: bool = True) -> "SegmentationTask":  # noqa: FBT001, FBT002 (torch's signature)
         """Set the mode; batch norms of a frozen encoder keep their statistics."""
@@ -115,27 +169,22 @@ class SegmentationTask(pl.LightningModule):
 
     def _count(self, part: str, loss: Tensor, logits: Tensor, label: Tensor) -> None:
         # Batches without labels have weight 0: all devices must update, or gathering the results hangs.
-        self.losses[part].update(loss.detach(), weight=(label != IGNORE).sum())
-        # max(1).indices is several times faster than argmax along a strided axis.
-        self.confusions[part].update(logits.float().max(1).indices, label)
+        known = ~label.isnan() if label.is_floating_point() else label != IGNORE
+        self.losses[part].update(loss.detach(), weight=known.sum())
+        self.meters[part].see(logits, label)
 
     def results(self, part: str) -> dict[str, Any]:
-        """Return and reset the figures over all devices: `loss`, `miou`, `iou` (NaN for absent classes)."""
-        if not self.losses[part].update_called:
-            return {"loss": math.nan, "miou": math.nan, "iou": []}
-        matrix = self.confusions[part].compute()
-        iou = matrix.diag() / (matrix.sum(0) + matrix.sum(1) - matrix.diag())
-        result = {
-            "loss": float(self.losses[part].compute()),
-            "miou": float(iou.nanmean()),
-            "iou": [float(v) for v in iou],
-        }
-        for m in (self.losses[part], self.confusions[part]):
+        """Return and reset the figures over all devices: `loss`, and those of the meter."""
+        loss, meter = self.losses[part], self.meters[part]
+        if not loss.update_called:
+            return {"loss": math.nan, **meter.nothing()}
+        result = {"loss": float(loss.compute()), **meter.figures()}
+        for m in (loss, meter):
             m.reset()
         return result
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the figures of val, and log the mIoU for Lightning's callbacks."""
+        """Keep the figures of val, and log that which chooses the best epoch for Lightning's callbacks."""
         self.val = self.results("val_")
         if not math.isfinite(self.val["loss"]):
             raise TrainingError(
@@ -143,7 +192,9 @@ class SegmentationTask(pl.LightningModule):
                 "optimizer.rate; the checkpoints of the epochs before are kept"
             )
         # For early stopping and checkpoints; loggers get the row of the history.
-        self.log("val_miou", self.val["miou"], logger=False)
+        name = self.monitor.name
+        score = self.val[name] if name in self.val else self.val["figures"][name]
+        self.log(self.monitor.key, score, logger=False)
 
     def _not_finite(self, batch: dict[str, Any], logits: Tensor) -> str:
         """Return the message that names the chips with non-finite values, or else with a non-finite loss."""
