@@ -80,10 +80,12 @@ class _Focal(nn.Module):
 
     def __init__(self, gamma: float) -> None:
         super().__init__()
-        self.loss = smp.losses.FocalLoss("multilabel", gamma=gamma, ignore_index=IGNORE)
+        # Of known pixels of all labels alike: the mode for several labels fails where some are ignored.
+        self.loss = smp.losses.FocalLoss("binary", gamma=gamma)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        loss: Tensor = self.loss(logits, target.to(logits.dtype))
+        known = target != IGNORE
+        loss: Tensor = self.loss(logits[known], target[known].to(logits.dtype))
         return loss
 
 
