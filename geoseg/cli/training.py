@@ -125,7 +125,9 @@ def evaluate(
                 "attribute": attribute, "layer": layer, "legend": legend, "ignore": _codes(ignore),
                 "confidence": confidence, "probabilities": probabilities, "boundary": boundary,
             }  # fmt: skip
-            report = compare_map(class_map, reference, {k: v for k, v in options.items() if v})
+            report = compare_map(
+                class_map, reference, {k: v for k, v in options.items() if v not in (None, [])}
+            )
         else:
             raise ConfigError(
                 "say what to compare: --map FILE --reference FILE, --sample FILE, or TRAINING --model BUNDLE"

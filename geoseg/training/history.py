@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
@@ -45,6 +53,12 @@ class EpochRow(BaseModel):
     val_miou: Score = math.nan
     val_iou: tuple[Score, ...] = ()
     val_figures: dict[str, Score] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out figures that the task has not."""
+        plain: dict[str, Any] = serialize(self)
+        return {k: v for k, v in plain.items() if v != {}}
 
     def numbers(self) -> dict[str, float]:
         """Return the figures of the epoch as one number each, for loggers."""
