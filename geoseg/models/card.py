@@ -295,6 +295,11 @@ class Card(Document):
         return 1 if self.task == "regression" else len(self.classes)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each of these numbers: slugs, or that of the target."""
+        return tuple(c.slug for c in self.classes) if self.target is None else (self.target.name,)
+
+    @property
     def limits(self) -> tuple[float, ...]:
         """The threshold of each label of `task: multilabel`, in channel order."""
         return tuple((self.thresholds or {}).get(c.slug, 0.5) for c in self.classes)

@@ -14,7 +14,7 @@ from torch import nn
 from geoseg.config.legend import LegendDocument
 from geoseg.config.training import Training
 from geoseg.core.legend import Legend
-from geoseg.models.card import Card
+from geoseg.models.card import Card, CardTarget
 from geoseg.training.census import CensusCell, NumberSums, class_counts
 from geoseg.training.chips import EvaluationChips
 from geoseg.training.scores import FlagTrainingScores, NumberTrainingScores, TrainingScores
@@ -82,12 +82,23 @@ def aim_of(document: Training, legend: LegendDocument, parts: Parts) -> Aim:
         from geoseg.training.regression.aim import NumberAim  # noqa: PLC0415 (it imports this module)
 
         sums = sum((c.numbers for c in parts["train"] if c.numbers is not None), NumberSums())
-        return NumberAim.of(document, sums)
+        return NumberAim.of(document, sums, _target_to_start_from(document))
     if document.task == "multilabel":
         from geoseg.training.multilabel.aim import LabelAim  # noqa: PLC0415 (it imports this module)
 
         return LabelAim(document, legend.legend, tuple(parts["train"]))
     return ClassAim(document, legend.legend, tuple(parts["train"]))
+
+
+def _target_to_start_from(document: Training) -> CardTarget | None:
+    """Return the target of the bundle that a regression starts from, when it is of the same name."""
+    target, bundle = document.target, document.transfer.bundle
+    if target is None or bundle is None:
+        return None
+    from geoseg.models.bundle import open_bundle  # noqa: PLC0415 (as in `prepare`)
+
+    known = open_bundle(bundle).card.target
+    return known if known is not None and known.name == target.name else None
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,7 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     start = open_bundle(transfer.bundle) if transfer.bundle else None
     network = build(_config(document, start, len(bands), prepared.aim.channels))
     if start is not None:
-        slugs = [c.slug for c in prepared.legend.classes]
-        return network, str(start_from_bundle(network, start, slugs, bands))
+        return network, str(start_from_bundle(network, start, prepared.names, bands))
     if transfer.encoder_weights is not None:
         loaded = load_encoder_weights(network, transfer.encoder_weights, bands, stem=transfer.stem)
         return network, str(loaded)

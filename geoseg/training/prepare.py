@@ -65,10 +65,15 @@ class PreparedTraining:
         """Common names of the input bands, in the network's order."""
         return [b.common_name for b in self.labelled[0].scene.bands]
 
+    @property
+    def names(self) -> list[str]:
+        """What the network predicts: slugs of classes, or the name of the target."""
+        target = self.document.target
+        return [c.slug for c in self.legend.classes] if target is None else [target.name]
+
     def summary(self) -> dict[str, Any]:
         """Return network, data and length of the training, as plain values."""
-        target = self.document.target
-        titles = [c.slug for c in self.legend.classes] if target is None else [target.name]
+        titles = self.names
         return {
             "name": self.document.name,
             "network": self.document.network_in_words,

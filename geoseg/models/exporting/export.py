@@ -56,6 +56,10 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
     """
     require("onnx", "onnx", "geoseg models export")
     require("onnxruntime", "onnx", "geoseg models export")
+    if bundle.card.task != "classes":
+        raise BundleError(
+            f"{bundle.folder}: its task is {bundle.card.task}; networks of classes alone are exported"
+        )
     stem = bundle.card.name.replace("/", "-")
     file, item = folder / f"{stem}.onnx", folder / f"{stem}.json"
     wanted = [file, item] if form == "stac" else [file]

@@ -28,7 +28,7 @@ class NumberAim:
     monitor = Monitor("rmse", "min")
 
     @classmethod
-    def of(cls, document: Training, sums: NumberSums) -> "NumberAim":
+    def of(cls, document: Training, sums: NumberSums, start: CardTarget | None = None) -> "NumberAim":
         """Return the aim of a document.
 
         Parameters
@@ -37,6 +37,8 @@ class NumberAim:
             The training.
         sums
             Those of the numbers of train.
+        start
+            Target of the bundle that it starts from, whose weights expect its mean and standard deviation.
 
         Raises
         ------
@@ -55,7 +57,8 @@ class NumberAim:
             )
         target = CardTarget(
             name=entry.name, title=entry.title, unit=entry.unit, min=low, max=high,
-            mean=float(f"{sums.mean:.6g}"), std=float(f"{sums.std:.6g}"),
+            mean=float(f"{sums.mean:.6g}") if start is None else start.mean,
+            std=float(f"{sums.std:.6g}") if start is None else start.std,
         )  # fmt: skip
         return cls(document, target)
 
