@@ -79,7 +79,7 @@ def number_page(page: NumberTrainingPage) -> str:
     """Return the page as text."""
     unit = f" {page.unit}" if page.unit else ""
     figures = [
-        HeadlineFigure(title, meaning, f"{page.scores[key]:.4g}{'' if key in _UNITLESS else unit}")
+        HeadlineFigure(title, meaning, f"{page.scores[key]:.3g}{'' if key in _UNITLESS else unit}")
         for key, (title, meaning) in _SCORES.items()
         if page.scores.get(key) is not None
     ]

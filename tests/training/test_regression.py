@@ -130,7 +130,7 @@ def test_the_folder_holds_what_people_look_at(trained):
     page = (trained.folder / "training.html").read_text()
     for words in ("RMSE", "Prediction over label", "Differences", "Worst chips", "Canopy height [m]"):
         assert words in page
-    assert f"{trained.record.metrics.rmse:.4g} m" in page
+    assert f"{trained.record.metrics.rmse:.3g} m" in page
     head = (trained.folder / "metrics.csv").read_text().splitlines()[0]
     assert head == (
         "epoch,rate,seconds,train_loss,val_loss,train_rmse,train_mae,train_r2,train_bias,val_rmse,val_mae,"
