@@ -49,6 +49,7 @@ def write_pipeline(
         model=_quoted(str(model)),
         card=printable(" ".join(opened_bundle.card.title.split())),
         folder=_quoted(f"outputs/{name}"),
+        **_wanted(opened_bundle.card),
     )
     with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,10 +72,21 @@ model: {model}   # {card}
 tiling: {{tile: auto, overlap: auto, block: auto}}   # pixels, pixels, tiles a side
 inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or flips, d4
 checks: {{statistics: error, gsd: error, memory: error}}   # error | warn | off
-vectorize: {{minimum_area: 0, simplify: 0, smooth: 0}}   # m2 or '9 px', m or '1.5 px'
-outputs: {{folder: {folder}, confidence: true, probabilities: false, polygons: [gpkg]}}
+{vectorize}outputs: {{folder: {folder}{outputs}}}
 cluster: local
 """
+
+
+def _wanted(card: Card) -> dict[str, str]:
+    """Return the lines of what a network can give: class maps alone have polygons."""
+    if card.task == "regression":
+        return {"vectorize": "", "outputs": ""}
+    if card.task == "multilabel":
+        return {"vectorize": "", "outputs": ", probabilities: false"}
+    return {
+        "vectorize": "vectorize: {minimum_area: 0, simplify: 0, smooth: 0}   # m2 or '9 px', m or '1.5 px'\n",
+        "outputs": ", confidence: true, probabilities: false, polygons: [gpkg]",
+    }
 
 
 def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.inference.interruption import Interruption
     from geoseg.runs.progress import Progress
     from geoseg.training.callbacks import Event
+    from geoseg.training.history import EpochRow
 
 
 @contextlib.contextmanager
@@ -66,6 +67,15 @@ def graceful_shutdown() -> Iterator["Interruption"]:
             signal.signal(number, handler)
 
 
+def _score(row: "EpochRow") -> str:
+    """Return the figure on val that people follow."""
+    if (rmse := row.val_figures.get("rmse")) is not None:
+        return f"val RMSE {rmse:.4g}"
+    if (found := row.val_ap.get("mask_ap")) is not None:
+        return f"val mask AP {found:.3f}"
+    return f"val mIoU {row.val_miou:.3f}"
+
+
 @contextlib.contextmanager
 def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
     """Yield a callback that shows a training: a line for each epoch, on a terminal also a bar."""
@@ -75,12 +85,8 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
         row = event.row
         return (
             f"epoch {event.epoch}/{event.epochs}: loss {row.train_loss:.3f}, "
-            f"val loss {row.val_loss:.3f}, {score(event)}, {row.seconds:.0f} s"
+            f"val loss {row.val_loss:.3f}, {_score(row)}, {row.seconds:.0f} s"
         )
-
-    def score(event: EpochDone) -> str:
-        found = event.row.val_ap.get("mask_ap")
-        return f"val mIoU {event.row.val_miou:.3f}" if found is None else f"val mask AP {found:.3f}"
 
     def tell(event: "Event") -> None:
         if not isinstance(event, BatchDone) and not quiet:
@@ -100,7 +106,7 @@ def training_progress(*, quiet: bool) -> Iterator[Callable[["Event"], None]]:
             nonlocal reached
             if isinstance(event, EpochDone):
                 bars.console.print(line(event), highlight=False)
-                reached = f", {score(event)}"
+                reached = f", {_score(event.row)}"
             elif isinstance(event, BatchDone):
                 text = f"loss {event.loss:.3f}{reached}"
                 bars.update(task, completed=event.batch, total=event.batches, description=text)

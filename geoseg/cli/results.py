@@ -35,14 +35,14 @@ def plan_text(summary: dict[str, Any]) -> str:
 
 
 def run_text(finished: Run) -> str:
-    """Lay out the share and area of each class, the files of a run, and how to look at it."""
+    """Lay out the share and area of each class, or the values, the files of a run, and how to look at it."""
     record = finished.record
     seconds = record.seconds.total
-    rate = sum(record.pixels.values()) / seconds / 1e6
+    rate = record.plan.width * record.plan.height / seconds / 1e6
     # The record is written last, and lists the others.
     sizes = {**{name: file.bytes for name, file in record.outputs.items()}, str(RunFile.RECORD): None}
     return "\n".join([
-        table(_classes(record.model_dump(mode="json")), right=("share", "area")),
+        _found({**record.model_dump(mode="json"), "width": record.plan.width, "height": record.plan.height}),
         "",
         f"{finished.folder}, in {seconds:.1f} s ({rate:.2f} Mpx/s):",
         _files(sizes),
@@ -54,16 +54,30 @@ def folder_text(facts: dict[str, Any]) -> str:
     """Lay out what `geoseg inspect` says of a run folder: titles, areas and sizes as people write them."""
     if "pixels" not in facts:
         return as_text(facts)
-    left_out = {"pixels", "area_m2", "classes", "outputs", "memory_bytes", "warnings"}
+    left_out = {"pixels", "area_m2", "classes", "values", "outputs", "memory_bytes", "warnings"}
     memory = {k: size_text(v) for k, v in facts["memory_bytes"].items()}
     return "\n".join([
         as_text({**{k: v for k, v in facts.items() if k not in left_out}, "memory": memory}),
         as_text({"warnings": facts["warnings"]}) or "warnings  none",
-        "classes:",
-        table(_classes(facts), "  ", right=("share", "area")),
+        "values:" if facts.get("values") else "labels:" if _has_labels(facts) else "classes:",
+        _found(facts, "  "),
         "files:",
         _files(facts["outputs"]),
     ])  # fmt: skip
+
+
+def _found(facts: dict[str, Any], pad: str = "") -> str:
+    """Lay out what a map shows: its classes or labels, or its values."""
+    if (said := facts.get("values")) is None:
+        return table(_classes(facts), pad, right=("share", "area"))
+    unit = f" {said['unit']}" if said["unit"] else ""
+    names = ("least", "mean", "most", "std")
+    row = {"value": said["title"], **{n: f"{said[n]:.4g}{unit}" for n in names}}
+    return table([row], pad, right=names)
+
+
+def _has_labels(facts: dict[str, Any]) -> bool:
+    return facts.get("task") == "multilabel"
 
 
 def _classes(record: dict[str, Any]) -> list[dict[str, str]]:
@@ -74,16 +88,19 @@ def _classes(record: dict[str, Any]) -> list[dict[str, str]]:
     titles = {c["slug"]: c["title"] for c in record["classes"]}
     pixels = {slug: n for slug, n in record["pixels"].items() if slug != "nodata" and n}
     areas, objects = record["area_m2"], record.get("objects")
-    valid = objects["looked_at"] if objects else sum(pixels.values())
+    # A pixel may have several labels.
+    valid = (
+        objects["looked_at"] if objects else record["width"] * record["height"] - record["pixels"]["nodata"]
+    )
     return [
         {
-            "class": titles.get(slug, slug),
+            "label" if _has_labels(record) else "class": titles.get(slug, slug),
             **({"objects": objects["by_class"].get(slug, 0)} if objects else {}),
             "share": f"{100 * n / valid:.2f} %",
             **({} if areas is None else {"area": area_text(areas[slug])}),
         }
         for slug, n in pixels.items()
-    ] or [{"class": "no object was found"}]
+    ] or [{"class": "no object was found" if objects else "no pixel has one"}]
 
 
 def _files(sizes: Mapping[str, int | None]) -> str:

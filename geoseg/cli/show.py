@@ -74,6 +74,7 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
 def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
     """Describe the result of a training."""
     metrics = record.metrics
+    shown: dict[str, Any] = metrics.model_dump(exclude={"reference", "other_parts", "confusion_matrix"})
     if isinstance(metrics, InstanceScores):
         figures: dict[str, Any] = {
             "mask_ap": metrics.masks.ap,
@@ -83,9 +84,12 @@ def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
             "score_threshold": metrics.score_threshold,
         }
     else:
-        figures = {"miou": metrics.miou, "overall_accuracy": metrics.overall_accuracy}
+        keys = ("miou", "overall_accuracy", "macro_f1", "micro_f1", "rmse", "mae", "bias", "r2")
+        figures = {k: shown[k] for k in keys if k in shown}
+        if "overall_accuracy" in figures:
+            del figures["macro_f1"]
     return {
-        "classes": _class_scores([c.model_dump() for c in metrics.classes]),
+        **({"classes": _class_scores(shown["classes"])} if "classes" in shown else {}),
         "measured_on": metrics.reference,
         **figures,
         "best_epoch": record.training["best_epoch"],
@@ -228,6 +232,7 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "task": card.task,
         "detection": {} if card.detection is None else card.detection.model_dump(),
         "classes": [f"{c.id} {c.title}" for c in card.classes],
+        "target": {} if card.target is None else card.target.model_dump(),
         "numbers": card.numbers,
         "output": card.output,
         "temperature": card.temperature,
@@ -288,10 +293,16 @@ def run_folder(store: Store) -> dict[str, Any]:
         "name", "finished", "command", "fingerprint", "classes", "pixels", "area_m2", "objects", "seconds",
         "memory_bytes", "warnings",
     }  # fmt: skip
+    told = None if record.values is None else record.values.model_dump(mode="json", exclude={"histogram"})
+    of_classes = record.task == "classes"
     return {
         "run": store.at(),
         "state": "finished",
+        **({} if of_classes else {"task": record.task}),
+        "width": record.plan.width,
+        "height": record.plan.height,
         **record.model_dump(mode="json", include=kept),
+        **({} if told is None else {"values": told}),
         "outputs": {name: file.bytes for name, file in record.outputs.items()},
     }
 

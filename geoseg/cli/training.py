@@ -104,10 +104,12 @@ def evaluate(
         ),
     ] = None,
     class_map: Annotated[
-        Path | None, typer.Option("--map", help="A class map, as a run writes it: classes.tif.")
+        Path | None,
+        typer.Option("--map", help="A map, as a run writes it: classes.tif, values.tif or labels.tif."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="The reference: a raster of codes, or polygons.")
+        str | None,
+        typer.Option(help="The reference: a raster of codes, numbers or labels, or polygons of classes."),
     ] = None,
     attribute: Annotated[str | None, typer.Option(help="Column of the polygons with the class.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the polygons.")] = None,
@@ -154,13 +156,13 @@ def evaluate(
     with errors(debug=debug):
         from geoseg.config.fields import Pixels, check_number
         from geoseg.evaluation import evaluate as evaluating
-        from geoseg.evaluation.objects.reports import ObjectBundleReport, ObjectMapReport
-        from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport, write_report
+        from geoseg.evaluation.fields import compare_map
+        from geoseg.evaluation.reports import EvaluationReport, write_report
         from geoseg.evaluation.text import report_text
 
         if boundary is not None:
             check_number(boundary, Pixels, "--boundary in pixels", ConfigError)
-        report: BundleReport | MapReport | SampleReport | ObjectMapReport | ObjectBundleReport
+        report: EvaluationReport
         if objects is not None and reference is not None and not (training or class_map or sample):
             from geoseg.evaluation.objects.evaluate import evaluate_objects
 
@@ -177,16 +179,19 @@ def evaluate(
         elif sample is not None and class_map is None and reference is None:
             report = evaluating.evaluate_sample(sample)
         elif sample is None and class_map is not None and reference is not None:
-            report = evaluating.evaluate_map(
-                class_map, reference, attribute=attribute, layer=layer, legend=legend, ignore=_codes(ignore),
-                confidence=confidence, probabilities=probabilities, boundary=boundary,
-            )  # fmt: skip
+            options = {
+                "attribute": attribute, "layer": layer, "legend": legend, "ignore": _codes(ignore),
+                "confidence": confidence, "probabilities": probabilities, "boundary": boundary,
+            }  # fmt: skip
+            report = compare_map(
+                class_map, reference, {k: v for k, v in options.items() if v not in (None, [])}
+            )
         else:
             raise ConfigError(
                 "say what to compare: --map FILE --reference FILE, --objects FILE --reference FILE, "
                 "--sample FILE, or TRAINING --model BUNDLE"
             )
-        for warning in report.warnings:
+        for warning in getattr(report, "warnings", ()):
             warn(warning)
         if output is not None:
             write_report(output, report)

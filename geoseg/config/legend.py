@@ -28,7 +28,7 @@ class LegendDocument(Document):
     """The classes in the channel order of the network."""
 
     classes: Annotated[tuple[ClassEntry, ...], Field(min_length=1)]
-    """At least two; of objects one may be enough."""
+    """At least two where each pixel has one of them; of objects or labels one may be enough."""
     ignore: tuple[Code, ...] = ()
     """Label values that neither train nor count in figures."""
 
@@ -46,6 +46,10 @@ class LegendDocument(Document):
     def remap(self) -> Remap:
         """Label codes to channels."""
         return Remap(tuple((c.id,) if c.codes is None else c.codes for c in self.classes), self.ignore)
+
+
+NO_CLASSES = LegendDocument.model_construct(classes=(), ignore=())
+"""The legend of a training that has no classes."""
 
 
 def resolve_legend(legend: str | LegendDocument, overrides: Sequence[str] = ()) -> LegendDocument:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from geoseg.core.legend import Legend
 
@@ -22,6 +22,29 @@ class RecordedClass(_Part):
     title: str
     color: str
     """`#rrggbb`."""
+
+
+class RecordedValues(_Part):
+    """What a map of numbers holds: a regression."""
+
+    name: str
+    title: str
+    unit: str
+    min: float
+    max: float
+    """Range of the network's card: values beyond it were brought to its limits."""
+    step: float
+    """Difference of two values that are next to each other."""
+    mean: float
+    std: float
+    least: float
+    most: float
+    """Least and largest value of the map."""
+    at_min: int
+    at_max: int
+    """Pixels in the first and in the last bin of the histogram."""
+    histogram: list[int]
+    """Pixels in bins of equal width from `min` to `max`."""
 
 
 class RecordedPlan(_Part):
@@ -174,9 +197,15 @@ class RunRecord(_Part):
     tiles_skipped: int
     """Tiles of these blocks without one valid pixel."""
     trouble: Trouble
+    task: str = "classes"
+    """What the network predicts, as in its card."""
     classes: list[RecordedClass]
+    """None of a map of numbers."""
+    values: RecordedValues | None = None
+    """Of a regression."""
     pixels: dict[str, int]
-    """By slug, 0 of a class that the map has not, and `nodata`."""
+    """By slug, 0 of a class that the map has not, and `nodata`; of a map of numbers `values` and `nodata`. A
+    pixel may have several labels."""
     area_m2: dict[str, float] | None
     """By slug; None without a CRS."""
     objects: RecordedObjects | None = None
@@ -200,3 +229,11 @@ class RunRecord(_Part):
     def _distinct(cls, classes: list[RecordedClass]) -> list[RecordedClass]:
         Legend.of(classes)
         return classes
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> "RunRecord":
+        if (self.task == "regression") != (self.values is not None):
+            raise ValueError("values go with the task regression")
+        if not self.classes and self.values is None:
+            raise ValueError("classes: at least one is needed")
+        return self

@@ -13,6 +13,7 @@ from geoseg.config.fields import (
     Finite,
     Gsd,
     Line,
+    Name,
     NonNegative,
     Overlap,
     Positive,
@@ -139,11 +140,19 @@ class Augmentation(Document):
 class LossTerm(Document):
     """One loss; the sum of all terms is minimised."""
 
-    kind: Literal["cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "contrastive"]
+    kind: Literal[
+        "cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "contrastive", "bce", "mse",
+        "huber", "mae",
+    ]  # fmt: skip
+    """Of classes the first seven; of labels `bce` (binary cross-entropy), `focal`, `dice`, `jaccard` and
+    `tversky`; of a regression `mse`, `huber` and `mae`."""
     weight: Positive = 1.0
     """Factor in the sum."""
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
-    """Of cross-entropy and focal: by class frequency f as 1/f, 1/sqrt(f), or effective numbers."""
+    """Of cross-entropy and focal: by class frequency f as 1/f, 1/sqrt(f), or effective numbers. Of bce the
+    weight of pixels that have a label, against those that have it not: the ratio of these numbers."""
+    delta: Positive = 1.0
+    """Of huber: the error from which on it counts linearly, in standard deviations of the target."""
     label_smoothing: Below1 = 0.0
     """Of cross-entropy."""
     gamma: NonNegative = 2.0
@@ -158,6 +167,33 @@ class LossTerm(Document):
     """Of contrastive: numbers of the vector that a pixel is projected to, in the training only."""
     samples: Annotated[int, Field(ge=2, le=65_536), GATE] = 1024
     """Of contrastive: pixels that are compared in a pass, as many of each class."""
+
+
+class TargetEntry(Document):
+    """The numbers that a regression predicts."""
+
+    name: Name
+    """Name for machines: `canopy_height`."""
+    title: Line = ""
+    unit: Line = ""
+    """Unit of the numbers, such as `m`."""
+    min: Finite | None = None
+    max: Finite | None = None
+    """Range of the values of maps; default: that of the training data."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TargetEntry":
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise ValueError("needs min < max")
+        return self
+
+
+LOSSES = {
+    "classes": ("cross-entropy", "focal", "dice", "jaccard", "tversky", "lovasz", "contrastive"),
+    "multilabel": ("bce", "focal", "dice", "jaccard", "tversky"),
+    "regression": ("mse", "huber", "mae"),
+}
+"""Losses of each task; the first one is the default."""
 
 
 class Optimizer(Document):
@@ -181,7 +217,8 @@ class Stop(Document):
     """When a training ends before its last epoch."""
 
     monitor: Literal["miou", "accuracy", "loss"] = "miou"
-    """Figure on val that must get better: a higher mIoU or overall accuracy, or a lower loss."""
+    """Figure on val that must get better: a higher mIoU or overall accuracy, or a lower loss. Where there is
+    no mIoU, it is what the best epoch is chosen by: of objects the mask AP, of numbers the RMSE."""
     patience: Count
     """Epochs without a better figure after which the training ends."""
     min_delta: NonNegative = 0.0
@@ -277,16 +314,19 @@ class Training(Document):
     description: str = ""
     license: Line = ""
     limitations: tuple[str, ...] = ()
-    task: Literal["classes", "instances"] = "classes"
-    """What the network learns: the class of each pixel, or single objects with a box, a mask and a score."""
     dataset: str | DatasetEntry
     """A name in the data catalog, or an entry as the catalog has it."""
     data: str | None = None
     """Folder of the data set, instead of the one in its entry."""
+    task: Literal["classes", "instances", "regression", "multilabel"] = "classes"
+    """What the network learns: the class of each pixel; single objects with a box, a mask and a score; a
+    number for each pixel; or for each class on its own whether a pixel has it."""
+    target: TargetEntry | None = None
+    """Of a regression: what its numbers are."""
     bands: tuple[str, ...] = ()
     """Common names of the input bands, in the network's order; default: all bands of the first scene."""
-    legend: str | LegendDocument
-    """A name in configs/legends, a file, or a legend."""
+    legend: str | LegendDocument | None = None
+    """A name in configs/legends, a file, or a legend; a regression has none."""
     gsd: GsdEntry | None = None
     """Default: the range of the training data."""
     tile: TileEntry | None = None
@@ -306,11 +346,44 @@ class Training(Document):
     output: Annotated[str, Field(min_length=1)]
     """Folder of the training."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_loss(cls, data: Any) -> Any:
+        """Give each task its own default loss."""
+        if not isinstance(data, dict) or "loss" in data or data.get("task") not in LOSSES:
+            return data
+        return {**data, "loss": [{"kind": LOSSES[data["task"]][0]}]}
+
     @model_validator(mode="after")
     def _has_a_main_loss(self) -> "Training":
         kinds = [term.kind for term in self.loss]
         if kinds.count("contrastive") > 1 or set(kinds) == {"contrastive"}:
             raise ValueError("loss: contrastive goes once and beside another loss, such as cross-entropy")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> "Training":
+        if (self.task == "regression") != (self.target is not None):
+            raise ValueError("target goes with task: regression, and neither without the other")
+        if (self.task == "regression") != (self.legend is None):
+            need = "a regression has none" if self.legend is not None else "say which classes there are"
+            raise ValueError(f"legend: {need}")
+        # Objects have their own losses.
+        known = LOSSES.get(self.task, ())
+        for term in self.loss if known else ():
+            if term.kind not in known:
+                raise ValueError(f"loss: {term.kind} is none of task {self.task}; it has {', '.join(known)}")
+        if self.task == "classes":
+            return self
+        for key, given in (
+            ("chips.ignore", self.chips.ignore), ("augmentation.texture", self.augmentation.texture),
+            ("measure.thresholds", self.measure.thresholds != "none" and self.task != "multilabel"),
+            ("fit.stop.monitor: accuracy", self.fit.stop is not None and self.fit.stop.monitor == "accuracy"),
+        ):  # fmt: skip
+            if given:
+                raise ValueError(f"{key} is for task: classes, one class of each pixel: leave it out")
+        if self.task == "regression" and self.chips.balance:
+            raise ValueError("chips.balance: a regression has no classes")
         return self
 
     @property
@@ -338,7 +411,7 @@ class Training(Document):
     @model_validator(mode="after")
     def _task_fits(self) -> "Training":
         finds = self.network.architecture == _DETECTOR
-        if self.task == "classes" and (finds or "detection" in self.model_fields_set):
+        if self.task != "instances" and (finds or "detection" in self.model_fields_set):
             key = f"network.architecture: {_DETECTOR}" if finds else "detection"
             raise ValueError(f"{key} finds objects; say task: instances")
         if self.task != "instances":
@@ -349,9 +422,7 @@ class Training(Document):
                 f"{_DETECTOR}"
             )
         for key, given in (
-            ("loss", "loss" in self.model_fields_set), ("chips.ignore", self.chips.ignore),
-            ("augmentation.texture", self.augmentation.texture),
-            ("measure.augment", self.measure.augment != "none"),
+            ("loss", "loss" in self.model_fields_set), ("measure.augment", self.measure.augment != "none"),
         ):  # fmt: skip
             if given:
                 raise ValueError(f"{key} is for task: classes; objects have their own losses: leave it out")

@@ -95,10 +95,9 @@ class Legend:
     """The classes of a map, in the channel order of the network."""
 
     classes: tuple[LegendClass, ...]
+    """None of a map of numbers."""
 
     def __post_init__(self) -> None:
-        if not self.classes:
-            raise ValueError("a legend needs at least one class")
         seen: dict[Any, str] = {}
         for c in self.classes:
             for what, value, key in (("id", c.id, c.id), ("slug", c.slug, _key(c.slug))):

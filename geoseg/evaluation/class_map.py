@@ -134,7 +134,7 @@ def _of_names(path: Path) -> Legend | None:
             names = [c.text or "" for c in root.iterfind(".//CategoryNames/Category")]
             classes = [(i, name, _GREY) for i, name in enumerate(names)]
         named = [LegendClass(i, _slug(n) or f"class-{i}", n, c) for i, n, c in classes if n and i < NODATA]
-        return Legend(tuple(named))
+        return Legend(tuple(named)) if named else None
     except ValueError:
         return None
 

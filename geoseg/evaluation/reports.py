@@ -69,6 +69,59 @@ class ChipScores(Agreement):
     expected_calibration_error: Figure
 
 
+class NumberScores(_Values):
+    """Agreement of numbers, in their unit; see `geoseg.evaluation.numbers.NumberAgreement`."""
+
+    pixels: int
+    rmse: Figure
+    """Root of the mean squared difference."""
+    mae: Figure
+    """Mean absolute difference."""
+    bias: Figure
+    """Mean difference, map minus reference."""
+    r2: Figure
+    """Coefficient of determination: 1 minus the squared differences over those from the reference's mean."""
+    correlation: Figure
+    """Pearson's."""
+    reference_mean: Figure
+    reference_std: Figure
+    map_mean: Figure
+    map_std: Figure
+
+
+class FlagRow(_Values):
+    """Agreement for one label."""
+
+    id: int
+    slug: str
+    title: str
+    iou: Figure
+    f1: Figure
+    precision: Figure
+    recall: Figure
+    average_precision: Figure = None
+    """Area under precision over recall; None without probabilities."""
+    reference_pixels: int
+    map_pixels: int
+    reference_share: Figure
+    map_share: Figure
+
+
+class FlagScores(_Values):
+    """Agreement of labels, of which a pixel may have several."""
+
+    pixels: int
+    miou: Figure
+    macro_f1: Figure
+    """Mean F1 of the labels."""
+    micro_f1: Figure
+    """F1 over the pixels of all labels together."""
+    mean_average_precision: Figure = None
+    absent: list[str]
+    """Slugs of the labels that neither side has."""
+    classes: list[FlagRow]
+
+
 class Unmapped(_Values):
     """Labelled pixels without a class on the map."""
 
@@ -143,6 +196,20 @@ class MapReport(Agreement, _MapFiles):
     calibration: CalibrationScores | None = None
 
 
+class NumberReport(NumberScores, _MapFiles):
+    """A map of numbers against a reference."""
+
+    unit: str
+    unmapped_pixels: int
+    """Pixels of the reference without a number on the map."""
+    unlabelled_pixels: int
+    """Pixels of the map about which the reference says nothing."""
+
+
+class FlagReport(FlagScores, _MapFiles):
+    """A map of labels against a reference."""
+
+
 class _BundlePart(EvaluationReport):
     model: str
     part: str
@@ -158,6 +225,19 @@ class BundleReport(ChipScores, _BundlePart):
     warnings: list[str]
     other_parts: dict[str, ChipScores] | None = None
     """The same part with test-time augmentation, as `PART with AUGMENTATION`, where `measure` asks for it."""
+
+
+class NumberBundleReport(NumberScores, _BundlePart):
+    """A bundle of a regression on a part of the data of a training."""
+
+    unit: str
+    warnings: list[str]
+
+
+class FlagBundleReport(FlagScores, _BundlePart):
+    """A bundle of labels on a part of the data of a training."""
+
+    warnings: list[str]
 
 
 class Interval(_Values):

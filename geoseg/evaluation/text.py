@@ -5,9 +5,14 @@ from geoseg.evaluation.reports import (
     BundleReport,
     ClassEstimates,
     DrawnReport,
+    EvaluationReport,
     Figure,
+    FlagBundleReport,
+    FlagReport,
     Interval,
     MapReport,
+    NumberBundleReport,
+    NumberReport,
     SampleReport,
 )
 
@@ -15,15 +20,61 @@ _Total = tuple[str, str, str]
 """Name, figure and remark."""
 
 
-def report_text(
-    report: MapReport | BundleReport | SampleReport | DrawnReport | ObjectMapReport | ObjectBundleReport,
-) -> str:
+def report_text(report: EvaluationReport) -> str:
     """Return a report as text: a row for each class, then the totals."""
     if isinstance(report, ObjectMapReport | ObjectBundleReport):
         return _objects(report)
+    if isinstance(report, NumberReport | NumberBundleReport):
+        return _numbers(report)
+    if isinstance(report, FlagReport | FlagBundleReport):
+        return _flags(report)
+    if not isinstance(report, MapReport | BundleReport | SampleReport | DrawnReport):
+        raise TypeError(f"no text for a {type(report).__name__}")
     if isinstance(report, SampleReport):
         return _estimates(report)
     return _drawn(report) if isinstance(report, DrawnReport) else _agreement(report)
+
+
+def _numbers(report: NumberReport | NumberBundleReport) -> str:
+    """Lay out the comparison of numbers."""
+
+    def figure(value: Figure, *, unit: bool = True) -> str:
+        return "-" if value is None else f"{value:.4g}{f' {report.unit}' if unit and report.unit else ''}"
+
+    totals = [
+        ("RMSE", figure(report.rmse), "root of the mean squared difference"),
+        ("MAE", figure(report.mae), "mean absolute difference"),
+        ("bias", figure(report.bias), "map minus reference"),
+        ("R2", figure(report.r2, unit=False), "1 best; below 0: worse than the mean everywhere"),
+        ("correlation", figure(report.correlation, unit=False), ""),
+        ("reference", figure(report.reference_mean), f"standard deviation {figure(report.reference_std)}"),
+        ("map", figure(report.map_mean), f"standard deviation {figure(report.map_std)}"),
+        ("pixels compared", f"{report.pixels:,}", ""),
+    ]
+    if isinstance(report, NumberReport):
+        totals.append(("not labelled", f"{report.unlabelled_pixels:,}", "mapped, but no reference"))
+        totals.append(("not mapped", f"{report.unmapped_pixels:,}", "reference, but nodata in the map"))
+    return "\n".join(_aligned(totals))
+
+
+def _flags(report: FlagReport | FlagBundleReport) -> str:
+    """Lay out the comparison of labels."""
+    head = ["label", "IoU", "F1", "precision", "recall", "reference", "map"]
+    rows = []
+    for c in report.classes:
+        figures = [_figure(v) for v in (c.iou, c.f1, c.precision, c.recall)]
+        rows.append(
+            [c.title, *figures, *(f"{100 * (v or 0):.2f} %" for v in (c.reference_share, c.map_share))]
+        )
+    totals = [
+        ("mean IoU", _figure(report.miou), f"absent: {', '.join(report.absent)}" if report.absent else ""),
+        ("macro F1", _figure(report.macro_f1), ""),
+        ("micro F1", _figure(report.micro_f1), ""),
+    ]
+    if report.mean_average_precision is not None:
+        totals.append(("average precision", _figure(report.mean_average_precision), "mean over the labels"))
+    totals.append(("pixels compared", f"{report.pixels:,}", ""))
+    return "\n".join([*_table([head, *rows]), "", *_aligned(totals)])
 
 
 def _agreement(report: MapReport | BundleReport) -> str:

@@ -96,7 +96,9 @@ def model_masks(scene: Scene) -> tuple[ModelMask, ...]:
 def _model_mask(key: str, place: int, scene: Scene, entry: ModelMaskEntry, bundle: Bundle) -> ModelMask:
     card = bundle.card
     if card.task != "classes":
-        raise ConfigError(f"mask: {card.name} finds objects, and a mask needs a class for each pixel")
+        raise ConfigError(
+            f"mask: {card.name} is of task {card.task}, and a mask needs a class for each pixel"
+        )
     invalid = invalid_classes(entry.invalid, card)
     return ModelMask(key, place, _seen_by(card, scene, entry.gsd), bundle, invalid, entry.dilate)
 

@@ -182,8 +182,9 @@ class Load:
     number_bytes: int
     """Bytes of one raw number of the scene."""
     classes: int
-    probabilities: bool
-    """Whether the probability of every class is staged, in percent."""
+    """Channels whose sums are kept."""
+    planes: int
+    """Bytes of a pixel of the map, as its planes are decided or staged."""
     device: str
     backend: str
     weights_bytes: int
@@ -224,7 +225,7 @@ def memory_of(load: Load) -> Memory:
     # Weights are in memory twice: as read, and in the network.
     network = int(forward) + 4 * load.weights_bytes
     # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
-    planes = 2 + (load.classes if load.probabilities else 0) + load.observations
+    planes = load.planes + load.observations
     edge = sum(n * overlap * sums for n in cores)
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums

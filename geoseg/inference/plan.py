@@ -13,12 +13,13 @@ from geoseg.config.cluster import Cluster
 from geoseg.config.pipeline import Pipeline, PostProcess, Tiling
 from geoseg.core.errors import ConfigError, GeosegWarning, PlanError
 from geoseg.inference.detection import Detection
+from geoseg.inference.heads import DOES, head_of
 from geoseg.inference.memory import Detections, Load, Memory, PolygonCost, memory_of
 from geoseg.inference.retry import RetryPolicy
 from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.backends.spec import SegmenterSpec, library_version
 from geoseg.models.bundle import Bundle
-from geoseg.models.card import CardDetection, CardTile
+from geoseg.models.card import Card, CardDetection, CardTile
 from geoseg.raster.area import pixel_area_m2
 from geoseg.raster.postprocess.steps import Steps, resolve_steps
 from geoseg.scenes.aoi import Aoi
@@ -26,6 +27,7 @@ from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.heads import Head, ValueHead
 from geoseg.tiling.thresholds import Thresholds
 from geoseg.vector.recipe import Recipe, resolve_recipe
 
@@ -139,10 +141,10 @@ class Plan:
         outline = None if self.aoi is None else self.aoi.outline
         return BlockGrid.of(self.grid, self.block, outline, objects=self.detection is not None)
 
-    @property
-    def classes(self) -> int:
-        """Number of classes, C."""
-        return len(self.bundle.card.classes)
+    @cached_property
+    def head(self) -> Head:
+        """What the network predicts for each pixel."""
+        return head_of(self.bundle.card, every=self.probabilities, thresholds=self.thresholds)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the bytes of the map, as plain JSON values."""
@@ -211,8 +213,8 @@ class Plan:
                 slots=SLOTS,
                 bands=len(self.scene.bands),
                 number_bytes=self.scene.dtype.itemsize,
-                classes=self.classes,
-                probabilities=self.probabilities,
+                classes=self.head.channels,
+                planes=self.head.pixel_bytes,
                 device=self.device,
                 backend=self.backend,
                 weights_bytes=self.bundle.weights_bytes,
@@ -258,6 +260,7 @@ class Plan:
             "gsd_m": self.scene.gsd_m,
             "bands": [b.name for b in self.scene.bands],
             "model": self.bundle.card.name,
+            **_what(self.bundle.card),
             "architecture": self.bundle.architecture,
             **masks,
             "device": self.device,
@@ -281,6 +284,17 @@ class Plan:
             "memory_per_worker_bytes": {**memory, "total": self.memory.total},
             "fingerprint": self.fingerprint,
         }
+
+
+def _what(card: Card) -> dict[str, Any]:
+    """Return what a network predicts, where it is no class map."""
+    if card.target is not None:
+        head = ValueHead(card.target.min, card.target.max)
+        return {"values": f"{card.target.label}, {head.low:g} to {head.high:g} in steps of {head.step:.3g}"}
+    if card.task == "multilabel":
+        pairs = zip(card.classes, card.limits, strict=True)
+        return {"labels": {c.slug: f"from {limit:g} on" for c, limit in pairs}}
+    return {}
 
 
 def make_plan(
@@ -363,23 +377,21 @@ def automatic_batch(grid: TileGrid, side: int, device: str) -> int:
 def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
     """Raise a ConfigError when a pipeline asks for what a network does not answer."""
     vectorize, outputs, name = pipeline.vectorize, pipeline.outputs, bundle.card.name
-    asked = {
+    task = bundle.card.task
+    asked = {"postprocess": pipeline.postprocess != PostProcess()}
+    of_pixels = {
         "vectorize.instances": vectorize.instances is not None,
         "vectorize.dissolve": vectorize.dissolve,
         "outputs.probabilities": outputs.probabilities,
         "inference.augment": pipeline.inference.augment != "none",
-        "inference.thresholds": isinstance(pipeline.inference.thresholds, dict),
-        "postprocess": pipeline.postprocess != PostProcess(),
     }
-    if bundle.card.task == "instances":
-        if key := next((k for k, yes in asked.items() if yes), None):
-            raise ConfigError(f"{key}: {name} finds objects, each with a class and a score; leave it out")
-        return
-    if outputs.coco:
-        raise ConfigError(
-            f"outputs.coco: is for models that find objects; {name} classifies pixels; leave it out"
-        )
-    if outputs.instances and vectorize.instances is None:
+    if task == "instances":
+        asked |= of_pixels
+    if task != "classes" and (key := next((k for k, yes in asked.items() if yes), None)):
+        raise ConfigError(f"{key}: {name} {DOES[task]}; leave it out")
+    if outputs.coco and task != "instances":
+        raise ConfigError(f"outputs.coco: is for models that find objects; {name} {DOES[task]}; leave it out")
+    if task == "classes" and outputs.instances and vectorize.instances is None:
         raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")
 
 

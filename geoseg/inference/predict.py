@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
-from geoseg.core.legend import NODATA, Legend
+from geoseg.core.legend import Legend
 from geoseg.inference.backoff import predict_with_backoff
 from geoseg.inference.detection import Detection
 from geoseg.inference.events import Stopwatch, report
@@ -29,6 +29,7 @@ from geoseg.tiling import _kernels
 from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
+from geoseg.tiling.heads import ClassHead, Head
 from geoseg.tiling.mosaic import Fringe, Mosaic, Strips, Sums
 from geoseg.tiling.thresholds import Thresholds
 
@@ -73,6 +74,13 @@ class Job:
     """How objects are found; None: the network classifies pixels."""
     topic: str = ""
     """Dask topic to which events are sent; a run has one, and its tasks heed `shutdown_requested`."""
+    other: Head | None = None
+    """What the network predicts when that is not one class of the legend for each pixel."""
+
+    @property
+    def head(self) -> Head:
+        """What the network predicts for each pixel."""
+        return self.other or ClassHead(tuple(self.legend.ids.tolist()), self.probabilities, self.thresholds)
 
     @property
     def given_up(self) -> bool:
@@ -88,9 +96,9 @@ class Job:
 class Prediction:
     """A predicted block: its planes, and the sums that wait for neighbours."""
 
-    planes: NDArray[np.uint8]
-    """Class id, confidence in percent and, on request, percent of each class, shape (planes, core rows, core
-    cols). Nodata is final; the open strips are not filled in yet."""
+    planes: NDArray[Any]
+    """What the head of the job decides: class id, confidence in percent and, on request, percent of each
+    class, shape (planes, core rows, core cols). Nodata is final; the open strips are not filled in yet."""
     strips: Strips
     """Sums of the open strips, which lack the fringes of the neighbours."""
     fringe: Fringe
@@ -143,10 +151,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     pixels = read_block(job, block, watch, incidents)
     segmenter = load_segmenter(job.segmenter)
     values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
-    mosaic = Mosaic(
-        job.grid, block, job.legend.ids, every=job.probabilities, arrays=segmenter.arrays,
-        thresholds=job.thresholds,
-    )  # fmt: skip
+    mosaic = Mosaic(job.grid, block, arrays=segmenter.arrays, head=job.head)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
     # Batches may finish in any order: integer sums do not depend on it.
     pool = device_pool(job.segmenter)
@@ -172,7 +177,7 @@ def predict_block(job: Job, block: Block) -> Prediction:
     core_valid = _mapped(block, pixels.valid)
     with watch.time("sum"):
         parts = mosaic.parts()
-        parts.planes[:, ~core_valid] = NODATA
+        parts.planes[:, ~core_valid] = job.head.nodata
     facts = {"scene": job.label, "block": block.name, "pixels": core_valid.size, "spans": watch.spans}
     report(job.topic, "predicted", **facts, **incidents.counts(job))
     counts = {
@@ -341,16 +346,15 @@ def settle_block(
     watch = Stopwatch()
     with watch.time("settle"):
         planes = settled_planes(job, block, prediction, (from_north, from_west, from_northwest))
-        numbers = _kernels.count(planes[0])
+        tally, empty = job.head.tally(planes), planes[0] == job.head.nodata
+        planes = job.head.staged(planes)
         if job.scene.counts_observations:
-            planes = np.concatenate([planes, _observations(prediction, planes[0])[np.newaxis]])
-    pixels = {int(i): int(numbers[i]) for i in np.flatnonzero(numbers)}
+            planes = np.concatenate([planes, _observations(prediction, empty)[np.newaxis]])
     beside = {f.block: f.why for f in (from_north, from_west, from_northwest) if isinstance(f, Unread)}
     counts = {
         **prediction.counts,
         **({"beside": beside} if beside else {}),
-        "nodata": pixels.pop(NODATA, 0),
-        "classes": {str(i): n for i, n in pixels.items()},
+        **tally,
     }
     counts["seconds"] = {**counts["seconds"], "settle": watch.total("settle")}
     with watch.time("write"):
@@ -359,15 +363,15 @@ def settle_block(
     return counts
 
 
-def _observations(prediction: Prediction, classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return how often each pixel with a class was seen; an unread block has seen nothing."""
+def _observations(prediction: Prediction, empty: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return how often each pixel with data was seen; an unread block has seen nothing."""
     seen = prediction.observations
-    return np.zeros_like(classes) if seen is None else np.where(classes == NODATA, np.uint8(0), seen)
+    return np.zeros(empty.shape, np.uint8) if seen is None else np.where(empty, np.uint8(0), seen)
 
 
 def settled_planes(
     job: Job, block: Block, prediction: Prediction, fringes: tuple[Sums | Unread | None, ...]
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     """Return the planes of a block with its open strips filled in.
 
     Parameters
@@ -377,18 +381,16 @@ def settled_planes(
     fringes
         Those from the north, the west and the north-west.
     """
-    planes = prediction.planes.copy()
+    planes, head = prediction.planes.copy(), job.head
     rows, cols = block.open_rows, block.open_cols
     # Where an unread neighbour overlaps this block, its part of the sums is missing.
     shared = (np.s_[:, :rows], np.s_[:, :, :cols], np.s_[:, :rows, :cols])
     for fringe, place in zip(fringes, shared, strict=True):
         if isinstance(fringe, Unread):
-            planes[place] = NODATA
+            planes[place] = head.nodata
     strips = prediction.strips.settle(*(None if isinstance(f, Unread) else f for f in fringes))
     for target, sums in ((planes[:, :rows], strips.north), (planes[:, rows:, :cols], strips.west)):
         if sums.size:
-            settled = HOST.decide(
-                sums, all_of(sums), job.legend.ids, every=job.probabilities, thresholds=job.thresholds
-            )
-            np.copyto(target, settled, where=target != NODATA)
+            settled = head.decide(HOST, sums, all_of(sums))
+            np.copyto(target, settled, where=target != head.nodata)
     return planes

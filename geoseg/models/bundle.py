@@ -54,7 +54,8 @@ class Bundle:
         bands, classes = (
             ", ".join(names) for names in ([b.name for b in card.bands], [c.slug for c in card.classes])
         )
-        return f"<Bundle {card.name} {card.version}: {self.architecture}, bands {bands}, classes {classes}>"
+        found = f"classes {classes}" if card.target is None else f"values {card.target.label}"
+        return f"<Bundle {card.name} {card.version}: {self.architecture}, bands {bands}, {found}>"
 
     @property
     def place(self) -> str:
@@ -217,7 +218,7 @@ def open_bundle(place: Path | str, *, trust: bool = False) -> Bundle:
             f"{card.weights_sha256[:12]}...); get the bundle again"
         )
     for key, expected, what, agree in (
-        ("classes", len(card.classes), "classes in the legend", partial(fits, card)),
+        ("classes", card.outputs, "classes in the legend", partial(fits, card)),
         ("in_channels", len(card.bands), "bands", len(card.bands).__eq__),
     ):
         if key in config and not agree(config[key]):

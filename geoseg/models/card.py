@@ -33,8 +33,8 @@ FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
 NEW_KEYS = (
-    "task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin", "code",
-    "thresholds",
+    "task", "detection", "target", "output", "channels", "numbers", "input_scale", "preprocess", "origin",
+    "code", "thresholds",
 )  # fmt: skip
 """Keys of format 2: the task, how classes are chosen, and how a network that was trained elsewhere is fed
 and what it answers."""
@@ -120,6 +120,34 @@ class CardDetection(Document):
     """Sizes of the training objects: those larger than the overlap are joined from parts."""
 
 
+class CardTarget(Document):
+    """What a network of `task: regression` predicts: one number for each pixel."""
+
+    name: Name
+    """Name for machines: `canopy_height`."""
+    title: Line = ""
+    """Name for people; empty: the name."""
+    unit: Line = ""
+    """Unit of the values, as the user writes it: `m`; empty: a plain number."""
+    min: Finite
+    max: Finite
+    """Range of the values of a map: values beyond it become its limits."""
+    mean: Finite
+    """Mean of the target in training; the network answers (value - mean) / std."""
+    std: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CardTarget":
+        if self.min >= self.max:
+            raise ValueError("needs min < max")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Title and unit for people: `Canopy height [m]`."""
+        return (self.title or self.name) + (f" [{self.unit}]" if self.unit else "")
+
+
 class CardOrigin(Document):
     """Where an imported network comes from, and how near the bundle comes to it."""
 
@@ -151,8 +179,9 @@ class Card(Document):
     version: Line
     title: Line
     description: str = ""
-    task: Literal["classes", "instances"] = "classes"
-    """What the network finds: the class of each pixel, or single objects with a box, a mask and a score."""
+    task: Literal["classes", "instances", "regression", "multilabel"] = "classes"
+    """What the network finds: the class of each pixel; single objects with a box, a mask and a score; a
+    number for each pixel; or for each class on its own whether a pixel has it."""
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
     covariance: tuple[tuple[Finite, ...], ...] | None = None
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
@@ -160,10 +189,13 @@ class Card(Document):
     """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
     gsd_m: GsdRange
     tile: CardTile
-    classes: Annotated[tuple[CardClass, ...], Field(min_length=1)]
-    """At least two; objects may be of a single class, because what is no object has none."""
+    classes: tuple[CardClass, ...] = ()
+    """At least two; objects and labels may be of a single class, because what is none of them has none. A
+    regression has no class."""
     detection: CardDetection | None = None
     """Of `task: instances` alone."""
+    target: CardTarget | None = None
+    """Of `task: regression` alone."""
     ignore_index: Literal[255] = 255
     numbers: Literal["physical", "raw"] = "physical"
     """Numbers that mean and std are of: physical values (number * scale + offset of the scene), or numbers as
@@ -173,8 +205,9 @@ class Card(Document):
     preprocess: tuple[Step, ...] | None = None
     """Steps before the network; None: (number - mean) / std. With an empty list it is fed the numbers times
     `input_scale`."""
-    output: Literal["logits", "probabilities", "sigmoid"] = "logits"
-    """What the network answers; `sigmoid`: one channel of logits, of the second of two classes."""
+    output: Literal["logits", "probabilities", "sigmoid", "values"] = "logits"
+    """What the network answers; `sigmoid`: one channel of logits, of the second of two classes, or one of
+    each label; `values`: the standardised target of a regression."""
     channels: Annotated[tuple[Channel, ...], Field(min_length=1)] | None = None
     """Channel of each class; others are dropped before the softmax. None: as many channels as classes."""
     origin: CardOrigin | None = None
@@ -184,8 +217,8 @@ class Card(Document):
     temperature: Temperature = 1.0
     """Logits are divided by it before the softmax, which calibrates the probabilities."""
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
-    """Probability from which a class is taken, by slug; none: the most probable class is. A pipeline may say
-    otherwise."""
+    """Probability from which a class is taken, by slug. Classes: with none the most probable one is, and a
+    pipeline may say otherwise. Labels: 0.5 where none is given. Objects have a score instead."""
     memory_bytes_per_pixel: Annotated[float, Field(ge=1, le=1e12), GATE] | None = None
     """Measured working memory of a forward pass for each pixel of a batch, fp32."""
     training: dict[str, Any] = Field(default_factory=dict)
@@ -197,10 +230,18 @@ class Card(Document):
 
     @model_validator(mode="after")
     def _task_fits(self) -> "Card":
-        if (self.task == "instances") != (self.detection is not None):
-            raise ValueError("detection goes with task: instances, and neither without the other")
-        if self.task == "classes" and len(self.classes) < 2:
-            raise ValueError("classes: at least two classes are needed")
+        for key, task in (("detection", "instances"), ("target", "regression")):
+            if (self.task == task) != (getattr(self, key) is not None):
+                raise ValueError(f"{key} goes with task: {task}, and neither without the other")
+        least = {"classes": 2, "regression": 0}.get(self.task, 1)
+        if len(self.classes) < least:
+            raise ValueError(f"classes: at least {'two classes are' if least > 1 else 'one class is'} needed")
+        if self.task == "regression" and self.classes:
+            raise ValueError("classes: a regression has none")
+        if (self.output == "values") != (self.task == "regression"):
+            raise ValueError("output: values goes with task: regression, and neither without the other")
+        if self.task == "multilabel" and self.output == "logits":
+            raise ValueError("output: that of task: multilabel is sigmoid or probabilities, not logits")
         return self
 
     @model_validator(mode="after")
@@ -229,6 +270,10 @@ class Card(Document):
             raise ValueError("temperature must be 1 where output is probabilities")
         if channels is not None and len(set(channels)) < len(channels):
             raise ValueError("channels names a channel twice")
+        if self.task in {"regression", "multilabel"}:
+            if channels is not None and len(channels) != self.outputs:
+                raise ValueError(f"channels must name {self.outputs}, as many as the network's task has")
+            return self
         single = self.output == "sigmoid" or (channels is not None and len(channels) == 1)
         if single and classes != 2:
             raise ValueError(f"one channel tells two classes apart, and classes has {classes}")
@@ -240,6 +285,8 @@ class Card(Document):
 
     @model_validator(mode="after")
     def _thresholds_fit(self) -> "Card":
+        if self.thresholds and self.task not in {"classes", "multilabel"}:
+            raise ValueError(f"thresholds: go with task: classes or multilabel, and this is {self.task}")
         if strange := set(self.thresholds) - {c.slug for c in self.classes}:
             raise ValueError(f"thresholds: there is no class {min(strange)[:60]!r}")
         return self
@@ -252,20 +299,42 @@ class Card(Document):
 
     @property
     def legend(self) -> Legend:
-        """The classes, in channel order."""
+        """The classes, in channel order; a regression has none."""
         return Legend.of(self.classes)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that are predicted for each pixel: one of each class, one of a regression."""
+        return 1 if self.task == "regression" else len(self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each of these numbers: slugs, or that of the target."""
+        return tuple(c.slug for c in self.classes) if self.target is None else (self.target.name,)
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The threshold of each label of `task: multilabel`, in channel order."""
+        return tuple(self.thresholds.get(c.slug, 0.5) for c in self.classes)
 
     @property
     def answered(self) -> int:
         """Channels that the network gives at least."""
         if self.channels is not None:
             return max(self.channels) + 1
-        return 1 if self.output == "sigmoid" else len(self.classes)
+        return 1 if self.output == "sigmoid" and self.task == "classes" else self.outputs
 
     @property
     def is_plain(self) -> bool:
         """Return whether the network takes standardised physical values and gives a logit of each class."""
         plain = self.numbers == "physical" and self.output == "logits"
+        return plain and self.preprocess is None and self.channels is None
+
+    @property
+    def is_trained_here(self) -> bool:
+        """Return whether the network is fed and answers as those that geoseg trains for its task."""
+        answers = {"regression": "values", "multilabel": "sigmoid"}.get(self.task, "logits")
+        plain = self.numbers == "physical" and self.output == answers
         return plain and self.preprocess is None and self.channels is None
 
     @property

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from geoseg.config.fields import Finite, Positive
 from geoseg.config.loader import Document
+from geoseg.tiling.heads import REACH
 
 
 class Standardise(Document):
@@ -100,12 +101,40 @@ def _per_band(values: Sequence[float], x: Any) -> Any:
     return row if isinstance(x, np.ndarray) else _library(x).from_numpy(row).to(x.device)
 
 
+class Scaled(Protocol):
+    """The target of a regression: its range, and how the network's answer is standardised."""
+
+    @property
+    def min(self) -> float:
+        """Least value of a map."""
+
+    @property
+    def max(self) -> float:
+        """Largest value of a map."""
+
+    @property
+    def mean(self) -> float:
+        """Value at which the network answers 0."""
+
+    @property
+    def std(self) -> float:
+        """Difference of the values at which it answers 1 and 0."""
+
+
 class Answering(Protocol):
     """The facts of a card that tell what the channels of a network mean."""
 
     @property
+    def task(self) -> str:
+        """`classes`, `regression` or `multilabel`."""
+
+    @property
+    def target(self) -> "Scaled | None":
+        """The range and the standardisation of a regression."""
+
+    @property
     def output(self) -> str:
-        """`logits`, `probabilities` or `sigmoid`."""
+        """`logits`, `probabilities`, `sigmoid` or `values`."""
 
     @property
     def channels(self) -> tuple[int, ...] | None:
@@ -126,7 +155,7 @@ def fits(card: Answering, channels: int) -> bool:
 
 
 def probabilities(card: Answering, answer: Any) -> Any:
-    """Return the class probabilities that a network's answer means.
+    """Return the class probabilities that a network's answer means, or the places of values in their range.
 
     Parameters
     ----------
@@ -138,19 +167,46 @@ def probabilities(card: Answering, answer: Any) -> Any:
     Returns
     -------
     probabilities
-        Shape (N, C, rows, cols): those of the card's classes, which sum to 1.
+        Shape (N, C, rows, cols): those of the card's classes, which sum to 1; of labels each from 0 to 1; of
+        a regression one channel, see `places`.
     """
     if card.channels is not None:
         answer = answer[:, list(card.channels)]
+    if card.target is not None:
+        return places(card.target, answer)
+    if card.task == "multilabel":
+        return logistic(answer / card.temperature) if card.output == "sigmoid" else answer
     if card.output == "logits":
         return softmax(answer / card.temperature)
     if card.output == "sigmoid":
-        answer = 1 / (1 + _library(answer).exp((-answer / card.temperature).clip(-80, 80)))
+        answer = logistic(answer / card.temperature)
     if answer.shape[1] == 1:
         both = answer.repeat(2, 1) if isinstance(answer, np.ndarray) else answer.repeat(1, 2, 1, 1)
         both[:, 0] = 1 - both[:, 0]
         return both
     return answer / answer.sum(1)[:, None] if card.channels is not None else answer
+
+
+def logistic(logits: Any) -> Any:
+    """Return the probability of each channel on its own."""
+    return 1 / (1 + _library(logits).exp((-logits).clip(-80, 80)))
+
+
+def places(target: Scaled, answer: Any) -> Any:
+    """Return where standardised values lie in the range of a target: from -REACH, its min, to REACH, its max.
+
+    Values beyond the range become its limits. NaN stays NaN, and infinity becomes it, so that neither is
+    taken for a value.
+    """
+    factor, shift = line(target)
+    place = answer * factor + shift
+    return place.clip(-REACH, REACH) + (place - place)
+
+
+def line(target: Scaled) -> tuple[float, float]:
+    """Return factor and shift from a standardised value to its place in the range of a target."""
+    half, middle = (target.max - target.min) / 2, (target.max + target.min) / 2
+    return REACH * target.std / half, REACH * (target.mean - middle) / half
 
 
 def softmax(logits: Any) -> Any:

@@ -43,6 +43,13 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 
 def _figures(card: Card) -> list[str]:
     """Return the section of the classes, with their scores where the card has some."""
+    if (target := card.target) is not None:
+        lines = [f"{target.label}, from {target.min:g} to {target.max:g}"]
+        shown = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "bias": "bias"}
+        found = [f"{t} {_score(card.metrics, k)}" for k, t in shown.items() if k in card.metrics]
+        if found:
+            lines.append(f"{card.metrics.get('reference', '')}: {', '.join(found)}".strip(": "))
+        return _section("Values", lines)
     scores = {row["slug"]: row for row in card.metrics.get("classes", ())}
     objects = card.task == "instances"
     if not scores:
@@ -58,6 +65,15 @@ def _figures(card: Card) -> list[str]:
     ]
     if objects:
         return [_figures_of_objects(card, rows)]
+    if card.task == "multilabel":
+        pairs = zip(card.classes, card.limits, strict=True)
+        rows = [[*row, f"{limit:g}"] for row, (_, limit) in zip(rows, pairs, strict=True)]
+        whole = (
+            f"{card.metrics['reference'].capitalize()}: mean IoU {_score(card.metrics, 'miou')}, macro F1 "
+            f"{_score(card.metrics, 'macro_f1')}, micro F1 {_score(card.metrics, 'micro_f1')}."
+        )
+        head = ["id", "label", "IoU", "F1", "precision", "recall", "threshold"]
+        return [f"## Labels and figures\n\n{whole}\n\n{_table(head, rows)}"]
     whole = (
         f"{card.metrics['reference'].capitalize()}: mean IoU {_score(card.metrics, 'miou')}, overall "
         f"accuracy {_score(card.metrics, 'overall_accuracy')}, Cohen's kappa {_score(card.metrics, 'kappa')}."

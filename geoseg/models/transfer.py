@@ -142,7 +142,7 @@ def start_from_bundle(
     bundle
         The bundle with the weights.
     class_slugs
-        Slugs of the network's classes, in channel order.
+        Slugs of the network's classes, in channel order; of a regression the name of its target.
     band_names
         Names of its bands, in order.
 
@@ -159,7 +159,7 @@ def start_from_bundle(
     if stem_key in taken:
         bands = [b.common_name for b in bundle.card.bands]
         taken[stem_key], words = fit_stem(taken[stem_key], bands, band_names, "bands", source)
-    old = {c.slug: i for i, c in enumerate(bundle.card.classes)}
+    old = {name: i for i, name in enumerate(bundle.card.names)}
     kept = [(new, old[slug]) for new, slug in enumerate(class_slugs) if slug in old]
     for key, each, first in _heads(network):
         if key in taken and taken[key].shape[1:] == target[key].shape[1:]:

@@ -13,8 +13,7 @@ INSTANCES = "instances.tif"
 """The raster of object numbers of a run."""
 
 if TYPE_CHECKING:
-    from geoseg.evaluation.objects.reports import ObjectBundleReport, ObjectMapReport
-    from geoseg.evaluation.reports import BundleReport, MapReport, SampleReport
+    from geoseg.evaluation.reports import EvaluationReport
     from geoseg.runs.validate.findings import Report
 
 
@@ -27,17 +26,18 @@ def evaluate(
     catalog: str | Path | None = None,
     trust: bool = False,
     **options: Any,
-) -> "MapReport | BundleReport | SampleReport | ObjectMapReport | ObjectBundleReport":
+) -> "EvaluationReport":
     """Measure how good a map or a bundle is, by a reference, a labelled sample, or labelled data.
 
     Parameters
     ----------
     subject
-        With `reference`: a class map, or a run, whose confidence is evaluated, too; of a run that finds
-        objects, these. With `training`: a
-        bundle, its name or folder. Alone: a labelled sample (`.gpkg`) of `geoseg sample`.
+        With `reference`: a map of classes, numbers or labels, or a run, whose confidence is evaluated, too;
+        of a run that finds objects, these. With `training`: a bundle, its name or folder. Alone: a labelled
+        sample (`.gpkg`) of `geoseg sample`.
     reference
-        A raster of codes, or polygons.
+        A raster of codes, or polygons; for a map of numbers a raster of numbers, for one of labels a raster
+        with a band of 0 and 1 for each, or a path with `{class}` for one of each.
     training
         A training document; the bundle is measured on its data.
     split
@@ -54,7 +54,7 @@ def evaluate(
 
     Returns
     -------
-    MapReport, BundleReport, SampleReport, ObjectMapReport or ObjectBundleReport
+    MapReport, NumberReport, FlagReport, BundleReport, SampleReport, ObjectMapReport or ObjectBundleReport
         The report; `to_dict` and `to_json` give it as plain values.
 
     Raises
@@ -71,6 +71,7 @@ def evaluate(
     1.0
     """
     from geoseg.evaluation import evaluate as evaluation  # noqa: PLC0415
+    from geoseg.evaluation.fields import compare_map  # noqa: PLC0415
 
     if options and reference is None:
         raise TypeError(f"evaluate: {', '.join(options)} are for a comparison with a reference")
@@ -92,10 +93,15 @@ def evaluate(
     files: dict[str, Any] = {}
     if isinstance(subject, Run):
         for key, name in (("confidence", RunFile.CONFIDENCE), ("probabilities", RunFile.PROBABILITIES)):
-            if name in subject.record.outputs:
+            if name in subject.record.outputs and RunFile.CLASSES in subject.record.outputs:
                 files[key] = Path(subject.folder) / name
-    class_map = Path(subject.folder) / RunFile.CLASSES if isinstance(subject, Run) else at_home(Path(subject))
-    return evaluation.evaluate_map(class_map, at_home(str(reference)), **{**files, **options})
+        name = next(
+            (n for n in (RunFile.VALUES, RunFile.LABELS) if n in subject.record.outputs), RunFile.CLASSES
+        )
+        path = Path(subject.folder) / name
+    else:
+        path = at_home(Path(subject))
+    return compare_map(path, at_home(str(reference)), {**files, **options})
 
 
 def _instances(subject: str | Path | Run) -> Path | None:

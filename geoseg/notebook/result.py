@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Literal
 
 import dask.array
@@ -25,10 +26,17 @@ from geoseg.scenes.arrays import ArrayScene, Numbers
 from geoseg.scenes.coordinates import crs_coordinates
 from geoseg.scenes.cube import Cube
 from geoseg.tiling.blocks import BlockGrid
+from geoseg.tiling.heads import ValueHead
 
-Output = Literal["class", "confidence", "probability"]
+Output = Literal["class", "confidence", "probability", "label", "value"]
 
 OUTPUTS: tuple[Output, ...] = ("class", "confidence", "probability")
+
+OUTPUTS_OF: dict[str, tuple[tuple[Output, ...], tuple[Output, ...]]] = {
+    "multilabel": (("label", "probability"), ("label",)),
+    "regression": (("value",), ("value",)),
+}
+"""What there is, and what is returned by default, for networks that give no class map."""
 
 CLASS_NAME = "class_name"
 """Dimension of the classes of `probability`; no variable may have the name of a dimension that it lacks."""
@@ -78,7 +86,7 @@ def lazy_map(
             GeosegWarning,
             stacklevel=4,
         )
-    classes = bundle.card.classes
+    classes, task = bundle.card.classes, bundle.card.task
     time = ("time",) if cube.timed else ()
     dims = (*time, *cube.located.dims)
     made: dict[str, Any] = {}
@@ -86,11 +94,21 @@ def lazy_map(
         made["class"] = (dims, planes.array("class", _classes, "u1", timed=cube.timed))
     if "confidence" in wanted:
         made["confidence"] = (dims, planes.array("confidence", _confidence, "f4", timed=cube.timed))
+    each = (*time, CLASS_NAME, *cube.located.dims)
+    if "label" in wanted:
+        flags = partial(_labels, count=len(classes))
+        made["label"] = (each, planes.array("label", flags, "u1", len(classes), timed=cube.timed))
     if "probability" in wanted:
-        array = planes.array("probability", _probability, "f4", len(classes), timed=cube.timed)
-        made["probability"] = ((*time, CLASS_NAME, *cube.located.dims), array)
+        shares = partial(_probability, first=len(classes) if task == "multilabel" else 2)
+        made["probability"] = (
+            each,
+            planes.array("probability", shares, "f4", len(classes), timed=cube.timed),
+        )
+    if isinstance(job.other, ValueHead):
+        values = partial(_values, head=job.other)
+        made["value"] = (dims, planes.array("value", values, "f4", timed=cube.timed))
     found = xarray.Dataset(made, coords=_coordinates(cube), attrs=_attributes(cube, bundle, fingerprint))
-    if "probability" in wanted:
+    if {"label", "probability"} & set(wanted):
         found = found.assign_coords({CLASS_NAME: [c.slug for c in classes]})
     turns = {d: s for d, s in zip(cube.located.dims, cube.located.order, strict=True) if s != slice(None)}
     return _described(found.isel(turns) if turns else found, bundle)
@@ -140,8 +158,16 @@ def _confidence(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return _share(planes[1])
 
 
-def _probability(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return _share(planes[2:])
+def _labels(planes: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    return np.asarray(planes[:count])
+
+
+def _values(planes: NDArray[np.uint16], head: ValueHead) -> NDArray[np.float32]:
+    return head.values(planes[0])
+
+
+def _probability(planes: NDArray[np.uint8], first: int) -> NDArray[np.float32]:
+    return _share(planes[first:])
 
 
 def _share(percent: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -187,6 +213,14 @@ def _described(found: xarray.Dataset, bundle: Bundle) -> xarray.Dataset:
         if name == "class":
             array.attrs = {**cf_flags(bundle.card.classes), "nodata": NODATA}
             array.encoding["_FillValue"] = NODATA
+        elif name == "label":
+            flags = {"flag_values": np.array([0, 1], np.uint8), "flag_meanings": "no yes"}
+            array.attrs = {"long_name": "whether a pixel has the label", **flags, "nodata": NODATA}
+            array.encoding["_FillValue"] = NODATA
+        elif name == "value" and (target := bundle.card.target) is not None:
+            unit = {"units": target.unit} if target.unit else {}
+            array.attrs = {"long_name": target.title or target.name, **unit,
+                           "valid_range": [target.min, target.max]}  # fmt: skip
         else:
             what = "probability of the chosen class" if name == "confidence" else "probability of the class"
             array.attrs = {"long_name": what, "valid_range": [0.0, 1.0]}

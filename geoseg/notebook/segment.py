@@ -12,6 +12,7 @@ from geoseg.config.loader import checked
 from geoseg.config.pipeline import Inference, Tiling
 from geoseg.core.errors import BundleError, ConfigError, GeosegWarning
 from geoseg.inference import checks as input_checks
+from geoseg.inference.heads import head_of
 from geoseg.inference.plan import SLOTS, automatic_batch, automatic_block, grid_of
 from geoseg.inference.predict import Job
 from geoseg.inference.retry import reader
@@ -19,7 +20,7 @@ from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.notebook.masks import RETRY
 from geoseg.notebook.place import choose_place
-from geoseg.notebook.result import OUTPUTS, Output, lazy_map
+from geoseg.notebook.result import OUTPUTS, OUTPUTS_OF, Output, lazy_map
 from geoseg.scenes.arrays import sample
 from geoseg.scenes.chunks import lazy_maps
 from geoseg.scenes.cube import Cube, Meaning, read_cube
@@ -38,7 +39,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     gsd: float | None = None,
     tile: int | Literal["auto"] = "auto",
     overlap: int | Literal["auto"] = "auto",
-    outputs: Sequence[Output] = ("class", "confidence"),
+    outputs: Sequence[Output] | None = None,
     device: str = "auto",
     backend: Literal["auto", "torch", "inductor", "openvino", "onnxruntime"] = "auto",
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
@@ -79,7 +80,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     tile, overlap
         Pixels of a tile and of its overlap; auto: as the model says.
     outputs
-        What to return: `class`, `confidence`, `probability`.
+        What to return: `class`, `confidence`, `probability`; default: the first two. Of a network of labels
+        `label` and `probability`; default: the first. Of a regression `value`.
     device
         `auto`, `cpu`, `cuda` or `cuda:N`; with a Dask client, of its workers.
     backend, precision, augment, thresholds, otherwise
@@ -94,7 +96,9 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     Dataset
         `class` (uint8, 255 without data, with the flags of the CF conventions and `flag_colors`),
         `confidence` (float32, 0 to 1, NaN without data), `probability` with a dimension `class_name`; dims
-        ([time], y, x) with the coordinates, CRS and attributes of the data.
+        ([time], y, x) with the coordinates, CRS and attributes of the data. Of a network of labels `label`
+        (uint8, 0 or 1, 255 without data) with the dimension `class_name`; of a regression `value` (float32 in
+        its unit, NaN without data).
 
     Raises
     ------
@@ -121,7 +125,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
             f"{bundle.card.name}: finds objects, and segment gives the class of each pixel; write a pipeline "
             "and run it with `geoseg run`, or geoseg.run"
         )
-    wanted = _outputs(outputs)
+    wanted = _outputs(outputs, bundle.card.task)
     tiling = checked({"tile": tile, "overlap": overlap}, Tiling, "segment")
     inference = checked(
         {
@@ -156,15 +160,20 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         probabilities="probability" in wanted,
         thresholds=resolve_thresholds(inference, bundle.card),
         retry=RETRY,
+        other=None if bundle.card.task == "classes" else head_of(bundle.card, every="probability" in wanted),
     )
     found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources)
     return found if cube.lazy else found.compute(scheduler="threads", num_workers=SLOTS)
 
 
-def _outputs(outputs: Sequence[Output]) -> list[Output]:
-    if isinstance(outputs, str) or not outputs or set(outputs) - set(OUTPUTS):
-        raise ConfigError(f"outputs: {outputs!r}; give a list of {', '.join(OUTPUTS)}")
-    return [o for o in OUTPUTS if o in outputs]
+def _outputs(outputs: Sequence[Output] | None, task: str) -> list[Output]:
+    known, default = OUTPUTS_OF.get(task, (OUTPUTS, ("class", "confidence")))
+    if outputs is None:
+        return list(default)
+    if isinstance(outputs, str) or not outputs or set(outputs) - set(known):
+        of = "" if task == "classes" else f"; the model's task is {task}"
+        raise ConfigError(f"outputs: {outputs!r}; give a list of {', '.join(known)}{of}")
+    return [o for o in known if o in outputs]
 
 
 def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -> None:

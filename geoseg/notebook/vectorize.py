@@ -172,6 +172,8 @@ def _legend(attrs: Any) -> Legend:
         titles = [s.replace("_", " ") for s in slugs]
     # Of many maps 255, or another value, means nodata and has a flag all the same.
     rows = [r for r in zip(values, slugs, titles, colors, strict=True) if 0 <= r[0] < NODATA]
+    if not rows:
+        raise SceneError("vectorize: flag_values: names no class from 0 to 254")
     try:
         return Legend(tuple(LegendClass(int(i), slug, title, color) for i, slug, title, color in rows))
     except ValueError as error:

@@ -61,6 +61,30 @@ def class_pixels(class_map: Path) -> dict[int, int]:
     return {int(i): int(totals[i]) for i in np.flatnonzero(totals)}
 
 
+def label_areas_m2(labels: Path, geobox: GeoBox, legend: Legend) -> dict[str, float] | None:
+    """Return the area with each label by slug, None without a CRS: a band for each class, 1 where it is.
+
+    Parameters
+    ----------
+    labels
+        The raster of labels.
+    geobox
+        Its grid.
+    legend
+        Its classes, in the order of the bands.
+    """
+    areas = pixel_area_m2(geobox)
+    if areas is None:
+        return None
+    totals = np.zeros(len(legend))
+    with rasterio.open(labels) as src:
+        for start in range(0, src.height, _ROWS):
+            window = Window.of(start, 0, _ROWS, src.width).clip(src.shape)
+            has = src.read(window=to_rasterio(window)) == 1
+            totals += has.sum(axis=2) @ areas[start : window.rows.stop]
+    return {c.slug: round(float(t), 3) for c, t in zip(legend.classes, totals, strict=True)}
+
+
 def class_areas_m2(class_map: Path, geobox: GeoBox, legend: Legend) -> dict[str, float] | None:
     """Return the area of each class by slug, None without a CRS.
 

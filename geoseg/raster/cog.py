@@ -26,6 +26,8 @@ from geoseg.raster.overviews import write_overviews
 from geoseg.raster.staging import Staging
 from geoseg.tiling.blocks import Block
 
+_GDAL_TYPES = {"uint8": "Byte", "float32": "Float32"}
+
 TILE = 512
 """Side of the internal tiles of a map in pixels; a map of one tile has no overview."""
 
@@ -44,11 +46,25 @@ class MapBand:
     """Whether it holds numbers of things (uint8), 0 as nodata, and neither classes nor shares."""
     whole: Path | None = None
     """A raster of the whole map beside the blocks, from which the band is taken instead."""
+    flags: bool = False
+    """Whether it holds 1 where something is and 0 where it is not (uint8), 255 as nodata."""
+    unit: str | None = None
+    """Unit of numbers (float32, NaN as nodata) that are staged as they are."""
 
     @property
     def shares(self) -> bool:
         """Whether the staged per cent become a share."""
-        return self.legend is None and not self.counts
+        return self.legend is None and not self.counts and not self.flags and self.unit is None
+
+    @property
+    def dtype(self) -> str:
+        """Type of the band, as GDAL names it."""
+        return "Float32" if self.shares or self.unit is not None else "Byte"
+
+    @property
+    def nodata(self) -> str:
+        """Number of pixels without data."""
+        return "nan" if self.unit is not None else str(0 if self.counts else NODATA)
 
 
 def write_cog(
@@ -85,11 +101,11 @@ def write_cog(
     vrt = staging.folder / f"{path.stem}.vrt"
     write_vrt(vrt, staging, blocks, shape, bands, tags)
     try:
-        if overviews == "MODE":
+        if overviews == "MODE" and len(bands) == 1:
             with _gdal_as_output_error(path):
                 made = write_overviews(vrt, TILE)
             _add_overviews(vrt, made)
-        copy_cog(vrt, path, overviews)
+        copy_cog(vrt, path, overviews, floating=all(b.unit is not None for b in bands))
     finally:
         for leftover in vrt.parent.glob(f"{vrt.stem}.*.tif"):
             leftover.unlink()
@@ -127,7 +143,9 @@ def describe(raster: Path, names: list[str], tags: dict[str, str]) -> None:
         dst.update_tags(**tags)
 
 
-def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"]) -> None:
+def copy_cog(
+    source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NEAREST"], *, floating: bool = False
+) -> None:
     """Copy a raster to a cloud-optimised GeoTIFF; it appears by rename.
 
     Parameters
@@ -138,19 +156,23 @@ def copy_cog(source: Path, path: Path, overviews: Literal["MODE", "AVERAGE", "NE
         The file to make.
     overviews
         Resampling of the overviews: mode for classes, average for numbers, nearest for ids.
+    floating
+        Whether all pixels are measurements, which are predicted before they are compressed, and whose
+        statistics are stored.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
+    options = {"predictor": "FLOATING_POINT", "statistics": "YES"} if floating else {}
     temporary = source.with_name(f".{path.name}.tmp.tif")
     try:
         with _gdal_as_output_error(path):
             rasterio.shutil.copy(
                 str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=TILE,
                 bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
-                num_threads="ALL_CPUS",
+                num_threads="ALL_CPUS", **options,
             )  # fmt: skip
         with as_output_error(path), temporary.open("rb") as written:
             os.fsync(written.fileno())
@@ -222,7 +244,7 @@ def _vrt(
     for block in blocks:
         for element, band in zip(elements, bands, strict=True):
             if band.whole is None:
-                _vrt_source(element, Path(staging.path(block)).name, band, block.core)
+                _vrt_source(element, Path(staging.path(block)).name, band, block.core, staging.dtype)
     return root
 
 
@@ -238,10 +260,11 @@ def _add_overviews(vrt: Path, overviews: Iterable[Path]) -> None:
 
 
 def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
-    kind = "Float32" if band.shares else "Byte"
-    element = ET.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
+    element = ET.SubElement(root, "VRTRasterBand", dataType=band.dtype, band=str(number))
     ET.SubElement(element, "Description").text = band.description
-    ET.SubElement(element, "NoDataValue").text = str(0 if band.counts else NODATA)
+    ET.SubElement(element, "NoDataValue").text = band.nodata
+    if band.unit:
+        ET.SubElement(element, "UnitType").text = band.unit
     ET.SubElement(element, "ColorInterp").text = "Palette" if band.legend else "Gray"
     if band.legend:
         colors = {i: c.rgb for i, c in band.legend.by_id().items()}
@@ -254,14 +277,16 @@ def _vrt_band(root: ET.Element, number: int, band: MapBand) -> ET.Element:
     return element
 
 
-def _vrt_source(element: ET.Element, file: str, band: MapBand, window: Window, side: int = 256) -> None:
+def _vrt_source(
+    element: ET.Element, file: str, band: MapBand, window: Window, dtype: str = "uint8", side: int = 256
+) -> None:
     height, width = (str(n) for n in window.shape)
     source = ET.SubElement(element, "ComplexSource" if band.shares else "SimpleSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = file
     ET.SubElement(source, "SourceBand").text = str(band.staged)
     # With its properties stated, GDAL opens a block only when its pixels are needed.
     ET.SubElement(
-        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType="Byte",
+        source, "SourceProperties", RasterXSize=width, RasterYSize=height, DataType=_GDAL_TYPES[dtype],
         BlockXSize=str(side), BlockYSize=str(side),
     )  # fmt: skip
     ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)

@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
@@ -50,6 +49,8 @@ class Staging:
     """Affine transform of the scene: a, b, c, d, e, f."""
     bands: tuple[str, ...]
     """Descriptions of the bands of every block."""
+    dtype: str = "uint8"
+    """Type of these bands."""
     prefix: str = ""
     """Begin of the names of its files: one place may hold the blocks of several networks."""
     suffix: str = ".tif"
@@ -66,7 +67,7 @@ class Staging:
         """Return the path or URI of a block's file, as GDAL opens it."""
         return self.store.at(self._file(block))
 
-    def write(self, block: Block, planes: NDArray[np.uint8], counts: dict[str, Any]) -> None:
+    def write(self, block: Block, planes: NDArray[Any], counts: dict[str, Any]) -> None:
         """Write a settled block; it appears complete or not at all.
 
         Parameters
@@ -134,7 +135,7 @@ class Staging:
 
         deque(_concurrently(copy, blocks), maxlen=0)
 
-    def read(self, block: Block, band: int, window: Window) -> NDArray[np.uint8]:
+    def read(self, block: Block, band: int, window: Window) -> NDArray[Any]:
         """Read a window of the scene that lies in the core of a finished block; its checksum is verified.
 
         Raises
@@ -146,9 +147,7 @@ class Staging:
         """
         rows, cols = window.relative_to(block.core)
         with MemoryFile(self._intact(block)) as memory, memory.open() as src:
-            found: NDArray[np.uint8] = src.read(
-                band, window=((rows.start, rows.stop), (cols.start, cols.stop))
-            )
+            found: NDArray[Any] = src.read(band, window=((rows.start, rows.stop), (cols.start, cols.stop)))
         return found
 
     def _intact(self, block: Block) -> bytes:
@@ -179,12 +178,12 @@ class Staging:
     def _file(self, block: Block) -> str:
         return f"{self.prefix}{block.name}{self.suffix}"
 
-    def _encode(self, block: Block, planes: NDArray[np.uint8]) -> bytes:
+    def _encode(self, block: Block, planes: NDArray[Any]) -> bytes:
         height, width = block.core.shape
         transform = Affine(*self.transform) @ Affine.translation(block.core.cols.start, block.core.rows.start)
         with MemoryFile() as memory:
             with memory.open(
-                driver="GTiff", height=height, width=width, count=len(planes), dtype="uint8", crs=self.crs,
+                driver="GTiff", height=height, width=width, count=len(planes), dtype=self.dtype, crs=self.crs,
                 transform=transform, tiled=True, blockxsize=256, blockysize=256, interleave="band",
                 compress="zstd", zstd_level=1,
             ) as dst:  # fmt: skip

@@ -69,6 +69,8 @@ class Chart:
     """SVG path of a reference line, or empty."""
     bars: tuple[tuple[float, float, float, float], ...] = ()
     """x, y, width and height of each bar."""
+    picture: tuple[str, float, float, float, float] | None = None
+    """A picture behind the lines: its data URI, x, y, width and height."""
 
     @property
     def frame(self) -> tuple[float, float, float, float]:
@@ -158,6 +160,61 @@ def reliability_chart(series: Sequence[Series], counts: Sequence[tuple[float, in
     )
     diagonal = f"M{place_x(0):.1f} {place_y(0):.1f}L{place_x(1):.1f} {place_y(1):.1f}"
     return Chart(width, height, "mean confidence", "accuracy", x_ticks, y_ticks, lines, None, diagonal, bars)
+
+
+def picture_chart(uri: str, limits: tuple[float, float], *, x_label: str, y_label: str) -> Chart:
+    """Lay out a square picture of two quantities with the same range, and the line where they are equal.
+
+    Parameters
+    ----------
+    uri
+        The picture as a data URI; its corners are at the limits.
+    limits
+        Range of both axes.
+    x_label, y_label
+        Titles of the axes.
+    """
+    width, height = 400.0, 382.0
+    left, right, bottom = LEFT, width - RIGHT, height - BOTTOM
+    place_x, place_y = _linear(*limits, left, right), _linear(*limits, bottom, TOP)
+    ticks = [float(v) for v in MaxNLocator(5).tick_values(*limits) if limits[0] <= v <= limits[1]]
+    diagonal = f"M{left:.1f} {bottom:.1f}L{right:.1f} {TOP:.1f}"
+    return Chart(
+        width, height, x_label, y_label, tuple(Tick(place_x(v), f"{v:g}") for v in ticks),
+        tuple(Tick(place_y(v), f"{v:g}") for v in ticks), diagonal=diagonal,
+        picture=(uri, left, TOP, right - left, bottom - TOP),
+    )  # fmt: skip
+
+
+def histogram_chart(counts: Sequence[int], edges: Sequence[float], *, x_label: str, y_label: str) -> Chart:
+    """Lay out a histogram.
+
+    Parameters
+    ----------
+    counts
+        Things in each bin.
+    edges
+        Where bins begin, and where the last one ends.
+    x_label, y_label
+        Titles of the axes; bars are in per cent of all things.
+    """
+    width, height = 430.0, 290.0
+    shares = [100 * n / max(1, sum(counts)) for n in counts]
+    place_x = _linear(edges[0], edges[-1], LEFT, width - RIGHT)
+    place_y, y_ticks = _axis(0.0, max(shares, default=1.0), height - BOTTOM, TOP)
+    ticks = [v for v in MaxNLocator(6).tick_values(edges[0], edges[-1]) if edges[0] <= v <= edges[-1]]
+    bars = tuple(
+        (
+            place_x(a) + 0.5,
+            place_y(s),
+            round(max(0.5, place_x(b) - place_x(a) - 1), 2),
+            place_y(0) - place_y(s),
+        )
+        for a, b, s in zip(edges, edges[1:], shares, strict=False)
+        if s
+    )
+    x_ticks = tuple(Tick(place_x(float(v)), f"{v:g}") for v in ticks)
+    return Chart(width, height, x_label, y_label, x_ticks, y_ticks, bars=bars)
 
 
 def sparkline(points: Sequence[tuple[float, float]], size: tuple[float, float] = (96.0, 22.0)) -> str:

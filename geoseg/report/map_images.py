@@ -26,6 +26,12 @@ BYTES = {"scene": 4_000_000, "classes": 4_000_000, "confidence": 1_500_000}
 STEP = 5
 """Width of a colour class of the confidence, in per cent."""
 
+VALUE_STEPS = 100
+"""Colours of a map of numbers."""
+
+NO_LABEL = (232, 232, 232)
+"""Colour of pixels without a label."""
+
 _QUALITIES = (88, 80, 70, 60)
 
 
@@ -58,6 +64,31 @@ def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> MapLayer:
     return _palette(steps, colors, BYTES["confidence"])
 
 
+def value_layer(path: Path, low: float, high: float, longest: int = CLASSES_LONGEST) -> MapLayer:
+    """Paint a map of numbers in the colours of `value_colors`, transparent where there is none."""
+    values = read_small(path, longest, Resampling.average)
+    colors = value_colors()
+    empty = np.isnan(values)
+    values[empty] = low
+    place = ((values - low) * (len(colors) / (high - low))).clip(0, len(colors) - 1)
+    index = place.astype(np.uint8)
+    index[empty] = len(colors)
+    return _palette(index, colors, BYTES["classes"])
+
+
+def value_colors() -> list[tuple[int, int, int]]:
+    """Return the colours of the numbers of a map, from the least to the largest."""
+    colors = mpl.colormaps["viridis"](np.linspace(0, 1, VALUE_STEPS), bytes=True)
+    return [(int(r), int(g), int(b)) for r, g, b, _ in colors]
+
+
+def label_layer(path: Path, band: int, color: tuple[int, int, int], most: int) -> MapLayer:
+    """Paint the pixels that have a label, grey where they have not, in at most `most` bytes."""
+    flags = read_small(path, CLASSES_LONGEST, Resampling.nearest, band)
+    index = np.where(flags == 1, 0, np.where(flags == 0, 1, 2)).astype(np.uint8)
+    return _palette(index, [color, NO_LABEL], most)
+
+
 def confidence_colors() -> list[tuple[int, int, int]]:
     """Return a colour for each `STEP` per cent of confidence, from 0 % (dark) to 100 % (light)."""
     colors = mpl.colormaps["viridis"](np.linspace(0, 1, 100 // STEP), bytes=True)
@@ -75,12 +106,12 @@ def scene_layer(picture: ScenePicture) -> MapLayer:
         rgb = np.ascontiguousarray(rgb[::2, ::2])
 
 
-def read_small(path: Path, longest: int, resampling: Resampling) -> NDArray[Any]:
-    """Read band 1 of a map from its overviews, with at most `longest` pixels a side."""
+def read_small(path: Path, longest: int, resampling: Resampling, band: int = 1) -> NDArray[Any]:
+    """Read a band of a map from its overviews, with at most `longest` pixels a side."""
     with rasterio.open(path) as src:
         step = max(1, -(-max(src.shape) // longest))
         shape = tuple(-(-n // step) for n in src.shape)
-        pixels: NDArray[Any] = src.read(1, out_shape=shape, resampling=resampling)
+        pixels: NDArray[Any] = src.read(band, out_shape=shape, resampling=resampling)
     return pixels
 
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
+from geoseg.config.run_record import RecordedValues
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import NODATA, Legend
 from geoseg.core.notices import collect_warnings
+from geoseg.report.map_images import read_small
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.scenes.scene import Scene
 
@@ -53,7 +56,66 @@ def write_quicklook(
     """
     with mpl.rc_context({"font.family": _fonts()}), collect_warnings():
         # Matplotlib warns of glyphs that no installed font has, and draws boxes.
-        write_atomic(path, _drawn(scene, picture, class_map, legend, caption))
+        key = _class_key(legend, caption)
+        write_atomic(path, _drawn(scene, picture, _classes(class_map, legend), "Class map", key, caption))
+
+
+def write_value_quicklook(
+    path: Path, scene: Scene, picture: ScenePicture, values: Path, about: RecordedValues, caption: Caption
+) -> None:
+    """Draw the quicklook of a scene, its picture and its map of numbers with their colour bar, as PNG.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    unit = f" [{about.unit}]" if about.unit else ""
+    shown = mpl.colormaps["viridis"]
+    low, high = value_limits(about)
+    small = read_small(values, LONGEST, Resampling.nearest)
+    rgb = shown(((small - low) / (high - low)).clip(0, 1), bytes=True)[..., :3]
+    rgb[np.isnan(small)] = 255
+
+    def key(figure: Figure) -> None:
+        bar = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), shown)
+        figure.colorbar(bar, cax=figure.add_axes((0.845, 0.2, 0.015, 0.55)), label=f"{about.title}{unit}")
+
+    with mpl.rc_context({"font.family": _fonts()}), collect_warnings():
+        write_atomic(path, _drawn(scene, picture, rgb, about.title, key, caption))
+
+
+def write_label_quicklook(
+    path: Path, scene: Scene, picture: ScenePicture, labels: Path, legend: Legend, caption: Caption
+) -> None:
+    """Draw the quicklook of a scene, its picture and its labels, the rarest on top, as PNG.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    with rasterio.open(labels) as src:
+        step = max(1, -(-max(src.shape) // LONGEST))
+        shape = (src.count, *(-(-n // step) for n in src.shape))
+        small = src.read(out_shape=shape, resampling=Resampling.nearest)
+    rgb = np.full((*small.shape[1:], 3), 232, dtype=np.uint8)
+    rgb[small[0] == NODATA] = 255
+    order = sorted(range(len(legend)), key=lambda i: -caption.shares.get(legend.classes[i].id, 0.0))
+    for i in order:
+        rgb[small[i] == 1] = legend.classes[i].rgb
+    with mpl.rc_context({"font.family": _fonts()}), collect_warnings():
+        key = _class_key(legend, caption)
+        write_atomic(path, _drawn(scene, picture, rgb, "Labels, the rarest on top", key, caption))
+
+
+def value_limits(about: RecordedValues) -> tuple[float, float]:
+    """Return both ends of the colours of a map: where its values lie but for a thousandth at each end."""
+    total = np.cumsum(about.histogram)
+    edges = np.linspace(about.min, about.max, len(about.histogram) + 1)
+    first = int(np.searchsorted(total, 0.001 * total[-1], side="right"))
+    last = int(np.searchsorted(total, 0.999 * total[-1]))
+    return float(edges[first]), float(edges[min(last, len(edges) - 2) + 1])
 
 
 def _fonts() -> list[str]:
@@ -62,9 +124,31 @@ def _fonts() -> list[str]:
     return ["DejaVu Sans", *[name for name in _CJK_FONTS if name in installed][:1]]
 
 
-def _drawn(scene: Scene, picture: ScenePicture, class_map: Path, legend: Legend, caption: Caption) -> bytes:
+def _class_key(legend: Legend, caption: Caption) -> Callable[[Figure], None]:
+    """Return what draws the classes and their shares beside a map."""
+
+    def draw(figure: Figure) -> None:
+        handles = [
+            Patch(facecolor=c.color, edgecolor="#444444", linewidth=0.5,
+                  label=f"{c.title}  {100 * caption.shares.get(i, 0.0):.1f} %")
+            for i, c in legend.by_id().items()
+        ]  # fmt: skip
+        figure.legend(
+            handles=handles, loc="center left", bbox_to_anchor=(0.835, 0.5), frameon=False, fontsize=10
+        )
+
+    return draw
+
+
+def _drawn(
+    scene: Scene,
+    picture: ScenePicture,
+    mapped: NDArray[np.uint8],
+    title: str,
+    key: Callable[[Figure], None],
+    caption: Caption,
+) -> bytes:
     step = max(1, -(-max(picture.rgb.shape) // LONGEST))
-    classes = _classes(class_map, legend)
     aspect = scene.shape[0] / scene.shape[1]
     width = 13.0
     panel = min(max((width - 2.6) / 2 * aspect, 2.2), 12.0)
@@ -73,20 +157,15 @@ def _drawn(scene: Scene, picture: ScenePicture, class_map: Path, legend: Legend,
     left, right = figure.subplots(1, 2)
     extent = (0, scene.shape[1], scene.shape[0], 0)
     left.imshow(picture.rgb[::step, ::step], extent=extent, interpolation="nearest")
-    right.imshow(classes, extent=extent, interpolation="nearest")
+    right.imshow(mapped, extent=extent, interpolation="nearest")
     left.set_title(picture.title, fontsize=10)
-    right.set_title("Class map", fontsize=10)
+    right.set_title(title, fontsize=10)
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
     _scale_bar(right, scene)
-    handles = [
-        Patch(facecolor=c.color, edgecolor="#444444", linewidth=0.5,
-              label=f"{c.title}  {100 * caption.shares.get(i, 0.0):.1f} %")
-        for i, c in legend.by_id().items()
-    ]  # fmt: skip
     figure.subplots_adjust(left=0.01, right=0.83, bottom=0.03, top=1 - 0.75 / (panel + 1.0), wspace=0.03)
-    figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.835, 0.5), frameon=False, fontsize=10)
+    key(figure)
     figure.suptitle(caption.title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.text(0.99, 0.985, caption.subtitle, ha="right", va="top", fontsize=8, color="#555555")
     return _png(figure)

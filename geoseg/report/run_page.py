@@ -18,6 +18,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path, shared_text
 from geoseg.report import run_parts
+from geoseg.report.field_page import label_page, value_page
 from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
     STEP,
@@ -114,6 +115,10 @@ def write_run_page(path: Path, page: RunPage) -> None:
 
 def run_page(page: RunPage) -> str:
     """Return the page as text."""
+    if page.record.task == "regression":
+        return value_page(page)
+    if page.record.task == "multilabel":
+        return label_page(page)
     record, legend = page.record, page.legend
     with rasterio.open(page.class_map) as src:
         geobox, model = GeoBox(src.shape, src.transform, src.crs), src.tags().get("GEOSEG_MODEL", "")

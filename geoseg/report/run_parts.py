@@ -188,12 +188,12 @@ def place_text(latitude: float, longitude: float) -> str:
     return f"{abs(latitude):.4f}° {north_south}, {abs(east):.4f}° {east_west}"
 
 
-def seam_chart(seams: SeamCheck) -> Chart | None:
+def seam_chart(seams: SeamCheck, what: str = "class changes") -> Chart | None:
     """Return the chart of the rate of class changes (per cent) over the distance to the seams."""
     points = tuple((float(at), 100 * rate) for at, rate in seams.profile)
     mark = (0.0, 100 * seams.rate, f"on the seams: {percent(seams.rate, 2)} %")
     return line_chart(
-        [Series("class changes", "val", points)],
+        [Series(what, "val", points)],
         x_label="distance to the seam in pixels",
         y_label="pairs of pixels that differ, %",
         size=(560.0, 260.0),

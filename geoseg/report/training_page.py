@@ -20,7 +20,8 @@ Bins = tuple[tuple[float, float, int], ...]
 """Mean confidence, accuracy and number of pixels of each bin."""
 
 _TITLES = {
-    "loss": "Loss", "miou": "Mean IoU", "accuracy": "Overall accuracy", "lr": "Learning rate",
+    "loss": "Loss", "miou": "Mean IoU", "accuracy": "Overall accuracy", "rmse": "RMSE", "mae": "MAE",
+    "r2": "R²", "bias": "Bias", "macro_f1": "Macro F1", "micro_f1": "Micro F1", "lr": "Learning rate",
     "learning_rate": "Learning rate",
     "learning rate": "Learning rate", "mask_ap": "Mask AP", "mask_ap50": "Mask AP at IoU 0.5",
     "mask_ap75": "Mask AP at IoU 0.75", "box_ap": "Box AP",
@@ -134,12 +135,12 @@ def training_page(page: TrainingPage) -> str:
         figures=figures,
         further=further,
         best=best,
-        charts=_charts(page.curves, best),
+        charts=charts_of(page.curves, best),
         confusion=confusion_table(page.confusion, page.legend),
         classes=per_class(page.scores, page.legend, page.confusion, _class_curves(page)),
         reliability=reliability(page.reliability, page.reliability_scaled),
         chips=_sheets(page),
-        numbers=_numbers(page.curves),
+        numbers=numbers_of(page.curves),
     )
 
 
@@ -155,16 +156,18 @@ def best_epoch(page: TrainingPage) -> float | None:
     return None
 
 
-def _charts(
-    curves: Sequence[Curve], best: float | None
+def charts_of(
+    curves: Sequence[Curve],
+    best: float | None,
+    large: tuple[str, ...] = ("loss", "miou", "accuracy", "mask_ap"),
 ) -> list[tuple[str, bool, Chart | None, list[Series]]]:
-    """Return of each chart its title, whether it is small, drawing and series; loss and scores come first."""
+    """Return of each chart its title, whether it is small, drawing and series; the large ones come first."""
     names = list(dict.fromkeys(c.name for c in curves if not c.name.startswith("iou/")))
     names.sort(key=lambda n: list(_TITLES).index(n) if n in _TITLES else len(_TITLES))
     charts = []
     for name in names:
         group = sorted((c for c in curves if c.name == name), key=lambda c: c.part)
-        small = name not in ("loss", "miou", "accuracy", "mask_ap")
+        small = name not in large
         series = [Series(_PART_TITLES[c.part], c.part, c.points) for c in group]
         title = _TITLES.get(name, name.replace("_", " "))
         drawing = line_chart(
@@ -195,7 +198,7 @@ def _class_curves(page: TrainingPage) -> dict[str, tuple[tuple[float, float], ..
     }
 
 
-def _numbers(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
+def numbers_of(curves: Sequence[Curve]) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
     """Return the curves as a table: column names, and the values of each epoch."""
     columns = [dict(c.points) for c in curves]
     steps = sorted({x for c in columns for x in c})

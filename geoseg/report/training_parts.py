@@ -19,6 +19,8 @@ SCORES = {
     "miou": ("Mean IoU", "intersection over union, mean over the classes"),
     "overall_accuracy": ("Overall accuracy", "share of the labelled pixels that are right"),
     "macro_f1": ("Macro F1", "F1 score, mean over the classes"),
+    "micro_f1": ("Micro F1", "F1 score over the pixels of all labels together"),
+    "mean_average_precision": ("Average precision", "area under precision over recall, mean over the labels"),
     "kappa": ("Cohen's kappa", "agreement beyond chance"),
     "ece": ("Calibration error", "expected gap between confidence and accuracy; lower is better"),
     "brier": ("Brier score", "squared error of the probabilities, 0 to 2; lower is better"),

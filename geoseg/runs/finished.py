@@ -67,6 +67,47 @@ class Run:
         """
         return self._map(RunFile.CLASSES, "classes", cf_flags(self.record.classes))
 
+    def values(self) -> "xarray.DataArray":
+        """Return the map of a regression: numbers in their unit, float32, shape (y, x), NaN without data.
+
+        The array is lazy. Its attributes are `long_name` and `units`.
+
+        Raises
+        ------
+        OutputError
+            When the run is of another kind, or the file is missing.
+        SceneError
+            When it cannot be read.
+        """
+        said = self.record.values
+        about = (
+            {} if said is None else {"long_name": said.title, **({"units": said.unit} if said.unit else {})}
+        )
+        return self._map(RunFile.VALUES, "values", about)
+
+    def labels(self) -> "xarray.DataArray":
+        """Return the map of labels: 0 or 1, uint8, shape (class_name, y, x), 255 where there is no data.
+
+        The array is lazy.
+
+        Raises
+        ------
+        OutputError
+            When the run is of another kind, or the file is missing.
+        SceneError
+            When it cannot be read.
+        """
+        import xarray  # noqa: PLC0415 (as in `_map`)
+
+        about = {"long_name": "whether a pixel has the label"}
+        bands = [
+            self._map(RunFile.LABELS, "labels", about, band=i + 1) for i in range(len(self.record.classes))
+        ]
+        names = xarray.Variable("class_name", [c.slug for c in self.record.classes])
+        found: xarray.DataArray = xarray.concat(bands, dim="class_name").assign_coords(class_name=names)
+        found.encoding["_FillValue"] = NODATA
+        return found
+
     def confidence(self) -> "xarray.DataArray":
         """Return the probability of the chosen class: 0 to 1, float32, shape (y, x), NaN without data.
 
@@ -96,7 +137,8 @@ class Run:
         SceneError
             When it cannot be read.
         """
-        return self._map(RunFile.INSTANCES, "instances", {"long_name": "number of the object"}, NO_OBJECT)
+        about = {"long_name": "number of the object"}
+        return self._map(RunFile.INSTANCES, "instances", about, nodata=NO_OBJECT)
 
     def polygons(self) -> "geopandas.GeoDataFrame":
         """Return the polygons with class, area, perimeter and confidence or score, in the CRS of the file.
@@ -117,7 +159,7 @@ class Run:
             return geopandas.read_file(plain, **layer)
 
     def _map(
-        self, name: RunFile, title: str, attributes: dict[str, Any], nodata: int = NODATA
+        self, name: RunFile, title: str, attributes: dict[str, Any], *, band: int = 1, nodata: int = NODATA
     ) -> "xarray.DataArray":
         # Slow to import, and needed only here.
         import dask.array  # noqa: PLC0415
@@ -126,7 +168,7 @@ class Run:
 
         source = sources.inspect(str(self._place(name)))
         raster = WindowArray(
-            tuple(source.geobox.shape), source.dtype(1), lambda w: sources.read(source, [1], w)[0][0]
+            tuple(source.geobox.shape), source.dtype(1), lambda w: sources.read(source, [band], w)[0][0]
         )
         lazy = dask.array.from_array(
             raster, chunks=(_CHUNK, _CHUNK), name=False, asarray=False, meta=np.empty(0, raster.dtype)
@@ -134,7 +176,7 @@ class Run:
         y, x = source.geobox.dimensions
         coords: Any = xr_coords(source.geobox)
         found = xarray.DataArray(lazy, dims=(y, x), coords=coords, name=title, attrs=attributes)
-        found.encoding["_FillValue"] = nodata
+        found.encoding["_FillValue"] = np.nan if raster.dtype.kind == "f" else nodata
         return found
 
     def _place(self, name: RunFile) -> Path | str:
@@ -151,7 +193,11 @@ class Run:
     def _shares(self) -> list[tuple[str, str, str, str]]:
         """Return title, colour, share and area of each class, as text."""
         record = self.record
-        valid = sum(n for slug, n in record.pixels.items() if slug != "nodata") or 1
+        if (said := record.values) is not None:
+            unit = f" {said.unit}" if said.unit else ""
+            return [(said.title, "transparent", f"{said.least:.4g} to {said.most:.4g}{unit}",
+                     f"mean {said.mean:.4g}{unit}")]  # fmt: skip
+        valid = record.plan.width * record.plan.height - record.pixels["nodata"] or 1
         return [
             (
                 c.title,
@@ -166,8 +212,14 @@ class Run:
         plan = self.record.plan
         return (
             f"<Run {self.record.name}: {plan.scene}, {plan.width} x {plan.height} px, {plan.model}, "
-            f"{len(self.record.classes)} classes, in {self.folder}>"
+            f"{self._kind()}, in {self.folder}>"
         )
+
+    def _kind(self) -> str:
+        """Return what the map holds, in words."""
+        if self.record.values is not None:
+            return self.record.values.title
+        return f"{len(self.record.classes)} {'labels' if self.record.task == 'multilabel' else 'classes'}"
 
     def _repr_html_(self) -> str:
         """Return the quicklook and the areas, for notebooks."""

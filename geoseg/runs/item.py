@@ -1,6 +1,7 @@
 """A run as a STAC item (SpatioTemporal Asset Catalog 1.1), which catalogs and data cubes read."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ _TITLES: dict[str, str] = {
     RunFile.OBSERVATIONS: "Clear observations of each pixel",
     RunFile.INSTANCES: "Number of the object",
     RunFile.COCO: "COCO results of the objects",
+    RunFile.LABELS: "Labels: 1 where a pixel has one",
     RunFile.GEOPACKAGE: "Polygons of the classes",
     RunFile.POLYGONS_STYLE: "MapLibre style of the vector tiles",
     RunFile.QUICKLOOK: "Picture of scene and classes",
@@ -71,6 +73,9 @@ _TITLES: dict[str, str] = {
     RunFile.RECORD: "Settings, hashes, versions, areas, timings",
 }
 
+
+_CONTENT = {"instances": "Objects", "multilabel": "Labels"}
+"""What a map holds, where that is not one class for each pixel."""
 
 LATER = (RunFile.PAGE, RunFile.RECORD)
 """Files that are written after the item: assets without size and checksum."""
@@ -151,6 +156,8 @@ def make_item(
         FileExtension.ext(asset, add_if_missing=True).apply(size=output.bytes, checksum=checksum)
         if output.path.suffix == ".tif":
             asset.extra_fields["bands"] = _bands(output.path, scene.gsd_m)
+            if output.path.name == RunFile.VALUES and bundle.card.target is not None:
+                asset.title = bundle.card.target.label
             if output.path.name == RunFile.CLASSES:
                 asset.extra_fields["bands"][0]["classification:classes"] = _classes(bundle, pixels)
     for later in LATER:
@@ -219,13 +226,13 @@ def _one(area: Any) -> shapely.Polygon | shapely.MultiPolygon:
 def _properties(scene: Scene, bundle: Bundle, finished: datetime) -> dict[str, Any]:
     card, stamp = bundle.card, finished.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     name = shared_path(scene.name)
-    finds = card.task == "instances"
+    finds, target = card.task == "instances", card.target
     what, how = ("searched", "their objects merged") if finds else ("classified", "blended")
-    about = f"{name} {what} by {card.name} {card.version} ({card.title})"
+    about = f"{name} {what if target is None else 'mapped'} by {card.name} {card.version} ({card.title})"
     if scene.period is None:
         about += "; it is not known when the scene was taken, datetime is that of the processing"
     properties: dict[str, Any] = {
-        "title": f"{'Objects' if finds else 'Classes'} of {name}",
+        "title": f"{_CONTENT.get(card.task, 'Classes') if target is None else target.label} of {name}",
         "description": about,
         "created": stamp,
         "processing:datetime": stamp,
@@ -269,12 +276,24 @@ def _key(path: Path) -> str:
 
 def _bands(path: Path, gsd_m: float | None) -> list[dict[str, Any]]:
     with rasterio.open(path) as src:
-        facts = list(zip(src.descriptions, src.dtypes, src.nodatavals, strict=True))
+        facts = list(zip(src.descriptions, src.dtypes, src.nodatavals, src.units, src.indexes, strict=True))
+        statistics = [src.tags(i) if dtype == "float32" else {} for _, dtype, _, _, i in facts]
     resolution = {} if gsd_m is None else {"raster:spatial_resolution": gsd_m}
     return [
-        {"name": name, "data_type": dtype, "nodata": int(nodata), "raster:sampling": "area", **resolution}
-        for name, dtype, nodata in facts
-    ]
+        {
+            "name": name, "data_type": dtype, "nodata": "nan" if math.isnan(nodata) else int(nodata),
+            "raster:sampling": "area", **resolution, **({"unit": unit} if unit else {}),
+            **({"statistics": found} if (found := _statistics(tags)) else {}),
+        }
+        for (name, dtype, nodata, unit, _), tags in zip(facts, statistics, strict=True)
+    ]  # fmt: skip
+
+
+def _statistics(tags: Mapping[str, str]) -> dict[str, float]:
+    """Return the statistics that GDAL keeps of a band, in the words of STAC."""
+    names = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "mean": "MEAN", "stddev": "STDDEV",
+             "valid_percent": "VALID_PERCENT"}  # fmt: skip
+    return {k: float(tags[f"STATISTICS_{n}"]) for k, n in names.items() if f"STATISTICS_{n}" in tags}
 
 
 def _classes(bundle: Bundle, pixels: Mapping[int, int]) -> list[dict[str, Any]]:

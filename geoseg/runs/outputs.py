@@ -21,14 +21,16 @@ from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
 from geoseg.runs.progress import Progress
-from geoseg.runs.record import Totals, nodata_of
+from geoseg.runs.record import Totals, nodata_of, recorded_values
 from geoseg.storage.store import FolderStore, Store
 from geoseg.styles.polygons import write_polygon_style, write_web_style
 from geoseg.styles.raster import (
     write_count_style,
+    write_label_style,
     write_object_style,
     write_raster_styles,
     write_share_style,
+    write_value_style,
 )
 from geoseg.tiling.blocks import Block
 from geoseg.vector.trace.block import MapFiles
@@ -39,27 +41,36 @@ _STYLED_BY_QML = frozenset({"parquet", "fgb", "geojson"})
 
 def staging_of(plan: Plan, store: Store) -> Staging:
     """Return the finished blocks of a plan."""
-    more = [f"{c.slug} [%]" for c in plan.bundle.card.classes] if plan.probabilities else []
+    card = plan.bundle.card
+    slugs = [c.slug for c in card.classes]
+    first = {"regression": ["value"], "multilabel": slugs}.get(card.task, ["class", "confidence [%]"])
+    more = [f"{slug} [%]" for slug in slugs] if plan.probabilities else []
     more += ["observations"] if plan.scene.counts_observations else []
     return Staging(
         store=store.resolved(),
         fingerprint=plan.fingerprint,
         crs=crs_wkt(plan.scene.geobox.crs),
         transform=tuple(plan.scene.geobox.transform)[:6],
-        bands=("class", "confidence [%]", *more),
+        bands=(*first, *more),
+        dtype=plan.head.staged_dtype,
         suffix=".tif" if plan.detection is None else ".npz",
     )
 
 
 def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
     """Return the names of the files that a run will write, with its profile on request."""
-    outputs, finds_objects = plan.pipeline.outputs, plan.detection is not None
+    outputs, task, finds_objects = plan.pipeline.outputs, plan.bundle.card.task, plan.detection is not None
     counts = plan.scene.counts_observations and not finds_objects
+    classes = task not in {"regression", "multilabel"}
     written = {
-        RunFile.CLASSES: True,
-        RunFile.CLASSES_METADATA: True,
-        RunFile.CLASSES_QML: True,
-        RunFile.CLASSES_SLD: True,
+        RunFile.CLASSES: classes,
+        RunFile.CLASSES_METADATA: classes,
+        RunFile.CLASSES_QML: classes,
+        RunFile.CLASSES_SLD: classes,
+        RunFile.VALUES: task == "regression",
+        RunFile.VALUES_QML: task == "regression",
+        RunFile.LABELS: task == "multilabel",
+        RunFile.LABELS_QML: task == "multilabel",
         RunFile.CONFIDENCE: outputs.confidence,
         RunFile.CONFIDENCE_QML: outputs.confidence,
         RunFile.PROBABILITIES: outputs.probabilities,
@@ -114,16 +125,27 @@ def write_maps(
         files.append(path)
         return path
 
-    processed = _write_processed(plan, staging, blocks, workers, on_event) if plan.postprocess else None
-    class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend, whole=processed)], "MODE")
-    if processed is not None:
-        processed.unlink()
-    files += write_raster_styles(class_map, legend)
+    card = plan.bundle.card
+    if card.target is not None:
+        band = MapBand(1, card.target.name, unit=card.target.unit)
+        values = cog(RunFile.VALUES, [band], "AVERAGE")
+        files += write_value_style(values, card.target.min, card.target.max)
+    elif card.task == "multilabel":
+        flags = [MapBand(i, c.slug, flags=True) for i, c in enumerate(card.classes, start=1)]
+        files += write_label_style(cog(RunFile.LABELS, flags, "MODE"), card.classes[0].color)
+    else:
+        processed = _write_processed(plan, staging, blocks, workers, on_event) if plan.postprocess else None
+        class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend, whole=processed)], "MODE")
+        if processed is not None:
+            processed.unlink()
+        files += write_raster_styles(class_map, legend)
     if outputs.confidence:
         files += write_share_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
     if outputs.probabilities:
         titles = [f"probability of {c.title}" for c in plan.bundle.card.classes]
-        bands = [MapBand(3 + i, t) for i, t in enumerate(titles)]
+        # After the planes of the map itself.
+        first = len(card.classes) if card.task == "multilabel" else 2
+        bands = [MapBand(first + 1 + i, t) for i, t in enumerate(titles)]
         files += write_share_style(cog(RunFile.PROBABILITIES, bands, "AVERAGE"))
     if plan.scene.counts_observations:
         last = len(staging.bands)
@@ -231,17 +253,28 @@ def write_picture(
     plan: Plan, staging_folder: Path, totals: Totals, picture: ScenePicture, looked_at: int | None = None
 ) -> Path:
     """Make the quicklook; return its path. Shares are of the pixels with a class, or of those `looked_at`."""
-    from geoseg.report.quicklook import Caption, write_quicklook  # noqa: PLC0415 (see `read_picture`)
+    from geoseg.report.quicklook import (  # noqa: PLC0415 (see `read_picture`)
+        Caption,
+        write_label_quicklook,
+        write_quicklook,
+        write_value_quicklook,
+    )
 
     path = staging_folder / RunFile.QUICKLOOK
-    valid = looked_at or sum(totals.classes.values())
+    valid, card = looked_at or totals.valid, plan.bundle.card
     caption = Caption(
         title=f"{plan.name}: {shared_path(plan.scene.name)}",
         subtitle=f"{plan.bundle.card.name} {plan.bundle.card.version}, geoseg {geoseg.__version__}",
         shares={i: n / valid for i, n in totals.classes.items()},
     )
-    legend = plan.bundle.card.legend
-    write_quicklook(path, plan.scene, picture, staging_folder / RunFile.CLASSES, legend, caption)
+    if (values := recorded_values(plan, totals)) is not None:
+        write_value_quicklook(path, plan.scene, picture, staging_folder / RunFile.VALUES, values, caption)
+    elif card.task == "multilabel":
+        labels = staging_folder / RunFile.LABELS
+        write_label_quicklook(path, plan.scene, picture, labels, card.legend, caption)
+    else:
+        classes = staging_folder / RunFile.CLASSES
+        write_quicklook(path, plan.scene, picture, classes, card.legend, caption)
     return path
 
 

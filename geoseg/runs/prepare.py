@@ -17,6 +17,7 @@ from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
 from geoseg.core.paths import at_home
 from geoseg.inference import checks
+from geoseg.inference.heads import fitting_outputs
 from geoseg.inference.mask_pass import mask_passes
 from geoseg.inference.masks import ModelMask, check_masks, model_masks
 from geoseg.inference.memory_checks import check_device_memory, check_memory, fit_passes
@@ -185,10 +186,11 @@ def plan_scene(
     """
     if pipeline.scene is None:
         raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
+    scene_entry, pipeline = pipeline.scene, fitting_outputs(pipeline, bundle.card)
     with collect_warnings() as notices:
         bands = [b.common_name for b in bundle.card.bands]
         gsd = None if pipeline.gsd == "auto" else pipeline.gsd
-        scene = resolve_scene(pipeline.scene, pipeline.name, bands, gsd, catalog)
+        scene = resolve_scene(scene_entry, pipeline.name, bands, gsd, catalog)
         aoi = None if pipeline.area is None else resolve_aoi(pipeline.area, scene)
         masks = model_masks(scene)
         looked_at = scene if aoi is None else scene.cut(aoi.looked_at(scene))

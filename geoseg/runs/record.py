@@ -1,6 +1,7 @@
 """The record of a run, `run.json`: make, write and read it."""
 
 import json
+import math
 import resource
 import sys
 from collections import Counter
@@ -10,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from pydantic import ValidationError
 
@@ -22,6 +24,7 @@ from geoseg.config.run_record import (
     RecordedMask,
     RecordedObjects,
     RecordedPlan,
+    RecordedValues,
     RunMemory,
     RunRecord,
     RunSeconds,
@@ -36,12 +39,13 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.mask_pass import alike
 from geoseg.inference.plan import Plan
-from geoseg.raster.area import class_areas_m2, class_pixels
+from geoseg.raster.area import class_areas_m2, class_pixels, label_areas_m2
 from geoseg.runs.item import footprint
 from geoseg.scenes import network
 from geoseg.scenes.network import Traffic
 from geoseg.scenes.scene import Scene
 from geoseg.storage.store import Store
+from geoseg.tiling.heads import ValueHead, add_levels
 
 _VERSIONED = (
     "torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "numba", "shapely", "geopandas",
@@ -58,6 +62,10 @@ class Totals:
 
     classes: dict[int, int]
     """Pixels by class id."""
+    valid: int
+    """Pixels with data."""
+    levels: dict[str, Any]
+    """Sums over the levels of a regression, see `geoseg.tiling.heads.level_sums`; else empty."""
     nodata: int
     """Pixels of nodata in blocks that are mapped."""
     tiles: int
@@ -80,8 +88,11 @@ class Totals:
             classes.update({int(k): n for k, n in block["classes"].items()})
             seconds.update(block["seconds"])
             numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
+            numbers["valid"] += block.get("valid", sum(block["classes"].values()))
         return cls(
             classes={k: classes[k] for k in sorted(classes)},
+            valid=numbers["valid"],
+            levels=add_levels(b["levels"] for b in counts if "levels" in b),
             nodata=numbers["nodata"],
             tiles=numbers["tiles"],
             skipped=numbers["skipped"],
@@ -93,7 +104,7 @@ class Totals:
         """Return the sums with the pixels of the class map that was written, after post-processing."""
         classes = class_pixels(class_map)
         classes.pop(NODATA, None)
-        return replace(self, classes=classes)
+        return replace(self, classes=classes, valid=sum(classes.values()))
 
 
 def trouble_of(counts: Mapping[tuple[int, int], dict[str, Any]], plan: Plan) -> tuple[Trouble, list[str]]:
@@ -171,9 +182,16 @@ def make_record(
     """
     masked = masked or {}
     traffic = sum((t.network for t in masked.values()), totals.network)
-    legend = plan.bundle.card.legend
+    legend, task = plan.bundle.card.legend, plan.bundle.card.task
     outputs = {f.name: f for f in files}
     slugs = {i: c.slug for i, c in legend.by_id().items()}
+    values = recorded_values(plan, totals)
+    pixels = {s: totals.classes.get(i, 0) for i, s in slugs.items()} if values is None else {}
+    area = None
+    if task == "multilabel":
+        area = label_areas_m2(outputs[RunFile.LABELS], plan.scene.geobox, legend)
+    elif values is None:
+        area = class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend)
     return RunRecord(
         format=FORMAT,
         name=plan.name,
@@ -188,9 +206,18 @@ def make_record(
         tiles_predicted=totals.tiles,
         tiles_skipped=totals.skipped,
         trouble=about.trouble,
-        classes=[RecordedClass(**asdict(c)) for c in legend.by_id().values()],
-        pixels={**{s: totals.classes.get(i, 0) for i, s in slugs.items()}, "nodata": nodata_of(plan, totals)},
-        area_m2=class_areas_m2(outputs[RunFile.CLASSES], plan.scene.geobox, legend),
+        task=task,
+        # Of labels in the order of their bands.
+        classes=[
+            RecordedClass(**asdict(c))
+            for c in (legend.classes if task == "multilabel" else legend.by_id().values())
+        ],
+        values=values,
+        pixels={
+            **(pixels if values is None else {"values": totals.valid}),
+            "nodata": nodata_of(plan, totals),
+        },
+        area_m2=area,
         objects=objects,
         seconds=RunSeconds(
             predict=about.predict_seconds,
@@ -239,9 +266,25 @@ def _entry_of(scene: Scene) -> dict[str, Any] | None:
 
 
 def nodata_of(plan: Plan, totals: Totals) -> int:
-    """Return the pixels of the map without a class, also those outside of an area of interest."""
+    """Return the pixels of the map without data, also those outside of an area of interest."""
     height, width = plan.scene.shape
-    return height * width - sum(totals.classes.values())
+    return height * width - totals.valid
+
+
+def recorded_values(plan: Plan, totals: Totals) -> RecordedValues | None:
+    """Return what a map of numbers holds; None of other maps."""
+    target, head, sums = plan.bundle.card.target, plan.head, totals.levels
+    if target is None or not isinstance(head, ValueHead) or not sums:
+        return None
+    mean = sums["sum"] / totals.valid
+    variance = (sums["squares"] - sums["sum"] ** 2 / totals.valid) / totals.valid
+    least, most = head.values(np.array([sums["least"], sums["most"]], np.uint16)).tolist()
+    return RecordedValues(
+        name=target.name, title=target.title or target.name, unit=target.unit, min=target.min,
+        max=target.max, step=head.step, mean=target.min + head.step * mean,
+        std=head.step * math.sqrt(max(0.0, variance)), least=least, most=most, at_min=sums["bins"][0],
+        at_max=sums["bins"][-1], histogram=sums["bins"],
+    )  # fmt: skip
 
 
 def _area(plan: Plan) -> RecordedArea | None:

@@ -40,6 +40,7 @@ from geoseg.runs.progress import Progress, Work
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
 from geoseg.runs.steps import OutputSteps, step_seconds
 from geoseg.scenes.scene import Scene
+from geoseg.tiling.heads import ClassHead
 from geoseg.tiling.thresholds import NOTHING
 
 T = TypeVar("T")
@@ -228,6 +229,7 @@ class SceneRun:
             staging=staging,
             retry=plan.retry,
             label=plan.name,
+            other=None if isinstance(plan.head, ClassHead) else plan.head,
         )
 
     def record_fact(self, fact: Fact) -> None:
@@ -261,7 +263,7 @@ class SceneRun:
         plan, workspace, predicted = self.plan, self.folder.workspace, perf_counter()
         totals = Totals.of(self.counts.values())
         masked = {one.plan.fingerprint: Totals.of(one.counts.values()) for one in self.passes[:-1]}
-        if plan.detection is None and not totals.classes:
+        if plan.detection is None and not totals.valid:
             raise _without_pixels(plan)
         self._staging().copy_to(workspace, plan.blocks)
         steps = OutputSteps(
@@ -276,7 +278,7 @@ class SceneRun:
                 files, objects = outputs.write_maps(plan, workspace, workers, steps), None
             else:
                 files, objects, pixels = write_objects(plan, workspace, workers, steps, self.counts.values())
-                totals = replace(totals, classes=pixels)
+                totals = replace(totals, classes=pixels, valid=sum(pixels.values()))
                 if not objects.looked_at:
                     raise _without_pixels(plan)
         if plan.postprocess:

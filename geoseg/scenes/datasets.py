@@ -12,20 +12,18 @@ from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.files import read_object
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
-from geoseg.scenes.labels import Labels, open_labels, warn_of_nodata_codes
+from geoseg.scenes.labels import Labels, warn_of_nodata_codes
 from geoseg.scenes.nodata import warn_of_idle_nodata
-from geoseg.scenes.open_objects import class_names, open_objects
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.truth import CLASS_FIELD, ClassTruth, ObjectTruth, Place, Truth
 
 
 def resolve_dataset(
     dataset: str | DatasetEntry,
-    legend: LegendDocument,
+    legend: LegendDocument | Truth,
     bands: Sequence[str] = (),
     data: str | None = None,
     catalog: Path | str | None = None,
-    *,
-    objects: bool = False,
 ) -> tuple[Labelled, ...]:
     """Open labelled data.
 
@@ -34,54 +32,50 @@ def resolve_dataset(
     dataset
         A name in the catalog, or an entry.
     legend
-        The classes and their label codes.
+        The classes and their label codes, or what else the labels say.
     bands
         Common names of the bands; empty takes all.
     data
         Folder of the data, instead of the entry's.
     catalog
         The catalog file; None looks in all folders where names are looked up.
-    objects
-        Whether the labels tell objects apart, see `geoseg.scenes.open_objects`.
 
     Raises
     ------
     SceneError
         When files are missing, or labels do not lie on their scene.
     """
+    truth = ClassTruth(legend) if isinstance(legend, LegendDocument) else legend
     entry, base = find_dataset(dataset, catalog)
     folder = Path(data) if data is not None else base / (entry.folder or "")
     names = list(bands) or None
     if isinstance(entry, ScenesEntry):
-        return _checked(_scenes(entry, legend, names, folder, catalog, objects), legend)
+        return _checked(_scenes(entry, truth, names, folder, catalog), truth)
     if not folder.is_dir():
         raise SceneError(
             f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
             + (f" (source: {entry.source})" if entry.source else "")
         )
     if isinstance(entry, CityscapesEntry):
-        if objects:
+        if isinstance(truth, ObjectTruth):
             raise SceneError(
                 "dataset: kind: cityscapes has labels of classes; give its objects as kind: chips with "
                 "labels: COCO JSON"
             )
-        return _checked(_cityscapes(legend, names, folder), legend)
-    return _checked(_chips(entry, legend, names, folder, objects), legend)
+        return _checked(_cityscapes(truth, names, folder), truth)
+    return _checked(_chips(entry, truth, names, folder), truth)
 
 
-def _checked(labelled: tuple[Labelled, ...], legend: LegendDocument) -> tuple[Labelled, ...]:
+def _checked(labelled: tuple[Labelled, ...], truth: Truth) -> tuple[Labelled, ...]:
     """Return the labelled scenes; warn when label files declare the code of a class as nodata."""
-    rasters = [p.labels for p in labelled if isinstance(p.labels, Labels)]
-    warn_of_nodata_codes(rasters, legend.remap, [c.slug for c in legend.classes])
+    if isinstance(truth, ClassTruth):
+        rasters = [p.labels for p in labelled if isinstance(p.labels, Labels)]
+        warn_of_nodata_codes(rasters, truth.legend.remap, [c.slug for c in truth.legend.classes])
     return labelled
 
 
 def _chips(
-    entry: ChipsEntry,
-    legend: LegendDocument,
-    names: Sequence[str] | None,
-    folder: Path,
-    objects: bool,  # noqa: FBT001
+    entry: ChipsEntry, truth: Truth, names: Sequence[str] | None, folder: Path
 ) -> tuple[Labelled, ...]:
     images = sorted(folder.glob(entry.images))
     if not images:
@@ -105,24 +99,19 @@ def _chips(
             Path(),
             names,
         )
-        labels = folder / entry.labels.format(stem=image.stem)
+        labels = folder / entry.labels.format(stem=image.stem, **{"class": CLASS_FIELD})
         images_of.setdefault(labels, []).append(image)
         if entry.groups is not None and image.stem not in groups:
             raise SceneError(f"{folder / entry.groups}: has no group for {image.stem}")
         group = str(groups.get(image.stem, image.stem))
-        if objects:
-            of_classes = folder / entry.classes.format(stem=image.stem) if entry.classes else None
-            drawn = open_objects(
-                labels, scene.geobox, legend.remap, class_names(legend), image=str(image), classes=of_classes
-            )
-            one = Labelled(scene, drawn, drawn.remap, group, valid_range=entry.valid_range)
-        else:
-            of_pixels = open_labels(str(labels), scene.geobox)
-            one = Labelled(scene, of_pixels, legend.remap, group, valid_range=entry.valid_range)
-        found.append(one)
+        of_classes = folder / entry.classes.format(stem=image.stem) if entry.classes else None
+        place = Place(
+            scene, str(labels), group, valid_range=entry.valid_range, image=str(image), classes=of_classes
+        )
+        found.append(truth.label(place))
     bare = {p.labels.path for p in found if p.scene.geobox.crs is None}
     warn_of_idle_nodata([p.scene for p in found])
-    if objects and "{stem}" not in entry.labels:
+    if isinstance(truth, ObjectTruth) and "{stem}" not in entry.labels:
         return tuple(found)  # COCO JSON tells the images apart
     _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
     return tuple(found)
@@ -146,46 +135,37 @@ def _warn_of_shared_labels(images_of: Mapping[Path, Sequence[Path]], folder: Pat
 
 def _scenes(
     entry: ScenesEntry,
-    legend: LegendDocument,
+    truth: Truth,
     bands: Sequence[str] | None,
     folder: Path,
     catalog: Path | str | None,
-    objects: bool,  # noqa: FBT001
 ) -> tuple[Labelled, ...]:
-    # A vector file may contain the code, slug or title of a class.
-    names = class_names(legend)
     found = []
     for number, one in enumerate(entry.scenes):
         name = one.scene if isinstance(one.scene, str) else f"scene {number + 1}"
-        place = one.scene
-        if isinstance(place, str) and (folder / place).exists():
-            place = str(folder / place)
-        elif isinstance(place, SceneEntry) and place.folder is None:
-            place = place.model_copy(update={"folder": str(folder.absolute())})
+        where = one.scene
+        if isinstance(where, str) and (folder / where).exists():
+            where = str(folder / where)
+        elif isinstance(where, SceneEntry) and where.folder is None:
+            where = where.model_copy(update={"folder": str(folder.absolute())})
         # The name is that in the document, not the path in its folder.
-        scene = replace(resolve_scene(place, name, bands, None, catalog), name=name)
+        scene = replace(resolve_scene(where, name, bands, None, catalog), name=name)
         if scene.model_masks:
             raise ConfigError(
                 f"{name}: its mask from a model ({scene.model_masks[0][1].model}) is made by runs only; give "
                 "the class map of that model as a quality band"
             )
-        group = one.group or f"scene {number + 1}"
-        if objects:
-            drawn = open_objects(
-                folder / one.labels, scene.geobox, legend.remap, names, image=Path(name).name,
-                classes=folder / one.classes if one.classes else None, attribute=one.attribute,
-                layer=one.layer, area=folder / one.area if one.area else None,
-            )  # fmt: skip
-            found.append(Labelled(scene, drawn, drawn.remap, group, one.part))
-            continue
-        labels = open_labels(
-            str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer
-        )
-        found.append(Labelled(scene, labels, legend.remap, group, one.part))
+        place = Place(
+            scene, str(folder / one.labels), one.group or f"scene {number + 1}", one.part,
+            attribute=one.attribute, layer=one.layer, image=Path(name).name,
+            classes=folder / one.classes if one.classes else None,
+            area=folder / one.area if one.area else None,
+        )  # fmt: skip
+        found.append(truth.label(place))
     return tuple(found)
 
 
-def _cityscapes(legend: LegendDocument, names: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
+def _cityscapes(truth: Truth, names: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
     """Open the photographs; the city is the group, the folder above it the part."""
     found = []
     for image in sorted(folder.glob("leftImg8bit/*/*/*_leftImg8bit.png")):
@@ -202,9 +182,7 @@ def _cityscapes(legend: LegendDocument, names: Sequence[str] | None, folder: Pat
             gsd=1.0,
         )
         scene = open_scene(entry, stem, Path(), names)
-        found.append(
-            Labelled(scene, open_labels(str(labels), scene.geobox), legend.remap, f"{part}/{city}", part)
-        )
+        found.append(truth.label(Place(scene, str(labels), f"{part}/{city}", part)))
     if not found:
         raise SceneError(
             f"{folder}: no pair of leftImg8bit/PART/CITY/*_leftImg8bit.png and "

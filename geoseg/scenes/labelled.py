@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window, reflect
 from geoseg.core.legend import IGNORE, Remap
-from geoseg.scenes.instances import ObjectLabels
-from geoseg.scenes.labels import Labels
 from geoseg.scenes.scene import Scene
 
 
@@ -22,8 +20,29 @@ class LabelledPixels:
 
     values: NDArray[np.float32]
     """Physical values, NaN where invalid, shape (bands, rows, cols)."""
-    channels: NDArray[np.uint8]
-    """Channel number of the class, 255 where there is none, shape (rows, cols)."""
+    channels: NDArray[Any]
+    """Channel number of the class, 255 where there is none, shape (rows, cols); of a field numbers (float32),
+    NaN where there is none; of labels 0 or 1 of each class, 255 where nothing is known, (C, rows, cols)."""
+
+
+def empty_label(channels: NDArray[Any]) -> Any:
+    """Return what stands for no label in an array of labels: NaN in numbers, 255 elsewhere."""
+    return np.float32(np.nan) if channels.dtype.kind == "f" else np.uint8(IGNORE)
+
+
+class TruthReader(Protocol):
+    """Labels on the grid of a scene."""
+
+    @property
+    def path(self) -> str:
+        """The file with the labels."""
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Read a window, which may extend beyond the grid."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return path, size and time of the last change, for fingerprints."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +50,9 @@ class Labelled:
     """A scene with its labels."""
 
     scene: Scene
-    labels: Labels | ObjectLabels
+    labels: TruthReader
     remap: Remap
+    """Codes of the classes."""
     group: str
     """Scenes of one group overlap or touch."""
     part: str | None = None
@@ -68,12 +88,22 @@ class Labelled:
             low, high = self.valid_range
             with np.errstate(invalid="ignore"):
                 values[:, ((values < low) | (values > high)).any(axis=0)] = np.nan
+        channels = self._truth(window)
+        channels[..., np.isnan(values[0])] = empty_label(channels)
+        return LabelledPixels(values, channels)
+
+    def _truth(self, window: Window) -> NDArray[Any]:
         codes = self.labels.read(window)
         if unknown := self.remap.unknown(codes):
             raise SceneError(f"{self.labels.path}: {_unknown(unknown)}")
-        channels = self.remap.channels(codes)
-        channels[np.isnan(values[0])] = IGNORE
-        return LabelledPixels(values, channels)
+        return self.remap.channels(codes)
+
+
+class LabelledField(Labelled):
+    """A scene with labels that are no codes of classes: numbers, or several labels for each pixel."""
+
+    def _truth(self, window: Window) -> NDArray[Any]:
+        return self.labels.read(window)
 
 
 def _unknown(codes: Mapping[int, int]) -> str:
@@ -109,10 +139,10 @@ class InMemory:
         inside = window.clip(self.shape)
         if inside == window:
             here = window.relative_to(Window.of(0, 0, *self.shape))
-            return LabelledPixels(self._whole.values[:, *here], self._whole.channels[here])
+            return LabelledPixels(self._whole.values[:, *here], self._whole.channels[..., *here])
         rows, cols = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
-        channels: NDArray[Any] = np.full(window.shape, IGNORE, dtype=np.uint8)
-        channels[inside.relative_to(window)] = self._whole.channels[
-            inside.relative_to(Window.of(0, 0, *self.shape))
-        ]
+        known = self._whole.channels
+        channels = np.full((*known.shape[:-2], *window.shape), empty_label(known))
+        here = inside.relative_to(Window.of(0, 0, *self.shape))
+        channels[..., *inside.relative_to(window)] = known[..., *here]
         return LabelledPixels(self._whole.values[:, rows[:, None], cols], channels)

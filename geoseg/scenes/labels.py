@@ -1,7 +1,7 @@
 """Label sources on the grid of a scene: codes from a raster or from polygons, window by window."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,57 +83,15 @@ class RasterCodes:
 
     def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
         """Return the codes of a window that lies inside the grid, shape (rows, cols)."""
-        rows, cols = self._places(geobox, window)
-        height, width = self.source.geobox.shape.y, self.source.geobox.shape.x
-        known = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
-        found = np.full(window.shape, UNLABELLED, dtype=np.int32)
-        if not known.any():
-            return found
-        rows, cols = np.where(known, rows, rows[known][0]), np.where(known, cols, cols[known][0])
-        needed = Window(
-            Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1)
-        )
-        if needed.shape[0] * needed.shape[1] > _MOST_PIXELS and max(window.shape) > 1:
-            for part in _halves(window):
-                found[part.relative_to(window)] = self.read(geobox, part)
-            return found
-        values, valid = sources.read(self.source, (1,), needed)
-        codes = self._whole_numbers(values[0], valid, needed)
-        return np.where(known, codes[rows - needed.rows.start, cols - needed.cols.start], found)
-
-    def _places(self, geobox: GeoBox, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return row and column of the source under each pixel centre, -1 where there is none."""
-        source = self.source.geobox
-        if geobox.crs is None:
-            rows, cols = np.arange(window.rows.start, window.rows.stop), np.arange(
-                window.cols.start, window.cols.stop
-            )  # fmt: skip
-            return _crossed(rows, cols)
-        if geobox.crs == source.crs:
-            edges = (edges_in(source, geobox, s, i) for i, s in enumerate((window.rows, window.cols)))
-            rows, cols = (np.floor((e[:-1] + e[1:]) / 2).astype(np.int64) for e in edges)
-            return _crossed(rows, cols)
-        col, row = np.meshgrid(
-            np.arange(window.cols.start, window.cols.stop) + 0.5,
-            np.arange(window.rows.start, window.rows.stop) + 0.5,
-        )
-        # Every centre is transformed: an interpolation between some of them would depend on the window.
-        to_source = geobox.crs.transformer_to_crs(source.crs)
-        x, y = (~source.transform) @ to_source(*(geobox.transform @ (col, row)))
-        finite = np.isfinite(x) & np.isfinite(y)
-        place = np.where(finite, np.floor([y, x]), -1).clip(-1, 2**40).astype(np.int64)
-        return place[0], place[1]
+        found = np.full((1, *window.shape), UNLABELLED, dtype=np.int32)
+        codes: NDArray[np.int32] = sample(self.source, (1,), geobox, window, found, self._whole_numbers)[0]
+        return codes
 
     def _whole_numbers(
-        self, values: NDArray[Any], valid: NDArray[np.bool_] | None, window: Window
+        self, planes: NDArray[Any], valid: NDArray[np.bool_] | None, window: Window
     ) -> NDArray[np.int32]:
         """Return values as codes; nodata is unlabelled."""
-        nodata = self.source.nodata[0]
-        labelled = np.ones(values.shape, dtype=np.bool_) if valid is None else valid
-        if nodata is not None:
-            labelled = labelled & (values != nodata)
-        if values.dtype.kind == "f":
-            labelled = labelled & ~np.isnan(values)
+        values, labelled = planes[0], labelled_in(self.source, 1, planes[0], valid)
         limits = np.iinfo(np.int32)
         if not np.can_cast(values.dtype, np.int32):
             strange = labelled & ((values < limits.min) | (values > limits.max) | (values % 1 != 0))
@@ -143,7 +101,89 @@ class RasterCodes:
                     "codes of classes, not measurements"
                 )
         # Converted first: -1 does not fit an unsigned type, in which numpy would silently write 255.
-        return np.where(labelled, np.where(labelled, values, 0).astype(np.int32), np.int32(UNLABELLED))
+        codes = np.where(labelled, np.where(labelled, values, 0).astype(np.int32), np.int32(UNLABELLED))
+        return codes[None]
+
+
+Decode = Callable[[NDArray[Any], NDArray[np.bool_] | None, Window], NDArray[Any]]
+"""Turns numbers of a file (bands, rows, cols), and which of them are valid, into labels of the same shape."""
+
+
+def sample(
+    source: SourceFile,
+    bands: tuple[int, ...],
+    geobox: GeoBox,
+    window: Window,
+    found: NDArray[Any],
+    decode: Decode,
+) -> NDArray[Any]:
+    """Take bands of a file at the centres of a grid's pixels (nearest neighbour).
+
+    Parameters
+    ----------
+    source, bands
+        The file and its bands, from 1.
+    geobox, window
+        The grid, and a window that lies inside it.
+    found
+        Labels of pixels beyond the file, shape (bands, rows, cols); filled in where there are others.
+    decode
+        Turns numbers into labels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (bands, rows, cols).
+    """
+    rows, cols = _places(source.geobox, geobox, window)
+    height, width = source.geobox.shape.y, source.geobox.shape.x
+    known = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
+    if not known.any():
+        return found
+    rows, cols = np.where(known, rows, rows[known][0]), np.where(known, cols, cols[known][0])
+    needed = Window(Span(int(rows.min()), int(rows.max()) + 1), Span(int(cols.min()), int(cols.max()) + 1))
+    if needed.shape[0] * needed.shape[1] > _MOST_PIXELS and max(window.shape) > 1:
+        for part in _halves(window):
+            here = part.relative_to(window)
+            found[:, *here] = sample(source, bands, geobox, part, found[:, *here], decode)
+        return found
+    values, valid = sources.read(source, bands, needed)
+    labels = decode(values, valid, needed)
+    return np.where(known, labels[:, rows - needed.rows.start, cols - needed.cols.start], found)
+
+
+def labelled_in(
+    source: SourceFile, band: int, values: NDArray[Any], valid: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Return which numbers of a band are labels: neither masked, nor nodata, nor NaN."""
+    nodata = source.nodata[band - 1]
+    labelled = np.ones(values.shape, dtype=np.bool_) if valid is None else valid
+    if nodata is not None:
+        labelled = labelled & (values != nodata)
+    return labelled & ~np.isnan(values) if values.dtype.kind == "f" else labelled
+
+
+def _places(source: GeoBox, geobox: GeoBox, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return row and column of the source under each pixel centre, -1 where there is none."""
+    if geobox.crs is None:
+        rows, cols = np.arange(window.rows.start, window.rows.stop), np.arange(
+            window.cols.start, window.cols.stop
+        )  # fmt: skip
+        return _crossed(rows, cols)
+    if geobox.crs == source.crs:
+        edges = (edges_in(source, geobox, s, i) for i, s in enumerate((window.rows, window.cols)))
+        rows, cols = (np.floor((e[:-1] + e[1:]) / 2).astype(np.int64) for e in edges)
+        return _crossed(rows, cols)
+    col, row = np.meshgrid(
+        np.arange(window.cols.start, window.cols.stop) + 0.5,
+        np.arange(window.rows.start, window.rows.stop) + 0.5,
+    )
+    # Every centre is transformed: an interpolation between some of them would depend on the window.
+    to_source = geobox.crs.transformer_to_crs(source.crs)
+    x, y = (~source.transform) @ to_source(*(geobox.transform @ (col, row)))
+    finite = np.isfinite(x) & np.isfinite(y)
+    place = np.where(finite, np.floor([y, x]), -1).clip(-1, 2**40).astype(np.int64)
+    return place[0], place[1]
 
 
 def _crossed(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -229,18 +269,24 @@ def open_labels(
             notice = f"{path}: labels in {crs_name(crs)} are reprojected to {crs_name(geobox.crs)}"
     else:
         source = sources.inspect(path)
-        _check_bands(source)
+        check_bands(source, 1, "class codes")
         codes, crs, extent = RasterCodes(source), source.geobox.crs, source.geobox.boundingbox
-        _check_shapes(source, geobox)
-        notice = _resampled(source, geobox)
+        notice = fit_to(source, geobox)
     if geobox.crs is not None:
-        _check_overlap(path, geobox, crs, tuple(map(float, extent.bbox)))
+        check_overlap(path, geobox, crs, tuple(map(float, extent.bbox)))
     if notice:
         warnings.warn(notice, GeosegWarning, stacklevel=2)
     return Labels(path, geobox, codes)
 
 
-def _check_overlap(path: str, geobox: GeoBox, crs: CRS, theirs: tuple[float, ...]) -> None:
+def check_overlap(path: str, geobox: GeoBox, crs: CRS, theirs: tuple[float, ...]) -> None:
+    """Check that labels with an extent (left, bottom, right, top) in their CRS lie on a grid.
+
+    Raises
+    ------
+    SceneError
+        When they do not.
+    """
     try:
         ours = bounds_in(crs, geobox)
     except ProjError as error:
@@ -263,18 +309,37 @@ def _span(bounds: Sequence[float]) -> str:
     return ", ".join(f"{v:.8g}" for v in bounds)
 
 
-def _check_bands(source: SourceFile) -> None:
+def fit_to(source: SourceFile, geobox: GeoBox) -> str:
+    """Check that a raster of labels can be read on a grid; return a warning where it is resampled.
+
+    Raises
+    ------
+    SceneError
+        When one of them has no CRS, or both have none and differ in shape.
+    """
+    _check_shapes(source, geobox)
+    return _resampled(source, geobox)
+
+
+def check_bands(source: SourceFile, count: int, what: str) -> None:
+    """Check that a raster of labels has a number of bands of real numbers.
+
+    Raises
+    ------
+    SceneError
+        When it has not.
+    """
     if source.alpha and 1 in source.alpha:
         raise SceneError(
             f"{source.path}: its band 1 is alpha, which masks and is no label; say that it is none: "
             "gdal_edit.py -colorinterp_1 gray, or write the band of the labels first: gdal_translate -b"
         )
-    if source.data_bands != (1,):
-        raise SceneError(
-            f"{source.path}: has {len(source.data_bands)} bands; labels are one band of class codes"
-        )
+    if source.data_bands != tuple(range(1, count + 1)):
+        wanted = f"one band of {what}" if count == 1 else f"{count} bands of {what}"
+        raise SceneError(f"{source.path}: has {len(source.data_bands)} bands; labels are {wanted}")
     if source.dtype(1).kind == "c":
-        raise SceneError(f"{source.path}: holds {source.dtypes[0]}; labels are whole-number codes of classes")
+        form = "whole-number codes of classes" if what == "class codes" else what
+        raise SceneError(f"{source.path}: holds {source.dtypes[0]}; labels are {form}")
 
 
 def _check_shapes(source: SourceFile, geobox: GeoBox) -> None:

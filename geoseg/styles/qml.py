@@ -41,6 +41,15 @@ def ramp(stops: Iterable[tuple[float, str, str]]) -> ET.Element:
     return root
 
 
+def flagged(color: str) -> ET.Element:
+    """Describe a band of labels: a colour where there is one, and nothing where there is none."""
+    root, renderer = _raster("paletted")
+    palette = ET.SubElement(renderer, "colorPalette")
+    for value, label, alpha in ((1, "yes", "255"), (0, "no", "0")):
+        ET.SubElement(palette, "paletteEntry", value=str(value), color=color, label=label, alpha=alpha)
+    return root
+
+
 def categorised(legend: Legend, attribute: str) -> ET.Element:
     """Describe a polygon layer: one named fill for each class, with a thin outline.
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
-from geoseg.styles.qml import paletted, ramp
+from geoseg.styles.qml import flagged, paletted, ramp
 from geoseg.styles.sld import raster_sld
 
 # Viridis: perceptually uniform, also for colour-blind readers and in grey.
@@ -71,6 +71,45 @@ def write_count_style(raster: Path, most: int) -> list[Path]:
     beyond = max(most, 2) - 1
     stops = ((1 + value * beyond, color, f"{1 + value * beyond:g}") for value, color in _SHARES)
     return _write({raster.with_suffix(".qml"): ramp(stops)})
+
+
+def write_value_style(raster: Path, low: float, high: float) -> list[Path]:
+    """Write a QML beside a raster of numbers; return the path.
+
+    The ramp spans the range of the network and not that of one map, so that two maps can be compared.
+
+    Parameters
+    ----------
+    raster
+        The raster.
+    low, high
+        Values of both ends of the ramp.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    values = [(low + share * (high - low), color) for share, color in _SHARES]
+    return _write({raster.with_suffix(".qml"): ramp((v, color, f"{v:.6g}") for v, color in values)})
+
+
+def write_label_style(raster: Path, color: str) -> list[Path]:
+    """Write a QML beside a raster of labels, 1 where a pixel has one, of its first band; return the path.
+
+    Parameters
+    ----------
+    raster
+        The raster.
+    color
+        Colour of the first label, `#rrggbb`.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    return _write({raster.with_suffix(".qml"): flagged(color)})
 
 
 def write_object_style(raster: Path, objects: int) -> list[Path]:

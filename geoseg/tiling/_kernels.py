@@ -1,6 +1,7 @@
 """The loops over sums of probabilities, compiled."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.core.compiled import compiled
 from geoseg.core.legend import NODATA
@@ -141,6 +142,12 @@ def count(classes):
         for j in range(classes.shape[1]):
             numbers[j & 3, classes[i, j]] += 1
     return numbers.sum(axis=0)
+
+
+def percents(sums: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Return sums of any shape as whole per cent, as `_percent` does."""
+    shares = ((sums >> 7) * 100 + (1 << (TOTAL_BITS - 8))) >> (TOTAL_BITS - 7)
+    return shares.astype(np.uint8)
 
 
 @compiled

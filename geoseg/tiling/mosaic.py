@@ -16,8 +16,8 @@ from geoseg.core.geometry import Span, Window
 from geoseg.tiling.arrays import HOST, Arrays, Weights
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
+from geoseg.tiling.heads import ClassHead, Head
 from geoseg.tiling.taper import taper
-from geoseg.tiling.thresholds import Thresholds
 
 Sums: TypeAlias = NDArray[np.int32]
 """Weighted sums, shape (C, rows, cols)."""
@@ -72,8 +72,8 @@ class Strips:
 class Parts:
     """The result of a block's own tiles: its final pixels, and the sums shared with its neighbours."""
 
-    planes: NDArray[np.uint8]
-    """See `Arrays.decide`, shape (planes, core rows, core cols); zeros in the open strips."""
+    planes: NDArray[Any]
+    """See `Head`, shape (planes, core rows, core cols); zeros in the open strips."""
     strips: Strips
     fringe: Fringe
 
@@ -93,25 +93,23 @@ class Mosaic:
         Whether to return the per cent of every class, too.
     arrays
         The kind of arrays of the probabilities, and so of the sums.
-    thresholds
-        The rule by which a pixel gets its class; None: the most probable one.
+    head
+        What the channels mean, instead of classes with these ids.
     """
 
     def __init__(
         self,
         grid: TileGrid,
         block: Block,
-        ids: NDArray[np.uint8],
+        ids: NDArray[np.uint8] | None = None,
         *,
         every: bool = False,
         arrays: Arrays = HOST,
-        thresholds: Thresholds | None = None,
+        head: Head | None = None,
     ) -> None:
         self.grid = grid
         self.block = block
-        self.ids = ids
-        self.every = every
-        self.thresholds = thresholds
+        self.head = head or ClassHead(() if ids is None else tuple(ids.tolist()), every)
         self.arrays = arrays
         self._sums: Any = None
         """Sums of the whole canvas of a block of several tiles; None before the first tile."""
@@ -147,7 +145,7 @@ class Mosaic:
     def sums(self) -> Any:
         """Sums of the whole canvas."""
         if self._sums is None:
-            self._sums = self.arrays.zeros((len(self.ids), *self.block.canvas.shape))
+            self._sums = self.arrays.zeros((self.head.channels, *self.block.canvas.shape))
         return self._sums
 
     def parts(self) -> Parts:
@@ -157,28 +155,17 @@ class Mosaic:
         canvas = self.block.canvas
         return self._assembled(
             lambda w: self.arrays.get(self.sums[:, *w.relative_to(canvas)]),
-            lambda w: self.arrays.decide(
-                self.sums, w.relative_to(canvas), self.ids, every=self.every, thresholds=self.thresholds
-            ),
+            lambda w: self.head.decide(self.arrays, self.sums, w.relative_to(canvas)),
         )
 
     def _single(self, tile: Window, probabilities: Any, weights: Weights) -> Parts:
         """Return the result of the only tile."""
         return self._assembled(
             lambda w: HOST.weighed(probabilities, weights, w.relative_to(tile)),
-            lambda w: HOST.decide_weighed(
-                probabilities,
-                weights,
-                w.relative_to(tile),
-                self.ids,
-                every=self.every,
-                thresholds=self.thresholds,
-            ),
+            lambda w: self.head.decide_weighed(probabilities, weights, w.relative_to(tile)),
         )
 
-    def _assembled(
-        self, sums: Callable[[Window], Sums], decided: Callable[[Window], NDArray[np.uint8]]
-    ) -> Parts:
+    def _assembled(self, sums: Callable[[Window], Sums], decided: Callable[[Window], NDArray[Any]]) -> Parts:
         """Assemble the parts from functions that return sums and planes of windows on the canvas."""
         block, core, canvas = self.block, self.block.core, self.block.canvas
         # The first pixel of the closed part of the core.
@@ -186,7 +173,7 @@ class Mosaic:
         closed = Window(Span(row, core.rows.stop), Span(col, core.cols.stop))
         south, east = Span(core.rows.stop, canvas.rows.stop), Span(core.cols.stop, canvas.cols.stop)
         outside = Window(core.rows, east), Window(south, core.cols), Window(south, east)
-        planes = np.zeros((2 + self.every * len(self.ids), *core.shape), np.uint8)
+        planes = np.zeros((self.head.planes, *core.shape), self.head.dtype)
         if closed:
             planes[:, *closed.relative_to(core)] = decided(closed)
         return Parts(

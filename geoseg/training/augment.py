@@ -1,11 +1,12 @@
 """Augmentation of training chips, as transforms of torchvision (v2).
 
-A sample is a dict of `image`, (B, rows, cols), physical units, and of masks, (rows, cols): `label` (channels,
-255 ignored) and `valid`. Geometric transforms change image and masks alike, masks by nearest neighbour;
-radiometric ones change the image only. Samples of objects have `masks` (n, rows, cols) instead of a label,
-and vectors of facts (n,), which pass through: `pixels`, the size of each whole object, grows with the zoom.
-All values are plain tensors, since the dispatch on torchvision's tensor classes takes longer than most
-transforms. All randomness comes from torch's generator, which the caller seeds for each chip.
+A sample is a dict of `image`, (B, rows, cols), physical units, and of masks: `label` (channels, 255 ignored;
+numbers, NaN ignored; or 0 and 1 of each class, (C, rows, cols)) and `valid`, (rows, cols). Geometric
+transforms change image and masks alike, masks by nearest neighbour; radiometric ones change the image only.
+Samples of objects have `masks` (n, rows, cols) instead of a label, and vectors of facts (n,), which pass
+through: `pixels`, the size of each whole object, grows with the zoom. All values are plain tensors, since the
+dispatch on torchvision's tensor classes takes longer than most transforms. All randomness comes from torch's
+generator, which the caller seeds for each chip.
 """
 
 import math
@@ -203,7 +204,7 @@ def _resized(square: Tensor, size: int, *, smooth: bool) -> Tensor:
             return square.new_zeros((*square.shape[:-2], size, size))
         if square.ndim == 2:
             return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
-        # Outlines of objects must not lie half a pixel beside the image.
+        # Outlines of objects and labels must not lie half a pixel beside the image.
         return F.interpolate(square[None], (size, size), mode="nearest-exact")[0]
     # Only shrinking aliases; anti-aliasing takes twice as long.
     return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
@@ -281,7 +282,7 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
     values
         Physical values, NaN where invalid, shape (B, rows, cols).
     channels
-        Channels of the classes, 255 where ignored, shape (rows, cols), uint8.
+        Channels of the classes, 255 where ignored, shape (rows, cols), uint8; or other labels.
     means
         Mean of each band, shape (B,).
     """
@@ -291,12 +292,18 @@ def as_sample(values: Tensor, channels: Tensor, means: Tensor) -> dict[str, Tens
 
 
 def as_input(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the network's input: normalised image (B, rows, cols) and labels (rows, cols) as int64."""
+    """Return the network's input: normalised image (B, rows, cols), and labels as int64 or float32."""
     image = standardised(sample, mean, std)
-    return image, sample["label"].masked_fill(sample["valid"] == 0, IGNORE).long()
+    label = sample["label"].masked_fill(sample["valid"] == 0, no_label(sample["label"]))
+    return image, label if label.is_floating_point() else label.long()
 
 
 def standardised(sample: dict[str, Tensor], mean: Tensor, std: Tensor) -> Tensor:
     """Return the normalised image (B, rows, cols); invalid pixels are 0, the mean of their band."""
     image = (sample["image"] - mean[:, None, None]).div_(std[:, None, None])
     return image.masked_fill_(sample["valid"] == 0, 0.0)
+
+
+def no_label(labels: Tensor) -> float:
+    """Return what stands for no label: NaN in numbers, 255 elsewhere."""
+    return math.nan if labels.is_floating_point() else IGNORE

@@ -14,23 +14,14 @@ from geoseg.models.bundle import Bundle, open_bundle
 from geoseg.models.networks.architectures import build, divisor
 from geoseg.models.networks.own_code import check_answer, own_config
 from geoseg.models.transfer import load_encoder_weights, start_from_bundle
+from geoseg.training.aim import contrast_of
 from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
-from geoseg.training.census import class_counts
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
-from geoseg.training.contrastive import PixelContrast, feature_channels
-from geoseg.training.instances.build import (
-    build_instance_task,
-    card_detection,
-    check_objects_network,
-    data_arguments,
-    detection_facts,
-    evaluation_objects,
-    training_objects,
-)
-from geoseg.training.losses import Loss
+from geoseg.training.instances.aim import ObjectAim
+from geoseg.training.instances.build import check_objects_network, evaluation_objects, training_objects
 from geoseg.training.prepare import PreparedTraining
-from geoseg.training.task import SegmentationTask, Task
+from geoseg.training.task import Task
 
 
 def check_network(prepared: PreparedTraining) -> None:
@@ -44,19 +35,17 @@ def check_network(prepared: PreparedTraining) -> None:
     document = prepared.document
     network, _ = build_network(prepared)
     if own_config(network) is not None:
-        check_answer(network, len(prepared.band_names), len(prepared.legend.classes), document.chips.size)
-    facts: dict[str, Any] = {}
+        check_answer(network, len(prepared.band_names), prepared.aim.channels, document.chips.size)
     if prepared.objects:
         check_objects_network(network, document.chips.size)
-        facts = detection_facts(prepared, card_detection(prepared))
     if document.chips.size % (step := divisor(network)):
         raise ConfigError(
             f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
             "needs"
         )
-    _contrast(document, network)
+    contrast_of(document, network)
     try:
-        make_card(document, network, prepared.labelled, prepared.legend.legend, prepared.statistics, facts)
+        make_card(document, network, prepared.labelled, prepared.aim, prepared.statistics, {})
     except ValidationError as error:
         where, text = first_of(error)
         raise ConfigError(f"the bundle's card would be wrong at {where}: {text}") from None
@@ -67,14 +56,14 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     document, transfer = prepared.document, prepared.document.transfer
     bands = prepared.band_names
     start = open_bundle(transfer.bundle, trust=prepared.trust) if transfer.bundle else None
-    config = _config(document, start, len(bands), len(prepared.legend.classes))
-    if prepared.objects and start is None:
-        config = {**data_arguments(prepared), **config}
+    aim = prepared.aim
+    config = _config(document, start, len(bands), aim.channels)
+    if isinstance(aim, ObjectAim) and start is None:
+        config = {**aim.arguments(), **config}
     network = build(config, trust=prepared.trust)
     _check_parts(network, document)
     if start is not None:
-        slugs = [c.slug for c in prepared.legend.classes]
-        return network, str(start_from_bundle(network, start, slugs, bands))
+        return network, str(start_from_bundle(network, start, prepared.names, bands))
     if transfer.encoder_weights is not None:
         loaded = load_encoder_weights(network, transfer.encoder_weights, bands, stem=transfer.stem)
         return network, str(loaded)
@@ -104,22 +93,9 @@ def _config(document: Training, start: Bundle | None, bands: int, classes: int) 
 
 def build_task(prepared: PreparedTraining) -> tuple[Task, str]:
     """Return the task with the network's starting weights, and where these come from in words."""
-    document, classes = prepared.document, len(prepared.legend.classes)
-    torch.manual_seed(document.seed)
+    torch.manual_seed(prepared.document.seed)
     network, start = build_network(prepared)
-    if prepared.objects:
-        return build_instance_task(prepared, network), start
-    terms = [t for t in document.loss if t.kind != "contrastive"]
-    loss = Loss(terms, class_counts(prepared.parts["train"], classes))
-    return SegmentationTask(
-        network, loss, classes, document.optimizer, document.transfer, document.seed,
-        contrast=_contrast(document, network),
-    ), start  # fmt: skip
-
-
-def _contrast(document: Training, network: nn.Module) -> PixelContrast | None:
-    term = next((t for t in document.loss if t.kind == "contrastive"), None)
-    return None if term is None else PixelContrast(term, feature_channels(network))
+    return prepared.aim.task(network), start
 
 
 def training_chips(prepared: PreparedTraining) -> TrainingChips:

@@ -84,20 +84,9 @@ class History(Callback):
         )
         self.rows.append(row)
         for logger in trainer.loggers:
-            logger.log_metrics(_numbers(row), step=row.epoch)
+            logger.log_metrics(row.numbers(), step=row.epoch)
         if trainer.is_global_zero:
             self.on_event(EpochDone(row.epoch, self.epochs, row))
-
-
-def _numbers(row: EpochRow) -> dict[str, float]:
-    """Return the figures of a row by name; those of single classes are left out."""
-    found: dict[str, float] = {}
-    for name, value in row.model_dump(exclude={"train_iou", "val_iou"}).items():
-        if isinstance(value, dict):
-            found |= {f"{name.partition('_')[0]}_{k}": v for k, v in value.items()}
-        else:
-            found[name] = value
-    return found
 
 
 class SetEpoch(Callback):

@@ -10,15 +10,14 @@ import geoseg
 from geoseg.config.training import Training
 from geoseg.core.bands import WAVELENGTH_UM, common_name
 from geoseg.core.errors import ConfigError
-from geoseg.core.legend import IGNORE, Legend
+from geoseg.core.legend import IGNORE
 from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
+from geoseg.training.aim import Aim, Measured
 from geoseg.training.census import Statistics
 from geoseg.training.fit import Fitted
-from geoseg.training.instances.measure import MeasuredInstances
-from geoseg.training.measure import Measured
 
 _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")
 
@@ -27,7 +26,7 @@ def make_card(
     document: Training,
     network: nn.Module,
     labelled: Sequence[Labelled],
-    legend: Legend,
+    aim: Aim,
     statistics: Statistics,
     facts: Mapping[str, Any],
 ) -> Card:
@@ -41,12 +40,13 @@ def make_card(
         The trained network, for its tile sizes.
     labelled
         The labelled scenes, for bands and GSD.
-    legend
-        The classes in channel order.
+    aim
+        What it aims at: classes, objects, numbers or labels.
     statistics
         Mean and standard deviation of the bands, measured on train.
     facts
-        `training`, `metrics`, `temperature` and `thresholds`, as `card_facts` returns them.
+        `training`, `metrics` and `temperature`, as `card_facts` returns them, and what the aim says once it
+        is measured.
     """
     first = labelled[0].scene
     bands = [
@@ -78,14 +78,12 @@ def make_card(
             "level": _level(labelled),
             "gsd_m": gsd_range(document, labelled),
             "tile": tile_sizes(document, network),
-            "classes": [
-                {"id": c.id, "slug": c.slug, "title": c.title, "color": c.color} for c in legend.classes
-            ],
             "ignore_index": IGNORE,
             "limitations": document.limitations,
             "license": document.license,
             "weights_sha256": "0" * 64,
             "versions": {p: version(p).split("+")[0] for p in _VERSIONED},
+            **aim.card(None),
             **facts,
         }
     )
@@ -102,7 +100,7 @@ def card_facts(
     fitted: Fitted,
     start: str,
     data: dict[str, Any],
-    measured: Measured | MeasuredInstances,
+    measured: Measured,
 ) -> dict[str, Any]:
     """Return what the card says of the training.
 
@@ -122,7 +120,7 @@ def card_facts(
     Returns
     -------
     dict
-        `training`, `metrics`, `temperature` and `thresholds`, plain values for JSON.
+        `training`, `metrics` and `temperature`, plain values for JSON.
     """
     excerpt = document.model_dump(
         mode="json",
@@ -156,7 +154,6 @@ def card_facts(
         "training": redacted(training),
         "metrics": metrics,
         "temperature": measured.temperature,
-        "thresholds": None if isinstance(measured, MeasuredInstances) else measured.thresholds,
     }
 
 

@@ -4,10 +4,11 @@ Cells are squares of about the size of a chip. Sampling, splits, class weights a
 computed from the cells, so scenes that do not fit in memory are read only once for them.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,43 @@ class Region:
 
 
 @dataclass(frozen=True)
+class NumberSums:
+    """Sums of numbers."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    least: float = math.inf
+    most: float = -math.inf
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating[Any]]) -> "NumberSums":
+        """Sum up numbers, NaN left out."""
+        known = values[~np.isnan(values)].astype(np.float64)
+        if not known.size:
+            return cls()
+        return cls(
+            known.size, float(known.sum()), float(known @ known), float(known.min()), float(known.max())
+        )
+
+    def __add__(self, other: "NumberSums") -> "NumberSums":
+        return NumberSums(
+            self.count + other.count, self.total + other.total, self.squares + other.squares,
+            min(self.least, other.least), max(self.most, other.most),
+        )  # fmt: skip
+
+    @property
+    def mean(self) -> float:
+        """Mean of the numbers."""
+        return self.total / self.count
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the numbers."""
+        return math.sqrt(max(0.0, self.squares / self.count - self.mean**2))
+
+
+@dataclass(frozen=True)
 class CensusCell:
     """A square of a region, with its class counts and band sums."""
 
@@ -60,6 +98,15 @@ class CensusCell:
     """Sum of the valid values of each band, shape (B,)."""
     products: NDArray[np.float64]
     """Sum of the products of the valid values of each two bands, shape (B, B)."""
+    seen: int | None = None
+    """Labelled pixels where they are not the sum of `classes`: a pixel may have several labels or none."""
+    numbers: NumberSums | None = None
+    """Sums of the labels, where they are numbers."""
+
+    @property
+    def labelled(self) -> int:
+        """Number of labelled pixels."""
+        return int(self.classes.sum()) if self.seen is None else self.seen
 
 
 @dataclass(frozen=True)
@@ -94,13 +141,25 @@ def take_census(
         region, window = cell
         pixels = scenes[region.scene].read(window)
         valid = pixels.values[:, ~np.isnan(pixels.values[0])].astype(np.float64)
-        labelled = pixels.channels[pixels.channels != IGNORE]
-        counts = np.bincount(labelled, minlength=classes).astype(np.int64)
-        return CensusCell(region, window, counts, valid.shape[1], valid.sum(axis=1), valid @ valid.T)
+        counts, seen, numbers = _counts(pixels.channels, classes)
+        sums = valid.shape[1], valid.sum(axis=1), valid @ valid.T
+        return CensusCell(region, window, counts, *sums, seen, numbers)
 
     # Reading waits for the disk and for decompression, both of which release the interpreter's lock.
     with ThreadPoolExecutor(4) as pool:
         return tuple(pool.map(count, cells))
+
+
+def _counts(channels: NDArray[Any], classes: int) -> tuple[NDArray[np.int64], int | None, NumberSums | None]:
+    """Return pixels of each class; labelled pixels, where these are not their sum; and sums of numbers."""
+    if channels.dtype.kind == "f":
+        sums = NumberSums.of(channels)
+        return np.array([sums.count]), None, sums
+    if channels.ndim == 3:
+        known = (channels != IGNORE).any(axis=0)
+        return (channels == 1).sum(axis=(1, 2)), int(known.sum()), None
+    labelled = channels[channels != IGNORE]
+    return np.bincount(labelled, minlength=classes).astype(np.int64), None, None
 
 
 def cut(window: Window, size: int) -> Iterator[Window]:

@@ -18,9 +18,9 @@ from torchvision.transforms import v2
 
 from geoseg.config.training import Chips
 from geoseg.core.geometry import Span, Window
-from geoseg.core.legend import IGNORE
 from geoseg.models.calibration import MOST, Chip
-from geoseg.training.augment import as_input, as_sample
+from geoseg.scenes.labelled import empty_label
+from geoseg.training.augment import as_input, as_sample, no_label
 from geoseg.training.census import CensusCell, LabelledReader, Statistics, class_counts
 
 
@@ -50,9 +50,9 @@ class ChipSource:
     def sample(self, cell: CensusCell, window: Window) -> dict[str, torch.Tensor]:
         """Read a chip; labels outside the cell's region may belong to another part and are ignored."""
         pixels = self.scenes[cell.region.scene].read(window)
-        own = np.full(window.shape, IGNORE, dtype=np.uint8)
+        own = np.full_like(pixels.channels, empty_label(pixels.channels))
         inside = window.intersect(cell.region.window).relative_to(window)
-        own[inside] = pixels.channels[inside]
+        own[..., *inside] = pixels.channels[..., *inside]
         return as_sample(torch.from_numpy(pixels.values), torch.from_numpy(own), self.mean)
 
 
@@ -78,7 +78,7 @@ class TrainingChips(Dataset[dict[str, Any]]):
     ) -> None:
         self.source, self.chips, self.augmentation, self.seed = source, chips, augmentation, seed
         self.side = math.ceil(chips.size * max(1.0, margin))
-        self.cells = [c for c in source.cells if c.classes.any()]
+        self.cells = [c for c in source.cells if c.labelled]
         self.pixels = class_counts(self.cells, len(self.cells[0].classes))
         self.odds = self._odds()
         self.mean, self.std = source.mean, source.std
@@ -151,9 +151,12 @@ def cell_odds(
     weight balance all classes that occur, of those that are given, have the same expected share.
     """
     counts = np.stack([c.classes for c in cells]).astype(np.float64)
-    by_pixels = counts.sum(axis=1) / counts.sum()
+    labelled = np.array([c.labelled for c in cells], dtype=np.float64)
+    by_pixels: NDArray[np.float64] = labelled / labelled.sum()
     balanced = counts[:, classes]
     total = balanced.sum(axis=0)
+    if not total.any():
+        return by_pixels
     by_class = (balanced[:, total > 0] / total[total > 0]).mean(axis=1)
     odds: NDArray[np.float64] = (1 - balance) * by_pixels + balance * by_class
     return np.asarray(odds / odds.sum())
@@ -200,7 +203,7 @@ class EvaluationChips(Dataset[dict[str, Any]]):
 
     def __init__(self, source: ChipSource, size: int) -> None:
         self.source, self.size = source, size
-        self.cells = [c for c in source.cells if c.classes.any()]
+        self.cells = [c for c in source.cells if c.labelled]
         self.mean, self.std = source.mean, source.std
 
     def __len__(self) -> int:
@@ -212,7 +215,7 @@ class EvaluationChips(Dataset[dict[str, Any]]):
         sample = self.source.sample(cell, window)
         outside = torch.ones(window.shape, dtype=torch.bool)
         outside[cell.window.relative_to(window)] = False
-        sample["label"][outside] = IGNORE
+        sample["label"].masked_fill_(outside, no_label(sample["label"]))
         image, label = as_input(sample, self.mean, self.std)
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
 

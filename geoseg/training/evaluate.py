@@ -7,16 +7,23 @@ import numpy as np
 
 from geoseg.core.errors import ConfigError
 from geoseg.evaluation.objects.reports import ObjectBundleReport
-from geoseg.evaluation.reports import BundleReport, CalibrationScores
+from geoseg.evaluation.reports import (
+    BundleReport,
+    CalibrationScores,
+    FlagBundleReport,
+    NumberBundleReport,
+)
 from geoseg.models.bundle import open_bundle
 from geoseg.models.networks.mask_rcnn import MaskRCNN
 from geoseg.training.build import evaluation_chips
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
-from geoseg.training.instances.build import evaluation_objects
+from geoseg.training.instances.chips import EvaluationObjects
 from geoseg.training.instances.measure import detect_chips, score_instances
 from geoseg.training.measure import PartScores, rule_of, score_part
+from geoseg.training.multilabel.measure import score_flags
 from geoseg.training.prepare import prepare
+from geoseg.training.regression.measure import score_numbers
 from geoseg.training.split import PARTS
 
 
@@ -28,7 +35,7 @@ def evaluate_bundle(
     catalog: Path | str | None = None,
     *,
     trust: bool = False,
-) -> BundleReport | ObjectBundleReport:
+) -> BundleReport | NumberBundleReport | FlagBundleReport | ObjectBundleReport:
     """Score a bundle on a part of the data of a training.
 
     Parameters
@@ -52,7 +59,7 @@ def evaluate_bundle(
     bundle = open_bundle(folder, trust=trust)
     bundle.check_trust()
     card = bundle.card
-    if not card.is_plain:
+    if not card.is_trained_here:
         raise ConfigError(
             f"{folder}: is fed or answers in another way than networks of geoseg; compare its map with "
             "geoseg evaluate --map classes.tif --reference LABELS"
@@ -64,6 +71,7 @@ def evaluate_bundle(
         filled = ", ".join(p for p in PARTS if prepared.parts[p])
         raise ConfigError(f"--split {part}: the data of {path} have no such part; they have {filled}")
     for what, ours, theirs in (
+        ("task", [prepared.document.task], [card.task]),
         ("classes", [c.slug for c in prepared.legend.classes], [c.slug for c in card.classes]),
         ("bands", prepared.band_names, [b.common_name for b in card.bands]),
     ):
@@ -72,25 +80,27 @@ def evaluate_bundle(
                 f"{folder}: its {what} are {', '.join(theirs)}, those of {path} are {', '.join(ours)}; "
                 "they must agree"
             )
-    if (card.task == "instances") != bool(prepared.objects):
-        raise ConfigError(
-            f"{folder}: is a bundle of task: {card.task}, and {path} has task: {prepared.document.task}; "
-            "they must agree"
-        )
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
-    if isinstance(network, MaskRCNN) and card.detection is not None:
-        objects = evaluation_objects(prepared, part)
-        found = list(detect_chips(network, objects, card.detection, fit.batch))
-        part_scores = score_instances(found, prepared.legend.legend, card.detection.score_threshold)
-        return ObjectBundleReport(
-            model=f"{card.name} {card.version}",
-            part=part,
-            chips=part_scores.chips,
-            warnings=list(prepared.warnings),
-            **dict(part_scores.scores),
-        )
     chips = evaluation_chips(prepared, part)
+    about = {
+        "model": f"{card.name} {card.version}",
+        "part": part,
+        "chips": len(chips),
+        "warnings": list(prepared.warnings),
+    }
+    if isinstance(network, MaskRCNN) and isinstance(chips, EvaluationObjects) and card.detection is not None:
+        found = list(detect_chips(network, chips, card.detection, fit.batch))
+        objects = score_instances(found, prepared.legend.legend, card.detection.score_threshold)
+        return ObjectBundleReport.model_validate({**about, **dict(objects.scores)})
+    if card.target is not None:
+        numbers = score_numbers(network, chips, card.target, batch=fit.batch)
+        return NumberBundleReport.model_validate({**about, "unit": card.target.unit, **dict(numbers.scores)})
+    if card.task == "multilabel":
+        flags = score_flags(
+            network, chips, card.legend, batch=fit.batch, temperature=card.temperature, thresholds=card.limits
+        )
+        return FlagBundleReport.model_validate({**about, **dict(flags.scores)})
 
     def score(augment: str) -> PartScores:
         return score_part(

@@ -149,10 +149,10 @@ def _fit_once(
     # Two callbacks, since save_last writes only when the best checkpoint is written.
     best, latest = (
         ModelCheckpoint(
-            folder, name.removesuffix(".ckpt"), monitor=monitor, mode="max", save_on_train_epoch_end=True,
+            folder, name.removesuffix(".ckpt"), monitor=monitor, mode=mode, save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for name, monitor in ((BEST, task.monitor), (LAST, None))
+        for name, monitor, mode in ((BEST, task.monitor.key, task.monitor.mode), (LAST, None, "max"))
     )  # fmt: skip
     draws = DrawSampler(len(train), step.devices)  # type: ignore[arg-type]
     callbacks: list[Callback] = [SetEpoch(draws), history, best, latest]
@@ -160,11 +160,11 @@ def _fit_once(
         callbacks.append(WeightAveraging(multi_avg_fn=moving_average(entry.average)))
     stop = entry.stopping
     if stop is not None:
+        key, mode = _watched(stop, task)
         callbacks.append(
             EarlyStopping(
-                task.monitor if stop.monitor == "miou" else f"val_{stop.monitor}",
-                min_delta=stop.min_delta, patience=stop.patience,
-                mode="min" if stop.monitor == "loss" else "max", check_on_train_epoch_end=True,
+                key, mode=mode, min_delta=stop.min_delta, patience=stop.patience,
+                check_on_train_epoch_end=True,
             )
         )  # fmt: skip
     trainer = pl.Trainer(
@@ -209,6 +209,13 @@ def _fit_once(
     rows = tuple(history.rows)
     main = trainer.is_global_zero
     return task, Fitted(rows, best_epoch, step.batch, step.passes, step.chips, resumed, main)
+
+
+def _watched(stop: Stop, task: Task) -> tuple[str, str]:
+    """Return the figure that early stopping watches, and whether `min` or `max` of it is better."""
+    if stop.monitor == "miou":
+        return task.monitor.key, task.monitor.mode
+    return f"val_{stop.monitor}", "min" if stop.monitor == "loss" else "max"
 
 
 def _stopped_early(content: dict[str, Any], stop: Stop | None) -> bool:

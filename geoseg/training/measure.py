@@ -1,7 +1,7 @@
 """Measure a trained network: predict the chips of a part, fit the temperature, score the predictions."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from geoseg.core.legend import IGNORE, Legend
 from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.metrics import confusion_matrix, plain, scores
 from geoseg.evaluation.reports import ChipScores
+from geoseg.models.feeding import softmax
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
 from geoseg.tiling.arrays import HOST, all_of
@@ -44,8 +45,8 @@ class PredictedChip:
     """Normalised input, shape (B, rows, cols)."""
     probabilities: NDArray[np.float32]
     """Shape (C, rows, cols)."""
-    label: NDArray[np.uint8]
-    """Channels, 255 where nothing is labelled, shape (rows, cols)."""
+    label: NDArray[Any]
+    """Channels, 255 where nothing is labelled, shape (rows, cols); or other labels."""
 
     @property
     def agreement(self) -> float:
@@ -90,17 +91,21 @@ class Measured:
 
     def scores(self) -> TrainingScores:
         """Return all scores for the card and the record."""
-        chips = self.main.chips
-        reference = {
-            "test": f"agreement with the labels of {chips} chips of test, which nothing was fitted to",
-            "val": f"agreement with the labels of {chips} chips of val, which chose epoch and temperature",
-            "train": f"agreement with the labels of the {chips} chips that it was trained on",
-        }
+        reference = references(self.main.chips)
         return TrainingScores(
             reference=reference[self.measured_on],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
             **dict(self.main.scores),
         )
+
+
+def references(chips: int, chosen: str = "epoch and temperature") -> dict[str, str]:
+    """Return in words, for each part, what scores on so many chips of it were measured on."""
+    return {
+        "test": f"agreement with the labels of {chips} chips of test, which nothing was fitted to",
+        "val": f"agreement with the labels of {chips} chips of val, which chose {chosen}",
+        "train": f"agreement with the labels of the {chips} chips that it was trained on",
+    }
 
 
 def measure(
@@ -148,7 +153,13 @@ def measure(
 
 @torch.inference_mode()
 def predict_chips(
-    network: nn.Module, chips: EvaluationChips, batch: int, *, temperature: float = 1.0, augment: str = "none"
+    network: nn.Module,
+    chips: EvaluationChips,
+    batch: int,
+    *,
+    temperature: float = 1.0,
+    augment: str = "none",
+    activate: Callable[[torch.Tensor], torch.Tensor] = softmax,
 ) -> Iterator[PredictedChip]:
     """Predict every chip once.
 
@@ -164,22 +175,24 @@ def predict_chips(
         Divisor of the logits.
     augment
         Test-time augmentation: `none`, `flips` or `d4`, the mean over its symmetries.
+    activate
+        What makes probabilities of the logits.
     """
     network.eval()
     device = next(network.parameters()).device
     for samples in DataLoader(chips, batch_size=batch):
         x = samples["image"].to(device, memory_format=torch.channels_last)
         views = [
-            turn_back((network(turn(x, *s)).float() / temperature).softmax(1), *s)
-            for s in SYMMETRIES[augment]
+            turn_back(activate(network(turn(x, *s)).float() / temperature), *s) for s in SYMMETRIES[augment]
         ]
         mean = torch.stack(views).mean(0)
         for i, where in enumerate(samples["where"]):
+            label = samples["label"][i]
             yield PredictedChip(
                 where,
                 samples["image"][i].numpy(),
                 mean[i].cpu().numpy(),
-                samples["label"][i].to(torch.uint8).numpy(),
+                (label if label.is_floating_point() else label.to(torch.uint8)).numpy(),
             )
 
 

@@ -33,7 +33,7 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
     scores = main.scores.model_dump(mode="json", exclude={"confusion_matrix"})
     content = TrainingPage(
         **page_facts(record, legend, card),
-        curves=_curves(record.history, legend),
+        curves=curves(record.history, legend),
         confusion=main.confusion,
         measured_on=f"{main.chips} chips of {record.measured_on}",
         scores={**scores, "classes": {row["slug"]: row for row in scores["classes"]}},
@@ -51,21 +51,32 @@ def page_facts(record: TrainingRecord, legend: Legend, card: Card) -> dict[str, 
         "title": card.title,
         "subtitle": f"{card.name} {card.version}, geoseg {geoseg.__version__}, {record.finished}",
         "legend": legend,
-        "facts": {
-            "training": record.training,
-            **({} if card.task == "instances" else {"temperature": record.temperature}),
-            "seconds": record.seconds.model_dump(),
-            "versions": record.versions,
-            "command": shared_command(record.command),
-        },
+        "facts": facts(record),
         "warnings": tuple(shared_text(w) for w in record.warnings),
         "best_epoch": record.training["best_epoch"],
     }
 
 
-def _curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
+def facts(record: TrainingRecord) -> dict[str, Any]:
+    """Return how a network was trained, for its page."""
+    return {
+        "training": record.training,
+        # Numbers and scores of objects are not calibrated.
+        **({"temperature": record.temperature} if _has_probabilities(record) else {}),
+        "seconds": record.seconds.model_dump(),
+        "versions": record.versions,
+        "command": shared_command(record.command),
+    }
+
+
+def _has_probabilities(record: TrainingRecord) -> bool:
+    return record.training.get("task", "classes") in {"classes", "multilabel"}
+
+
+def curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
+    """Return the figures of all epochs as curves."""
     steps = tuple(float(r.epoch) for r in history)
-    curves = [
+    found = [
         Curve("loss", steps, tuple(r.train_loss for r in history), "train"),
         Curve("loss", steps, tuple(r.val_loss for r in history), "val"),
         Curve("miou", steps, tuple(r.train_miou for r in history), "train"),
@@ -76,8 +87,21 @@ def _curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
     ]
     for i, c in enumerate(legend.classes):
         values = tuple(r.val_iou[i] if r.val_iou else math.nan for r in history)
-        curves.append(Curve(f"iou/{c.slug}", steps, values, "val"))
-    return tuple(curves)
+        found.append(Curve(f"iou/{c.slug}", steps, values, "val"))
+    return (*found, *figure_curves(history))
+
+
+def figure_curves(history: Sequence[EpochRow]) -> tuple[Curve, ...]:
+    """Return the figures that only some tasks have as curves."""
+    steps = tuple(float(r.epoch) for r in history)
+    found: list[Curve] = []
+    for name in dict.fromkeys(n for r in history for n in r.val_figures):
+        train, val = (
+            tuple(f.get(name, math.nan) for f in figures)
+            for figures in ([r.train_figures for r in history], [r.val_figures for r in history])
+        )
+        found += [Curve(name, steps, train, "train"), Curve(name, steps, val, "val")]
+    return tuple(found)
 
 
 def _bins(calibration: Calibration) -> Bins:
@@ -85,21 +109,21 @@ def _bins(calibration: Calibration) -> Bins:
     return tuple((b["confidence"], b["accuracy"], b["pixels"]) for b in table if b["pixels"])
 
 
+def true_color(image: NDArray[np.float32], card: Card) -> NDArray[np.uint8]:
+    """Return the input of a chip (B, rows, cols) as a picture (rows, cols, 3)."""
+    names = [b.common_name for b in card.bands]
+    bands = [names.index(n) for n in _TRUE_COLOR] if set(_TRUE_COLOR) <= set(names) else [0, -1, 0]
+    return _stretched(image[bands])
+
+
 def _picture(chip: PredictedChip, card: Card) -> ChipPicture:
     return ChipPicture(
         title=chip.where,
-        rgb=picture_of(chip.image, card),
+        rgb=true_color(chip.image, card),
         label=chip.label,
         prediction=chip.probabilities.argmax(0).astype(np.uint8),
         score=chip.agreement,
     )
-
-
-def picture_of(image: NDArray[np.float32], card: Card) -> NDArray[np.uint8]:
-    """Return a chip as RGB (rows, cols, 3), in true colour where it has the bands."""
-    names = [b.common_name for b in card.bands]
-    bands = [names.index(n) for n in _TRUE_COLOR] if set(_TRUE_COLOR) <= set(names) else [0, -1, 0]
-    return _stretched(image[bands])
 
 
 def _stretched(bands: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -30,6 +30,9 @@ AGREEMENT = 0.95
 """Share of the labels that must be equal where two chips overlap: maps of two years differ a little."""
 MOST_HASHES = 4_000_000
 
+_BASE = 0x9E3779B97F4A7C15
+"""Base of the hashes: the golden ratio, in 64 bits."""
+
 _CROWD = 8
 """Chips that share a run up to which all pairs are looked at; beyond, neighbours in a list."""
 _TOUCH = 1.5
@@ -115,9 +118,7 @@ def _alike(chips: Sequence[Labelled]) -> set[tuple[int, int]]:
     labels, images = [], []
     for chip in chips:
         whole = Window.of(0, 0, *chip.shape)
-        # Codes tell more than classes, in which a legend may join several.
-        codes = chip.labels.read(whole)
-        labels.append(_hashes(codes, np.zeros(codes.shape, dtype=bool), keep))
+        labels.append(_hashes(*_codes(chip, whole), keep))
         # Numbers of the first band are equal only where pixels were cut from one image.
         pixels = chip.scene.read(whole)
         images.append(_hashes(pixels.values[0], ~pixels.valid, keep))
@@ -126,6 +127,21 @@ def _alike(chips: Sequence[Labelled]) -> set[tuple[int, int]]:
         if (a, b) not in found and _agree(chips[a], chips[b], down, right):
             found.add((a, b))
     return found
+
+
+def _codes(chip: Labelled, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return a number for what the labels of each pixel say, and where they say nothing, (rows, cols)."""
+    # Codes tell more than classes, in which a legend may join several.
+    labels = chip.labels.read(window)
+    if labels.dtype.kind == "f":
+        unknown = np.isnan(labels)
+        return np.where(unknown, 0, labels), unknown
+    nowhere = np.zeros(window.shape, dtype=bool)
+    if labels.ndim == 2:
+        return labels, nowhere
+    # A digit for each of several labels; overflow does no harm.
+    digits = np.uint64(_BASE) ** np.arange(len(labels), dtype=np.uint64)
+    return np.tensordot(digits, labels.astype(np.uint64), 1), nowhere
 
 
 @dataclass(frozen=True)
@@ -155,12 +171,12 @@ def _row_hashes(values: NDArray[Any], unknown: NDArray[np.bool_], keep: int) -> 
         return _Hashes(nothing.astype(np.uint64), nothing, nothing)
     exact = values.astype(np.float64).view(np.uint64) if values.dtype.kind == "f" else values
     numbers = exact.astype(np.uint64)
-    base = np.uint64(0x9E3779B97F4A7C15)
+    base = np.uint64(_BASE)
     # A polynomial hash of each run from those of prefixes (Rabin and Karp); overflow is part of it.
     prefix = np.zeros((height, width + 1), dtype=np.uint64)
     for col in range(width):
         prefix[:, col + 1] = prefix[:, col] * base + numbers[:, col] + np.uint64(1)
-    power = np.uint64(pow(int(base), RUN, 1 << 64))
+    power = np.uint64(pow(_BASE, RUN, 1 << 64))
     runs = prefix[:, RUN:] - prefix[:, :-RUN] * power
     runs ^= runs >> np.uint64(31)
     runs *= np.uint64(0xBF58476D1CE4E5B9)
@@ -194,5 +210,6 @@ def _shared(hashes: Sequence[_Hashes]) -> Iterator[tuple[int, int, int, int]]:
 def _agree(one: Labelled, other: Labelled, down: int, right: int) -> bool:
     """Return whether codes agree where two chips overlap; the other begins at (down, right) in the one."""
     common = Window.of(down, right, *other.shape).clip(one.shape)
-    a, b = one.labels.read(common), other.labels.read(common.shift(-down, -right))
-    return bool((a == b).mean() >= AGREEMENT)
+    a, unknown = _codes(one, common)
+    b, missing = _codes(other, common.shift(-down, -right))
+    return bool((a == b)[~unknown & ~missing].mean() >= AGREEMENT)

@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoseg.config import lookup
-from geoseg.config.legend import LegendDocument, resolve_legend
+from geoseg.config.legend import NO_CLASSES, LegendDocument, resolve_legend
 from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
 from geoseg.config.training import Training
@@ -31,6 +32,10 @@ from geoseg.training.census import (
 from geoseg.training.instances.census import ObjectCensus, check_objects, take_object_census
 from geoseg.training.places import find_pairs
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
+from geoseg.training.truth import counted, truth_of
+
+if TYPE_CHECKING:
+    from geoseg.training.aim import Aim
 
 _CACHED_BYTES = 1_000_000_000
 
@@ -53,14 +58,27 @@ class PreparedTraining:
     objects: dict[str, ObjectCensus] = field(default_factory=dict)
     """Of `task: instances`, the objects of each part."""
 
+    @cached_property
+    def aim(self) -> "Aim":
+        """What the training aims at."""
+        from geoseg.training.aim import aim_of  # noqa: PLC0415 (torch is slow to import)
+
+        return aim_of(self.document, self.legend, self.parts, self.objects)
+
     @property
     def band_names(self) -> list[str]:
         """Common names of the input bands, in the network's order."""
         return [b.common_name for b in self.labelled[0].scene.bands]
 
+    @property
+    def names(self) -> list[str]:
+        """What the network predicts: slugs of classes, or the name of the target."""
+        target = self.document.target
+        return [c.slug for c in self.legend.classes] if target is None else [target.name]
+
     def summary(self) -> dict[str, Any]:
         """Return network, data and length of the training, as plain values."""
-        titles = channel_names(self.document, self.legend)
+        titles = counted(self.document, self.legend)
         objects = {
             part: {"objects": dict(zip(titles, census.classes.tolist(), strict=False))}
             for part, census in self.objects.items()
@@ -73,7 +91,7 @@ class PreparedTraining:
             "parts": {
                 part: {
                     "scenes": len({c.region.scene for c in cells}),
-                    "chips": sum(bool(c.classes.any()) for c in cells),
+                    "chips": sum(bool(c.labelled) for c in cells),
                     **objects.get(part, {}),
                     "labelled_pixels": dict(
                         zip(titles, class_counts(cells, len(titles)).tolist(), strict=True)
@@ -121,21 +139,18 @@ def prepare(
     """
     require("lightning", "train", "training")
     document = load(lookup.locate(Shelf.TRAININGS, path), Training, changes)
-    legend = resolve_legend(document.legend)
+    legend = NO_CLASSES if document.legend is None else resolve_legend(document.legend)
     with collect_warnings() as notices:
-        labelled = resolve_dataset(
-            document.dataset, legend, document.bands, document.data, catalog, objects=finds_objects(document)
-        )
+        truth = truth_of(document, legend)
+        labelled = resolve_dataset(document.dataset, truth, document.bands, document.data, catalog)
         labelled = _with_parts(labelled, document)
         _check_bands(labelled)
         size = document.chips.size
         scenes = _readers(labelled, document)
         pairs = () if document.split.by == "block" else find_pairs(labelled)
         regions = regions_of(labelled, document.split, size, pairs)
-        channels = len(channel_names(document, legend))
-        cells = take_census(scenes, regions, size, channels)
-        counts = class_counts(cells, channels)
-        if not counts.any():
+        cells = take_census(scenes, regions, size, len(counted(document, legend)))
+        if not any(c.labelled for c in cells):
             raise SceneError(
                 f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
                 "nodata and the legend's codes"
@@ -144,8 +159,8 @@ def prepare(
         warn_of_leaks(labelled, parts, pairs)
         objects = _objects(document, labelled, parts, legend, trains=known is None)
         if known is None:
-            if not objects:
-                _check_classes(parts, legend)
+            if document.task in {"classes", "multilabel"}:
+                _check_classes(parts, legend, least=2 if document.task == "classes" else 1)
             known = _statistics(document, labelled, parts["train"])
     return PreparedTraining(
         document,
@@ -161,16 +176,6 @@ def prepare(
     )
 
 
-def finds_objects(document: Training) -> bool:
-    """Return whether a training learns to find objects, and not the class of each pixel."""
-    return document.task == "instances"
-
-
-def channel_names(document: Training, legend: LegendDocument) -> list[str]:
-    """Return the names of the channels of labels: the classes, and where objects are found the background."""
-    return [*(c.slug for c in legend.classes), *["background"] * finds_objects(document)]
-
-
 def _objects(
     document: Training,
     labelled: Sequence[Labelled],
@@ -180,7 +185,7 @@ def _objects(
     trains: bool,
 ) -> dict[str, ObjectCensus]:
     """Return the objects of each part, once they were checked; empty where none are looked for."""
-    if not finds_objects(document):
+    if document.task != "instances":
         return {}
     require("faster_coco_eval", "instances", "training of instances")
     least = document.detection.min_pixels
@@ -250,12 +255,14 @@ def _readers(labelled: Sequence[Labelled], document: Training) -> tuple[Labelled
     return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
 
 
-def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocument) -> None:
-    """Refuse to train on a single class; warn of classes without pixels in a part."""
+def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocument, least: int) -> None:
+    """Refuse to train on a single class, or without any label; warn of classes without pixels in a part."""
     counts = {part: class_counts(cells, len(legend.classes)) for part, cells in parts.items()}
     slugs = np.array([c.slug for c in legend.classes])
     present = slugs[counts["train"] > 0]
-    if len(present) < 2:
+    if not len(present):
+        raise ConfigError("train holds no pixel with a label; label more, or check the labels")
+    if len(present) < least:
         raise ConfigError(
             f"train holds a single class ({', '.join(present)}); a network needs at least two: label more, "
             "or check the codes in the legend"

@@ -18,13 +18,12 @@ from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.training.history import EpochRow
 from geoseg.training.instances.scores import InstanceScores
-from geoseg.training.scores import TrainingScores
+from geoseg.training.scores import FlagTrainingScores, NumberTrainingScores, TrainingScores
 
 if TYPE_CHECKING:
     from geoseg.models.bundle import Bundle
+    from geoseg.training.aim import Measured
     from geoseg.training.fit import Fitted
-    from geoseg.training.instances.measure import MeasuredInstances
-    from geoseg.training.measure import Measured
 
 RECORD = "training.json"
 FORMAT: Final = "geoseg-training/1"
@@ -76,7 +75,7 @@ class TrainingRecord(_Values):
     warnings: tuple[str, ...]
     training: dict[str, Any]
     """How the network was trained, as its card says: an excerpt of the document, epochs, data."""
-    metrics: TrainingScores | InstanceScores
+    metrics: TrainingScores | InstanceScores | NumberTrainingScores | FlagTrainingScores
     temperature: float
     bundle: BundleEntry
 
@@ -88,7 +87,7 @@ class TrainingRecord(_Values):
 def make_record(
     document: Training,
     fitted: "Fitted",
-    measured: "Measured | MeasuredInstances",
+    measured: "Measured",
     bundle: "Bundle",
     warnings: Sequence[str],
     seconds: float,

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from geoseg.evaluation.reports import ChipScores
+from geoseg.evaluation.reports import ChipScores, FlagScores, NumberScores
 
 
 class _Reference(BaseModel):
@@ -18,3 +18,15 @@ class TrainingScores(ChipScores, _Reference):
 
     other_parts: dict[str, ChipScores]
     """Scores on other parts, or with test-time augmentation."""
+
+
+class NumberTrainingScores(NumberScores, _Reference):
+    """Scores of a regression on the part that nothing was fitted to."""
+
+    other_parts: dict[str, NumberScores]
+
+
+class FlagTrainingScores(FlagScores, _Reference):
+    """Scores of labels on the part that nothing was fitted to."""
+
+    other_parts: dict[str, FlagScores]

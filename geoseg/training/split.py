@@ -118,7 +118,7 @@ def assign(
     divided = {part: tuple(c for c in cells if parts[c.region.unit] == part) for part in PARTS}
     for part, share in (("train", 1.0), ("val", split.val), ("test", split.test)):
         needed = share > 0 and (split.by != "given" or part == "train") and trains
-        if needed and not any(c.classes.any() for c in divided[part]):
+        if needed and not any(c.labelled for c in divided[part]):
             raise ConfigError(f"split: {part} holds no labelled pixel; label more, or change split")
     return divided
 
@@ -126,9 +126,10 @@ def assign(
 def _most_similar(units: Sequence[str], cells: Sequence[CensusCell], split: Split) -> dict[str, str]:
     number = {unit: i for i, unit in enumerate(units)}
     counts = np.zeros((len(units), len(cells[0].classes)))
+    size = np.zeros(len(units))
     for cell in cells:
         counts[number[cell.region.unit]] += cell.classes
-    size = counts.sum(axis=1)
+        size[number[cell.region.unit]] += cell.labelled
     everywhere = np.log(counts.sum(axis=0) / size.sum() + 1e-4)
     rng = np.random.default_rng(split.seed)
     best, best_cost = np.zeros(len(units), dtype=int), math.inf
@@ -136,9 +137,9 @@ def _most_similar(units: Sequence[str], cells: Sequence[CensusCell], split: Spli
         part = _fill(rng.permutation(len(units)), size, split)
         cost = 0.0
         for p in range(len(PARTS)):
-            of_part = counts[part == p].sum(axis=0)
-            if of_part.sum() > 0:
-                cost += float(np.abs(np.log(of_part / of_part.sum() + 1e-4) - everywhere).sum())
+            of_part, pixels = counts[part == p].sum(axis=0), size[part == p].sum()
+            if pixels > 0:
+                cost += float(np.abs(np.log(of_part / pixels + 1e-4) - everywhere).sum())
             elif (1.0, split.val, split.test)[p] > 0:
                 cost += 1e6
         if cost < best_cost:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import lightning.pytorch as pl
 import torch
@@ -14,7 +15,6 @@ from geoseg.core.errors import TrainingError
 from geoseg.core.legend import IGNORE
 from geoseg.models.transfer import parameter_groups
 from geoseg.training.contrastive import PixelContrast, watched_features
-from geoseg.training.losses import Loss
 
 
 class Confusion(Metric):
@@ -42,6 +42,56 @@ class Confusion(Metric):
         """Return the sum over all devices."""
         return self.matrix
 
+    def see(self, output: Tensor, label: Tensor) -> None:
+        """Count the pixels of a network's logits (N, C, H, W)."""
+        # max(1).indices is several times faster than argmax along a strided axis.
+        self.update(output.float().max(1).indices, label)
+
+    def figures(self) -> dict[str, Any]:
+        """Return `miou`, `accuracy`, and `iou` of each class (NaN for absent classes)."""
+        matrix = self.compute()
+        iou = matrix.diag() / (matrix.sum(0) + matrix.sum(1) - matrix.diag())
+        return {
+            "miou": float(iou.nanmean()),
+            "accuracy": float(matrix.diag().sum() / matrix.sum()),
+            "iou": [float(v) for v in iou],
+        }
+
+    def nothing(self) -> dict[str, Any]:
+        """Return the figures without a pixel."""
+        return {"miou": math.nan, "accuracy": math.nan, "iou": []}
+
+
+class Meter(Protocol):
+    """The figures of an epoch, a module of torch that moves to the device with the task."""
+
+    def see(self, output: Tensor, label: Tensor) -> None:
+        """Take in a batch: what the network answers, and the labels."""
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures over all devices, as fields of an `EpochRow` without the part."""
+        ...
+
+    def nothing(self) -> dict[str, Any]:
+        """Return the figures of an epoch without a batch."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all batches."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The figure on val that chooses the best epoch."""
+
+    name: str = "miou"
+    mode: Literal["max", "min"] = "max"
+
+    @property
+    def key(self) -> str:
+        """Its name for Lightning's callbacks."""
+        return f"val_{self.name}"
+
 
 class Task(pl.LightningModule):
     """A network that learns: freezing, optimiser and learning rates, whatever it learns.
@@ -56,8 +106,8 @@ class Task(pl.LightningModule):
         Seed of dropout.
     """
 
-    monitor = "val_miou"
-    """The figure by which the best epoch is chosen; larger is better."""
+    monitor = Monitor()
+    """The figure on val by which the best epoch is chosen."""
     val: dict[str, Any]
     """The figures of val of the last epoch."""
 
@@ -111,6 +161,13 @@ class Task(pl.LightningModule):
         """Return the parameters that are not of the network, as groups of the optimiser."""
         return []
 
+    def log_figures(self, monitored: float) -> None:
+        """Tell early stopping and checkpoints the figures of val; loggers get the row of the history."""
+        self.log(self.monitor.key, monitored, logger=False)
+        for figure in ("loss", "accuracy"):
+            if figure in self.val:
+                self.log(f"val_{figure}", self.val[figure], logger=False)
+
 
 class SegmentationTask(Task):
     """A network that learns to segment.
@@ -118,7 +175,7 @@ class SegmentationTask(Task):
     Parameters
     ----------
     network
-        (N, B, H, W) to logits (N, C, H, W).
+        (N, B, H, W) to the answer (N, C, H, W), such as logits.
     loss
         Loss that is minimised.
     classes
@@ -127,6 +184,10 @@ class SegmentationTask(Task):
         Optimiser and learning rates; frozen epochs and rates of the encoder.
     seed
         Seed of dropout.
+    meter
+        Makes what measures an epoch; default: the confusion of the classes.
+    monitor
+        The figure that chooses the best epoch.
     contrast
         Auxiliary loss on the features before the head; only for training, and no part of the network.
     """
@@ -134,18 +195,22 @@ class SegmentationTask(Task):
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss,
+        loss: Callable[[Tensor, Tensor], Tensor],
         classes: int,
         optimizer: Optimizer,
         transfer: Transfer,
         seed: int,
+        meter: Callable[[], Meter] | None = None,
+        monitor: Monitor = Monitor(),
         contrast: PixelContrast | None = None,
     ) -> None:
         super().__init__(network, optimizer, transfer, seed)
         self.loss, self.contrast = loss, contrast
         # In a ModuleDict metrics move to the device with the task; it has no type for its values.
         self.losses: Any = nn.ModuleDict({"train_": MeanMetric(), "val_": MeanMetric()})
-        self.confusions: Any = nn.ModuleDict({part: Confusion(classes) for part in ("train_", "val_")})
+        make: Callable[[], Any] = meter or (lambda: Confusion(classes))
+        self.meters: Any = nn.ModuleDict({part: make() for part in ("train_", "val_")})
+        self.monitor = monitor
 
     def own_groups(self) -> list[dict[str, Any]]:
         """Return the parameters of the projection of the contrastive loss."""
@@ -181,43 +246,30 @@ class SegmentationTask(Task):
 
     def _count(self, part: str, loss: Tensor, logits: Tensor, label: Tensor) -> None:
         # Batches without labels have weight 0: all devices must update, or gathering the results hangs.
-        self.losses[part].update(loss.detach(), weight=(label != IGNORE).sum())
-        # max(1).indices is several times faster than argmax along a strided axis.
-        self.confusions[part].update(logits.float().max(1).indices, label)
+        known = ~label.isnan() if label.is_floating_point() else label != IGNORE
+        self.losses[part].update(loss.detach(), weight=known.sum())
+        self.meters[part].see(logits, label)
 
     def results(self, part: str) -> dict[str, Any]:
-        """Return and reset the figures over all devices: of a part: loss, scores, and the IoU of each class.
-
-        Figures are NaN where nothing was counted, the IoU also for absent classes.
-        """
-        if not self.losses[part].update_called:
-            return {"loss": math.nan, "miou": math.nan, "accuracy": math.nan, "iou": []}
-        matrix = self.confusions[part].compute()
-        iou = matrix.diag() / (matrix.sum(0) + matrix.sum(1) - matrix.diag())
-        result = {
-            "loss": float(self.losses[part].compute()),
-            "miou": float(iou.nanmean()),
-            "accuracy": float(matrix.diag().sum() / matrix.sum()),
-            "iou": [float(v) for v in iou],
-        }
-        for m in (self.losses[part], self.confusions[part]):
+        """Return and reset the figures over all devices: `loss`, and those of the meter."""
+        loss, meter = self.losses[part], self.meters[part]
+        if not loss.update_called:
+            return {"loss": math.nan, **meter.nothing()}
+        result = {"loss": float(loss.compute()), **meter.figures()}
+        for m in (loss, meter):
             m.reset()
         return result
 
     def on_validation_epoch_end(self) -> None:
-        """Keep the figures of val, and log them for Lightning's callbacks."""
+        """Keep the figures of val, and tell them to early stopping and checkpoints."""
         self.val = self.results("val_")
         if not math.isfinite(self.val["loss"]):
             raise TrainingError(
                 f"the loss on val is NaN or infinite after epoch {self.current_epoch + 1}; lower "
                 "optimizer.rate; the checkpoints of the epochs before are kept"
             )
-        self._log_figures()
-
-    def _log_figures(self) -> None:
-        """Tell early stopping and checkpoints the figures of val; loggers get the row of the history."""
-        for figure in ("miou", "accuracy", "loss"):
-            self.log(f"val_{figure}", self.val[figure], logger=False)
+        name = self.monitor.name
+        self.log_figures(self.val[name] if name in self.val else self.val["figures"][name])
 
     def _not_finite(self, batch: dict[str, Any], logits: Tensor) -> str:
         """Return the message that names the chips with non-finite values, or else with a non-finite loss."""

@@ -19,11 +19,6 @@ from geoseg.training.chips import calibration_chips
 from geoseg.training.fit import Fitted, fit, resolve_accelerator
 from geoseg.training.folder import BUNDLE, CHECKPOINTS, open_folder
 from geoseg.training.history import write_history
-from geoseg.training.instances.build import measure_objects
-from geoseg.training.instances.measure import MeasuredInstances
-from geoseg.training.instances.page import write_instances_page
-from geoseg.training.measure import Measured, measure
-from geoseg.training.page import write_page
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, TrainingRecord, make_record, write_record
 from geoseg.training.split import PARTS
@@ -115,26 +110,22 @@ def _finish(
     began: float,
 ) -> Trained:
     """Measure the network and write everything; the record, which marks a finished training, comes last."""
-    document, legend, folder = prepared.document, prepared.legend.legend, prepared.folder
+    document, aim, folder = prepared.document, prepared.aim, prepared.folder
     # Lightning hands the network back on the CPU.
     network = task.network.to(resolve_accelerator(document.fit.device))
     parts = {p: evaluation_chips(prepared, p) for p in PARTS if prepared.parts[p]}
-    measured: Measured | MeasuredInstances
-    if prepared.objects:
-        measured, found, notices = measure_objects(prepared, network, parts, fitted.chips)
-        warnings = (*warnings, *notices)
-    else:
-        measured = measure(network, parts, legend, document.measure, fitted.chips)
-        found = {}
-    facts = {**card_facts(document, fitted, start, prepared.summary()["parts"], measured), **found}
-    card = make_card(document, network, prepared.labelled, legend, prepared.statistics, facts)
+    with collect_warnings() as notices:
+        measured = aim.measure(network, parts, fitted.chips)
+    warnings = (*warnings, *notices)
+    facts = {
+        **card_facts(document, fitted, start, prepared.summary()["parts"], measured),
+        **aim.card(measured),
+    }
+    card = make_card(document, network, prepared.labelled, aim, prepared.statistics, facts)
     bundle = save_bundle(network.to("cpu"), card, folder / BUNDLE)
     write_calibration(bundle.folder, calibration_chips(parts["val" if "val" in parts else "train"]))
     record = make_record(document, fitted, measured, bundle, warnings, perf_counter() - began)
-    write_history(folder / "metrics.csv", fitted.history, legend)
-    if isinstance(measured, MeasuredInstances):
-        write_instances_page(folder / "training.html", record, measured, legend, bundle.card)
-    else:
-        write_page(folder / "training.html", record, measured, legend, bundle.card)
+    write_history(folder / "metrics.csv", fitted.history, prepared.legend.legend)
+    aim.write_page(folder / "training.html", record, measured, bundle.card)
     write_record(folder / RECORD, record)
     return Trained(folder, bundle.folder, record)

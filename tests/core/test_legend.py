@@ -70,7 +70,6 @@ def test_other_names_are_kept(slug):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ((), "at least one class"),
         ((klass(1, "a"), klass(1, "b")), "class id 1 is used twice"),
         ((klass(1, "a"), klass(2, "a")), "class slug 'a' is used twice$"),
         ((klass(1, "Wald"), klass(2, "wald")), "'wald' is used twice .as 'Wald', which differs by case"),

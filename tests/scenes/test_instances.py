@@ -10,6 +10,7 @@ from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
 from geoseg.scenes.coco import _unpacked
 from geoseg.scenes.datasets import resolve_dataset
+from geoseg.scenes.truth import ObjectTruth
 from tests.conftest import write_raster
 from tests.objects import (
     GSD,
@@ -47,7 +48,7 @@ FORMS = {
 
 def opened(folder, legend=CLASSES, **keys):
     entry = ScenesEntry.model_validate({"kind": "scenes", "scenes": [{"scene": "scene.tif", **keys}]})
-    return resolve_dataset(entry, legend, data=str(folder), objects=True)[0]
+    return resolve_dataset(entry, ObjectTruth(legend), data=str(folder))[0]
 
 
 def facts(found):
@@ -138,7 +139,7 @@ def test_chips_share_one_file_of_annotations(folder, tmp_path):
     write_scene(tmp_path / "images" / "scene.tif", SCENE)
     write_coco(tmp_path / "all.json", "train/scene.tif", SCENE)
     entry = ChipsEntry(kind="chips", labels="all.json")
-    (place,) = resolve_dataset(entry, CLASSES, data=str(tmp_path), objects=True)
+    (place,) = resolve_dataset(entry, ObjectTruth(CLASSES), data=str(tmp_path))
     whole = Window.of(0, 0, 96, 128)
     assert facts(place.labels.objects(whole)) == facts(opened(folder, **FORMS["coco"]).labels.objects(whole))
 

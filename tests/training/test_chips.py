@@ -18,8 +18,8 @@ from geoseg.training.chips import (
     EvaluationChips,
     TrainingChips,
     UnrepeatedSampler,
-    _span,
     cell_odds,
+    centred,
 )
 from tests import processes
 from tests.training.worlds import LEGEND, Known, labelled_scene
@@ -119,7 +119,7 @@ def test_a_scene_smaller_than_a_chip_is_reflected(tmp_path):
 @settings(deadline=None)
 def test_a_span_lies_in_its_region_whenever_that_can_hold_it(start, length, side, shift):
     region = Span(start, start + length)
-    span = _span(Span(start, start + min(length, 8)), region, side, shift)
+    span = centred(Span(start, start + min(length, 8)), region, side, shift)
     assert len(span) == side
     if length >= side:
         assert region.start <= span.start <= span.stop <= region.stop

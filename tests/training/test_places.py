@@ -9,6 +9,7 @@ from geoseg.core.errors import GeosegWarning
 from geoseg.scenes.labelled import Labelled
 from geoseg.scenes.labels import open_labels
 from geoseg.scenes.opening import open_scene
+from geoseg.scenes.truth import FlagTruth, NumberTruth, Place
 from geoseg.training.census import take_census
 from geoseg.training.places import Pair, find_pairs, places_of
 from geoseg.training.split import assign, regions_of, warn_of_leaks
@@ -75,6 +76,27 @@ def test_land_that_only_looks_alike_is_not_the_same(tmp_path):
         plane[:, 10 + n :] = 2
     chips = [chip(tmp_path, f"c{n}", reflectance(64, 64, seed=n), c) for n, c in enumerate(codes)]
     assert find_pairs(chips) == ()
+
+
+@pytest.mark.parametrize("kind", ["numbers", "flags"])
+def test_labels_of_any_task_tell_the_same_land(land, tmp_path, kind):
+    codes, days = land
+    made = []
+    for name in ("a", "corner", "far"):
+        row, col, day = CUTS[name]
+        here = np.s_[row : row + 64, col : col + 64]
+        if kind == "numbers":
+            labels, truth = codes[here] * np.float32(1.5), NumberTruth()
+            labels[-8:] = np.nan  # where nothing is known, nothing is the same
+        else:
+            labels, truth = np.stack([codes[here] == 1, codes[here] > 1]).astype(np.uint8), FlagTruth("ab")
+        where = {"crs": None, "origin": (0.0, 0.0)}
+        pixels = days[day][:, *here]
+        image = write_raster(tmp_path / f"{name}.tif", pixels, names=BAND_NAMES, scale=0.0001, **where)
+        path = write_raster(tmp_path / f"{name}_labels.tif", labels, **where)
+        scene = open_scene(SceneEntry(uri=str(image)), name, tmp_path)
+        made.append(truth.label(Place(scene, str(path), name)))
+    assert find_pairs(made) == (Pair(0, 1, "show the same land"),)
 
 
 @pytest.mark.parametrize("keep", [1, 4])

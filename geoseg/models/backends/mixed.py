@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,14 @@ from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.calibration import Chip, read_calibration
 from geoseg.models.card import Card
+from geoseg.models.feeding import line
 
 MOST_CHANGED = 1e-3
 """Largest share of pixels whose class may be another than in float32."""
+
+
+MOST_MOVED = 0.01
+"""Standard deviations of the target by which a number may move and still count as the same."""
 
 
 @dataclass(frozen=True)
@@ -104,23 +110,41 @@ def find_mixed(
     padded = [_padded(c, bundle.card) for c in chips]
     pixels = sum(int(c.valid.sum()) for c in chips)
 
-    def classes(precision: str) -> Iterator[NDArray[np.intp]]:
+    def answers(precision: str) -> Iterator[NDArray[Any]]:
         segmenter = OpenVinoSegmenter(bundle, replace(spec, precision=precision))
         for chip, (values, valid) in zip(chips, padded, strict=True):
             rows, cols = chip.valid.shape
             probabilities = segmenter.predict(values[None], valid[None], gain, bias)
-            yield probabilities[0, :, :rows, :cols].argmax(axis=0)[chip.valid]
+            yield _told(bundle.card, probabilities[0, :, :rows, :cols][:, chip.valid])
 
-    expected = list(classes("fp32"))
+    expected = list(answers("fp32"))
     shape = (1, *padded[0][0].shape)
     least = 1.0
     for level in range(resolutions(with_shape(load_model(bundle), shape))):
-        found = classes(f"mixed:{level}")
-        changed = sum(int((f != e).sum()) for f, e in zip(found, expected, strict=True)) / max(pixels, 1)
+        found = answers(f"mixed:{level}")
+        differ = (_differ(bundle.card, f, e) for f, e in zip(found, expected, strict=True))
+        changed = sum(int(d.sum()) for d in differ) / max(pixels, 1)
         least = min(least, changed)
         if changed <= MOST_CHANGED:
             return Mixed(level, changed, pixels)
     return Mixed(None, least, pixels)
+
+
+def _told(card: Card, probabilities: NDArray[np.float32]) -> NDArray[Any]:
+    """Return what a map says of probabilities (C, pixels): class, labels, or the place of a value."""
+    if card.task == "multilabel":
+        return probabilities >= np.array(card.limits, np.float32)[:, None]
+    return probabilities if card.target is not None else probabilities.argmax(axis=0)
+
+
+def _differ(card: Card, found: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels a map says something else of, shape (pixels,)."""
+    if card.target is not None:
+        factor, _ = line(card.target)
+        changed: NDArray[np.bool_] = np.abs(found - expected)[0] > MOST_MOVED * factor
+        return changed
+    differ = np.atleast_2d(found != expected)
+    return np.asarray(differ.any(axis=0))
 
 
 def _padded(chip: Chip, card: Card) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

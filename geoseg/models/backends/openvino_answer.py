@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 
 from geoseg.models.card import Card
+from geoseg.models.feeding import line
+from geoseg.tiling.heads import REACH
 
 
 def probabilities_in_graph(card: Card, answer: Any) -> Any:
@@ -21,12 +23,17 @@ def probabilities_in_graph(card: Card, answer: Any) -> Any:
 
     if card.channels is not None:
         answer = op.gather(answer, op.constant(np.array(card.channels)), op.constant(1))
+    if card.target is not None:
+        factor, shift = (op.constant(np.float32(v)) for v in line(card.target))
+        return op.clamp(op.add(op.multiply(answer, factor), shift), -REACH, REACH).output(0)
     if card.output != "probabilities":
         answer = op.divide(answer, op.constant(np.float32(card.temperature)))
     if card.output == "logits":
         return op.softmax(answer, 1).output(0)
     if card.output == "sigmoid":
         answer = op.sigmoid(answer).output(0)
+    if card.task == "multilabel":
+        return answer
     if card.answered == 1 or (card.channels is not None and len(card.channels) == 1):
         return op.concat([op.subtract(op.constant(np.float32(1)), answer), answer], 1).output(0)
     if card.channels is None:

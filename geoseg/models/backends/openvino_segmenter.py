@@ -166,7 +166,9 @@ class OpenVinoSegmenter:
             target.replace_source_output(x.output(0))
         answer = network.get_results()[0].input_value(0)
         probabilities = probabilities_in_graph(self.card, answer)
-        total = op.reduce_sum(probabilities, op.constant(np.arange(4)))
+        # Probabilities of a number that is not finite are not finite; a value is brought into its range.
+        told = probabilities if self.card.target is None else answer
+        total = op.reduce_sum(told, op.constant(np.arange(4)))
         graph = ov.Model([probabilities, total.output(0)], [values, valid, *linear])
         # One thread for each stream: no sum is split, so the bits do not depend on the number of cores.
         streams = {

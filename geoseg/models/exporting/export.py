@@ -61,6 +61,10 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
             f"{bundle.folder}: finds objects, whose number no export tells; run it with geoseg run, or give "
             "its folder to others as it is"
         )
+    if bundle.card.task != "classes":
+        raise BundleError(
+            f"{bundle.folder}: its task is {bundle.card.task}; networks of classes alone are exported"
+        )
     require("onnx", "onnx", "geoseg models export")
     require("onnxruntime", "onnx", "geoseg models export")
     stem = bundle.card.name.replace("/", "-")

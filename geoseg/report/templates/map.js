@@ -97,6 +97,7 @@
     const [r, g, b, a] = probe.getImageData(0, 0, 1, 1).data;
     return a ? colors.filter((c) => c[0] === r && c[1] === g && c[2] === b).map((c) => c[3]).join(" or ") : "";
   }
+  const legends = data.legends || [["classes", data.classes], ["confidence", data.confidence]];
   const degrees = (value, letters) => `${Math.abs(value).toFixed(5)}° ${letters[+(value < 0)]}`;
   function tell(left, top) {
     const [x, y] = toScene(left, top), inside = x >= 0 && y >= 0 && x < data.width && y < data.height;
@@ -104,8 +105,9 @@
     const place = !data.transform ? `column ${Math.floor(x)}, row ${Math.floor(y)}`
       : data.geographic ? `${degrees(f + e * y, "NS")}, ${degrees(((c + a * x + 540) % 360) - 180, "EW")}`
       : `${(c + a * x).toFixed(0)} E, ${(f + e * y).toFixed(0)} N`;
-    const words = [under("classes", data.classes, x, y) || "no data", under("confidence", data.confidence, x, y), place];
-    map.querySelector(".readout").textContent = inside ? words.filter(Boolean).join(" · ") : "";
+    const found = legends.map(([name, colors]) => under(name, colors, x, y)).filter(Boolean);
+    const words = [...(found.length ? found : [data.none || "no data"]), place];
+    map.querySelector(".readout").textContent = inside ? words.join(" · ") : "";
   }
 
   const fingers = new Map();

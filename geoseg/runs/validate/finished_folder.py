@@ -48,9 +48,15 @@ class FinishedFolder:
 
     @property
     def rasters(self) -> list[str]:
-        """Names of the rasters, the class map first."""
+        """Names of the rasters, the map first."""
         rasters = [n for n in self.outputs if n.endswith(".tif")]
-        return sorted(rasters, key=lambda n: (n != RunFile.CLASSES, n))
+        return sorted(rasters, key=lambda n: (n != self.map_name, n))
+
+    @property
+    def map_name(self) -> RunFile:
+        """Name of the map that the run was for."""
+        other = {"regression": RunFile.VALUES, "multilabel": RunFile.LABELS}
+        return other.get(self.record.task, RunFile.CLASSES)
 
     @cached_property
     def recipe(self) -> Recipe:

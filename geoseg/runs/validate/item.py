@@ -28,7 +28,8 @@ def check_item(run: FinishedFolder) -> Iterator[Failure]:
     if not problems:
         yield from _assets(run, item)
         yield from _grid(run, item)
-        yield from _classes(run, item)
+        if run.map_name == RunFile.CLASSES:
+            yield from _classes(run, item)
 
 
 def _assets(run: FinishedFolder, item: dict[str, Any]) -> Iterator[Failure]:

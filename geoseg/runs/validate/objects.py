@@ -15,7 +15,7 @@ from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
-from geoseg.runs.validate.rasters import row_spans
+from geoseg.runs.validate.reading import row_spans
 from geoseg.scenes.gdal import RASTER_ERRORS
 
 

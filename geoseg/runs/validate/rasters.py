@@ -2,38 +2,30 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
-from rasterio.windows import Window
 from rio_cogeo.cogeo import cog_validate
 
 from geoseg.core.errors import one_line
 from geoseg.core.legend import NO_OBJECT, NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
+from geoseg.runs.validate.fields import check_labels, check_values
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
+from geoseg.runs.validate.reading import read_strip, row_spans
 from geoseg.scenes.gdal import RASTER_ERRORS
 
-_EMPTY: dict[str, int] = {RunFile.INSTANCES: NO_OBJECT, RunFile.OBSERVATIONS: 0}
+_EMPTY: dict[str, float] = {
+    RunFile.INSTANCES: NO_OBJECT,
+    RunFile.OBSERVATIONS: 0,
+    RunFile.VALUES: math.nan,
+}
 """Nodata of the rasters where it is not that of the class map."""
-
-_PIXELS = 4_000_000
-"""Pixels checked at once."""
-
-
-def row_spans(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield first and last row (exclusive) of strips that bound the memory of a check."""
-    height, width = shape
-    step = max(1, _PIXELS // width)
-    for start in range(0, height, step):
-        yield start, min(start + step, height)
 
 
 def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
@@ -47,9 +39,10 @@ def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
         else:
             readable.append(name)
         yield from found
-    if RunFile.CLASSES in readable:
+    if run.map_name in readable:
+        check = {RunFile.VALUES: check_values, RunFile.LABELS: check_labels}.get(run.map_name, _pixels)
         try:
-            yield from _pixels(run, [n for n in readable if n != RunFile.CLASSES])
+            yield from check(run, [n for n in readable if n != run.map_name])
         except RASTER_ERRORS as error:
             yield Failure("rasters", "pixels", "readable", one_line(error.__cause__ or error))
 
@@ -60,7 +53,7 @@ def _layout(run: FinishedFolder, name: str) -> Iterator[Failure]:
         yield from _grid(run, name, src)
         expected = _EMPTY.get(name, NODATA)
         for band, nodata in enumerate(src.nodatavals, start=1):
-            if nodata != expected:
+            if str(nodata) != str(float(expected)):
                 yield Failure(name, f"nodata of band {band}", str(expected), str(nodata))
         if (tag := src.tags().get("GEOSEG_FINGERPRINT")) != run.record.fingerprint:
             yield Failure(name, "fingerprint in its tags", run.record.fingerprint, str(tag))
@@ -90,20 +83,20 @@ def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
     wrong = {name: np.zeros(2, np.int64) for name in others}
     objects = 0
     for start, stop in row_spans(run.geobox.shape):
-        classes = _strip(run.folder / RunFile.CLASSES, start, stop)[0]
+        classes = read_strip(run.folder / RunFile.CLASSES, start, stop)[0]
         lines = np.stack([np.bincount(line, minlength=256) for line in classes])
         counts += lines.sum(axis=0)
         if areas is not None:
             covered += areas[start:stop] @ lines
         for name in others:
             if name == RunFile.INSTANCES:
-                objects += _wrong_objects(run, _strip(run.folder / name, start, stop)[0], classes)
+                objects += _wrong_objects(run, read_strip(run.folder / name, start, stop)[0], classes)
                 continue
             if name == RunFile.OBSERVATIONS:
-                unseen = _strip(run.folder / name, start, stop)[0] == 0
+                unseen = read_strip(run.folder / name, start, stop)[0] == 0
                 wrong[name] += 0, (unseen != (classes == NODATA)).sum()
                 continue
-            shares = _strip(run.folder / name, start, stop)
+            shares = read_strip(run.folder / name, start, stop)
             missing = shares == NODATA
             outside = ~missing & ~((shares >= 0) & (shares <= 1))  # NaN is outside too
             wrong[name] += outside.sum(), (missing != (classes == NODATA)).any(axis=0).sum()
@@ -133,12 +126,6 @@ def _wrong_objects(run: FinishedFolder, numbers: NDArray[np.uint32], classes: ND
     free = [] if how.boundary is None else [how.boundary]
     differ = (numbers != NO_OBJECT) != np.isin(classes, list(how.classes))
     return int((differ & ~np.isin(classes, free)).sum())
-
-
-def _strip(path: Path, start: int, stop: int) -> NDArray[Any]:
-    with rasterio.open(path) as src:
-        strip: NDArray[Any] = src.read(window=Window(0, start, src.width, stop - start))
-    return strip
 
 
 def _counts(

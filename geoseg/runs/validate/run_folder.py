@@ -30,6 +30,14 @@ def check_folder(place: Path | str) -> Report:
         return Report(store.at(), tuple(_groups(folder)))
 
 
+_STYLES = {RunFile.CLASSES: "colour table, attribute table, names, QML and SLD against the legend"}
+
+
+def _checked(run: FinishedFolder) -> str:
+    found = {RunFile.VALUES: "range, statistics", RunFile.LABELS: "labels, areas"}
+    return found.get(run.map_name, "classes, areas")
+
+
 def _groups(folder: Path) -> Iterator[CheckGroup]:
     if streams := list(streams_in(folder)):
         found = tuple(Failure(p.name, "file", "a regular file", "a pipe or a device") for p in streams)
@@ -42,8 +50,8 @@ def _groups(folder: Path) -> Iterator[CheckGroup]:
     checks: list[tuple[str, str, Callable[[FinishedFolder], Iterator[Failure]]]] = [
         ("record", "run.json: complete, its fingerprint that of its identity", check_record),
         ("files", f"{len(run.outputs)} outputs: sizes, checksums, nothing unfinished", check_files),
-        ("rasters", f"{', '.join(run.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
-        ("styles", "colour table, attribute table, names, QML and SLD against the legend", check_styles),
+        ("rasters", f"{', '.join(run.rasters)}: COG, grid, nodata, {_checked(run)}", check_rasters),
+        ("styles", _STYLES.get(run.map_name, "QML of every raster"), check_styles),
     ]
     if run.record.objects is not None:
         looked_at = f"{run.record.objects.count} objects: numbers dense and in reading order, classes, counts"

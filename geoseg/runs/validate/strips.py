@@ -21,7 +21,7 @@ from geoseg.raster.area import pixel_area_m2
 from geoseg.runs.validate.edges import Edges
 from geoseg.runs.validate.finished_folder import FinishedFolder
 from geoseg.runs.validate.polygon_file import Box, ProjectedLayer
-from geoseg.runs.validate.rasters import row_spans
+from geoseg.runs.validate.reading import row_spans
 
 
 @dataclass

@@ -35,6 +35,8 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
         (RunFile.POLYGONS_QML, "classes", _polygon_qml),
         (RunFile.POLYGONS_STYLE, "classes", _web_style),
     ]
+    if run.map_name != RunFile.CLASSES:
+        readers = []
     legend = {i: (c.title, c.color.lower()) for i, c in run.legend.by_id().items()}
     for name, what, read in readers:
         if name not in run.outputs and name in _OPTIONAL:

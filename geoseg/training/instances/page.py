@@ -14,7 +14,7 @@ from geoseg.models.networks.mask_rcnn import LOSSES
 from geoseg.report.training_page import ChipPicture, Curve, TrainingPage, write_training_page
 from geoseg.training.history import EpochRow
 from geoseg.training.instances.measure import DetectedChip, MeasuredInstances
-from geoseg.training.page import page_facts, picture_of
+from geoseg.training.page import page_facts, true_color
 from geoseg.training.record import TrainingRecord
 
 _AP = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
@@ -79,7 +79,7 @@ def _picture(f1: float, chip: DetectedChip, card: Card, threshold: float) -> Chi
     kept = chip.predicted.chosen(np.flatnonzero(chip.predicted.scores >= round(threshold * SCORES)))
     return ChipPicture(
         title=chip.where,
-        rgb=picture_of(chip.image, card),
+        rgb=true_color(chip.image, card),
         label=outlines(chip.true, chip.shape),
         prediction=outlines(kept, chip.shape),
         score=f1,

@@ -17,7 +17,7 @@ from geoseg.models.backends.torch_detector import detections
 from geoseg.models.card import CardDetection
 from geoseg.models.networks.mask_rcnn import LOSSES, MaskRCNN
 from geoseg.training.instances.chips import Target, truth
-from geoseg.training.task import Task
+from geoseg.training.task import Monitor, Task
 
 Compared = tuple[Detections, Detections, tuple[int, int]]
 """Predicted and true objects of a chip, and its rows and columns."""
@@ -38,7 +38,7 @@ class InstanceTask(Task):
         As of `Task`.
     """
 
-    monitor = "val_ap"
+    monitor = Monitor("ap")
     network: MaskRCNN
 
     def __init__(
@@ -116,7 +116,7 @@ class InstanceTask(Task):
             )
         found = self.val["ap"]["mask_ap"]
         # Val without an object has none: the last epoch is the best then.
-        self.log("val_ap", found if math.isfinite(found) else 0.0, logger=False)
+        self.log_figures(found if math.isfinite(found) else 0.0)
 
 
 def _of_all_devices(compared: list[Compared]) -> list[Compared]:

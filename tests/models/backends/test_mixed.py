@@ -9,7 +9,9 @@ from geoseg.models.backends import mixed, openvino_segmenter
 from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter
 from geoseg.models.backends.spec import SegmenterSpec, mixed_level, needs_bfloat16
 from geoseg.models.calibration import FILE, Chip, read_calibration, write_calibration
+from geoseg.models.feeding import line
 from tests.conftest import make_bundle, reflectance
+from tests.heads import label_bundle, regression_bundle
 
 ONES = np.ones(4, np.float32)
 
@@ -48,6 +50,28 @@ def counted(monkeypatch, changed):
             return p
 
     monkeypatch.setattr(mixed, "OpenVinoSegmenter", Fake)
+
+
+@pytest.mark.parametrize(
+    ("task", "moved"), [("regression", 0.02), ("multilabel", 0.3), ("regression", 0.005), ("multilabel", 0.1)]
+)
+def test_numbers_and_labels_are_held_to_what_they_say(tmp_path, monkeypatch, task, moved):
+    """A mixture that moves every answer is refused where it moves numbers, or labels over their threshold."""
+    make, channels = {"regression": (regression_bundle, 1), "multilabel": (label_bundle, 3)}[task]
+    bundle = make(tmp_path / "bundle")
+    scale = line(bundle.card.target)[0] if task == "regression" else 1.0
+
+    class Fake:
+        def __init__(self, bundle, spec):
+            self.shift = 0.0 if mixed_level(spec.precision) is None else moved * scale
+
+        def predict(self, values, valid, gain, bias):
+            return np.full((1, channels, *valid.shape[1:]), 0.3 + self.shift, np.float32)
+
+    monkeypatch.setattr(mixed, "OpenVinoSegmenter", Fake)
+    chip = Chip(np.zeros((4, 64, 64), np.float32), np.ones((64, 64), bool))
+    found = mixed.find_mixed(bundle, [chip], ONES, 0 * ONES)
+    assert (found.level is None) == (moved > 0.01 if task == "regression" else moved >= 0.2)
 
 
 def test_the_cheapest_mixture_that_keeps_the_classes_is_taken(kept, monkeypatch):

@@ -24,7 +24,7 @@ from geoseg.core.legend import Legend, LegendClass
 from geoseg.core.ordered import Workers
 from geoseg.runs.prepare import prepare
 from geoseg.runs.run import run
-from geoseg.runs.validate import rasters, validate
+from geoseg.runs.validate import reading, validate
 from geoseg.runs.validate.stac_schema import schema_problems
 from geoseg.vector.recipe import resolve_recipe
 from geoseg.vector.trace.block import MapFiles
@@ -559,7 +559,7 @@ def test_strips_of_any_height_find_the_same(copied, monkeypatch):
     folder = copied("exact")
     moved(folder)
     whole = validate(folder).to_dict()
-    monkeypatch.setattr(rasters, "_PIXELS", 13 * 180)  # strips of 13 rows
+    monkeypatch.setattr(reading, "_PIXELS", 13 * 180)  # strips of 13 rows
     assert validate(folder).to_dict() == whole
 
 

@@ -1,0 +1,1 @@
+"""Trainings whose network predicts a number for each pixel."""
