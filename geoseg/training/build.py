@@ -71,7 +71,8 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     if prepared.objects and start is None:
         config = {**data_arguments(prepared), **config}
     network = build(config, trust=prepared.trust)
-    _check_parts(network, document)
+    if not prepared.objects:
+        _check_parts(network, document)
     if start is not None:
         slugs = [c.slug for c in prepared.legend.classes]
         return network, str(start_from_bundle(network, start, slugs, bands))

@@ -156,7 +156,7 @@ def card_facts(
         "training": redacted(training),
         "metrics": metrics,
         "temperature": measured.temperature,
-        "thresholds": None if isinstance(measured, MeasuredInstances) else measured.thresholds,
+        "thresholds": {} if isinstance(measured, MeasuredInstances) else measured.thresholds,
     }
 
 
