@@ -62,7 +62,7 @@ class Objects(Document):
     reach: Literal["territory", "tile"] = "territory"
     """Which of its detections a tile reports: those that reach into its territory, of which it sees more than
     its neighbours, or all."""
-    match: Annotated[float, Field(gt=0, le=1)] = 0.4
+    match: Annotated[float, Field(gt=0, le=1), GATE] = 0.4
     """Two detections are one object when their masks have at least this IoU where both tiles look."""
 
 

@@ -61,7 +61,8 @@ def build_network(prepared: PreparedTraining) -> tuple[nn.Module, str]:
     if isinstance(aim, ObjectAim) and start is None:
         config = {**aim.arguments(), **config}
     network = build(config, trust=prepared.trust)
-    _check_parts(network, document)
+    if not prepared.objects:
+        _check_parts(network, document)
     if start is not None:
         return network, str(start_from_bundle(network, start, prepared.names, bands))
     if transfer.encoder_weights is not None:

@@ -122,7 +122,9 @@ def test_a_legend_translates_the_codes_of_the_reference(class_map, truth, refere
 
 
 def test_wrong_use_is_one_line_and_exit_2(class_map, reference, tmp_path):
-    assert "--map FILE --reference FILE, --sample FILE" in refused(2, "evaluate", "--map", class_map)
+    assert "--map FILE --reference FILE, --objects FILE --reference FILE, --sample FILE" in refused(
+        2, "evaluate", "--map", class_map
+    )
     assert "no such file" in refused(
         2, "evaluate", "--map", class_map, "--reference", reference, "--legend", "nope"
     )

@@ -400,7 +400,7 @@ def test_netcdf_and_zarr_hold_what_was_found(tmp_path, bundle, numbers, classes)
         xarray.open_zarr(tmp_path / "m.zarr", mask_and_scale=False),
     ):
         assert np.array_equal(again["class"], classes)
-        assert again.rio.crs.to_epsg() == 32633 if hasattr(again, "rio") else again.odc.crs.epsg == 32633
+        assert again.odc.crs.epsg == 32633
     scaled = dataset(numbers)
     for name in BAND_NAMES:
         scaled[name].attrs |= {"scale_factor": 1e-4, "_FillValue": np.uint16(0)}

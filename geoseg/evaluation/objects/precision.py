@@ -1,7 +1,6 @@
 """Average precision of boxes and masks, by torchmetrics."""
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.detections import SCORES, Detections
 from geoseg.core.extras import require
+from geoseg.core.notices import ignore_warnings
 
 _MOST = 1_000_000
 """Detections of an image that count; torchmetrics stops at 100."""
@@ -78,8 +78,7 @@ class Precision:
 
     def compute(self) -> dict[str, AveragePrecision]:
         """Return the figures of `boxes` and `masks`."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # compute before update: its states were filled directly
+        with ignore_warnings():  # compute before update: its states were filled directly
             result = self._metric.compute()
         return {"boxes": _figures(result, "bbox"), "masks": _figures(result, "segm")}
 

@@ -204,7 +204,7 @@ def test_the_shipped_files_are_valid(path):
         ("kind: ssh\nquue: gpu", r"c\.yaml:2:1: quue: unknown key$"),
         ("kind: ssh\nhosts: [a]", r"interface: this key is required"),
         ("kind: slurm\nmemory: 16 xB", "memory: could not interpret byte unit: xB"),
-        ("kind: address\naddress: node1", "address: string should match pattern"),
+        ("kind: address\naddress: node1", "address: a text like tcp://node1:8786, not 'node1'"),
         (
             "kind: address\naddress: tcp://n:1\nsecurity: {ca: a, cert: b, key: c}",
             "security needs an address that begins with tls://",

@@ -107,7 +107,7 @@ def test_it_is_built_with_trust_only(package):
         ({"_model_class": "geoseg_test_own.nets:Absent"}, "cannot be built: AttributeError"),
         ({"_model_class": "geoseg_test_own.nets:broken", "width": None}, "cannot be built: .*"),
         ({"depth": 3}, "cannot be built: TypeError: .*depth"),
-        ({"classes": 0}, "cannot be built: classes: .*greater than or equal to 1"),
+        ({"classes": 0}, "cannot be built: classes: a number of at least 1, not 0"),
     ],
 )
 def test_what_cannot_be_built_is_told_in_a_line(package, change, said):
