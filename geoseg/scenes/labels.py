@@ -18,6 +18,7 @@ from geoseg.core.legend import UNLABELLED, Remap
 from geoseg.scenes import sources
 from geoseg.scenes.burning import VECTOR_SUFFIXES, PolygonCodes, bounds_in, open_polygons
 from geoseg.scenes.grid import crs_name, edges_in, gsd_m
+from geoseg.scenes.label_colors import ColorDecoder, ColorTable, decoder_of
 from geoseg.scenes.sources import SourceFile
 
 _MOST_PIXELS = 1 << 24
@@ -73,9 +74,14 @@ class Labels:
 
 @dataclass(frozen=True)
 class RasterCodes:
-    """The first band of a raster, taken at the centres of the grid's pixels (nearest neighbour)."""
+    """The codes in the first band of a raster, or those of its colours.
+
+    They are taken at the centres of the grid's pixels (nearest neighbour).
+    """
 
     source: SourceFile
+    colors: ColorDecoder | None = None
+    """How colours become codes; None: the pixels are codes."""
 
     def identity(self) -> dict[str, Any]:
         """Return the versions of its files."""
@@ -97,8 +103,12 @@ class RasterCodes:
             for part in _halves(window):
                 found[part.relative_to(window)] = self.read(geobox, part)
             return found
-        values, valid = sources.read(self.source, (1,), needed)
-        codes = self._whole_numbers(values[0], valid, needed)
+        if self.colors is not None:
+            values, valid = sources.read(self.source, self.colors.bands, needed)
+            codes = self.colors.codes(self.source, values, valid, needed)
+        else:
+            values, valid = sources.read(self.source, (1,), needed)
+            codes = self._whole_numbers(values[0], valid, needed)
         return np.where(known, codes[rows - needed.rows.start, cols - needed.cols.start], found)
 
     def _places(self, geobox: GeoBox, window: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -175,7 +185,11 @@ def warn_of_nodata_codes(labels: Sequence[Labels], remap: Remap, names: Sequence
     name_of: dict[float | None, str] = {code: name for name, codes in pairs for code in codes}
     lost: dict[str, list[str]] = {}
     for one in labels:
-        if isinstance(one.codes, RasterCodes) and one.codes.source.nodata[0] in name_of:
+        if (
+            isinstance(one.codes, RasterCodes)
+            and one.codes.colors is None
+            and one.codes.source.nodata[0] in name_of
+        ):
             lost.setdefault(name_of[one.codes.source.nodata[0]], []).append(one.path)
     for name, paths in lost.items():
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
@@ -194,14 +208,16 @@ def open_labels(
     attribute: str | None = None,
     names: Mapping[str, int] | None = None,
     layer: str | None = None,
+    colors: ColorTable | None = None,
+    palettes: bool = False,
 ) -> Labels:
     """Open a label source to be read on a grid; labels on another grid are resampled, with a warning.
 
     Parameters
     ----------
     path
-        A raster whose first band holds codes (whole numbers of any type; -1 means unlabelled), or polygons:
-        GeoPackage, GeoJSON, Shapefile, FlatGeobuf.
+        A raster whose first band holds codes (whole numbers of any type; -1 means unlabelled), a picture in
+        the colours of the classes, or polygons: GeoPackage, GeoJSON, Shapefile, FlatGeobuf.
     geobox
         The grid to read on. A grid without CRS (photographs, chips) needs a raster of its shape without CRS.
     attribute
@@ -211,6 +227,10 @@ def open_labels(
         Code of each name, regardless of case.
     layer
         Layer of the polygons; default: the only one.
+    colors
+        Colours of the classes; None: pictures are no labels.
+    palettes
+        Whether the numbers of a palette image mean its colours, and are no codes.
 
     Raises
     ------
@@ -226,8 +246,10 @@ def open_labels(
             notice = f"{path}: labels in {crs_name(crs)} are reprojected to {crs_name(geobox.crs)}"
     else:
         source = sources.inspect(path)
-        _check_bands(source)
-        codes, crs, extent = RasterCodes(source), source.geobox.crs, source.geobox.boundingbox
+        decoder = None if colors is None else decoder_of(source, colors, palettes=palettes)
+        if decoder is None:
+            _check_bands(source)
+        codes, crs, extent = RasterCodes(source, decoder), source.geobox.crs, source.geobox.boundingbox
         _check_shapes(source, geobox)
         notice = _resampled(source, geobox)
     if geobox.crs is not None:
