@@ -42,8 +42,9 @@ class Inference(Document):
     in bf16, where at most 0.1 % of the classes change; bf16 changes more; fp16 needs a GPU."""
     batch: Auto | Count = "auto"
     """Tiles in one forward pass."""
-    augment: Literal["none", "flips", "d4"] = "none"
-    """Test-time augmentation: mean over the 4 flips or the 8 symmetries of the square."""
+    augment: Literal["none", "horizontal", "flips", "d4"] = "none"
+    """Test-time augmentation: mean over the picture and its mirror image, over the 4 flips, or over the 8
+    symmetries of the square."""
 
 
 class Checks(Document):

@@ -30,7 +30,9 @@ from geoseg.models.feeding import Standardise, Step
 FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
-NEW_KEYS = ("task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin")
+NEW_KEYS = (
+    "task", "detection", "output", "channels", "numbers", "input_scale", "preprocess", "origin", "resize",
+)  # fmt: skip
 """Keys of format 2: the task, and how a network that was trained elsewhere is fed and what it answers."""
 
 
@@ -149,8 +151,11 @@ class Card(Document):
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
     level: Literal["toa", "surface"] | None = None
     """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
-    gsd_m: GsdRange
+    gsd_m: GsdRange | None
+    """None: the network knows photographs, whose pixels have no size on the ground."""
     tile: CardTile
+    resize: tuple[Side, Side] | None = None
+    """Rows and columns to which whole pictures are resized for the network; None: it takes tiles."""
     classes: Annotated[tuple[CardClass, ...], Field(min_length=1)]
     """At least two; objects may be of a single class, because what is no object has none."""
     detection: CardDetection | None = None
@@ -200,6 +205,10 @@ class Card(Document):
     def _feeding_fits(self) -> "Card":
         if self.format == "geoseg-bundle/1" and (new := set(NEW_KEYS) & self.model_fields_set):
             raise ValueError(f"{min(new)} is a key of {FORMAT}, and format says {self.format}")
+        if self.format == "geoseg-bundle/1" and self.gsd_m is None:
+            raise ValueError(f"gsd_m: null is of {FORMAT}, and format says {self.format}")
+        if self.resize is not None and any(n % self.tile.divisor for n in self.resize):
+            raise ValueError(f"resize must be two multiples of the divisor {self.tile.divisor}")
         for step in self.preprocess or ():
             lengths = {len(step.mean), len(step.std)} if isinstance(step, Standardise) else {len(self.bands)}
             if lengths != {len(self.bands)}:

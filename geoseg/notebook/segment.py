@@ -123,7 +123,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     for note in cube.notes:
         warnings.warn(note, GeosegWarning, stacklevel=2)
     _check(cube, bundle, checks)
-    grid = grid_of(cube.scene, tiling, bundle.card.tile)
+    grid = grid_of(cube.scene, tiling, bundle.card)
     side = automatic_block(grid)
     height, width = cube.scene.shape
     place = choose_place(inference, bundle, height * width, lazy=cube.lazy)

@@ -82,7 +82,10 @@ class RunPage:
         plan, part = self.record.plan, part_at(self.record.identity["scene"].get("part"), None)
         shape, window = ((plan.height, plan.width), None) if part is None else (part.whole.shape, part.window)
         sizes = zip(shape, plan.tile, plan.overlap, strict=True)
-        grid = TileGrid(*(TileAxis(length, tile, overlap) for length, tile, overlap in sizes))
+        inside = "tiles" in self.record.identity
+        grid = TileGrid(
+            *(TileAxis(n, tile, overlap, inside=inside and n > tile) for n, tile, overlap in sizes)
+        )
         grid = grid if window is None else grid.cut(window)
         return grid.rows, grid.cols
 

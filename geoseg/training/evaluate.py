@@ -8,10 +8,11 @@ import numpy as np
 from geoseg.core.errors import ConfigError
 from geoseg.evaluation.reports import BundleReport, CalibrationScores
 from geoseg.models.bundle import open_bundle
-from geoseg.training.build import evaluation_chips
+from geoseg.training.build import evaluation_part
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
 from geoseg.training.measure import PartScores, score_part
+from geoseg.training.pictures import Layout
 from geoseg.training.prepare import prepare
 from geoseg.training.split import PARTS
 
@@ -65,11 +66,11 @@ def evaluate_bundle(
             )
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
-    chips = evaluation_chips(prepared, part)
+    measured_on = evaluation_part(prepared, part, Layout(card.tile, card.resize))
 
     def score(augment: str) -> PartScores:
         return score_part(
-            network, chips, prepared.legend.legend, temperature=card.temperature, augment=augment,
+            network, measured_on, prepared.legend.legend, temperature=card.temperature, augment=augment,
             batch=fit.batch,
         )  # fmt: skip
 

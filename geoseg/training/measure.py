@@ -20,6 +20,7 @@ from geoseg.evaluation.metrics import confusion_matrix, plain, scores
 from geoseg.evaluation.reports import ChipScores
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.training.chips import EvaluationChips
+from geoseg.training.pictures import Layout, Picture, predict_pictures
 from geoseg.training.scores import TrainingScores
 
 MOST_PIXELS = 1_000_000
@@ -27,6 +28,9 @@ MOST_PIXELS = 1_000_000
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
+
+_SHOWN_SIDE = 768
+"""Most pixels along the side of one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,27 @@ class PredictedChip:
         """Share of the labelled pixels whose predicted class is the labelled one."""
         labelled = self.label != IGNORE
         return float((self.probabilities.argmax(0) == self.label)[labelled].mean())
+
+
+@dataclass(frozen=True)
+class EvaluationPart:
+    """What a network is measured on."""
+
+    chips: EvaluationChips
+    """Chips of scenes with a place on the earth."""
+    pictures: tuple[Picture, ...]
+    """Photographs, which are predicted whole."""
+    layout: Layout
+    """How a run of the network lays out tiles."""
+
+    def __len__(self) -> int:
+        return len(self.chips) + len(self.pictures)
+
+    @property
+    def labelled_pixels(self) -> int:
+        """Number of labelled pixels, of resized pictures about."""
+        cells = [*self.chips.cells, *(c for p in self.pictures for c in p.cells)]
+        return sum(int(c.classes.sum()) for c in cells)
 
 
 @dataclass(frozen=True)
@@ -96,7 +121,7 @@ class Measured:
 
 
 def measure(
-    network: nn.Module, parts: Mapping[str, EvaluationChips], legend: Legend, entry: Measurement, batch: int
+    network: nn.Module, parts: Mapping[str, EvaluationPart], legend: Legend, entry: Measurement, batch: int
 ) -> Measured:
     """Fit the temperature of a network and score it on test and val, or on train when these are empty.
 
@@ -105,7 +130,7 @@ def measure(
     network
         (N, B, H, W) to logits (N, C, H, W).
     parts
-        Chips by part.
+        Chips and pictures by part.
     legend
         The classes in channel order.
     entry
@@ -116,8 +141,8 @@ def measure(
     network.eval()
     temperature = 1.0
     if entry.calibrate and "val" in parts:
-        labelled = sum(int(c.classes.sum()) for c in parts["val"].cells)
-        temperature = round(fit_temperature(predict_chips(network, parts["val"], batch), labelled), 4)
+        labelled = parts["val"].labelled_pixels
+        temperature = round(fit_temperature(predict_part(network, parts["val"], batch), labelled), 4)
     last = next(p for p in ("test", "val", "train") if p in parts)
     measured = {
         part: score_part(
@@ -131,6 +156,30 @@ def measure(
             network, parts[last], legend, temperature=temperature, augment=entry.augment, batch=batch
         )
     return Measured(temperature, last, measured)
+
+
+def predict_part(
+    network: nn.Module, part: EvaluationPart, batch: int, *, temperature: float = 1.0, augment: str = "none"
+) -> Iterator[PredictedChip]:
+    """Predict every chip and every picture of a part once, see `predict_chips`."""
+    settings: dict[str, Any] = {"temperature": temperature, "augment": augment}
+    yield from predict_chips(network, part.chips, batch, **settings)
+    device, known = next(network.parameters()).device, part.chips.source.statistics
+
+    @torch.inference_mode()
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        return _answer(network, x.to(device, memory_format=torch.channels_last), **settings).cpu()
+
+    for p in predict_pictures(answer, part.pictures, part.layout, known, batch):
+        yield PredictedChip(p.name, p.image, p.probabilities, p.label)
+
+
+def _answer(network: nn.Module, x: torch.Tensor, temperature: float, augment: str) -> torch.Tensor:
+    """Return the mean probabilities over the symmetries of an augmentation, shape (N, C, rows, cols)."""
+    views = [
+        turn_back((network(turn(x, *s)).float() / temperature).softmax(1), *s) for s in SYMMETRIES[augment]
+    ]
+    return torch.stack(views).mean(0)
 
 
 @torch.inference_mode()
@@ -150,17 +199,13 @@ def predict_chips(
     temperature
         Divisor of the logits.
     augment
-        Test-time augmentation: `none`, `flips` or `d4`, the mean over its symmetries.
+        Test-time augmentation: `none`, `horizontal`, `flips` or `d4`, the mean over its symmetries.
     """
     network.eval()
     device = next(network.parameters()).device
     for samples in DataLoader(chips, batch_size=batch):
         x = samples["image"].to(device, memory_format=torch.channels_last)
-        views = [
-            turn_back((network(turn(x, *s)).float() / temperature).softmax(1), *s)
-            for s in SYMMETRIES[augment]
-        ]
-        mean = torch.stack(views).mean(0)
+        mean = _answer(network, x, temperature, augment)
         for i, where in enumerate(samples["where"]):
             yield PredictedChip(
                 where,
@@ -200,7 +245,7 @@ def fit_temperature(chips: Iterable[PredictedChip], labelled_pixels: int) -> flo
 
 def score_part(
     network: nn.Module,
-    chips: EvaluationChips,
+    part: EvaluationPart,
     legend: Legend,
     *,
     temperature: float = 1.0,
@@ -208,14 +253,14 @@ def score_part(
     shown: int = 0,
     batch: int = 16,
 ) -> PartScores:
-    """Predict all chips of a part and score them; memory does not grow with their number.
+    """Predict all chips and pictures of a part and score them; memory does not grow with their number.
 
     Parameters
     ----------
     network
         (N, B, H, W) to logits (N, C, H, W).
-    chips
-        The chips.
+    part
+        The chips and pictures.
     legend
         The classes in channel order.
     temperature, augment
@@ -231,7 +276,7 @@ def score_part(
     best: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
     for number, chip in enumerate(
-        predict_chips(network, chips, batch, temperature=temperature, augment=augment)
+        predict_part(network, part, batch, temperature=temperature, augment=augment)
     ):
         prediction = chip.probabilities.argmax(0).astype(np.uint8)
         matrix += confusion_matrix(chip.label, prediction, classes)
@@ -239,8 +284,9 @@ def score_part(
         uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)
         # A chip with few labelled pixels is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
-            _keep(best, (chip.agreement, number, chip), shown)
-            _keep(worst, (-chip.agreement, number, chip), shown)
+            small = _thumbnail(chip)
+            _keep(best, (chip.agreement, number, small), shown)
+            _keep(worst, (-chip.agreement, number, small), shown)
     fields = {
         **scores(matrix).to_dict(legend),
         "brier": plain(calibration.brier),
@@ -248,8 +294,19 @@ def score_part(
     }
     return PartScores(
         matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best), _sorted(worst),
-        len(chips),
+        len(part),
     )  # fmt: skip
+
+
+def _thumbnail(chip: PredictedChip) -> PredictedChip:
+    """Return a chip with at most `_SHOWN_SIDE` pixels a side, for the page."""
+    step = -(-max(chip.label.shape) // _SHOWN_SIDE)
+    if step == 1:
+        return chip
+    here = np.s_[..., ::step, ::step]
+    return PredictedChip(
+        chip.where, chip.image[here].copy(), chip.probabilities[here].copy(), chip.label[here].copy()
+    )
 
 
 def _without_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

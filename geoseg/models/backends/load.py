@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from geoseg.core import buffers
 from geoseg.core.errors import BundleError
+from geoseg.models.backends.resizing import ResizingSegmenter
 from geoseg.models.backends.spec import LIBRARIES, Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle, open_bundle
 
@@ -66,6 +67,11 @@ def unload_segmenter() -> None:
 
 def make_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
     """Return a segmenter of its own, which this process does not keep."""
+    segmenter, shape = _of_backend(bundle, spec), bundle.card.resize
+    return segmenter if shape is None else ResizingSegmenter(segmenter, shape)
+
+
+def _of_backend(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
     # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415

@@ -24,7 +24,7 @@ def exported_facts(card: Card, raw_scale: float) -> dict[str, Any]:
         "input_scale": scale,
         "preprocess": [],
         "output": "probabilities",
-        "gsd": f"{card.gsd_m.min:g}-{card.gsd_m.max:g}",
+        "gsd": "none" if card.gsd_m is None else f"{card.gsd_m.min:g}-{card.gsd_m.max:g}",
         "tile": card.tile.size,
         "overlap": card.tile.overlap,
     }

@@ -45,7 +45,7 @@ KEYS: dict[str, str] = {
     "channels": "channel of each class, where the network has more channels",
     "output": "logits, probabilities, or sigmoid for one channel of logits",
     "temperature": "what logits are divided by",
-    "gsd": "ground sample distances that it was trained for, in metres: 10 or 10-30",
+    "gsd": "ground sample distances that it was trained for, in metres: 10 or 10-30; none: photographs",
     "level": "toa or surface",
     "tile": "side of the tiles in pixels: that of the training, where its answer depends on the whole tile",
     "overlap": "pixels that neighbouring tiles share",
@@ -241,7 +241,9 @@ def _bands(bands: Any, mean: Any, std: Any, scale: float) -> list[dict[str, Any]
     return rows
 
 
-def _gsd(value: Any) -> dict[str, Any]:
+def _gsd(value: Any) -> dict[str, Any] | None:
+    if value == "none":
+        return None
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, str):
