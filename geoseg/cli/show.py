@@ -96,6 +96,11 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
     entry = opened.entry
     geobox = opened.geobox
     left, bottom, right, top = geobox.extent.boundingbox if geobox.crs else geobox.boundingbox
+    ground = {
+        "crs": crs_name(geobox.crs),
+        "gsd_m": opened.gsd_m,
+        "extent": [round(v, 9) for v in (left, bottom, right, top)],
+    }
     facts: dict[str, Any] = {"scene": name}
     for key in _TOLD:
         if (value := getattr(entry, key)) not in {None, ""}:
@@ -104,10 +109,8 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         **facts,
         "width": opened.shape[1],
         "height": opened.shape[0],
-        "crs": crs_name(geobox.crs),
-        "gsd_m": opened.gsd_m,
-        "extent": [round(v, 9) for v in (left, bottom, right, top)],
-        "bands": [_band(b) for b in opened.bands],
+        **({} if opened.is_photograph else ground),
+        "bands": [_band(b, opened) for b in opened.bands],
         **_mosaic(opened),
         "masks": [_mask(opened, m) for m in opened.masks] or None,
         "haze": [round(h, 5) for h in opened.haze] or None,
@@ -122,11 +125,11 @@ _TOLD = (
 """Facts of an entry that are shown where it has them."""
 
 
-def _band(b: SceneBand) -> dict[str, Any]:
-    res = abs(b.source.geobox.resolution.x)
+def _band(b: SceneBand, scene: Scene) -> dict[str, Any]:
+    size = {} if scene.is_photograph else {"resolution": abs(b.source.geobox.resolution.x)}
     return {
         "name": b.name, "common_name": b.common_name, "wavelength_um": b.wavelength_um, "dtype": str(b.dtype),
-        "resolution": res, "scale": b.scale, "offset": b.offset, "nodata": b.nodata,
+        **size, "scale": b.scale, "offset": b.offset, "nodata": b.nodata,
         "file": Path(b.source.path).name,
     }  # fmt: skip
 
@@ -367,7 +370,7 @@ def run(finished: Run) -> str:
         {
             "class": slug,
             "share": f"{100 * n / valid:.2f} %",
-            "area": "-" if areas is None else f"{areas[slug] / 1e6:.3f} km2",
+            **({} if areas is None else {"area": f"{areas[slug] / 1e6:.3f} km2"}),
         }
         for slug, n in pixels.items()
     ]

@@ -143,7 +143,7 @@ def run_page(page: RunPage) -> str:
         seams=seams,
         seam_chart=run_parts.seam_chart(seams) if seams else None,
         timeline=draw_timeline(page.timeline) if page.timeline else None,
-        facts=run_facts(record, model, crs_name(geobox.crs)),
+        facts=run_facts(record, model, None if geobox.crs is None else crs_name(geobox.crs)),
         files={k: (megabytes(f.bytes), f.sha256) for k, f in record.outputs.items() if k not in LAST},
         data=_map_data(page, geobox, places),
         script=script,

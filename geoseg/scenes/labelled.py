@@ -55,12 +55,6 @@ class Labelled:
         """Bytes of the whole scene in memory."""
         return self.shape[0] * self.shape[1] * (4 * len(self.scene.bands) + 1)
 
-    @property
-    def is_photograph(self) -> bool:
-        """Whether it is a photograph: 8-bit numbers, no place on the earth, pixels of no known size."""
-        scene = self.scene
-        return scene.geobox.crs is None and scene.declared_gsd_m is None and scene.dtype == np.uint8
-
     def read(self, window: Window) -> LabelledPixels:
         """Read a window that may extend beyond the scene, where values are reflected and pixels unlabelled.
 

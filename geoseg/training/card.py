@@ -142,7 +142,7 @@ def gsd_range(document: Training, labelled: Sequence[Labelled]) -> dict[str, flo
     if document.gsd is not None:
         return {"min": document.gsd.min, "max": document.gsd.max}
     known = [g for p in labelled if (g := p.scene.gsd_m) is not None]
-    if not known and all(p.is_photograph for p in labelled):
+    if not known and all(p.scene.is_photograph for p in labelled):
         return None
     if not known:
         raise ConfigError(

@@ -55,7 +55,7 @@ class PreparedTraining:
     @property
     def pictures(self) -> bool:
         """Whether the data are photographs."""
-        return self.document.gsd in {None, "none"} and all(p.is_photograph for p in self.labelled)
+        return self.document.gsd in {None, "none"} and all(p.scene.is_photograph for p in self.labelled)
 
     @property
     def band_names(self) -> list[str]:
