@@ -146,6 +146,11 @@ class Outputs(Document):
     polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
     instances: bool = False
     """Write the ids of the objects of `vectorize.instances` as a raster."""
+    mask: Literal["png"] | None = None
+    """Write the class map as a picture, too, in the colours of the legend (mode P). Of many scenes, a folder
+    `masks` has all of them by the names of the scenes' files, and `results.csv` a row for each class."""
+    overlay: Literal["png", "jpg"] | None = None
+    """Write the scene with the map over it; of many scenes, also into the folder `overlays`."""
 
 
 EACH = "*"

@@ -144,6 +144,8 @@ class RunRecord(_Part):
     """By file name."""
     aoi: RecordedArea | None = None
     """The area of interest; None when all of the scene was mapped."""
+    mean_confidence: dict[str, float] | None = None
+    """By slug, 0 to 1, of the classes that the map has; None unless a mask was asked for."""
 
     @field_validator("classes")
     @classmethod

@@ -32,12 +32,20 @@ class RunFile(StrEnum):
     PMTILES = "polygons.pmtiles"
     POLYGONS_QML = "polygons.qml"
     POLYGONS_STYLE = "polygons.style.json"
+    MASK = "mask.png"
+    OVERLAY_PNG = "overlay.png"
+    OVERLAY_JPG = "overlay.jpg"
     QUICKLOOK = "quicklook.png"
     ITEM = "item.json"
     PAGE = "report.html"
     EVENTS = "events.jsonl"
     PROFILE = "profile.json"
     RECORD = "run.json"
+
+    @classmethod
+    def overlay(cls, form: str) -> "RunFile":
+        """Return the picture with the map over it in a format, by its suffix: `png` or `jpg`."""
+        return cls(f"overlay.{form}")
 
     @classmethod
     def polygons(cls, form: str) -> "RunFile":

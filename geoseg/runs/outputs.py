@@ -16,6 +16,7 @@ from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import reader
 from geoseg.raster.cog import MapBand, copy_cog, describe, highest_value, write_cog, write_vrt
+from geoseg.raster.picture import mean_confidence, write_mask
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
@@ -67,6 +68,8 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         **{RunFile.polygons(form): True for form in outputs.polygons},
         RunFile.POLYGONS_QML: bool(_STYLED_BY_QML & set(outputs.polygons)),
         RunFile.POLYGONS_STYLE: "pmtiles" in outputs.polygons,
+        RunFile.MASK: outputs.mask is not None,
+        **({RunFile.overlay(outputs.overlay): True} if outputs.overlay else {}),
         RunFile.QUICKLOOK: True,
         RunFile.PAGE: True,
         RunFile.ITEM: True,
@@ -111,6 +114,10 @@ def write_maps(
 
     class_map = cog(RunFile.CLASSES, [MapBand(1, "class", legend)], "MODE")
     files += write_raster_styles(class_map, legend)
+    if outputs.mask:
+        on_event(Progress(RunFile.MASK))
+        files.append(staging_folder / RunFile.MASK)
+        write_mask(files[-1], class_map)
     if outputs.confidence:
         files += write_share_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
     if outputs.probabilities:
@@ -197,6 +204,28 @@ def write_picture(plan: Plan, staging_folder: Path, totals: Totals, picture: Sce
     legend = plan.bundle.card.legend
     write_quicklook(path, plan.scene, picture, staging_folder / RunFile.CLASSES, legend, caption)
     return path
+
+
+def write_pictures(plan: Plan, staging_folder: Path, on_event: Callable[[Progress], None]) -> list[Path]:
+    """Make the picture with the map over it, when it is asked for; return its path."""
+    form = plan.pipeline.outputs.overlay
+    if form is None:
+        return []
+    from geoseg.report.overlay import write_overlay  # noqa: PLC0415 (see `read_picture`)
+
+    path = staging_folder / RunFile.overlay(form)
+    on_event(Progress(path.name))
+    class_map, legend = staging_folder / RunFile.CLASSES, plan.bundle.card.legend
+    write_overlay(path, plan.scene, class_map, legend, reader(plan.retry))
+    return [path]
+
+
+def confidence_by_class(plan: Plan, staging_folder: Path) -> dict[str, float] | None:
+    """Return the mean confidence of each class from the finished blocks; None unless a mask is asked for."""
+    if plan.pipeline.outputs.mask is None:
+        return None
+    staging = staging_of(plan, FolderStore(staging_folder))
+    return mean_confidence(staging, plan.blocks, plan.bundle.card.legend)
 
 
 def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime) -> Path:

@@ -1,9 +1,13 @@
 """Photographs made on the spot: a street under a sky, with houses and cars."""
 
 import numpy as np
+import torch
 from PIL import Image
 
 from geoseg.config.legend import LegendDocument
+from geoseg.models.bundle import save_bundle
+from geoseg.models.card import Card
+from geoseg.models.networks.architectures import build
 
 COLORS = {"sky": "#4682b4", "road": "#804080", "house": "#464646", "car": "#00008e"}
 
@@ -59,3 +63,28 @@ def write_streets(folder, parts, shape=(96, 128)):
             Image.fromarray(classes).save(folder / f"{part}annot" / f"street{seed:03d}.png")
             seed += 1
     return folder
+
+
+def photo_bundle(folder, **card_changes):
+    """Write a bundle for photographs with a small network and random weights: tiles of 32 px."""
+    torch.manual_seed(0)
+    arguments = {"encoder_name": "tu-tf_efficientnet_lite0", "encoder_depth": 3}
+    network = build(
+        {"_model_class": "Unet", "in_channels": 3, "classes": 4, "decoder_channels": (16, 8, 8), **arguments}
+    )
+    last = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)][-1]
+    with torch.no_grad():
+        # All classes occur, as in `tests.conftest.make_bundle`.
+        last.weight.mul_(25.0)
+        last.bias.sub_(network.eval()(torch.randn(2, 3, 64, 64)).mean(dim=(0, 2, 3)))
+    fields = {
+        "name": "streets", "version": "1", "title": "Streets", "gsd_m": None,
+        "bands": [
+            {"name": n, "common_name": n, "mean": 120, "std": 60} for n in ("red", "green", "blue")
+        ],
+        "tile": {"size": 32, "min": 32, "max": 32, "overlap": 8, "divisor": 8},
+        "classes": [c.model_dump(exclude={"codes"}) for c in LEGEND.classes],
+        "memory_bytes_per_pixel": 400.0,
+        "weights_sha256": "0" * 64,
+    }  # fmt: skip
+    return save_bundle(network, Card.model_validate({**fields, **card_changes}), folder)

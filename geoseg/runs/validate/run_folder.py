@@ -1,19 +1,22 @@
 """Run all checks of a run folder."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import streams_in
 from geoseg.core.run_files import RunFile
+from geoseg.runs.validate.batch_folder import common_checks, finished_scenes, is_batch
 from geoseg.runs.validate.findings import CheckGroup, Failure, Report
 from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
 from geoseg.runs.validate.integrity import check_files, check_record
 from geoseg.runs.validate.item import check_item
+from geoseg.runs.validate.pictures import check_pictures, pictures_of
 from geoseg.runs.validate.polygons import check_polygons
 from geoseg.runs.validate.rasters import check_rasters
 from geoseg.runs.validate.styles import check_styles
-from geoseg.storage.store import open_store
+from geoseg.storage.store import Store, open_store
 from geoseg.storage.workspace import local_copy
 
 _MOST = 20
@@ -21,12 +24,25 @@ _MOST = 20
 
 
 def check_folder(place: Path | str) -> Report:
-    """Check a run folder, see `geoseg.runs.validate.validate`."""
+    """Check a run folder, or the folder of many, see `geoseg.runs.validate.validate`."""
     store = open_store(place)
+    if is_batch(store):
+        return Report(store.at(), tuple(_of_batch(store)))
     with local_copy(store) as folder:
         if not any(folder.glob("*")):
             raise OutputError(f"{place}: no such folder, or an empty one; give the folder of a finished run")
         return Report(store.at(), tuple(_groups(folder)))
+
+
+def _of_batch(store: Store) -> Iterator[CheckGroup]:
+    """Yield a group for each scene of a batch, and those of what they have in common."""
+    scenes = finished_scenes(store)
+    for scene in scenes:
+        report = check_folder(store.at(scene.name))
+        looked_at = f"{scene.name}: {', '.join(g.name for g in report.groups)}"
+        found = (replace(f, file=f"{scene.name}/{f.file}") for f in report.failures)
+        yield CheckGroup("scene", looked_at, tuple(found)[:_MOST])
+    yield from common_checks(store, scenes)
 
 
 def _groups(folder: Path) -> Iterator[CheckGroup]:
@@ -44,6 +60,9 @@ def _groups(folder: Path) -> Iterator[CheckGroup]:
         ("rasters", f"{', '.join(run.rasters)}: COG, grid, nodata, classes, areas", check_rasters),
         ("styles", "colour table, attribute table, names, QML and SLD against the legend", check_styles),
     ]
+    if pictures := pictures_of(run):
+        looked_at = f"{', '.join(pictures)}: size, colours of the legend, pixels of the map"
+        checks.append(("pictures", looked_at, check_pictures))
     if files := run.polygon_files:
         equal = "near" if run.generalised else "equal to"
         looked_at = f"{', '.join(files)}: valid, attributes, a coverage {equal} the map"
