@@ -83,10 +83,11 @@ def _table(store: Store, scenes: Sequence[FinishedScene]) -> Iterator[Failure]:
     rows = [row for s in scenes for row in table_rows(s.picture, read_record(store.child(s.name)))]
     with as_output_error(store.at(RESULTS), "read"):
         found = (store.read(RESULTS) or b"").decode(errors="replace").splitlines()
+    # The scenes of the summary are in the order in which they ended, those of the table as they were listed.
     expected = table(rows).splitlines()
-    if len(found) != len(expected):
-        yield Failure(RESULTS, "rows", str(len(expected)), str(len(found)))
-    for number, (line, other) in enumerate(zip(expected, found, strict=False), start=1):
-        if line != other:
-            yield Failure(RESULTS, f"line {number}", line, other[:100])
-            return
+    missing, strange = (
+        [r for r in one if r not in other] for one, other in ((expected, found), (found, expected))
+    )
+    if missing or strange or len(found) != len(expected):
+        first = next(iter(strange), "nothing")
+        yield Failure(RESULTS, "rows", next(iter(missing), f"{len(expected)} lines"), first[:100])
