@@ -20,7 +20,7 @@ COVER = 0.5
 """Share of the legend's colour in a pixel with a class."""
 
 _DRIVERS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 90})}
-_PIXELS = 1 << 22
+_PIXELS = 1 << 20
 """Pixels that are painted at once."""
 
 

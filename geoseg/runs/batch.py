@@ -59,8 +59,8 @@ def run_batch(
         try:
             loop.run()
         finally:
-            collection.write_table()
             _write_summary(batch.folder, outcomes)
+            collection.write_table()
     _check_area(outcomes)
     return outcomes
 

@@ -83,7 +83,7 @@ def _chips(
     groups = {}
     if entry.groups is not None:
         groups = read_object(folder / entry.groups, SceneError, "of image name -> group")
-    colors = _colors(legend, ignore_unknown=entry.unknown_colors == "ignore")
+    colors = ColorTable.of(legend.legend, legend.remap, ignore_unknown=entry.unknown_colors == "ignore")
     several = {stem for stem, count in Counter(p.stem for p in pairs).items() if count > 1}
     found = []
     images_of: dict[Path, list[Path]] = {}
@@ -117,12 +117,6 @@ def _chips(
     _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
     _warn_of_turns(turned)
     return tuple(found)
-
-
-def _colors(legend: LegendDocument, *, ignore_unknown: bool) -> ColorTable:
-    """Return the colours of the classes with a code; None when they do not tell all classes apart."""
-    pairs = zip(legend.legend.classes, legend.remap.codes, strict=True)
-    return ColorTable(tuple((c.rgb, codes[0]) for c, codes in pairs if codes), ignore_unknown)
 
 
 def _is_turned_otherwise(scene: Scene, labels: Path) -> bool:
@@ -200,7 +194,7 @@ def _scenes(
         scene = replace(resolve_scene(place, name, bands, None, catalog), name=name)
         labels = open_labels(
             str(folder / one.labels), scene.geobox, attribute=one.attribute, names=names, layer=one.layer,
-            colors=_colors(legend, ignore_unknown=False),
+            colors=ColorTable.of(legend.legend, legend.remap),
         )  # fmt: skip
         found.append(Labelled(scene, labels, legend.remap, one.group or f"scene {number + 1}", one.part))
     return tuple(found)

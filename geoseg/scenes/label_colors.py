@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import ConfigError, SceneError, one_line
 from geoseg.core.geometry import Window
-from geoseg.core.legend import UNLABELLED
+from geoseg.core.legend import UNLABELLED, Legend, Remap
 from geoseg.scenes import sources
 from geoseg.scenes.gdal import RASTER_ERRORS, open_raster
 from geoseg.scenes.sources import SourceFile
@@ -27,6 +27,12 @@ class ColorTable:
     """Colour and code of each class."""
     ignore_unknown: bool = False
     """Whether pixels of other colours are unlabelled, and no error."""
+
+    @classmethod
+    def of(cls, legend: Legend, remap: Remap, *, ignore_unknown: bool = False) -> "ColorTable":
+        """Return the table of a legend, and of the codes of its classes."""
+        pairs = zip(legend.classes, remap.codes, strict=True)
+        return cls(tuple((c.rgb, codes[0]) for c, codes in pairs if codes), ignore_unknown)
 
     def check(self) -> None:
         """Check that colours part the classes.

@@ -67,11 +67,12 @@ def unload_segmenter() -> None:
 
 def make_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
     """Return a segmenter of its own, which this process does not keep."""
-    segmenter, shape = _of_backend(bundle, spec), bundle.card.resize
+    segmenter, shape = network_segmenter(bundle, spec), bundle.card.resize
     return segmenter if shape is None else ResizingSegmenter(segmenter, shape)
 
 
-def _of_backend(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
+def network_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
+    """Return a segmenter of its own for tiles as the network takes them: none is resized."""
     # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415

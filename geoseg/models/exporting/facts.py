@@ -28,4 +28,5 @@ def exported_facts(card: Card, raw_scale: float) -> dict[str, Any]:
         "tile": card.tile.size,
         "overlap": card.tile.overlap,
     }
-    return facts if card.level is None else {**facts, "level": card.level}
+    more = {"level": card.level, "resize": None if card.resize is None else list(card.resize)}
+    return facts | {key: value for key, value in more.items() if value is not None}

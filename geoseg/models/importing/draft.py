@@ -49,11 +49,12 @@ KEYS: dict[str, str] = {
     "level": "toa or surface",
     "tile": "side of the tiles in pixels: that of the training, where its answer depends on the whole tile",
     "overlap": "pixels that neighbouring tiles share",
+    "resize": "rows and columns to which whole pictures are resized for the network: [256, 320]",
     "network": "architecture and arguments: {_model_class: Unet, encoder_name: resnet34}",
 }
 """Keys of a draft, and what they say."""
 
-_LISTS = ("bands", "mean", "std", "classes", "channels", "limitations")
+_LISTS = ("bands", "mean", "std", "classes", "channels", "limitations", "resize")
 _WANTED = ("bands", "mean", "std", "numbers", "classes", "output", "gsd")
 
 
@@ -219,7 +220,7 @@ def make_card(draft: Draft, name: str, sizes: Sizes, *, of_source: bool = False)
 
 _PASSED = (
     "description", "license", "limitations", "numbers", "preprocess", "channels", "output", "temperature",
-    "level",
+    "level", "resize",
 )  # fmt: skip
 
 
