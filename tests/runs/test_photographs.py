@@ -7,8 +7,10 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
+import xarray
 from PIL import Image
 
+import geoseg
 from geoseg.core.errors import ConfigError
 from geoseg.runs.batch import check_batch, run_batch
 from geoseg.runs.collection import picture_names
@@ -162,6 +164,18 @@ def test_nothing_is_said_of_ground_and_coordinate_systems(ran, geoseg_here):
 
 def ran_model(folder):
     return json.loads((folder / "out/x/run.json").read_text())["pipeline"]["model"]
+
+
+@pytest.mark.parametrize("resize", [None, [32, 48]])
+def test_a_photograph_as_an_array_gets_the_map_of_the_file(resize, tmp_path, streets):
+    bundle = streets if resize is None else photo_bundle(tmp_path / "bundle", resize=resize)
+    write_photos(tmp_path / "photos")
+    path = pipeline(tmp_path, bundle.folder, "confidence: false, polygons: []")
+    run = geoseg.run(path, scene=str(tmp_path / "photos/x.png"), scenes=None, progress=False)
+    picture = np.moveaxis(np.array(Image.open(tmp_path / "photos/x.png")), -1, 0)
+    array = xarray.DataArray(picture, dims=("band", "y", "x"), coords={"band": ["red", "green", "blue"]})
+    found = geoseg.segment(array, bundle, backend="torch", device="cpu")
+    assert (found["class"].values == run.classes().values).all()
 
 
 def test_pictures_of_one_stem_keep_the_names_of_their_runs(tmp_path):
