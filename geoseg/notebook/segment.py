@@ -42,7 +42,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     device: str = "auto",
     backend: Literal["auto", "torch", "inductor", "openvino"] = "auto",
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
-    augment: Literal["none", "flips", "d4"] = "none",
+    augment: Literal["none", "horizontal", "flips", "d4"] = "none",
     checks: Literal["error", "warn", "off"] = "error",
 ) -> xarray.Dataset:
     """Classify the pixels of an array with a network.

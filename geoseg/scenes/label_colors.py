@@ -91,8 +91,8 @@ def _unknown(path: str, strange: NDArray[np.int32], pixels: int) -> str:
         else "give them to classes of the legend, or write unknown_colors: ignore"
     )
     return (
-        f"{strange.size} of {pixels} px have {len(colors)} colours that the legend lacks, such as {shown}; "
-        f"{advice}"
+        f"{strange.size} of {pixels} px have {len(colors)} colour{'s' * (len(colors) > 1)} that the legend "
+        f"lacks, such as {shown}; {advice}"
     )
 
 

@@ -67,6 +67,11 @@ class EvaluationPart:
         return len(self.chips) + len(self.pictures)
 
     @property
+    def unit(self) -> str:
+        """What it is made of, for people."""
+        return "chips" if not self.pictures else "pictures" if not self.chips.cells else "chips and pictures"
+
+    @property
     def labelled_pixels(self) -> int:
         """Number of labelled pixels, of resized pictures about."""
         cells = [*self.chips.cells, *(c for p in self.pictures for c in p.cells)]
@@ -86,7 +91,9 @@ class PartScores:
     best: tuple[PredictedChip, ...]
     worst: tuple[PredictedChip, ...]
     chips: int
-    """Number of chips."""
+    """Number of chips and pictures."""
+    unit: str = "chips"
+    """What these are."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +114,11 @@ class Measured:
 
     def scores(self) -> TrainingScores:
         """Return all scores for the card and the record."""
-        chips = self.main.chips
+        chips = f"{self.main.chips} {self.main.unit}"
         reference = {
-            "test": f"agreement with the labels of {chips} chips of test, which nothing was fitted to",
-            "val": f"agreement with the labels of {chips} chips of val, which chose epoch and temperature",
-            "train": f"agreement with the labels of the {chips} chips that it was trained on",
+            "test": f"agreement with the labels of {chips} of test, which nothing was fitted to",
+            "val": f"agreement with the labels of {chips} of val, which chose epoch and temperature",
+            "train": f"agreement with the labels of the {chips} that it was trained on",
         }
         return TrainingScores(
             reference=reference[self.measured_on],
@@ -294,7 +301,7 @@ def score_part(
     }
     return PartScores(
         matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best), _sorted(worst),
-        len(part),
+        len(part), part.unit,
     )  # fmt: skip
 
 

@@ -171,7 +171,10 @@ def test_a_photograph_as_an_array_gets_the_map_of_the_file(resize, tmp_path, str
     bundle = streets if resize is None else photo_bundle(tmp_path / "bundle", resize=resize)
     write_photos(tmp_path / "photos")
     path = pipeline(tmp_path, bundle.folder, "confidence: false, polygons: []")
-    run = geoseg.run(path, scene=str(tmp_path / "photos/x.png"), scenes=None, progress=False)
+    # In blocks of one tile each; the array is a single block.
+    changes = {"scene": str(tmp_path / "photos/x.png"), "scenes": None, "tiling": {"block": 1}}
+    run = geoseg.run(path, progress=False, **changes)
+    assert run.record.plan.blocks == (6 if resize is None else 1)
     picture = np.moveaxis(np.array(Image.open(tmp_path / "photos/x.png")), -1, 0)
     array = xarray.DataArray(picture, dims=("band", "y", "x"), coords={"band": ["red", "green", "blue"]})
     found = geoseg.segment(array, bundle, backend="torch", device="cpu")

@@ -84,6 +84,7 @@ def test_evaluation_and_run_give_the_same_figures(kind, tmp_path, photos):
     card = open_bundle(trained.bundle).card
     assert card.gsd_m is None
     assert card.resize == ((32, 48) if kind == "resized" else None)
+    assert trained.record.metrics.reference.startswith("agreement with the labels of 1 pictures of test")
     report = evaluate_bundle(path, [], trained.bundle, "test")
     assert report.chips == 1
     matrix = np.zeros((4, 4), np.int64)
