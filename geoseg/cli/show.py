@@ -109,7 +109,8 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         **facts,
         "width": opened.shape[1],
         "height": opened.shape[0],
-        **({} if opened.is_photograph else ground),
+        # Of a photograph they mean nothing: null in JSON, and left out of the text.
+        **(dict.fromkeys(ground) if opened.is_photograph else ground),
         "bands": [_band(b, opened) for b in opened.bands],
         **_mosaic(opened),
         "masks": [_mask(opened, m) for m in opened.masks] or None,
