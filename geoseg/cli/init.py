@@ -43,7 +43,8 @@ def write_pipeline(
     lines, notes = _scene_lines(scene_name, opened_bundle, catalog_file)
     if shown != scene_name:
         notes.append("the URL is written without its credentials; give it whole with --set scene.uri=URL")
-    text = _TEMPLATE.format(
+    template = _TEMPLATE if opened_bundle.card.gsd_m is not None else _OF_PHOTOGRAPHS
+    text = template.format(
         name=_quoted(name),
         scene=lines,
         model=_quoted(str(model)),
@@ -87,6 +88,19 @@ def _wanted(card: Card) -> dict[str, str]:
         "vectorize": "vectorize: {minimum_area: 0, simplify: 0, smooth: 0}   # m2 or '9 px', m or '1.5 px'\n",
         "outputs": ", confidence: true, probabilities: false, polygons: [gpkg]",
     }
+
+
+_OF_PHOTOGRAPHS = """\
+# Made by geoseg init. Check it with: geoseg run THIS_FILE --dry-run
+# Many photographs: geoseg run THIS_FILE --scenes 'FOLDER/*.jpg'
+name: {name}
+{scene}
+model: {model}   # {card}
+inference: {{device: auto, backend: auto, precision: auto, batch: auto, augment: none}}   # or horizontal
+checks: {{statistics: error, memory: error}}   # error | warn | off
+outputs: {{folder: {folder}, mask: png, overlay: jpg, polygons: []}}   # polygons: [gpkg], in pixels
+cluster: local
+"""
 
 
 def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[str, list[str]]:

@@ -105,6 +105,11 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
     entry = opened.entry
     geobox = opened.geobox
     left, bottom, right, top = geobox.extent.boundingbox if geobox.crs else geobox.boundingbox
+    ground = {
+        "crs": crs_name(geobox.crs),
+        "gsd_m": opened.gsd_m,
+        "extent": [round(v, 9) for v in (left, bottom, right, top)],
+    }
     facts: dict[str, Any] = {"scene": name}
     for key in _TOLD:
         if (value := getattr(entry, key)) not in {None, ""}:
@@ -113,10 +118,9 @@ def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
         **facts,
         "width": opened.shape[1],
         "height": opened.shape[0],
-        "crs": crs_name(geobox.crs),
-        "gsd_m": opened.gsd_m,
-        "extent": [round(v, 9) for v in (left, bottom, right, top)],
-        "bands": [_band(b) for b in opened.bands],
+        # Of a photograph they mean nothing: null in JSON, and left out of the text.
+        **(dict.fromkeys(ground) if opened.is_photograph else ground),
+        "bands": [_band(b, opened) for b in opened.bands],
         **_mosaic(opened),
         "masks": [_mask(opened, m) for m in opened.masks] or None,
         "model_masks": _model_masks(opened) or None,
@@ -132,11 +136,11 @@ _TOLD = (
 """Facts of an entry that are shown where it has them."""
 
 
-def _band(b: SceneBand) -> dict[str, Any]:
-    res = abs(b.source.geobox.resolution.x)
+def _band(b: SceneBand, scene: Scene) -> dict[str, Any]:
+    size = {} if scene.is_photograph else {"resolution": abs(b.source.geobox.resolution.x)}
     return {
         "name": b.name, "common_name": b.common_name, "wavelength_um": b.wavelength_um, "dtype": str(b.dtype),
-        "resolution": res, "scale": b.scale, "offset": b.offset, "nodata": b.nodata,
+        **size, "scale": b.scale, "offset": b.offset, "nodata": b.nodata,
         "file": Path(b.source.path).name,
     }  # fmt: skip
 
@@ -227,10 +231,11 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "architecture": opened.architecture,
         "weights_mb": round(opened.weights_bytes / 1e6, 2),
         "bands": [b.name for b in card.bands],
-        "gsd_m": f"{card.gsd_m.min:g} to {card.gsd_m.max:g}",
+        "gsd_m": None if card.gsd_m is None else f"{card.gsd_m.min:g} to {card.gsd_m.max:g}",
         "tile": card.tile.model_dump(),
         "task": card.task,
         "detection": {} if card.detection is None else card.detection.model_dump(),
+        "resize": card.resize,
         "classes": [f"{c.id} {c.title}" for c in card.classes],
         "target": {} if card.target is None else card.target.model_dump(),
         "numbers": card.numbers,

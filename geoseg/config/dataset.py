@@ -1,12 +1,19 @@
 """`data_catalog.yaml`: scenes and labelled data (chips, labelled scenes, Cityscapes folders) by name."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from geoseg.config.fields import Finite, Gsd, Nodata, Offset, Scale
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
+
+FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
+"""A name in a pattern."""
+
+CLASS = "class"
+"""The name that stands in a pattern of labels for the slug of each class."""
 
 Part = Literal["train", "val", "test"]
 
@@ -27,14 +34,27 @@ class ChipsEntry(_Dataset):
 
     kind: Literal["chips"]
     images: str = "images/*.tif"
-    """Glob pattern of the images."""
+    """Glob pattern of the images, in which a name in braces stands for any text without a slash, as in
+    `{part}/{stem}.png`. A {part} is train, val or test (or training, validation, testing); other images are
+    left out."""
     labels: str = "labels/{stem}.tif"
-    """Label raster of an image; {stem} is the image's file name without its suffix. Of instances: a raster of
-    object numbers or polygons of each image, or COCO JSON of all."""
+    """Label of an image, by the names in `images`; without one, {stem} is its file name without the suffix. A
+    raster of codes, or a picture in the colours of the legend. Of instances: a raster of object numbers or
+    polygons of each image, or COCO JSON of all. Of several labels {class} may stand for the slug of each."""
     classes: str | None = None
     """Of instances in rasters of object numbers: raster of classes of an image, a pattern like `labels`."""
+    parts: str | None = None
+    """Text files that list the images of each part, such as `ImageSets/Segmentation/{part}.txt`."""
+    group: str | None = None
+    """Group of an image by the names in `images`, such as `{city}`."""
     groups: str | None = None
     """JSON file of image stem -> group. Chips of one group overlap or touch and stay in one part."""
+    unlabelled: Literal["error", "skip"] = "error"
+    """What to do with images that have no label."""
+    palettes: Literal["codes", "colors"] = "codes"
+    """What the numbers in palette masks are: codes, or only numbers of colours, which mean the classes."""
+    unknown_colors: Literal["error", "ignore"] = "error"
+    """What to do with colours in labels that the legend lacks; ignored pixels count as unlabelled."""
     bands: tuple[str, ...] = ()
     """Band names in the order of the files; default: the names in the files."""
     scale: Scale | None = None
@@ -45,6 +65,24 @@ class ChipsEntry(_Dataset):
     """Physical values outside are nodata."""
     gsd: Gsd | None = None
     """Ground sample distance in metres, for chips without a CRS."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "ChipsEntry":
+        known = {*FIELD.findall(self.images), "stem"}
+        for key in ("images", "labels", "classes", "group", "parts"):
+            text = getattr(self, key) or ""
+            if set("{}") & set(FIELD.sub("", text)):
+                raise ValueError(f"{key}: braces hold one name of letters, such as {{stem}}")
+            more = {CLASS} if key == "labels" else set()
+            if key in {"labels", "classes", "group"} and (missing := set(FIELD.findall(text)) - known - more):
+                raise ValueError(
+                    f"{key}: images has no {{{min(missing)}}}; it has {', '.join(sorted(known))}"
+                )
+        if self.parts is not None and FIELD.findall(self.parts) != ["part"]:
+            raise ValueError("parts: write {part} where the lists of train, val and test differ")
+        if self.group is not None and self.groups is not None:
+            raise ValueError("group and groups both say which chips belong together; write one of them")
+        return self
 
 
 class LabelledScene(Document):

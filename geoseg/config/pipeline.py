@@ -46,8 +46,9 @@ class Inference(Document):
     in bf16, where at most 0.1 % of the classes change; bf16 changes more; fp16 needs a GPU."""
     batch: Auto | Count = "auto"
     """Tiles in one forward pass."""
-    augment: Literal["none", "flips", "d4"] = "none"
-    """Test-time augmentation: mean over the 4 flips or the 8 symmetries of the square."""
+    augment: Literal["none", "horizontal", "flips", "d4"] = "none"
+    """Test-time augmentation: mean over the picture and its mirror image, over the 4 flips, or over the 8
+    symmetries of the square."""
     thresholds: Auto | Literal["none"] | dict[str, Threshold] = "auto"
     """Probability from which a class is taken, by slug, whatever others have; of several, the largest
     multiple of its threshold counts. auto: as the bundle's card says; none: the most probable class."""
@@ -191,6 +192,11 @@ class Outputs(Document):
     does."""
     coco: bool = False
     """Write the objects of a model that finds objects as COCO results, with their whole masks."""
+    mask: Literal["png"] | None = None
+    """Write the class map as a picture, too, in the colours of the legend (mode P). Of many scenes, a folder
+    `masks` has all of them by the names of the scenes' files, and `results.csv` a row for each class."""
+    overlay: Literal["png", "jpg"] | None = None
+    """Write the scene with the map over it; of many scenes, also into the folder `overlays`."""
 
 
 EACH = "*"

@@ -223,6 +223,8 @@ class RunRecord(_Part):
     """The area of interest; None when all of the scene was mapped."""
     masks: list[RecordedMask] | None = None
     """What other networks masked; None without masks from models."""
+    mean_confidence: dict[str, float] | None = None
+    """By slug, 0 to 1, of the classes that the map has; None unless a mask was asked for."""
 
     @field_validator("classes")
     @classmethod

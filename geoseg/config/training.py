@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from geoseg.config.dataset import DatasetEntry
 from geoseg.config.fields import (
@@ -86,6 +86,10 @@ class Chips(Document):
 
     size: Annotated[int, Field(ge=16, le=65_536), GATE] = 256
     """Side in pixels."""
+    resize: tuple[Side, Side] | None = None
+    """Rows and columns to which whole pictures are resized, in training as in every run."""
+    whole: bool = False
+    """Whole pictures; smaller ones are filled up to the largest. `chips: whole` means the same."""
     sampler: Literal["random", "grid"] = "random"
     """Chips at random positions, or side by side."""
     per_epoch: Auto | Count = "auto"
@@ -99,13 +103,23 @@ class Chips(Document):
     cache: Auto | bool = "auto"
     """Keep all data in memory; auto: when they are smaller than 1 GB."""
 
+    @model_validator(mode="after")
+    def _one_size(self) -> "Chips":
+        given = [k for k, yes in (("resize", self.resize), ("whole", self.whole)) if yes]
+        if given and "size" in self.model_fields_set:
+            given.append("size")
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say how large chips are; write one of them")
+        return self
+
 
 class Augmentation(Document):
     """Random changes to training chips; 0 or off turns a change off."""
 
-    flips: bool = True
-    turns: bool = True
-    """By right angles."""
+    flips: Literal["auto", "horizontal"] | bool = "auto"
+    """Mirror images; auto: `horizontal`, left and right, of photographs, and of scenes up and down, too."""
+    turns: Literal["auto"] | bool = "auto"
+    """By right angles; auto: of scenes, and not of photographs."""
     scale: Range = (1.0, 1.0)
     """Smallest and largest zoom; 2 makes objects twice as large."""
     scale_probability: Share = 0.75
@@ -262,7 +276,7 @@ class Fit(Document):
 class Measurement(Document):
     """How the trained network is measured."""
 
-    augment: Literal["none", "flips", "d4"] = "none"
+    augment: Literal["none", "horizontal", "flips", "d4"] = "none"
     """Test-time augmentation for the figures on test."""
     calibrate: bool = True
     """Fit the temperature on val."""
@@ -327,13 +341,19 @@ class Training(Document):
     """Common names of the input bands, in the network's order; default: all bands of the first scene."""
     legend: str | LegendDocument | None = None
     """A name in configs/legends, a file, or a legend; a regression has none."""
-    gsd: GsdEntry | None = None
-    """Default: the range of the training data."""
+    gsd: GsdEntry | Literal["none"] | None = None
+    """Default: the range of the training data. none: pixels have no size on the ground, as in photographs."""
     tile: TileEntry | None = None
     """Default: from the network and the chips."""
     seed: Whole = 0
     split: Split = Split()
-    chips: Chips = Chips()
+    chips: Annotated[
+        Chips,
+        BeforeValidator(
+            lambda value: {"whole": True} if value == "whole" else value,
+            json_schema_input_type=Chips | Literal["whole"],
+        ),
+    ] = Chips()
     augmentation: Augmentation = Augmentation()
     network: Network = Network()
     transfer: Transfer = Transfer()
@@ -377,6 +397,8 @@ class Training(Document):
             return self
         for key, given in (
             ("chips.ignore", self.chips.ignore), ("augmentation.texture", self.augmentation.texture),
+            ("chips.whole", self.task == "instances" and self.chips.whole),
+            ("chips.resize", self.task == "instances" and self.chips.resize is not None),
             ("measure.thresholds", self.measure.thresholds != "none" and self.task != "multilabel"),
             ("fit.stop.monitor: accuracy", self.fit.stop is not None and self.fit.stop.monitor == "accuracy"),
         ):  # fmt: skip
@@ -432,4 +454,10 @@ class Training(Document):
     def _no_two_starts(self) -> "Training":
         if self.transfer.bundle and self.transfer.encoder_weights:
             raise ValueError("transfer: give a bundle or encoder_weights, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _no_tiles_of_resized(self) -> "Training":
+        if self.tile is not None and self.chips.resize is not None:
+            raise ValueError("tile: chips.resize takes whole pictures, which have no tiles; leave tile out")
         return self

@@ -10,6 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Size = int | tuple[int, int]
+"""Side of a square, or rows and columns."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Return rows and columns."""
+    return (size, size) if isinstance(size, int) else size
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

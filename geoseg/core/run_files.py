@@ -37,12 +37,20 @@ class RunFile(StrEnum):
     VALUES_QML = "values.qml"
     LABELS = "labels.tif"
     LABELS_QML = "labels.qml"
+    MASK = "mask.png"
+    OVERLAY_PNG = "overlay.png"
+    OVERLAY_JPG = "overlay.jpg"
     QUICKLOOK = "quicklook.png"
     ITEM = "item.json"
     PAGE = "report.html"
     EVENTS = "events.jsonl"
     PROFILE = "profile.json"
     RECORD = "run.json"
+
+    @classmethod
+    def overlay(cls, form: str) -> "RunFile":
+        """Return the picture with the map over it in a format, by its suffix: `png` or `jpg`."""
+        return cls(f"overlay.{form}")
 
     @classmethod
     def polygons(cls, form: str) -> "RunFile":

@@ -37,6 +37,7 @@ from geoseg.evaluation.reports import (
     SampleReport,
 )
 from geoseg.scenes.grid import crs_name
+from geoseg.scenes.label_colors import ColorTable
 from geoseg.scenes.labels import open_labels, warn_of_nodata_codes
 
 ENOUGH_POINTS = 10
@@ -62,7 +63,7 @@ def evaluate_map(
     class_map
         A raster of class ids, such as `classes.tif` of a run.
     reference
-        A raster of codes, or polygons.
+        A raster of codes, a picture in the colours of the classes, or polygons.
     attribute, layer
         Column with the class, and layer of the polygons.
     legend
@@ -92,6 +93,7 @@ def evaluate_map(
             attribute=attribute,
             layer=layer,
             names=_names(opened.legend, remap),
+            colors=ColorTable.of(opened.legend, remap),
         )
         warn_of_nodata_codes([labels], remap, [c.slug for c in opened.legend.classes])
         comparison = compare(

@@ -75,13 +75,15 @@ def report_problem(level: Level, message: str, key: str) -> None:
 
 
 def check_gsd(scene: Scene, card: Card, level: Level) -> None:
-    """Compare the scene's ground sample distance with the network's range, in metres.
+    """Compare the scene's ground sample distance with the network's range, in metres, if it has one.
 
     Raises
     ------
     PlanError
         When it lies outside the range and `level` is error.
     """
+    if card.gsd_m is None:
+        return
     gsd, low, high = scene.gsd_m, card.gsd_m.min, card.gsd_m.max
     if gsd is None:
         warnings.warn(

@@ -1,5 +1,7 @@
 """The head of a bundle: what its network predicts for each pixel."""
 
+from typing import Any
+
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.errors import ConfigError
 from geoseg.models.card import Card
@@ -50,7 +52,13 @@ def fitting_outputs(pipeline: Pipeline, card: Card) -> Pipeline:
     if card.task not in _NAMES:
         return pipeline
     outputs, name = pipeline.outputs, _NAMES[card.task]
-    refused = {"polygons": (), "confidence": False, "instances": False}
+    refused: dict[str, Any] = {
+        "polygons": (),
+        "confidence": False,
+        "instances": False,
+        "mask": None,
+        "overlay": None,
+    }
     if card.task == "regression":
         refused["probabilities"] = False
     asked = outputs.model_fields_set

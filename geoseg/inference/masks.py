@@ -143,9 +143,12 @@ def _seen_by(card: Card, scene: Scene, gsd: float | None) -> Scene:
 
 def _grid(card: Card, scene: Scene, gsd: float | None) -> GeoBox:
     """Return the grid on which a network looks at a scene: that of the scene if its pixels fit."""
-    native, low, high = scene.gsd_m, card.gsd_m.min, card.gsd_m.max
+    native = scene.gsd_m
     if native is None or scene.geobox.crs is None:
         return scene.geobox
+    if card.gsd_m is None:
+        return scene.geobox if gsd is None else resized(scene.geobox, native, gsd, scene.name)
+    low, high = card.gsd_m.min, card.gsd_m.max
     more = checks.GSD_TOLERANCE
     if gsd is None and low * (1 - more) <= native <= high * (1 + more):
         return scene.geobox

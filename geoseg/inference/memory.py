@@ -200,6 +200,8 @@ class Load:
     """What a network finds that detects objects; None of one that classifies pixels."""
     reading: Callable[[int], int] = lambda pixels: 0  # noqa: ARG005
     """Bytes for reading a window of so many pixels, beside those of its numbers."""
+    resized: tuple[int, int] | None = None
+    """Rows and columns to which tiles are resized for the network."""
 
 
 def memory_of(load: Load) -> Memory:
@@ -220,8 +222,13 @@ def memory_of(load: Load) -> Memory:
     per_pixel = load.forward_bytes_per_pixel or DEFAULT_FORWARD_BYTES_PER_PIXEL
     # Each pass holds its batch as read, the live tensors, and the probabilities before they are summed.
     read = load.bands * number + 1
-    batch = 2 * read + 4 * load.bands + per_pixel * FORWARD_FACTOR[load.backend] + 3 * sums
-    forward = load.passes * load.batch * tile * batch
+    around = 2 * read + 4 * load.bands + 3 * sums
+    fed = tile if load.resized is None else _product(load.resized)
+    if load.resized is not None:
+        # Numbers and probabilities between the two sizes, one axis resized after the other.
+        around += 8 * (load.bands + 1) + 2 * sums
+    passed = per_pixel * FORWARD_FACTOR[load.backend]
+    forward = load.passes * load.batch * (tile * around + fed * passed)
     # Weights are in memory twice: as read, and in the network.
     network = int(forward) + 4 * load.weights_bytes
     # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
@@ -241,8 +248,8 @@ def memory_of(load: Load) -> Memory:
     picture += load.reading(min(max(PICTURE_WINDOW, PICTURE_ROWS * width), height * width))
     device = 0
     if load.device != "cpu":
-        passing = read + 4 * load.bands + per_pixel * DEVICE_FACTOR + 3 * sums
-        device = int(load.passes * load.batch * tile * passing) + load.weights_bytes
+        passing = tile * (around - read) + fed * per_pixel * DEVICE_FACTOR
+        device = int(load.passes * load.batch * passing) + load.weights_bytes
         device += load.slots * (reach * read + canvas * sums + core * (planes + 8))
     return Memory(
         base=BASE_BYTES[load.backend],

@@ -58,7 +58,7 @@ def check_device_memory(plan: Plan, free: int | None) -> str | None:
 def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     """Return the options that make a plan fit; small changes are tried first."""
     card = plan.bundle.card.tile
-    current = max(plan.grid.tile_shape)
+    current = 0 if plan.bundle.card.resize else max(plan.grid.tile_shape)
     smaller = range(current // card.divisor * card.divisor - card.divisor, card.min - 1, -card.divisor)
     few = {"tiling.block": 1, "inference.batch": 1}
     tries: list[tuple[dict[str, Any], Plan]] = [
@@ -67,7 +67,7 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
     ]
     for tile in smaller:
         overlap = tiling.overlap if tiling.overlap == "auto" else min(tiling.overlap, tile // 4 * 2)
-        grid = grid_of(plan.scene, Tiling(tile=tile, overlap=overlap), card)
+        grid = grid_of(plan.scene, Tiling(tile=tile, overlap=overlap), plan.bundle.card)
         changes: dict[str, Any] = {"tiling.tile": tile, **few}
         if overlap != tiling.overlap:
             changes["tiling.overlap"] = overlap

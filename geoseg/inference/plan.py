@@ -44,6 +44,10 @@ GPU_BATCH_PIXELS = 1 << 22
 """Most pixels of an automatic batch on a GPU: 16 tiles of 512 px. A CPU gains nothing from batches."""
 
 
+INSIDE = "inside"
+"""What the identity of a run says of tiles that are shifted back into a picture."""
+
+
 @dataclass(frozen=True)
 class Execution:
     """Where and how the network runs, with every `auto` of the pipeline resolved."""
@@ -168,6 +172,7 @@ class Plan:
             **({"thresholds": asdict(self.thresholds)} if self.thresholds is not None else {}),
             **({"postprocess": asdict(self.postprocess)} if self.postprocess else {}),
             **({"objects": self.pipeline.objects.model_dump()} if self.detection is not None else {}),
+            **({"tiles": INSIDE} if self.grid.inside else {}),
         }
         return dict(json.loads(json.dumps(identity)))
 
@@ -225,6 +230,7 @@ class Plan:
                 observations=self.scene.counts_observations,
                 detections=_detections(self.bundle.card.detection),
                 reading=self.scene.reading_bytes,
+                resized=self.bundle.card.resize,
             )
         )
         if not self.masks:
@@ -332,7 +338,7 @@ def make_plan(
     _check_task(pipeline, bundle)
     recipe = _recipe(pipeline, scene, bundle)
     steps = resolve_steps(pipeline.postprocess, bundle.card.legend, _pixel_m2(scene))
-    grid = grid_of(scene, pipeline.tiling, bundle.card.tile)
+    grid = grid_of(scene, pipeline.tiling, bundle.card)
     _warn_of_large_objects(bundle, grid)
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = automatic_block(grid) if block == "auto" else block
@@ -436,12 +442,35 @@ def _recipe(pipeline: Pipeline, scene: Scene, bundle: Bundle) -> Recipe:
     return resolve_recipe(pipeline.vectorize, bundle.card.legend, gsd, pixel, finds_objects=finds_objects)
 
 
-def grid_of(scene: Scene, tiling: Tiling, card: CardTile) -> TileGrid:
-    """Lay out the tiles of a scene; of a part, those of the whole. Parameters and errors as `make_grid`."""
-    return make_grid(tuple(scene.whole.shape), tiling, card).cut(scene.window)
+def grid_of(scene: Scene, tiling: Tiling, card: Card) -> TileGrid:
+    """Lay out the tiles of a scene; of a part, those of the whole. Errors as `make_grid`.
+
+    Of a scene without a CRS, a picture, the tiles lie inside it: its map is then made of its own pixels, and
+    not of their mirror image. Other scenes keep their grid, so that their maps stay the same byte for byte.
+    """
+    shape: tuple[int, int] = tuple(scene.whole.shape)
+    if card.resize is not None:
+        return whole_grid(shape, tiling).cut(scene.window)
+    return make_grid(shape, tiling, card.tile, inside=scene.geobox.crs is None).cut(scene.window)
 
 
-def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGrid:
+def whole_grid(shape: tuple[int, int], tiling: Tiling) -> TileGrid:
+    """Return the grid of a single tile, for a network that takes whole pictures in one size.
+
+    Raises
+    ------
+    PlanError
+        When the pipeline asks for tiles.
+    """
+    if tiling.tile != "auto" or tiling.overlap != "auto":
+        raise PlanError(
+            "tiling: the network takes whole pictures, which are resized (resize in its card); leave out "
+            "tile and overlap"
+        )
+    return TileGrid(*(TileAxis(n, n, 0) for n in shape))
+
+
+def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile, *, inside: bool = False) -> TileGrid:
     """Lay out the tiles: sizes from the card unless the pipeline gives them, shrunk to the scene.
 
     Along an axis that one tile covers, it begins where the scene begins and there is no overlap.
@@ -454,6 +483,8 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
         The tiling options of the pipeline.
     card
         The tile sizes that the network takes.
+    inside
+        Whether the tiles lie inside the scene where it is longer than a tile.
 
     Raises
     ------
@@ -476,7 +507,9 @@ def make_grid(shape: tuple[int, int], tiling: Tiling, card: CardTile) -> TileGri
             f"tiling.overlap: {overlap} is more than half of the tile ({tile}); use at most {tile // 4 * 2}"
         )
     # A scene that one tile covers needs no overlap, and then none of it is mirrored beyond its rims.
-    rows, cols = (
-        TileAxis(n, tile, 0 if n <= tile else overlap).shrink(card.divisor, card.min) for n in shape
-    )
-    return TileGrid(rows, cols)
+    longer = [n > tile for n in shape]
+    axes = [
+        TileAxis(n, tile, overlap if many else 0, inside=inside and many)
+        for n, many in zip(shape, longer, strict=True)
+    ]
+    return TileGrid(*(axis.shrink(card.divisor, card.min) for axis in axes))

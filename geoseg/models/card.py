@@ -34,7 +34,7 @@ FORMAT = "geoseg-bundle/2"
 
 NEW_KEYS = (
     "task", "detection", "target", "output", "channels", "numbers", "input_scale", "preprocess", "origin",
-    "code", "thresholds",
+    "code", "thresholds", "resize",
 )  # fmt: skip
 """Keys of format 2: the task, how classes are chosen, and how a network that was trained elsewhere is fed
 and what it answers."""
@@ -187,8 +187,11 @@ class Card(Document):
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
     level: Literal["toa", "surface"] | None = None
     """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
-    gsd_m: GsdRange
+    gsd_m: GsdRange | None
+    """None: the network knows photographs, whose pixels have no size on the ground."""
     tile: CardTile
+    resize: tuple[Side, Side] | None = None
+    """Rows and columns to which whole pictures are resized for the network; None: it takes tiles."""
     classes: tuple[CardClass, ...] = ()
     """At least two; objects and labels may be of a single class, because what is none of them has none. A
     regression has no class."""
@@ -255,6 +258,12 @@ class Card(Document):
     def _feeding_fits(self) -> "Card":
         if self.format == "geoseg-bundle/1" and (new := set(NEW_KEYS) & self.model_fields_set):
             raise ValueError(f"{min(new)} is a key of {FORMAT}, and format says {self.format}")
+        if self.format == "geoseg-bundle/1" and self.gsd_m is None:
+            raise ValueError(f"gsd_m: null is of {FORMAT}, and format says {self.format}")
+        if self.resize is not None and self.task == "instances":
+            raise ValueError("resize: networks of task: instances take tiles")
+        if self.resize is not None and any(n % self.tile.divisor for n in self.resize):
+            raise ValueError(f"resize must be two multiples of the divisor {self.tile.divisor}")
         for step in self.preprocess or ():
             lengths = {len(step.mean), len(step.std)} if isinstance(step, Standardise) else {len(self.bands)}
             if lengths != {len(self.bands)}:

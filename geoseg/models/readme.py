@@ -15,12 +15,10 @@ def readme(card: Card, *, graph: bool = False) -> str:
 
     Sections without an entry in the card are left out. A `graph` is no network that a library builds.
     """
-    gsd = card.gsd_m
-    span = f"{gsd.min:g} m" if gsd.min == gsd.max else f"{gsd.min:g} to {gsd.max:g} m"
     loaded = _LOADED * (not graph and card.task == "classes")
     use = (
-        f"Bands, in this order: {', '.join(b.common_name or b.name for b in card.bands)}; ground sample "
-        f"distance {span}. `geoseg run` uses this folder as `model:`{loaded}; "
+        f"Bands, in this order: {', '.join(b.common_name or b.name for b in card.bands)}{_size(card)}. "
+        f"`geoseg run` uses this folder as `model:`{loaded}; "
         "`geoseg.json` holds scaling, classes and tile sizes."
     )
     sections = [
@@ -34,6 +32,16 @@ def readme(card: Card, *, graph: bool = False) -> str:
         *([f"## Licence\n\n{card.license}"] if card.license else []),
     ]
     return "\n\n".join(s for s in sections if s) + "\n"
+
+
+def _size(card: Card) -> str:
+    """Return the ground sample distance in words, or the size to which pictures are brought."""
+    gsd, resize = card.gsd_m, card.resize
+    size = "" if resize is None else f"; pictures are resized to {resize[0]} x {resize[1]} px"
+    if gsd is None:
+        return size
+    span = f"{gsd.min:g} m" if gsd.min == gsd.max else f"{gsd.min:g} to {gsd.max:g} m"
+    return f"; ground sample distance {span}{size}"
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:

@@ -6,10 +6,12 @@ import numpy as np
 
 SYMMETRIES = {
     "none": [(0, False)],
+    "horizontal": [(0, False), (0, True)],
     "flips": [(0, False), (0, True), (2, False), (2, True)],
     "d4": [(k, f) for k in range(4) for f in (False, True)],
 }
-"""(quarter turns, flip along columns) of each kind; the four flips keep the shape of any tile."""
+"""(quarter turns, flip along columns) of each kind; the four flips keep the shape of any tile, and
+`horizontal` keeps up and down."""
 
 
 def turn(x: Any, quarter_turns: int, flip: bool) -> Any:  # noqa: FBT001

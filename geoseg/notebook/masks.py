@@ -49,7 +49,7 @@ def _class_map(mask: ModelMask) -> Any:
     """Return the lazy class map of a mask, shape (rows, cols), uint8."""
     bundle = mask.bundle
     scene = replace(mask.scene.with_absolute_paths(), entry=None)
-    grid = grid_of(scene, Tiling(), bundle.card.tile)
+    grid = grid_of(scene, Tiling(), bundle.card)
     side = automatic_block(grid)
     # As in a run, where the network of the map may have another precision.
     inference = Inference(device=device_for(bundle, "auto"), precision="fp32")

@@ -43,7 +43,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     device: str = "auto",
     backend: Literal["auto", "torch", "inductor", "openvino", "onnxruntime"] = "auto",
     precision: Literal["auto", "fp32", "mixed", "bf16", "fp16"] = "auto",
-    augment: Literal["none", "flips", "d4"] = "none",
+    augment: Literal["none", "horizontal", "flips", "d4"] = "none",
     thresholds: Mapping[str, float] | Literal["auto", "none"] = "auto",
     otherwise: str = "likeliest",
     checks: Literal["error", "warn", "off"] = "error",
@@ -147,7 +147,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     for note in cube.notes:
         warnings.warn(note, GeosegWarning, stacklevel=2)
     _check(cube, bundle, checks)
-    grid = grid_of(cube.scene, tiling, bundle.card.tile)
+    grid = grid_of(cube.scene, tiling, bundle.card)
     side = automatic_block(grid)
     height, width = cube.scene.shape
     place = choose_place(inference, bundle, height * width, lazy=cube.lazy)

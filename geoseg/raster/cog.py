@@ -102,7 +102,7 @@ def write_cog(
     write_vrt(vrt, staging, blocks, shape, bands, tags)
     try:
         if overviews == "MODE" and len(bands) == 1:
-            with _gdal_as_output_error(path):
+            with gdal_as_output_error(path):
                 made = write_overviews(vrt, TILE)
             _add_overviews(vrt, made)
         copy_cog(vrt, path, overviews, floating=all(b.unit is not None for b in bands))
@@ -138,7 +138,7 @@ def describe(raster: Path, names: list[str], tags: dict[str, str]) -> None:
     OutputError
         When the file cannot be written.
     """
-    with _gdal_as_output_error(raster), rasterio.open(raster, "r+") as dst:
+    with gdal_as_output_error(raster), rasterio.open(raster, "r+") as dst:
         dst.descriptions = names
         dst.update_tags(**tags)
 
@@ -168,7 +168,7 @@ def copy_cog(
     options = {"predictor": "FLOATING_POINT", "statistics": "YES"} if floating else {}
     temporary = source.with_name(f".{path.name}.tmp.tif")
     try:
-        with _gdal_as_output_error(path):
+        with gdal_as_output_error(path):
             rasterio.shutil.copy(
                 str(source), str(temporary), driver="COG", compress="DEFLATE", blocksize=TILE,
                 bigtiff="IF_SAFER", overview_resampling=overviews, overview_compress="DEFLATE",
@@ -190,7 +190,7 @@ def highest_value(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _gdal_as_output_error(path: Path) -> Iterator[None]:
+def gdal_as_output_error(path: Path) -> Iterator[None]:
     """Turn errors of GDAL into an `OutputError` that says in one line why a file cannot be written."""
     messages: list[str] = []
     try:

@@ -9,7 +9,7 @@ _MOST_FILES = 30
 """Files of a scene that the page names; a mosaic may have thousands."""
 
 
-def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, Any]]:
+def run_facts(record: RunRecord, model: str, crs: str | None) -> dict[str, dict[str, Any]]:
     """Return the facts of `run.json` about how the map was made, by topic.
 
     Parameters
@@ -19,7 +19,7 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
     model
         Name and version of the model.
     crs
-        Short name of the map's CRS.
+        Short name of the map's CRS, None when it has none.
     """
     plan, identity = record.plan, record.identity
     memory = plan.memory_per_worker_bytes
@@ -45,8 +45,9 @@ def run_facts(record: RunRecord, model: str, crs: str) -> dict[str, dict[str, An
             "scene": plan.scene,
             "area of interest": None if record.aoi is None else shared_path(record.aoi.source),
             "size": f"{plan.width} × {plan.height} px",
-            "CRS": crs,
-            "ground sample distance": None if plan.gsd_m is None else f"{plan.gsd_m:g} m",
+            # Photographs have neither.
+            **({} if crs is None else {"CRS": crs}),
+            **({} if plan.gsd_m is None else {"ground sample distance": f"{plan.gsd_m:g} m"}),
             "bands": plan.bands,
             "files": _some([shared_path(f[0]).rsplit("/", 1)[-1] for f in identity["scene"]["files"]]),
             "dark object taken off": any(identity["scene"]["haze"]),

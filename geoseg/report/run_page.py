@@ -84,7 +84,10 @@ class RunPage:
         plan, part = self.record.plan, part_at(self.record.identity["scene"].get("part"), None)
         shape, window = ((plan.height, plan.width), None) if part is None else (part.whole.shape, part.window)
         sizes = zip(shape, plan.tile, plan.overlap, strict=True)
-        grid = TileGrid(*(TileAxis(length, tile, overlap) for length, tile, overlap in sizes))
+        inside = "tiles" in self.record.identity
+        grid = TileGrid(
+            *(TileAxis(n, tile, overlap, inside=inside and n > tile) for n, tile, overlap in sizes)
+        )
         grid = grid if window is None else grid.cut(window)
         return grid.rows, grid.cols
 
@@ -151,7 +154,7 @@ def run_page(page: RunPage) -> str:
         seams=seams,
         seam_chart=run_parts.seam_chart(seams) if seams else None,
         timeline=draw_timeline(page.timeline) if page.timeline else None,
-        facts=run_facts(record, model, crs_name(geobox.crs)),
+        facts=run_facts(record, model, None if geobox.crs is None else crs_name(geobox.crs)),
         files={k: (megabytes(f.bytes), f.sha256) for k, f in record.outputs.items() if k not in LAST},
         data=_map_data(page, geobox, places),
         script=script,

@@ -41,11 +41,7 @@ def scene_picture(scene: Scene, longest: int = LONGEST, read: Reader | None = No
     SceneError
         When a file cannot be read.
     """
-    names = [b.common_name for b in scene.bands]
-    true_color = all(n in names for n in _TRUE_COLOR)
-    wanted = (
-        [names.index(n) for n in _TRUE_COLOR] if true_color else [min(i, len(names) - 1) for i in range(3)]
-    )
+    wanted, title = colors_of(scene)
     # The stretch undoes scale, offset and haze, so the raw numbers suffice.
     pixels = scene.pick(wanted).preview(longest, read)
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
@@ -55,11 +51,21 @@ def scene_picture(scene: Scene, longest: int = LONGEST, read: Reader | None = No
         low, high = np.percentile(seen, _PERCENTILES) if seen.size else (0.0, 1.0)
         for rows in (slice(r, r + _ROWS) for r in range(0, len(band), _ROWS)):
             valid = pixels.valid[rows]
-            rgb[rows, :, channel][valid] = _stretched(band[rows][valid], float(low), float(high))
-    return ScenePicture(rgb, "True colour" if true_color else _band_names([names[i] for i in wanted]))
+            rgb[rows, :, channel][valid] = stretched(band[rows][valid], float(low), float(high))
+    return ScenePicture(rgb, title)
 
 
-def _stretched(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+def colors_of(scene: Scene) -> tuple[list[int], str]:
+    """Return the bands that are shown as red, green and blue, by their place among all, and what they are."""
+    names = [b.common_name for b in scene.bands]
+    if all(n in names for n in _TRUE_COLOR):
+        return [names.index(n) for n in _TRUE_COLOR], "True colour"
+    first = [min(i, len(names) - 1) for i in range(3)]
+    return first, _band_names([names[i] for i in first])
+
+
+def stretched(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
+    """Return numbers between a low and a high one as brightness, 0 to 255."""
     scaled = ((values.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-9))).clip(0, 1)
     return (np.float32(255) * scaled ** np.float32(0.8)).astype(np.uint8)
 

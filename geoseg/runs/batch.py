@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from geoseg.core.errors import GeosegError, OutsideError, one_line
+from geoseg.runs.collection import Collection
 from geoseg.runs.prepare import Batch
 from geoseg.runs.run import Loop, Options, Outcome, ScenePlan
 from geoseg.storage.store import open_store
@@ -38,7 +39,8 @@ def run_batch(
     Returns
     -------
     outcomes
-        In the order in which the scenes ended; also written to `scenes.json`.
+        In the order in which the scenes ended; also written to `scenes.json`. On request, the masks and
+        overlays of all scenes lie in one folder each, and `results.csv` has the pixels of their classes.
 
     Raises
     ------
@@ -47,13 +49,20 @@ def run_batch(
         scene meets the area of interest; scenes that do not are left out otherwise.
     """
     scenes = [ScenePlan(s.name, batch.folder_of(s), partial(batch.plan, s)) for s in batch.scenes]
-    with Loop(scenes, options or Options(), many=True, skip=skip, on_outcome=on_outcome) as loop:
+    collection, outcomes = Collection(batch), list[Outcome]()
+
+    def collect(outcome: Outcome) -> None:
+        outcomes.append(collection.add(outcome))
+        on_outcome(outcomes[-1])
+
+    with Loop(scenes, options or Options(), many=True, skip=skip, on_outcome=collect) as loop:
         try:
             loop.run()
         finally:
-            _write_summary(batch.folder, loop.outcomes)
-    _check_area(loop.outcomes)
-    return loop.outcomes
+            _write_summary(batch.folder, outcomes)
+            collection.write_table()
+    _check_area(outcomes)
+    return outcomes
 
 
 def check_batch(batch: Batch, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:

@@ -106,10 +106,7 @@ def _places(plan: Plan, block: Block) -> Iterator[Place]:
     """Yield row and column of the tiles of a block."""
     rows, cols = plan.grid.rows, plan.grid.cols
     for tile in block.tiles:
-        yield (
-            (tile.rows.start - rows.span(0).start) // rows.stride,
-            (tile.cols.start - cols.span(0).start) // cols.stride,
-        )
+        yield rows.index(tile.rows.start), cols.index(tile.cols.start)
 
 
 def _clipped(one: MergedObject, valid: Valid) -> MergedObject | None:

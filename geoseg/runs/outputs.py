@@ -16,6 +16,7 @@ from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
 from geoseg.inference.retry import reader
 from geoseg.raster.cog import MapBand, copy_cog, describe, highest_value, write_cog, write_vrt
+from geoseg.raster.picture import mean_confidence, write_mask
 from geoseg.raster.postprocess.passes import write_processed
 from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
@@ -84,6 +85,8 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         RunFile.POLYGONS_QML: bool(_STYLED_BY_QML & set(outputs.polygons)),
         RunFile.POLYGONS_STYLE: "pmtiles" in outputs.polygons,
         RunFile.QUICKLOOK: True,
+        RunFile.MASK: outputs.mask is not None,
+        **({RunFile.overlay(outputs.overlay): True} if outputs.overlay else {}),
         RunFile.PAGE: True,
         RunFile.ITEM: True,
         RunFile.PROFILE: profile,
@@ -276,6 +279,33 @@ def write_picture(
         classes = staging_folder / RunFile.CLASSES
         write_quicklook(path, plan.scene, picture, classes, card.legend, caption)
     return path
+
+
+def write_pictures(plan: Plan, staging_folder: Path, on_event: Callable[[Progress], None]) -> list[Path]:
+    """Make the class map as a picture and the scene with it over it, as they are asked for; return paths."""
+    files, form = list[Path](), plan.pipeline.outputs.overlay
+    if plan.pipeline.outputs.mask:
+        on_event(Progress(RunFile.MASK))
+        files.append(staging_folder / RunFile.MASK)
+        write_mask(files[-1], staging_folder / RunFile.CLASSES)
+    if form is None:
+        return files
+    from geoseg.report.overlay import write_overlay  # noqa: PLC0415 (see `read_picture`)
+
+    path = staging_folder / RunFile.overlay(form)
+    on_event(Progress(path.name))
+    class_map, legend = staging_folder / RunFile.CLASSES, plan.bundle.card.legend
+    write_overlay(path, plan.scene, class_map, legend, reader(plan.retry))
+    return [*files, path]
+
+
+def confidence_by_class(plan: Plan, staging_folder: Path) -> dict[str, float] | None:
+    """Return the mean confidence of each class on the map; None unless a mask of classes is asked for."""
+    if plan.pipeline.outputs.mask is None or plan.detection is not None:
+        return None
+    staging = staging_of(plan, FolderStore(staging_folder))
+    class_map = staging_folder / RunFile.CLASSES if plan.postprocess else None
+    return mean_confidence(staging, plan.blocks, plan.bundle.card.legend, class_map)
 
 
 def write_stac(plan: Plan, totals: Totals, files: list[Path], finished: datetime) -> Path:

@@ -53,6 +53,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     seconds: float = 0
     """Duration of the run."""
+    picture: str = ""
+    """Name of the scene's file, by which pictures of all scenes are called; empty when none are asked for."""
 
 
 @dataclass(frozen=True)

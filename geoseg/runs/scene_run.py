@@ -287,10 +287,13 @@ class SceneRun:
         steps(Progress(RunFile.QUICKLOOK))
         looked_at = None if objects is None else objects.looked_at
         files.append(outputs.write_picture(plan, workspace, totals, picture, looked_at))
+        files += outputs.write_pictures(plan, workspace, steps)
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(plan, totals, files, finished))
         about = self._circumstances(notices, finished, predicted)
         record = make_record(plan, totals, files, about, masked, objects)
+        confidence = outputs.confidence_by_class(plan, workspace)
+        record = record.model_copy(update={"mean_confidence": confidence})
         steps(Progress(RunFile.PAGE))
         files.append(self._page(record, picture))
         steps.end()

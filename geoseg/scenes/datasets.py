@@ -1,6 +1,7 @@
 """Open labelled data of the catalog as labelled scenes."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,17 @@ from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import BandEntry, SceneEntry
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
 from geoseg.core.files import read_object
+from geoseg.scenes.burning import VECTOR_SUFFIXES
 from geoseg.scenes.catalog import find_dataset, resolve_scene
 from geoseg.scenes.labelled import Labelled
 from geoseg.scenes.labels import Labels, warn_of_nodata_codes
+from geoseg.scenes.layouts import find_pairs
 from geoseg.scenes.nodata import warn_of_idle_nodata
 from geoseg.scenes.opening import open_scene
-from geoseg.scenes.truth import CLASS_FIELD, ClassTruth, ObjectTruth, Place, Truth
+from geoseg.scenes.scene import Scene
+from geoseg.scenes.sources import inspect
+from geoseg.scenes.truth import ClassTruth, ObjectTruth, Place, Truth
+from geoseg.scenes.turns import AS_STORED
 
 
 def resolve_dataset(
@@ -62,7 +68,12 @@ def resolve_dataset(
                 "dataset: kind: cityscapes has labels of classes; give its objects as kind: chips with "
                 "labels: COCO JSON"
             )
-        return _checked(_cityscapes(truth, names, folder), truth)
+        if next(folder.glob("gtFine/*/*/*_gtFine_labelIds.png"), None) is None:
+            raise SceneError(
+                f"{folder}: no pair of leftImg8bit/PART/CITY/*_leftImg8bit.png and "
+                "gtFine/PART/CITY/*_gtFine_labelIds.png is here"
+            )
+        entry = _CITYSCAPES
     return _checked(_chips(entry, truth, names, folder), truth)
 
 
@@ -77,44 +88,83 @@ def _checked(labelled: tuple[Labelled, ...], truth: Truth) -> tuple[Labelled, ..
 def _chips(
     entry: ChipsEntry, truth: Truth, names: Sequence[str] | None, folder: Path
 ) -> tuple[Labelled, ...]:
-    images = sorted(folder.glob(entry.images))
-    if not images:
-        raise SceneError(f"{folder / entry.images}: no image matches this pattern")
+    pairs = find_pairs(entry, folder)
     groups = {}
     if entry.groups is not None:
         groups = read_object(folder / entry.groups, SceneError, "of image name -> group")
+    several = {stem for stem, count in Counter(p.stem for p in pairs).items() if count > 1}
     found = []
     images_of: dict[Path, list[Path]] = {}
-    for image in images:
+    turned: list[str] = []
+    for pair in pairs:
         scene = open_scene(
             SceneEntry(
-                uri=str(image.absolute()),
+                uri=str((folder / pair.image).absolute()),
                 bands={name: BandEntry(band=i) for i, name in enumerate(entry.bands, start=1)},
                 scale=entry.scale,
                 offset=entry.offset,
                 nodata=entry.nodata,
                 gsd=entry.gsd,
             ),
-            image.stem,
+            # Files of one name lie in different folders.
+            str(Path(pair.image).with_suffix("")) if pair.stem in several else pair.stem,
             Path(),
             names,
         )
-        labels = folder / entry.labels.format(stem=image.stem, **{"class": CLASS_FIELD})
-        images_of.setdefault(labels, []).append(image)
-        if entry.groups is not None and image.stem not in groups:
-            raise SceneError(f"{folder / entry.groups}: has no group for {image.stem}")
-        group = str(groups.get(image.stem, image.stem))
-        of_classes = folder / entry.classes.format(stem=image.stem) if entry.classes else None
+        labels = folder / pair.label
+        images_of.setdefault(labels, []).append(folder / pair.image)
+        if entry.groups is not None and pair.stem not in groups:
+            raise SceneError(f"{folder / entry.groups}: has no group for {pair.stem}")
+        if _is_turned_otherwise(scene, labels):
+            turned.append(str(labels))
+        group = pair.group or str(groups.get(pair.stem, scene.name))
         place = Place(
-            scene, str(labels), group, valid_range=entry.valid_range, image=str(image), classes=of_classes
-        )
+            scene, str(labels), group, pair.part, entry.valid_range, image=str(folder / pair.image),
+            classes=folder / pair.classes if pair.classes else None,
+            palettes=entry.palettes == "colors", ignore_unknown=entry.unknown_colors == "ignore",
+        )  # fmt: skip
         found.append(truth.label(place))
     bare = {p.labels.path for p in found if p.scene.geobox.crs is None}
     warn_of_idle_nodata([p.scene for p in found])
     if isinstance(truth, ObjectTruth) and "{stem}" not in entry.labels:
         return tuple(found)  # COCO JSON tells the images apart
     _warn_of_shared_labels({k: v for k, v in images_of.items() if str(k) in bare}, folder)
+    _warn_of_turns(turned)
     return tuple(found)
+
+
+def _is_turned_otherwise(scene: Scene, labels: Path) -> bool:
+    """Return whether a picture says that its camera was turned, and its label, of the same shape, does not.
+
+    Raises
+    ------
+    SceneError
+        When the label has the shape of the picture as it is stored.
+    """
+    turn = scene.bands[0].source.turn
+    is_raster = labels.is_file() and labels.suffix.lower() not in VECTOR_SUFFIXES
+    if scene.geobox.crs is not None or turn == AS_STORED or not is_raster:
+        return False
+    label = inspect(str(labels))
+    height, width = scene.shape
+    if turn.swapped and height != width and tuple(label.geobox.shape) == (width, height):
+        raise SceneError(
+            f"{labels}: its {width} x {height} px fit the picture as it is stored, but by its EXIF tag the "
+            f"camera was turned, and it is shown with {height} x {width} px; turn the label, too"
+        )
+    return label.turn == AS_STORED and not (turn.swapped and height != width)
+
+
+def _warn_of_turns(labels: Sequence[str]) -> None:
+    """Warn of labels of turned pictures whose shape does not tell whether they are turned, too."""
+    if labels:
+        more = f" (and {len(labels) - 1} more)" if len(labels) > 1 else ""
+        warnings.warn(
+            f"{labels[0]}{more}: by the EXIF tag of its picture the camera was turned, and the label has no "
+            "such tag: it is taken as drawn on the picture that viewers show",
+            GeosegWarning,
+            stacklevel=2,
+        )
 
 
 def _warn_of_shared_labels(images_of: Mapping[Path, Sequence[Path]], folder: Path) -> None:
@@ -165,27 +215,13 @@ def _scenes(
     return tuple(found)
 
 
-def _cityscapes(truth: Truth, names: Sequence[str] | None, folder: Path) -> tuple[Labelled, ...]:
-    """Open the photographs; the city is the group, the folder above it the part."""
-    found = []
-    for image in sorted(folder.glob("leftImg8bit/*/*/*_leftImg8bit.png")):
-        part, city = image.parts[-3], image.parts[-2]
-        stem = image.name.removesuffix("_leftImg8bit.png")
-        labels = folder / "gtFine" / part / city / f"{stem}_gtFine_labelIds.png"
-        if not labels.exists():
-            # The official test part has no public labels; train_extra has coarse ones only.
-            continue
-        entry = SceneEntry(
-            uri=str(image.absolute()),
-            bands={name: BandEntry(band=i) for i, name in enumerate(("red", "green", "blue"), start=1)},
-            scale=1 / 255,
-            gsd=1.0,
-        )
-        scene = open_scene(entry, stem, Path(), names)
-        found.append(truth.label(Place(scene, str(labels), f"{part}/{city}", part)))
-    if not found:
-        raise SceneError(
-            f"{folder}: no pair of leftImg8bit/PART/CITY/*_leftImg8bit.png and "
-            "gtFine/PART/CITY/*_gtFine_labelIds.png is here"
-        )
-    return tuple(found)
+_CITYSCAPES = ChipsEntry(
+    kind="chips",
+    images="leftImg8bit/{part}/{city}/{stem}_leftImg8bit.png",
+    labels="gtFine/{part}/{city}/{stem}_gtFine_labelIds.png",
+    group="{part}/{city}",
+    # The official test part has no public labels; train_extra has coarse ones only.
+    unlabelled="skip",
+    bands=("red", "green", "blue"),
+    scale=1 / 255,
+)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Window, reflect
 from geoseg.core.legend import IGNORE, Remap
+from geoseg.core.resize import nearest, resized_where
 from geoseg.scenes.scene import Scene
 
 
@@ -115,10 +116,34 @@ def _unknown(codes: Mapping[int, int]) -> str:
 
 
 @dataclass(frozen=True)
+class Resized:
+    """A labelled scene in another size: values bilinear, labels the nearest ones."""
+
+    source: Labelled
+    shape: tuple[int, int]
+    """Height and width in pixels."""
+
+    @property
+    def name(self) -> str:
+        """Name of the scene."""
+        return self.source.name
+
+    def read(self, window: Window) -> LabelledPixels:
+        """Return a window, as `Labelled.read` does; the whole scene is read for it."""
+        pixels = self.source.read(Window.of(0, 0, *self.source.shape))
+        valid = ~np.isnan(pixels.values[0])
+        values, seen = resized_where(np.where(valid, pixels.values, np.float32(0)), valid, self.shape)
+        rows, cols = (nearest(n, m) for n, m in zip(self.source.shape, self.shape, strict=True))
+        channels = pixels.channels[..., rows[:, None], cols]
+        channels[..., ~seen] = empty_label(channels)
+        return _window_of(LabelledPixels(np.where(seen, values, np.float32(np.nan)), channels), window)
+
+
+@dataclass(frozen=True)
 class InMemory:
     """A labelled scene that is kept in memory from the first read."""
 
-    source: Labelled
+    source: Labelled | Resized
 
     @property
     def name(self) -> str:
@@ -136,13 +161,18 @@ class InMemory:
 
     def read(self, window: Window) -> LabelledPixels:
         """Return a window, as `Labelled.read` does."""
-        inside = window.clip(self.shape)
-        if inside == window:
-            here = window.relative_to(Window.of(0, 0, *self.shape))
-            return LabelledPixels(self._whole.values[:, *here], self._whole.channels[..., *here])
-        rows, cols = reflect(window.rows, self.shape[0]), reflect(window.cols, self.shape[1])
-        known = self._whole.channels
-        channels = np.full((*known.shape[:-2], *window.shape), empty_label(known))
-        here = inside.relative_to(Window.of(0, 0, *self.shape))
-        channels[..., *inside.relative_to(window)] = known[..., *here]
-        return LabelledPixels(self._whole.values[:, rows[:, None], cols], channels)
+        return _window_of(self._whole, window)
+
+
+def _window_of(whole: LabelledPixels, window: Window) -> LabelledPixels:
+    """Return a window of a whole scene, beyond which values are reflected and pixels unlabelled."""
+    known = whole.channels
+    shape = known.shape[-2], known.shape[-1]
+    inside, origin = window.clip(shape), Window.of(0, 0, *shape)
+    if inside == window:
+        here = window.relative_to(origin)
+        return LabelledPixels(whole.values[:, *here], known[..., *here])
+    rows, cols = reflect(window.rows, shape[0]), reflect(window.cols, shape[1])
+    channels = np.full((*known.shape[:-2], *window.shape), empty_label(known))
+    channels[..., *inside.relative_to(window)] = known[..., *inside.relative_to(origin)]
+    return LabelledPixels(whole.values[:, rows[:, None], cols], channels)

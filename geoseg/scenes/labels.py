@@ -18,6 +18,7 @@ from geoseg.core.legend import UNLABELLED, Remap
 from geoseg.scenes import sources
 from geoseg.scenes.burning import VECTOR_SUFFIXES, PolygonCodes, bounds_in, open_polygons
 from geoseg.scenes.grid import crs_name, edges_in, gsd_m
+from geoseg.scenes.label_colors import ColorDecoder, ColorTable, decoder_of
 from geoseg.scenes.sources import SourceFile
 
 _MOST_PIXELS = 1 << 24
@@ -73,9 +74,14 @@ class Labels:
 
 @dataclass(frozen=True)
 class RasterCodes:
-    """The first band of a raster, taken at the centres of the grid's pixels (nearest neighbour)."""
+    """The codes in the first band of a raster, or those of its colours.
+
+    They are taken at the centres of the grid's pixels (nearest neighbour).
+    """
 
     source: SourceFile
+    colors: ColorDecoder | None = None
+    """How colours become codes; None: the pixels are codes."""
 
     def identity(self) -> dict[str, Any]:
         """Return the versions of its files."""
@@ -84,8 +90,16 @@ class RasterCodes:
     def read(self, geobox: GeoBox, window: Window) -> NDArray[np.int32]:
         """Return the codes of a window that lies inside the grid, shape (rows, cols)."""
         found = np.full((1, *window.shape), UNLABELLED, dtype=np.int32)
-        codes: NDArray[np.int32] = sample(self.source, (1,), geobox, window, found, self._whole_numbers)[0]
+        bands = (1,) if self.colors is None else self.colors.bands
+        codes: NDArray[np.int32] = sample(self.source, bands, geobox, window, found, self._decoded)[0]
         return codes
+
+    def _decoded(
+        self, planes: NDArray[Any], valid: NDArray[np.bool_] | None, window: Window
+    ) -> NDArray[np.int32]:
+        if self.colors is None:
+            return self._whole_numbers(planes, valid, window)
+        return self.colors.codes(self.source, planes, valid, window)[None]
 
     def _whole_numbers(
         self, planes: NDArray[Any], valid: NDArray[np.bool_] | None, window: Window
@@ -106,7 +120,7 @@ class RasterCodes:
 
 
 Decode = Callable[[NDArray[Any], NDArray[np.bool_] | None, Window], NDArray[Any]]
-"""Turns numbers of a file (bands, rows, cols), and which of them are valid, into labels of the same shape."""
+"""Turns numbers of a file (bands, rows, cols), and which are valid, into labels (layers, rows, cols)."""
 
 
 def sample(
@@ -126,14 +140,14 @@ def sample(
     geobox, window
         The grid, and a window that lies inside it.
     found
-        Labels of pixels beyond the file, shape (bands, rows, cols); filled in where there are others.
+        Labels of pixels beyond the file, shape (layers, rows, cols); filled in where there are others.
     decode
         Turns numbers into labels.
 
     Returns
     -------
     numpy.ndarray
-        Shape (bands, rows, cols).
+        Shape (layers, rows, cols).
     """
     rows, cols = _places(source.geobox, geobox, window)
     height, width = source.geobox.shape.y, source.geobox.shape.x
@@ -215,7 +229,11 @@ def warn_of_nodata_codes(labels: Sequence[Labels], remap: Remap, names: Sequence
     name_of: dict[float | None, str] = {code: name for name, codes in pairs for code in codes}
     lost: dict[str, list[str]] = {}
     for one in labels:
-        if isinstance(one.codes, RasterCodes) and one.codes.source.nodata[0] in name_of:
+        if (
+            isinstance(one.codes, RasterCodes)
+            and one.codes.colors is None
+            and one.codes.source.nodata[0] in name_of
+        ):
             lost.setdefault(name_of[one.codes.source.nodata[0]], []).append(one.path)
     for name, paths in lost.items():
         more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
@@ -235,14 +253,16 @@ def open_labels(
     names: Mapping[str, int] | None = None,
     layer: str | None = None,
     only: int | None = None,
+    colors: ColorTable | None = None,
+    palettes: bool = False,
 ) -> Labels:
     """Open a label source to be read on a grid; labels on another grid are resampled, with a warning.
 
     Parameters
     ----------
     path
-        A raster whose first band holds codes (whole numbers of any type; -1 means unlabelled), or polygons:
-        GeoPackage, GeoJSON, Shapefile, FlatGeobuf.
+        A raster whose first band holds codes (whole numbers of any type; -1 means unlabelled), a picture in
+        the colours of the classes, or polygons: GeoPackage, GeoJSON, Shapefile, FlatGeobuf.
     geobox
         The grid to read on. A grid without CRS (photographs, chips) needs a raster of its shape without CRS.
     attribute
@@ -254,6 +274,10 @@ def open_labels(
         Layer of the polygons; default: the only one.
     only
         Code of polygons that have no usual column of classes; default: they are refused.
+    colors
+        Colours of the classes; None: pictures are no labels.
+    palettes
+        Whether the numbers of a palette image mean its colours, and are no codes.
 
     Raises
     ------
@@ -269,8 +293,10 @@ def open_labels(
             notice = f"{path}: labels in {crs_name(crs)} are reprojected to {crs_name(geobox.crs)}"
     else:
         source = sources.inspect(path)
-        check_bands(source, 1, "class codes")
-        codes, crs, extent = RasterCodes(source), source.geobox.crs, source.geobox.boundingbox
+        decoder = None if colors is None else decoder_of(source, colors, palettes=palettes)
+        if decoder is None:
+            check_bands(source, 1, "class codes")
+        codes, crs, extent = RasterCodes(source, decoder), source.geobox.crs, source.geobox.boundingbox
         notice = fit_to(source, geobox)
     if geobox.crs is not None:
         check_overlap(path, geobox, crs, tuple(map(float, extent.bbox)))

@@ -171,6 +171,7 @@ def _offered(entry: SceneEntry, base: Path) -> list[_Candidate]:
             )
         return _candidates(found, entry.sensor)
     source = sources.inspect(place)
+    _refuse_palette(source, 1)
     numbered = [(source.names[i - 1] or f"band {i}", place, BandEntry(band=i)) for i in source.data_bands]
     return _candidates(numbered, entry.sensor)
 
@@ -244,11 +245,7 @@ def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
     """Open the file of a band; values of the entry win over values in the file."""
     source, here = _source(candidate.path, candidate.name, entry), candidate.entry
     _check_band(source, here.band)
-    if here.band in source.palettes:
-        raise SceneError(
-            f"{source.path}: is a palette image, whose values are numbers of colours; convert it to RGB: "
-            f"gdal_translate -expand rgb {source.path} rgb.tif"
-        )
+    _refuse_palette(source, here.band)
     if source.dtype(here.band).kind == "c":
         raise SceneError(
             f"{source.path}: complex numbers ({source.dtype(here.band)}) cannot be classified; export "
@@ -282,6 +279,14 @@ def _band(candidate: _Candidate, entry: SceneEntry) -> SceneBand:
         declared=scale is not None or offset is not None,
         saturated=first(here.saturated, entry.saturated),
     )
+
+
+def _refuse_palette(source: SourceFile, band: int) -> None:
+    if band in source.palettes:
+        raise SceneError(
+            f"{source.path}: is a palette image, whose values are numbers of colours; convert it to RGB: "
+            f"gdal_translate -expand rgb {source.path} rgb.tif"
+        )
 
 
 def _source(path: str, name: str, entry: SceneEntry) -> SourceFile:

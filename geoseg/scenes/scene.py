@@ -122,6 +122,11 @@ class Scene:
         return self.declared_gsd_m if measured is None else measured
 
     @property
+    def is_photograph(self) -> bool:
+        """Whether it is a photograph: 8-bit numbers, no place on the earth, pixels of no known size."""
+        return self.geobox.crs is None and self.declared_gsd_m is None and self.dtype == np.uint8
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Data type that holds the numbers of every band."""
         return np.result_type(*(b.dtype for b in self.bands))

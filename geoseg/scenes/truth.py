@@ -15,6 +15,7 @@ from geoseg.core.errors import GeosegWarning, SceneError
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE, Remap
 from geoseg.scenes import sources
+from geoseg.scenes.label_colors import ColorTable
 from geoseg.scenes.labelled import Labelled, LabelledField
 from geoseg.scenes.labels import check_bands, check_overlap, fit_to, labelled_in, open_labels, sample
 from geoseg.scenes.open_objects import class_names, open_objects
@@ -144,6 +145,10 @@ class Place:
     """Raster with the class of each object of a raster of numbers."""
     area: Path | None = None
     """Polygons of the part of the scene where objects were looked for; None: the whole scene."""
+    palettes: bool = False
+    """Whether the numbers of a palette image mean its colours, and are no codes."""
+    ignore_unknown: bool = False
+    """Whether pixels in colours that the legend lacks are unlabelled, and no error."""
 
 
 class Truth(Protocol):
@@ -171,9 +176,11 @@ class ClassTruth:
         legend = self.legend
         # A vector file may contain the code, slug or title of a class.
         names = class_names(legend)
+        colors = ColorTable.of(legend.legend, legend.remap, ignore_unknown=place.ignore_unknown)
         labels = open_labels(
-            place.labels, place.scene.geobox, attribute=place.attribute, names=names, layer=place.layer
-        )
+            place.labels, place.scene.geobox, attribute=place.attribute, names=names, layer=place.layer,
+            colors=colors, palettes=place.palettes,
+        )  # fmt: skip
         return Labelled(place.scene, labels, legend.remap, place.group, place.part, place.valid_range)
 
 

@@ -81,7 +81,7 @@ class Block:
     row: int
     col: int
     tiles: tuple[Window, ...]
-    """Its tiles that are predicted, row by row; may reach beyond the map."""
+    """What the network is fed for its tiles that are predicted, row by row; may reach beyond the map."""
     reach: Window
     """The pixels under these tiles, also beyond the map."""
     core: Window
@@ -186,7 +186,7 @@ class BlockGrid:
         rows, cols, choice = self.rows, self.cols, self.choice
         core = Window(rows.core(row), cols.core(col))
         tiles = tuple(
-            Window(rows.tiles.span(i), cols.tiles.span(j))
+            Window(rows.tiles.fed(i), cols.tiles.fed(j))
             for i in rows.members(row)
             for j in cols.members(col)
             if choice is None or choice.tiles[i, j]

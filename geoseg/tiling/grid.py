@@ -27,6 +27,16 @@ scene, whatever blocks the tiles are in; of an object a tile reports, its mask r
         [======== tile 0 ========]
                      [======== tile 1 ========]
         |<- territory 0 ->|<- territory 1 ->|
+
+Tiles of a picture lie `inside` it. There is no margin, and what would overhang is shifted back: the last tile
+is *fed* the pixels that end with the picture, and not its mirror image. It still counts on its `span` alone,
+so weights, blocks and fringes are those of any other grid::
+
+        0                                        n
+        [======== tile 0 ========]               :
+                      [======== tile 1 ========] :
+                 < - -[- - span of tile 2 - - - -:- - >
+                 [======= fed to tile 2 =========]
 """
 
 from dataclasses import dataclass, replace
@@ -48,6 +58,8 @@ class TileAxis:
     """Pixels of the scene before the part."""
     after: int = 0
     """Pixels of the scene behind the part."""
+    inside: bool = False
+    """Whether the tiles are fed pixels inside the scene, as far as it is as long as a tile."""
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -67,7 +79,7 @@ class TileAxis:
     @property
     def margin(self) -> int:
         """Context beyond the scene's border, reflected, in pixels."""
-        return self.overlap // 2
+        return 0 if self.inside else self.overlap // 2
 
     @property
     def stride(self) -> int:
@@ -96,13 +108,21 @@ class TileAxis:
         return min(self._in_scene, -(-(self.before + self.length + self.margin) // self.stride))
 
     def span(self, i: int) -> Span:
-        """Pixels of tile i; may reach beyond the map on both sides."""
+        """Pixels that tile i counts on; may reach beyond the map on both sides."""
         start = (self._first + i) * self.stride - self.margin - self.before
         return Span(start, start + self.tile)
 
+    def fed(self, i: int) -> Span:
+        """Pixels that the network is fed for tile i: its span, or the last ones of a picture."""
+        span = self.span(i)
+        if not self.inside:
+            return span
+        overhang = span.stop - (self.length + self.after)
+        return span.shift(-max(0, min(overhang, span.start + self.before)))
+
     def at_end(self, start: int) -> tuple[bool, bool]:
-        """Return whether the tile that begins at a pixel is the first, and whether the last, of the scene."""
-        i = (start + self.margin + self.before) // self.stride
+        """Return whether the tile fed from a pixel on is the first, and whether the last, of the scene."""
+        i = self._number(start)
         return i == 0, i == self._in_scene - 1
 
     def territory(self, i: int) -> Span:
@@ -116,16 +136,29 @@ class TileAxis:
         """
         span = self.span(i)
         first, last = self.at_end(span.start)
-        start = 0 if first else span.start + self.margin
-        stop = self.length if last else span.start + self.margin + self.stride
+        start = 0 if first else span.start + self.overlap // 2
+        stop = self.length if last else span.start + self.overlap // 2 + self.stride
         return Span(start, stop).clip(self.length)
+
+    def moved(self, start: int) -> int:
+        """Return the pixels that the tile fed from a pixel on is fed before its span."""
+        return self._number(start) * self.stride - self.margin - self.before - start
+
+    def index(self, start: int) -> int:
+        """Return the number of the tile fed from a pixel on, see `fed`."""
+        return self._number(start) - self._first
+
+    def _number(self, start: int) -> int:
+        """Return the number of the tile that is fed from a pixel on, among those of the scene."""
+        i, moved = divmod(start + self.margin + self.before, self.stride)
+        return i if moved == 0 else self._in_scene - 1
 
     @property
     def seams(self) -> tuple[int, ...]:
         """Lines inside the map where tiles begin, end, or have equal weight: pixel i - 1 | pixel i."""
         spans = [self.span(i) for i in range(self.count)]
         ends = {s.start for s in spans} | {s.stop for s in spans}
-        meet = {s.start + self.margin for s in spans[1:]}
+        meet = {s.start + self.overlap // 2 for s in spans[1:]}
         return tuple(sorted(line for line in ends | meet if 0 < line < self.length))
 
     def shrink(self, divisor: int, minimum: int) -> "TileAxis":
@@ -176,8 +209,13 @@ class TileGrid:
         return TileGrid(self.rows.cut(part.rows), self.cols.cut(part.cols))
 
     def window(self, i: int, j: int) -> Window:
-        """Pixels of the tile in row i, column j; may reach beyond the map."""
-        return Window(self.rows.span(i), self.cols.span(j))
+        """Pixels that are fed for the tile in row i, column j; may reach beyond the map."""
+        return Window(self.rows.fed(i), self.cols.fed(j))
+
+    @property
+    def inside(self) -> bool:
+        """Whether tiles are shifted back into the scene."""
+        return self.rows.inside or self.cols.inside
 
     @property
     def network_pixels_per_pixel(self) -> float:

@@ -122,24 +122,36 @@ class Mosaic:
         Parameters
         ----------
         tile
-            One of the block's tiles, each once.
+            One of the block's tiles, each once: the pixels that were fed.
         probabilities
             Shape (C, tile rows, tile cols), 0 to 1, float32; the array may be reused afterwards.
         """
-        weights = self._weights(tile.rows.start, axis=0), self._weights(tile.cols.start, axis=1)
         # Of several tiles one may be wanted alone, which does not cover the canvas then.
         alone = len(self.block.tiles) == 1 and tile.intersect(self.block.canvas) == self.block.canvas
         if alone and self.arrays is HOST:
-            self._parts = self._single(tile, probabilities, weights)
-            return
+            self._parts = self._single(tile, probabilities, self._weights(tile))
+        else:
+            self.add_to_sums(tile, probabilities)
+
+    def add_to_sums(self, tile: Window, probabilities: Any) -> None:
+        """Add one tile's prediction to `sums`, whatever the number of tiles; see `add`."""
         canvas = self.block.canvas
         part = tile.intersect(canvas)
-        self.arrays.add(self.sums, part.relative_to(canvas), probabilities, weights, part.relative_to(tile))
+        self.arrays.add(
+            self.sums, part.relative_to(canvas), probabilities, self._weights(tile), part.relative_to(tile)
+        )
 
-    def _weights(self, start: int, axis: int) -> NDArray[np.int32]:
+    def _weights(self, tile: Window) -> Weights:
+        """Return the weights of the rows and of the columns that are fed for a tile."""
+        return self._along(tile.rows.start, axis=0), self._along(tile.cols.start, axis=1)
+
+    def _along(self, start: int, axis: int) -> NDArray[np.int32]:
         tiles = (self.grid.rows, self.grid.cols)[axis]
         first, last = tiles.at_end(start)
-        return taper(tiles.tile, tiles.overlap, first=first, last=last)
+        weights = taper(tiles.tile, tiles.overlap, first=first, last=last)
+        # What a tile inside a picture is fed before its span is context only.
+        moved = tiles.moved(start)
+        return np.pad(weights[: tiles.tile - moved], (moved, 0)) if moved else weights
 
     @property
     def sums(self) -> Any:

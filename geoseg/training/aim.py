@@ -7,7 +7,7 @@ shows. The rest of a training, from the split to the last checkpoint, is the sam
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -16,12 +16,16 @@ from geoseg.config.training import Training
 from geoseg.core.legend import Legend
 from geoseg.models.card import Card, CardTarget
 from geoseg.training.census import CensusCell, NumberSums, class_counts
-from geoseg.training.chips import EvaluationChips
 from geoseg.training.contrastive import PixelContrast, feature_channels
 from geoseg.training.instances.census import ObjectCensus
 from geoseg.training.instances.scores import InstanceScores
 from geoseg.training.scores import FlagTrainingScores, NumberTrainingScores, TrainingScores
 from geoseg.training.task import Meter, Monitor, SegmentationTask, Task
+
+if TYPE_CHECKING:
+    from geoseg.training.measure import EvaluationPart
+
+    MeasuredParts = Mapping[str, EvaluationPart]
 
 Parts = Mapping[str, Sequence[CensusCell]]
 """Cells by part of the data."""
@@ -57,7 +61,7 @@ class Aim(Protocol):
         """Return the task of a network: loss, figures of an epoch, and the one that chooses the best."""
         ...
 
-    def measure(self, network: nn.Module, parts: Mapping[str, EvaluationChips], batch: int) -> Any:
+    def measure(self, network: nn.Module, parts: "MeasuredParts", batch: int) -> Any:
         """Measure a trained network on parts of the data."""
         ...
 
@@ -163,7 +167,7 @@ class ClassAim:
 
         return Confusion(self.channels)
 
-    def measure(self, network: nn.Module, parts: Mapping[str, EvaluationChips], batch: int) -> Any:
+    def measure(self, network: nn.Module, parts: "MeasuredParts", batch: int) -> Any:
         """See `Aim`."""
         from geoseg.training.measure import measure  # noqa: PLC0415 (scipy is slow to import)
 

@@ -11,7 +11,7 @@ generator, which the caller seeds for each chip.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
@@ -21,6 +21,7 @@ from torchvision.transforms.v2 import functional
 
 from geoseg.config.training import Augmentation
 from geoseg.core.errors import ConfigError
+from geoseg.core.geometry import Size, sides
 from geoseg.core.legend import IGNORE, Legend
 from geoseg.models.symmetries import SYMMETRIES, turn
 
@@ -30,11 +31,13 @@ _ENLARGED = 1.3
 
 def make_augmentation(
     entry: Augmentation,
-    size: int,
+    size: Size,
     legend: Legend,
     means: Tensor,
     wavelengths: Sequence[float | None],
     enlarged: v2.Transform | None = None,
+    *,
+    pictures: bool = False,
 ) -> v2.Transform:
     """Return the augmentation of a training.
 
@@ -43,7 +46,7 @@ def make_augmentation(
     entry
         Kinds and strengths of the changes.
     size
-        Side of the resulting chips in pixels.
+        Side of the resulting chips in pixels, or rows and columns.
     legend
         The classes, for the grain of each.
     means
@@ -52,17 +55,46 @@ def make_augmentation(
         Centre wavelength of each band in micrometres; None is treated as the first known wavelength.
     enlarged
         Transform of enlarged chips, applied before the grain.
+    pictures
+        Whether the chips are of photographs, in which up and down differ.
+
+    Raises
+    ------
+    ConfigError
+        When chips that are no squares are to be turned.
     """
     zoom = Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend), enlarged)
     steps: list[v2.Transform] = [zoom]
-    if entry.flips or entry.turns:
-        steps.append(Turn(entry.flips, entry.turns))
+    flips, turns = resolve_turns(entry, sides(size), pictures=pictures)
+    if flips or turns:
+        steps.append(Turn(flips, turns))
     if entry.blur:
         steps.append(Blur(entry.blur))
     steps.append(Light(entry, wavelengths))
     if entry.band_dropout:
         steps.append(BandDropout(entry.band_dropout, means))
     return v2.Compose(steps)
+
+
+Flips = bool | Literal["horizontal"]
+
+
+def resolve_turns(entry: Augmentation, shape: tuple[int, int], *, pictures: bool) -> tuple[Flips, bool]:
+    """Return the flips and turns that `auto` means: photographs are mirrored left and right only.
+
+    Raises
+    ------
+    ConfigError
+        When chips that are no squares are to be turned.
+    """
+    square = shape[0] == shape[1]
+    if entry.turns is True and not square:
+        raise ConfigError(
+            f"augmentation.turns: chips of {shape[0]} x {shape[1]} px cannot be turned by right angles; "
+            "leave it out"
+        )
+    flips: Flips = ("horizontal" if pictures else True) if entry.flips == "auto" else entry.flips
+    return flips, (square and not pictures) if entry.turns == "auto" else entry.turns
 
 
 def uniform(low: float, high: float) -> float:
@@ -122,10 +154,10 @@ class IgnoreContradicted(v2.Transform):
 class Turn(v2.Transform):
     """Random flip, rotation by right angles, or both; all results are equally likely."""
 
-    def __init__(self, flips: bool, turns: bool) -> None:  # noqa: FBT001
+    def __init__(self, flips: Flips, turns: bool) -> None:  # noqa: FBT001
         super().__init__()
         if flips:
-            self.kinds = SYMMETRIES["d4" if turns else "flips"]
+            self.kinds = SYMMETRIES["d4" if turns else "horizontal" if flips == "horizontal" else "flips"]
         else:
             self.kinds = [(k, False) for k in range(4 if turns else 1)]
 
@@ -136,12 +168,12 @@ class Turn(v2.Transform):
 
 
 class Zoom(v2.Transform):
-    """Cut a random square, resize it to the chip, and add grain to enlarged chips.
+    """Cut a random rectangle, resize it to the chip, and add grain to enlarged chips.
 
     Parameters
     ----------
     size
-        Side of the resulting chip in pixels.
+        Side of the resulting chip in pixels, or rows and columns.
     low, high
         Range of the zoom factor, uniform on a logarithmic scale; factor 2 cuts half the side.
     probability
@@ -154,11 +186,13 @@ class Zoom(v2.Transform):
     """
 
     def __init__(
-        self, size: int, low: float, high: float, probability: float, grain: Tensor | None,
+        self, size: Size, low: float, high: float, probability: float, grain: Tensor | None,
         enlarged: v2.Transform | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.size, self.low, self.high, self.probability, self.grain = size, low, high, probability, grain
+        self.shape, self.low, self.high, self.probability, self.grain = (
+            sides(size), low, high, probability, grain,
+        )  # fmt: skip
         self.enlarged = enlarged
 
     def forward(self, *inputs: Any) -> Any:
@@ -168,15 +202,17 @@ class Zoom(v2.Transform):
         zoom = 1.0
         if (self.low, self.high) != (1.0, 1.0) and uniform(0, 1) < self.probability:
             zoom = math.exp(uniform(math.log(self.low), math.log(self.high)))
-        side = max(1, min(round(self.size / zoom), height, width))
-        top, left = (int(torch.randint(n - side + 1, ())) for n in (height, width))
-        rows, cols = slice(top, top + side), slice(left, left + side)
+        shape = [
+            max(1, min(round(n / zoom), most)) for n, most in zip(self.shape, (height, width), strict=True)
+        ]
+        top, left = (int(torch.randint(n - m + 1, ())) for n, m in zip((height, width), shape, strict=True))
+        rows, cols = slice(top, top + shape[0]), slice(left, left + shape[1])
         cut = {
-            k: _resized(v[..., rows, cols], self.size, smooth=k == "image") if v.ndim > 1 else v
+            k: _resized(v[..., rows, cols], self.shape, smooth=k == "image") if v.ndim > 1 else v
             for k, v in sample.items()
         }
         if "pixels" in cut:
-            cut["pixels"] = cut["pixels"] * (self.size / side) ** 2
+            cut["pixels"] = cut["pixels"] * (math.prod(self.shape) / math.prod(shape))
         if self.enlarged is not None and zoom > _ENLARGED:
             cut = self.enlarged(cut)
         if self.grain is not None and zoom > _ENLARGED:
@@ -186,28 +222,28 @@ class Zoom(v2.Transform):
 
 def _with_grain(image: Tensor, label: Tensor, grain: Tensor) -> Tensor:
     """Return the image with smooth noise of the strength of each pixel's class."""
-    size = image.shape[-1]
+    size = tuple(image.shape[-2:])
     strength = grain[label.long().clamp(max=len(grain) - 1)] * uniform(0, 1.2)
     pixels = int(torch.randint(1, 4, ()))
-    coarse = torch.randn(1, 1, *[math.ceil(size / pixels)] * 2)
-    noise = F.interpolate(coarse, size=(size, size), mode="bicubic")[0, 0]
+    coarse = torch.randn(1, 1, *(math.ceil(n / pixels) for n in size))
+    noise = F.interpolate(coarse, size=size, mode="bicubic")[0, 0]
     return image * (1 + noise * strength).clamp(0.4, 1.8)
 
 
-def _resized(square: Tensor, size: int, *, smooth: bool) -> Tensor:
-    """Return a square image (B, rows, cols), mask (rows, cols) or masks (n, rows, cols) of another side."""
-    side = square.shape[-1]
-    if side == size:
-        return square
+def _resized(part: Tensor, shape: tuple[int, int], *, smooth: bool) -> Tensor:
+    """Return an image (B, rows, cols), mask (rows, cols) or masks (n, rows, cols) of another shape."""
+    before = tuple(part.shape[-2:])
+    if before == shape:
+        return part
     if not smooth:
-        if not square.numel():
-            return square.new_zeros((*square.shape[:-2], size, size))
-        if square.ndim == 2:
-            return F.interpolate(square[None, None], (size, size), mode="nearest")[0, 0]
+        if not part.numel():
+            return part.new_zeros((*part.shape[:-2], *shape))
+        if part.ndim == 2:
+            return F.interpolate(part[None, None], shape, mode="nearest")[0, 0]
         # Outlines of objects and labels must not lie half a pixel beside the image.
-        return F.interpolate(square[None], (size, size), mode="nearest-exact")[0]
+        return F.interpolate(part[None], shape, mode="nearest-exact")[0]
     # Only shrinking aliases; anti-aliasing takes twice as long.
-    return F.interpolate(square[None], (size, size), mode="bilinear", antialias=side > size)[0]
+    return F.interpolate(part[None], shape, mode="bilinear", antialias=before > shape)[0]
 
 
 def _grain(entry: Augmentation, legend: Legend) -> Tensor | None:

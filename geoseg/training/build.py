@@ -1,5 +1,7 @@
 """Build what a training document asks for: network, task, augmentation, chips."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +17,16 @@ from geoseg.models.networks.architectures import build, divisor
 from geoseg.models.networks.own_code import check_answer, own_config
 from geoseg.models.transfer import load_encoder_weights, start_from_bundle
 from geoseg.training.aim import contrast_of
-from geoseg.training.augment import IgnoreContradicted, make_augmentation
+from geoseg.training.augment import IgnoreContradicted, make_augmentation, resolve_turns
 from geoseg.training.card import make_card
+from geoseg.training.census import CensusCell
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
 from geoseg.training.instances.aim import ObjectAim
 from geoseg.training.instances.build import check_objects_network, evaluation_objects, training_objects
+from geoseg.training.measure import EvaluationPart
+from geoseg.training.pictures import MOST_SUMS, Layout, Picture
 from geoseg.training.prepare import PreparedTraining
+from geoseg.training.sizes import check_divisor
 from geoseg.training.task import Task
 
 
@@ -35,17 +41,14 @@ def check_network(prepared: PreparedTraining) -> None:
     document = prepared.document
     network, _ = build_network(prepared)
     if own_config(network) is not None:
-        check_answer(network, len(prepared.band_names), prepared.aim.channels, document.chips.size)
+        check_answer(network, len(prepared.band_names), prepared.aim.channels, max(prepared.chip))
     if prepared.objects:
         check_objects_network(network, document.chips.size)
-    if document.chips.size % (step := divisor(network)):
-        raise ConfigError(
-            f"chips.size: {document.chips.size} is no multiple of {step}, which {document.network_in_words} "
-            "needs"
-        )
+    check_divisor(document.chips, prepared.chip, divisor(network), document.network_in_words)
+    resolve_turns(document.augmentation, prepared.chip, pictures=prepared.pictures)
     contrast_of(document, network)
     try:
-        make_card(document, network, prepared.labelled, prepared.aim, prepared.statistics, {})
+        make_card(prepared, network, {})
     except ValidationError as error:
         where, text = first_of(error)
         raise ConfigError(f"the bundle's card would be wrong at {where}: {text}") from None
@@ -107,14 +110,47 @@ def training_chips(prepared: PreparedTraining) -> TrainingChips:
     # Zooming out needs more pixels than a chip has.
     margin = 1 / document.augmentation.scale[0]
     augmentation = _augmentation(prepared, source.mean)
-    return TrainingChips(source, document.chips, augmentation, margin, document.seed)
+    return TrainingChips(source, document.chips, augmentation, margin, document.seed, prepared.chip)
 
 
 def evaluation_chips(prepared: PreparedTraining, part: str) -> EvaluationChips:
     """Return the chips of a part as they are, each once."""
     if prepared.objects:
         return evaluation_objects(prepared, part)
-    return EvaluationChips(_source(prepared, part), prepared.document.chips.size)
+    return EvaluationChips(_source(prepared, part), prepared.chip)
+
+
+def evaluation_part(prepared: PreparedTraining, part: str, layout: Layout) -> EvaluationPart:
+    """Return what a network is measured on: photographs whole, as a run maps them, and chips of all else.
+
+    Only of classes: networks of other tasks are measured on chips.
+
+    Parameters
+    ----------
+    prepared
+        The data.
+    part
+        `train`, `val` or `test`.
+    layout
+        How a run of the network lays out tiles.
+    """
+    if prepared.document.task != "classes":
+        return EvaluationPart(evaluation_chips(prepared, part), (), layout)
+    source, classes = _source(prepared, part), len(prepared.legend.classes)
+    resized = prepared.document.chips.resize is not None
+    cells: dict[int, list[CensusCell]] = {}
+    for cell in source.cells:
+        place = prepared.labelled[cell.region.scene]
+        whole = place.scene.geobox.crs is None or layout.resize is not None
+        if whole and math.prod(place.shape) * classes <= MOST_SUMS:
+            cells.setdefault(cell.region.scene, []).append(cell)
+    pictures = tuple(
+        Picture(prepared.labelled[i] if resized else prepared.scenes[i], tuple(found), resized)
+        for i, found in cells.items()
+        if any(c.classes.any() for c in found)
+    )
+    others = replace(source, cells=tuple(c for c in source.cells if c.region.scene not in cells))
+    return EvaluationPart(EvaluationChips(others, prepared.chip), pictures, layout)
 
 
 def _source(prepared: PreparedTraining, part: str) -> ChipSource:
@@ -132,6 +168,7 @@ def _augmentation(prepared: PreparedTraining, means: torch.Tensor) -> v2.Transfo
 
     wavelengths = [b.wavelength_um for b in prepared.labelled[0].scene.bands]
     augmentation = make_augmentation(
-        document.augmentation, document.chips.size, legend, means, wavelengths, ignoring("flooded")
-    )
+        document.augmentation, prepared.chip, legend, means, wavelengths, ignoring("flooded"),
+        pictures=prepared.pictures,
+    )  # fmt: skip
     return v2.Compose([ignoring("snow", "dry"), augmentation])

@@ -15,39 +15,28 @@ from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
 from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
-from geoseg.training.aim import Aim, Measured
-from geoseg.training.census import Statistics
+from geoseg.training.aim import Measured
 from geoseg.training.fit import Fitted
+from geoseg.training.prepare import PreparedTraining
 
 _VERSIONED = ("torch", "torchvision", "segmentation_models_pytorch", "timm", "lightning")
 
 
-def make_card(
-    document: Training,
-    network: nn.Module,
-    labelled: Sequence[Labelled],
-    aim: Aim,
-    statistics: Statistics,
-    facts: Mapping[str, Any],
-) -> Card:
+def make_card(prepared: PreparedTraining, network: nn.Module, facts: Mapping[str, Any]) -> Card:
     """Return the card; the hash of the weights is filled in when the bundle is saved.
 
     Parameters
     ----------
-    document
-        The training file.
+    prepared
+        The training: its document, the labelled scenes, the legend, and mean and standard deviation of train.
     network
         The trained network, for its tile sizes.
-    labelled
-        The labelled scenes, for bands and GSD.
-    aim
-        What it aims at: classes, objects, numbers or labels.
-    statistics
-        Mean and standard deviation of the bands, measured on train.
     facts
         `training`, `metrics` and `temperature`, as `card_facts` returns them, and what the aim says once it
         is measured.
     """
+    document, labelled, statistics = prepared.document, prepared.labelled, prepared.statistics
+    aim = prepared.aim
     first = labelled[0].scene
     bands = [
         {
@@ -77,7 +66,8 @@ def make_card(
             else [[float(f"{v:.5g}") for v in row] for row in statistics.covariance],
             "level": _level(labelled),
             "gsd_m": gsd_range(document, labelled),
-            "tile": tile_sizes(document, network),
+            "tile": tile_sizes(document, network, prepared.chip),
+            "resize": document.chips.resize,
             "ignore_index": IGNORE,
             "limitations": document.limitations,
             "license": document.license,
@@ -157,27 +147,31 @@ def card_facts(
     }
 
 
-def gsd_range(document: Training, labelled: Sequence[Labelled]) -> dict[str, float]:
-    """Return the range of ground sample distances of the bundle in metres.
+def gsd_range(document: Training, labelled: Sequence[Labelled]) -> dict[str, float] | None:
+    """Return the range of ground sample distances of the bundle in metres, None for photographs.
 
     Raises
     ------
     ConfigError
-        When neither the document nor the data have any.
+        When neither the document nor the data have any, and the data are no photographs.
     """
+    if document.gsd == "none":
+        return None
     if document.gsd is not None:
         return {"min": document.gsd.min, "max": document.gsd.max}
     known = [g for p in labelled if (g := p.scene.gsd_m) is not None]
+    if not known and all(p.scene.is_photograph for p in labelled):
+        return None
     if not known:
         raise ConfigError(
             "gsd: the labelled data have no CRS, so say which ground sample distances the bundle is for, "
-            "in metres: gsd: {min: 10, max: 30}"
+            "in metres: gsd: {min: 10, max: 30}; of photographs gsd: none"
         )
     return {"min": round(min(known), 3), "max": round(max(known), 3)}
 
 
-def tile_sizes(document: Training, network: nn.Module) -> dict[str, int]:
-    """Return the tile sizes for the card in pixels.
+def tile_sizes(document: Training, network: nn.Module, shape: tuple[int, int]) -> dict[str, int]:
+    """Return the tile sizes for the card in pixels, for a network that was trained on chips of a shape.
 
     The predictions of a network that pools over the whole tile (PSPNet, DeepLab) depend on the size of the
     tile, so its tiles have the size of its training chips.
@@ -185,8 +179,11 @@ def tile_sizes(document: Training, network: nn.Module) -> dict[str, int]:
     step = divisor(network)
     if document.tile is not None:
         return {**document.tile.model_dump(), "divisor": step}
-    chip = -(-document.chips.size // step) * step
+    short, long = (-(-n // step) * step for n in sorted(shape))
+    if document.chips.resize is not None:
+        return {"size": long, "min": short, "max": long, "overlap": 0, "divisor": step}
     if is_global(network):
-        return {"size": chip, "min": chip, "max": chip, "overlap": chip // 4 // 2 * 2, "divisor": step}
-    large, smallest = -(-1024 // step) * step, -(-min(128, chip) // step) * step
+        return {"size": long, "min": short, "max": long, "overlap": long // 4 // 2 * 2, "divisor": step}
+    whole = long if document.chips.whole else 0
+    large, smallest = -(-max(1024, whole) // step) * step, -(-min(128, short) // step) * step
     return {"size": large, "min": smallest, "max": 2 * large, "overlap": 128, "divisor": step}

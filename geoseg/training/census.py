@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.geometry import Span, Window
+from geoseg.core.geometry import Size, Span, Window, sides
 from geoseg.core.legend import IGNORE
 from geoseg.scenes.labelled import LabelledPixels
 
@@ -120,7 +120,7 @@ class Statistics:
 
 
 def take_census(
-    scenes: Sequence[LabelledReader], regions: Sequence[Region], size: int, classes: int
+    scenes: Sequence[LabelledReader], regions: Sequence[Region], size: Size, classes: int
 ) -> tuple[CensusCell, ...]:
     """Count the classes and sum up the values of all cells.
 
@@ -131,7 +131,7 @@ def take_census(
     regions
         The parts of the scenes that are counted.
     size
-        Side of a cell in pixels; the last cell of a row or column may be smaller.
+        Side of a cell in pixels, or its rows and columns; the last cell of a row or column may be smaller.
     classes
         Number of channels.
     """
@@ -162,11 +162,12 @@ def _counts(channels: NDArray[Any], classes: int) -> tuple[NDArray[np.int64], in
     return np.bincount(labelled, minlength=classes).astype(np.int64), None, None
 
 
-def cut(window: Window, size: int) -> Iterator[Window]:
-    """Yield the squares of a window in scan order."""
-    for row in range(window.rows.start, window.rows.stop, size):
-        for col in range(window.cols.start, window.cols.stop, size):
-            rows, cols = Span(row, row + size), Span(col, col + size)
+def cut(window: Window, size: Size) -> Iterator[Window]:
+    """Yield the cells of a window in scan order."""
+    height, width = sides(size)
+    for row in range(window.rows.start, window.rows.stop, height):
+        for col in range(window.cols.start, window.cols.stop, width):
+            rows, cols = Span(row, row + height), Span(col, col + width)
             yield Window(rows.intersect(window.rows), cols.intersect(window.cols))
 
 

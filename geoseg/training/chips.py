@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from torchvision.transforms import v2
 
 from geoseg.config.training import Chips
-from geoseg.core.geometry import Span, Window
+from geoseg.core.geometry import Size, Span, Window, sides
 from geoseg.models.calibration import MOST, Chip
 from geoseg.scenes.labelled import empty_label
 from geoseg.training.augment import as_input, as_sample, no_label
@@ -64,20 +64,29 @@ class TrainingChips(Dataset[dict[str, Any]]):
     source
         Scenes and cells.
     chips
-        Size, sampler and balance.
+        Sampler and balance; the size, unless it is given.
     augmentation
         Transform of a sample.
     margin
         Side of the window that is read, as a multiple of the chip: a zoom factor below 1 needs more pixels.
     seed
         Seed of all draws.
+    size
+        Side of a chip, or its rows and columns.
     """
 
     def __init__(
-        self, source: ChipSource, chips: Chips, augmentation: v2.Transform, margin: float, seed: int
+        self,
+        source: ChipSource,
+        chips: Chips,
+        augmentation: v2.Transform,
+        margin: float,
+        seed: int,
+        size: Size | None = None,
     ) -> None:
         self.source, self.chips, self.augmentation, self.seed = source, chips, augmentation, seed
-        self.side = math.ceil(chips.size * max(1.0, margin))
+        self.shape = sides(size or chips.size)
+        self.read = tuple(math.ceil(n * max(1.0, margin)) for n in self.shape)
         self.cells = [c for c in source.cells if c.labelled]
         self.pixels = class_counts(self.cells, len(self.cells[0].classes))
         self.odds = self._odds()
@@ -105,11 +114,11 @@ class TrainingChips(Dataset[dict[str, Any]]):
         return int(np.random.default_rng((self.seed, turn, 1)).permutation(len(self.cells))[place])
 
     def _window(self, cell: CensusCell, rng: np.random.Generator) -> Window:
-        jitter = self.chips.size // 2 if self.chips.sampler == "random" else 0
+        jitter = max(self.shape) // 2 if self.chips.sampler == "random" else 0
         down, right = (int(n) for n in rng.integers(-jitter, jitter + 1, 2))
         return Window(
-            centred(cell.window.rows, cell.region.window.rows, self.side, down),
-            centred(cell.window.cols, cell.region.window.cols, self.side, right),
+            centred(cell.window.rows, cell.region.window.rows, self.read[0], down),
+            centred(cell.window.cols, cell.region.window.cols, self.read[1], right),
         )
 
 
@@ -201,8 +210,8 @@ class UnrepeatedSampler(Sampler[int]):
 class EvaluationChips(Dataset[dict[str, Any]]):
     """Chips for evaluation: every cell once, not augmented."""
 
-    def __init__(self, source: ChipSource, size: int) -> None:
-        self.source, self.size = source, size
+    def __init__(self, source: ChipSource, size: Size) -> None:
+        self.source, self.shape = source, sides(size)
         self.cells = [c for c in source.cells if c.labelled]
         self.mean, self.std = source.mean, source.std
 
@@ -224,8 +233,8 @@ class EvaluationChips(Dataset[dict[str, Any]]):
         # Cells at the end of a row are smaller than a chip. It is moved into the scene, whose own pixels say
         # more than those mirrored at its rims; pixels outside the cell are not evaluated.
         shape = self.source.scenes[cell.region.scene].shape
-        spans = zip((cell.window.rows, cell.window.cols), shape, strict=True)
-        return Window(*(_inside(span.start, self.size, length) for span, length in spans))
+        spans = zip((cell.window.rows, cell.window.cols), self.shape, shape, strict=True)
+        return Window(*(_inside(span.start, side, length) for span, side, length in spans))
 
 
 def calibration_chips(chips: EvaluationChips) -> list[Chip]:

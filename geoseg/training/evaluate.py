@@ -15,13 +15,14 @@ from geoseg.evaluation.reports import (
 )
 from geoseg.models.bundle import open_bundle
 from geoseg.models.networks.mask_rcnn import MaskRCNN
-from geoseg.training.build import evaluation_chips
+from geoseg.training.build import evaluation_part
 from geoseg.training.census import Statistics
 from geoseg.training.fit import resolve_accelerator
 from geoseg.training.instances.chips import EvaluationObjects
 from geoseg.training.instances.measure import detect_chips, score_instances
 from geoseg.training.measure import PartScores, rule_of, score_part
 from geoseg.training.multilabel.measure import score_flags
+from geoseg.training.pictures import Layout
 from geoseg.training.prepare import prepare
 from geoseg.training.regression.measure import score_numbers
 from geoseg.training.split import PARTS
@@ -82,11 +83,12 @@ def evaluate_bundle(
             )
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
-    chips = evaluation_chips(prepared, part)
+    measured_on = evaluation_part(prepared, part, Layout(card.tile, card.resize))
+    chips = measured_on.chips
     about = {
         "model": f"{card.name} {card.version}",
         "part": part,
-        "chips": len(chips),
+        "chips": len(measured_on),
         "warnings": list(prepared.warnings),
     }
     if isinstance(network, MaskRCNN) and isinstance(chips, EvaluationObjects) and card.detection is not None:
@@ -104,7 +106,7 @@ def evaluate_bundle(
 
     def score(augment: str) -> PartScores:
         return score_part(
-            network, chips, prepared.legend.legend, temperature=card.temperature, augment=augment,
+            network, measured_on, prepared.legend.legend, temperature=card.temperature, augment=augment,
             batch=fit.batch, rule=rule_of(prepared.legend.legend, card.thresholds),
         )  # fmt: skip
 

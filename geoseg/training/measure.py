@@ -24,6 +24,7 @@ from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
 from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.thresholds import Thresholds
 from geoseg.training.chips import EvaluationChips
+from geoseg.training.pictures import Layout, Picture, predict_pictures
 from geoseg.training.scores import TrainingScores
 
 MOST_PIXELS = 1_000_000
@@ -34,6 +35,9 @@ _STEPS = 1000
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
+
+_SHOWN_SIDE = 768
+"""Most pixels along the side of one."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,32 @@ class PredictedChip:
 
 
 @dataclass(frozen=True)
+class EvaluationPart:
+    """What a network is measured on."""
+
+    chips: EvaluationChips
+    """Chips of scenes with a place on the earth."""
+    pictures: tuple[Picture, ...]
+    """Photographs, which are predicted whole."""
+    layout: Layout
+    """How a run of the network lays out tiles."""
+
+    def __len__(self) -> int:
+        return len(self.chips) + len(self.pictures)
+
+    @property
+    def unit(self) -> str:
+        """What it is made of, for people."""
+        return "chips" if not self.pictures else "pictures" if not self.chips.cells else "chips and pictures"
+
+    @property
+    def labelled_pixels(self) -> int:
+        """Number of labelled pixels, of resized pictures about."""
+        cells = [*self.chips.cells, *(c for p in self.pictures for c in p.cells)]
+        return sum(int(c.classes.sum()) for c in cells)
+
+
+@dataclass(frozen=True)
 class PartScores:
     """Scores of a network on a part of the data."""
 
@@ -68,7 +98,9 @@ class PartScores:
     best: tuple[PredictedChip, ...]
     worst: tuple[PredictedChip, ...]
     chips: int
-    """Number of chips."""
+    """Number of chips and pictures."""
+    unit: str = "chips"
+    """What these are."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +123,7 @@ class Measured:
 
     def scores(self) -> TrainingScores:
         """Return all scores for the card and the record."""
-        reference = references(self.main.chips)
+        reference = references(f"{self.main.chips} {self.main.unit}")
         return TrainingScores(
             reference=reference[self.measured_on],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
@@ -99,17 +131,17 @@ class Measured:
         )
 
 
-def references(chips: int, chosen: str = "epoch and temperature") -> dict[str, str]:
-    """Return in words, for each part, what scores on so many chips of it were measured on."""
+def references(chips: str, chosen: str = "epoch and temperature") -> dict[str, str]:
+    """Return in words, for each part, what scores were measured on; `chips` are such as `12 chips`."""
     return {
-        "test": f"agreement with the labels of {chips} chips of test, which nothing was fitted to",
-        "val": f"agreement with the labels of {chips} chips of val, which chose {chosen}",
-        "train": f"agreement with the labels of the {chips} chips that it was trained on",
+        "test": f"agreement with the labels of {chips} of test, which nothing was fitted to",
+        "val": f"agreement with the labels of {chips} of val, which chose {chosen}",
+        "train": f"agreement with the labels of the {chips} that it was trained on",
     }
 
 
 def measure(
-    network: nn.Module, parts: Mapping[str, EvaluationChips], legend: Legend, entry: Measurement, batch: int
+    network: nn.Module, parts: Mapping[str, EvaluationPart], legend: Legend, entry: Measurement, batch: int
 ) -> Measured:
     """Fit the temperature of a network and score it on test and val, or on train when these are empty.
 
@@ -118,7 +150,7 @@ def measure(
     network
         (N, B, H, W) to logits (N, C, H, W).
     parts
-        Chips by part.
+        Chips and pictures by part.
     legend
         The classes in channel order.
     entry
@@ -129,11 +161,11 @@ def measure(
     network.eval()
     temperature = 1.0
     if entry.calibrate and "val" in parts:
-        labelled = sum(int(c.classes.sum()) for c in parts["val"].cells)
-        temperature = round(fit_temperature(predict_chips(network, parts["val"], batch), labelled), 4)
+        labelled = parts["val"].labelled_pixels
+        temperature = round(fit_temperature(predict_part(network, parts["val"], batch), labelled), 4)
     chosen: dict[str, float] = {}
     if entry.thresholds == "f1" and "val" in parts:
-        chosen = best_thresholds(predict_chips(network, parts["val"], batch, temperature=temperature), legend)
+        chosen = best_thresholds(predict_part(network, parts["val"], batch, temperature=temperature), legend)
     rule = rule_of(legend, chosen)
     last = next(p for p in ("test", "val", "train") if p in parts)
     measured = {
@@ -149,6 +181,34 @@ def measure(
             rule=rule,
         )  # fmt: skip
     return Measured(temperature, chosen, last, measured)
+
+
+def predict_part(
+    network: nn.Module, part: EvaluationPart, batch: int, *, temperature: float = 1.0, augment: str = "none"
+) -> Iterator[PredictedChip]:
+    """Predict every chip and every picture of a part once, see `predict_chips`."""
+    settings: dict[str, Any] = {"temperature": temperature, "augment": augment}
+    yield from predict_chips(network, part.chips, batch, **settings)
+    device, known = next(network.parameters()).device, part.chips.source.statistics
+
+    @torch.inference_mode()
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        return _answer(network, x.to(device, memory_format=torch.channels_last), **settings).cpu()
+
+    for p in predict_pictures(answer, part.pictures, part.layout, known, batch):
+        yield PredictedChip(p.name, p.image, p.probabilities, p.label)
+
+
+def _answer(
+    network: nn.Module,
+    x: torch.Tensor,
+    temperature: float,
+    augment: str,
+    activate: Callable[[torch.Tensor], torch.Tensor] = softmax,
+) -> torch.Tensor:
+    """Return the mean probabilities over the symmetries of an augmentation, shape (N, C, rows, cols)."""
+    views = [turn_back(activate(network(turn(x, *s)).float() / temperature), *s) for s in SYMMETRIES[augment]]
+    return torch.stack(views).mean(0)
 
 
 @torch.inference_mode()
@@ -174,7 +234,7 @@ def predict_chips(
     temperature
         Divisor of the logits.
     augment
-        Test-time augmentation: `none`, `flips` or `d4`, the mean over its symmetries.
+        Test-time augmentation: `none`, `horizontal`, `flips` or `d4`, the mean over its symmetries.
     activate
         What makes probabilities of the logits.
     """
@@ -182,10 +242,7 @@ def predict_chips(
     device = next(network.parameters()).device
     for samples in DataLoader(chips, batch_size=batch):
         x = samples["image"].to(device, memory_format=torch.channels_last)
-        views = [
-            turn_back(activate(network(turn(x, *s)).float() / temperature), *s) for s in SYMMETRIES[augment]
-        ]
-        mean = torch.stack(views).mean(0)
+        mean = _answer(network, x, temperature, augment, activate)
         for i, where in enumerate(samples["where"]):
             label = samples["label"][i]
             yield PredictedChip(
@@ -275,7 +332,7 @@ def _predicted(probabilities: NDArray[np.float32], rule: Thresholds | None) -> N
 
 def score_part(
     network: nn.Module,
-    chips: EvaluationChips,
+    part: EvaluationPart,
     legend: Legend,
     *,
     temperature: float = 1.0,
@@ -284,14 +341,14 @@ def score_part(
     rule: Thresholds | None = None,
     batch: int = 16,
 ) -> PartScores:
-    """Predict all chips of a part and score them; memory does not grow with their number.
+    """Predict all chips and pictures of a part and score them; memory does not grow with their number.
 
     Parameters
     ----------
     network
         (N, B, H, W) to logits (N, C, H, W).
-    chips
-        The chips.
+    part
+        The chips and pictures.
     legend
         The classes in channel order.
     temperature, augment
@@ -309,7 +366,7 @@ def score_part(
     best: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
     for number, chip in enumerate(
-        predict_chips(network, chips, batch, temperature=temperature, augment=augment)
+        predict_part(network, part, batch, temperature=temperature, augment=augment)
     ):
         prediction = _predicted(chip.probabilities, rule)
         matrix += confusion_matrix(chip.label, prediction, classes)
@@ -317,8 +374,9 @@ def score_part(
         uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)
         # A chip with few labelled pixels is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
-            _keep(best, (chip.agreement, number, chip), shown)
-            _keep(worst, (-chip.agreement, number, chip), shown)
+            small = _thumbnail(chip)
+            _keep(best, (chip.agreement, number, small), shown)
+            _keep(worst, (-chip.agreement, number, small), shown)
     fields = {
         **scores(matrix).to_dict(legend),
         "brier": plain(calibration.brier),
@@ -326,8 +384,19 @@ def score_part(
     }
     return PartScores(
         matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best), _sorted(worst),
-        len(chips),
+        len(part), part.unit,
     )  # fmt: skip
+
+
+def _thumbnail(chip: PredictedChip) -> PredictedChip:
+    """Return a chip with at most `_SHOWN_SIDE` pixels a side, for the page."""
+    step = -(-max(chip.label.shape) // _SHOWN_SIDE)
+    if step == 1:
+        return chip
+    here = np.s_[..., ::step, ::step]
+    return PredictedChip(
+        chip.where, chip.image[here].copy(), chip.probabilities[here].copy(), chip.label[here].copy()
+    )
 
 
 def _without_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -35,7 +35,7 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
         **page_facts(record, legend, card),
         curves=curves(record.history, legend),
         confusion=main.confusion,
-        measured_on=f"{main.chips} chips of {record.measured_on}",
+        measured_on=f"{main.chips} {main.unit} of {record.measured_on}",
         scores={**scores, "classes": {row["slug"]: row for row in scores["classes"]}},
         reliability=_bins(main.uncalibrated),
         reliability_scaled=_bins(main.calibration),

@@ -1,5 +1,6 @@
 """Prepare a training: read its document and labelled data, check and split them."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from geoseg.core.files import read_json
 from geoseg.core.notices import collect_warnings
 from geoseg.core.paths import at_home
 from geoseg.scenes.datasets import resolve_dataset
-from geoseg.scenes.labelled import InMemory, Labelled
+from geoseg.scenes.labelled import InMemory, Labelled, Resized
 from geoseg.training.census import (
     CensusCell,
     LabelledReader,
@@ -31,6 +32,7 @@ from geoseg.training.census import (
 )
 from geoseg.training.instances.census import ObjectCensus, check_objects, take_object_census
 from geoseg.training.places import find_pairs
+from geoseg.training.sizes import chip_shape
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
 from geoseg.training.truth import counted, truth_of
 
@@ -53,10 +55,17 @@ class PreparedTraining:
     statistics: Statistics
     folder: Path
     warnings: tuple[str, ...]
+    chip: tuple[int, int]
+    """Rows and columns of a chip."""
     trust: bool = False
     """Whether the network may be code that is not geoseg's."""
     objects: dict[str, ObjectCensus] = field(default_factory=dict)
     """Of `task: instances`, the objects of each part."""
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the data are photographs."""
+        return self.document.gsd in {None, "none"} and all(p.scene.is_photograph for p in self.labelled)
 
     @cached_property
     def aim(self) -> "Aim":
@@ -145,18 +154,20 @@ def prepare(
         labelled = resolve_dataset(document.dataset, truth, document.bands, document.data, catalog)
         labelled = _with_parts(labelled, document)
         _check_bands(labelled)
-        size = document.chips.size
+        document = _by_parts(document, labelled)
+        chip = chip_shape(document.chips, labelled)
         scenes = _readers(labelled, document)
+        shapes = [s.shape for s in scenes]
         pairs = () if document.split.by == "block" else find_pairs(labelled)
-        regions = regions_of(labelled, document.split, size, pairs)
-        cells = take_census(scenes, regions, size, len(counted(document, legend)))
+        regions = regions_of(labelled, document.split, max(chip), pairs, shapes)
+        cells = take_census(scenes, regions, chip, len(counted(document, legend)))
         if not any(c.labelled for c in cells):
             raise SceneError(
                 f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
                 "nodata and the legend's codes"
             )
         parts = assign(cells, document.split, trains=known is None)
-        warn_of_leaks(labelled, parts, pairs)
+        warn_of_leaks(labelled, parts, pairs, shapes)
         objects = _objects(document, labelled, parts, legend, trains=known is None)
         if known is None:
             if document.task in {"classes", "multilabel"}:
@@ -171,6 +182,7 @@ def prepare(
         known,
         at_home(output or Path(document.output)),
         tuple(dict.fromkeys(notices)),
+        chip,
         trust,
         objects,
     )
@@ -208,6 +220,13 @@ def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequenc
         if band.common_name in bands:
             mean[i], std[i] = bands[band.common_name].mean, bands[band.common_name].std
     return Statistics(mean, std, measured.covariance)
+
+
+def _by_parts(document: Training, labelled: Sequence[Labelled]) -> Training:
+    """Return the document with the split that all of the data state, unless it says how to split."""
+    if document.split.model_fields_set or any(p.part is None for p in labelled):
+        return document
+    return document.model_copy(update={"split": document.split.model_copy(update={"by": "given"})})
 
 
 def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
@@ -249,10 +268,14 @@ def _check_bands(labelled: Sequence[Labelled]) -> None:
 
 
 def _readers(labelled: Sequence[Labelled], document: Training) -> tuple[LabelledReader, ...]:
-    cache = document.chips.cache
+    cache, shape = document.chips.cache, document.chips.resize
     if cache == "auto":
-        cache = sum(p.nbytes for p in labelled) < _CACHED_BYTES
-    return tuple(InMemory(p) for p in labelled) if cache else tuple(labelled)
+        pixels = [
+            p.nbytes if shape is None else p.nbytes * math.prod(shape) // math.prod(p.shape) for p in labelled
+        ]
+        cache = sum(pixels) < _CACHED_BYTES
+    read = labelled if shape is None else [Resized(p, shape) for p in labelled]
+    return tuple(InMemory(p) for p in read) if cache else tuple(read)
 
 
 def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocument, least: int) -> None:

@@ -25,7 +25,11 @@ PARTS = ("train", "val", "test")
 
 
 def regions_of(
-    labelled: Sequence[Labelled], split: Split, chip: int, pairs: Sequence[Pair] = ()
+    labelled: Sequence[Labelled],
+    split: Split,
+    chip: int,
+    pairs: Sequence[Pair] = (),
+    shapes: Sequence[tuple[int, int]] | None = None,
 ) -> tuple[Region, ...]:
     """Return the regions of all scenes from which chips may be cut, each with its unit.
 
@@ -39,12 +43,15 @@ def regions_of(
         Side of a chip in pixels.
     pairs
         Scenes that show the same land or touch, which make places.
+    shapes
+        Height and width in which each scene is read; default: its own.
 
     Raises
     ------
     ConfigError
         When a block is too small for a chip.
     """
+    shapes = [p.shape for p in labelled] if shapes is None else shapes
     if split.by == "block":
         if split.block - split.buffer < chip:
             raise ConfigError(
@@ -53,12 +60,12 @@ def regions_of(
             )
         return tuple(
             Region(i, window, f"{i}:{row}:{col}")
-            for i, scene in enumerate(labelled)
-            for row, rows in enumerate(_blocks(scene.shape[0], split))
-            for col, cols in enumerate(_blocks(scene.shape[1], split))
+            for i, shape in enumerate(shapes)
+            for row, rows in enumerate(_blocks(shape[0], split))
+            for col, cols in enumerate(_blocks(shape[1], split))
             if (window := Window(rows, cols))
         )
-    whole = [Window.of(0, 0, *p.shape) for p in labelled]
+    whole = [Window.of(0, 0, *shape) for shape in shapes]
     units = {
         "group": [p.group for p in labelled],
         "place": places_of(len(labelled), pairs, [p.group for p in labelled]),
@@ -162,7 +169,10 @@ def _fill(order: NDArray[np.intp], size: NDArray[np.float64], split: Split) -> N
 
 
 def warn_of_leaks(
-    labelled: Sequence[Labelled], parts: Mapping[str, Sequence[CensusCell]], pairs: Sequence[Pair] = ()
+    labelled: Sequence[Labelled],
+    parts: Mapping[str, Sequence[CensusCell]],
+    pairs: Sequence[Pair] = (),
+    shapes: Sequence[tuple[int, int]] | None = None,
 ) -> None:
     """Warn when regions of different parts overlap on the ground, and of scenes that show the same land.
 
@@ -174,12 +184,16 @@ def warn_of_leaks(
         The cells of each part.
     pairs
         Scenes that show the same land or touch each other.
+    shapes
+        Height and width in which each scene is read; default: its own.
     """
+    shapes = [p.shape for p in labelled] if shapes is None else shapes
     footprints: dict[str, list[shapely.Geometry]] = {p: [] for p in PARTS}
     for part, cells in parts.items():
         for region in dict.fromkeys(c.region for c in cells):
-            geobox = labelled[region.scene].scene.geobox
+            geobox, shape = labelled[region.scene].scene.geobox, shapes[region.scene]
             if geobox.crs is not None:
+                geobox = geobox if tuple(geobox.shape) == shape else geobox.zoom_to(shape)
                 footprints[part].append(footprint(geobox, region.window))
     # Test may not overlap val either, which chose the epoch and the temperature.
     for part, seen in (("val", "train"), ("test", "train"), ("test", "val")):

@@ -12,13 +12,21 @@ from geoseg.core.locks import lock_folder
 from geoseg.core.notices import collect_warnings
 from geoseg.models.bundle import save_bundle
 from geoseg.models.calibration import write_calibration
-from geoseg.training.build import build_task, check_network, evaluation_chips, training_chips
+from geoseg.models.card import CardTile
+from geoseg.training.build import (
+    build_task,
+    check_network,
+    evaluation_chips,
+    evaluation_part,
+    training_chips,
+)
 from geoseg.training.callbacks import Event
-from geoseg.training.card import card_facts, make_card
+from geoseg.training.card import card_facts, make_card, tile_sizes
 from geoseg.training.chips import calibration_chips
 from geoseg.training.fit import Fitted, fit, resolve_accelerator
 from geoseg.training.folder import BUNDLE, CHECKPOINTS, open_folder
 from geoseg.training.history import write_history
+from geoseg.training.pictures import Layout
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, TrainingRecord, make_record, write_record
 from geoseg.training.split import PARTS
@@ -113,7 +121,9 @@ def _finish(
     document, aim, folder = prepared.document, prepared.aim, prepared.folder
     # Lightning hands the network back on the CPU.
     network = task.network.to(resolve_accelerator(document.fit.device))
-    parts = {p: evaluation_chips(prepared, p) for p in PARTS if prepared.parts[p]}
+    tile = CardTile.model_validate(tile_sizes(document, network, prepared.chip))
+    layout = Layout(tile, document.chips.resize)
+    parts = {p: evaluation_part(prepared, p, layout) for p in PARTS if prepared.parts[p]}
     with collect_warnings() as notices:
         measured = aim.measure(network, parts, fitted.chips)
     warnings = (*warnings, *notices)
@@ -121,9 +131,10 @@ def _finish(
         **card_facts(document, fitted, start, prepared.summary()["parts"], measured),
         **aim.card(measured),
     }
-    card = make_card(document, network, prepared.labelled, aim, prepared.statistics, facts)
+    card = make_card(prepared, network, facts)
     bundle = save_bundle(network.to("cpu"), card, folder / BUNDLE)
-    write_calibration(bundle.folder, calibration_chips(parts["val" if "val" in parts else "train"]))
+    kept = evaluation_chips(prepared, "val" if "val" in parts else "train")
+    write_calibration(bundle.folder, calibration_chips(kept))
     record = make_record(document, fitted, measured, bundle, warnings, perf_counter() - began)
     write_history(folder / "metrics.csv", fitted.history, prepared.legend.legend)
     aim.write_page(folder / "training.html", record, measured, bundle.card)

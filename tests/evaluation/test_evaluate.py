@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from geoseg.cli.app import app
 from geoseg.styles.raster import write_raster_styles
 from tests.conftest import UTM, write_raster
-from tests.evaluation.conftest import LEGEND, class_map, label, mapped, reference, truth  # noqa: F401  (fixtures)
+from tests.evaluation.conftest import LEGEND, SHAPE, class_map, label, mapped, reference, truth  # noqa: F401  (fixtures)
 
 DOCUMENT = """\
 classes:
@@ -285,3 +285,16 @@ def test_a_pilot_is_gone_on_with(labelled, class_map, tmp_path):
     write_raster_styles(other, LEGEND)
     said = refused(1, "sample", "--map", other, "--pilot", labelled, "--output", tmp_path / "s.gpkg")
     assert "was not drawn from" in said
+
+
+def test_a_reference_may_be_a_picture_in_the_colours_of_the_classes(class_map, tmp_path, mapped):
+    table = np.zeros((256, 3), np.uint8)
+    for c in LEGEND.classes:
+        table[c.id] = c.rgb
+    table[255] = LEGEND.classes[0].rgb
+    colored = np.moveaxis(table[mapped], -1, 0)
+    path = write_raster(tmp_path / "colors.tif", colored, photometric="RGB")
+    assert report_of("evaluate", "--map", class_map, "--reference", path)["miou"] == 1
+    write_raster(path, np.where(np.arange(SHAPE[1]) == 3, 9, colored).astype(np.uint8), photometric="RGB")
+    said = refused(1, "evaluate", "--map", class_map, "--reference", path)
+    assert "colors.tif: 70 of 3710 px have 1 colour that the legend lacks, such as #090909 (70 px)" in said

@@ -14,7 +14,7 @@ from geoseg.inference.memory_checks import check_device_memory, check_memory, fi
 from geoseg.inference.plan import Execution, make_grid, make_plan
 from geoseg.models.card import CardTile
 from geoseg.runs.prepare import prepare
-from tests.conftest import make_bundle, write_pipeline
+from tests.conftest import make_bundle, reflectance, write_photograph, write_pipeline
 
 CARD = CardTile(size=1024, min=256, max=2048, overlap=128, divisor=32)
 
@@ -60,6 +60,28 @@ def test_tiles_of_the_one_size_that_a_graph_takes_overlap(stated, overlap):
     card = CardTile(size=256, min=256, max=256, overlap=stated, divisor=256)
     axis = make_grid((600, 100), Tiling(), card).rows
     assert (axis.tile, axis.overlap) == (256, overlap)
+
+
+def test_tiles_of_a_picture_lie_inside_and_those_of_a_scene_do_not():
+    card = CardTile(size=128, min=128, max=128, overlap=32, divisor=32)
+    inside, over = (make_grid((180, 240), Tiling(), card, inside=i) for i in (True, False))
+    assert [inside.rows.fed(i) for i in range(inside.rows.count)] == [Span(0, 128), Span(52, 180)]
+    assert inside.cols.count == over.cols.count == 3
+    assert over.rows.fed(0) == Span(-16, 112)
+    # A picture that one tile covers has no other pixels.
+    assert not make_grid((100, 90), Tiling(), card, inside=True).inside
+
+
+def test_a_network_of_resized_pictures_has_one_tile_and_announces_what_it_is_fed(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle", resize=[128, 160])
+    photo = write_photograph(tmp_path / "photo.tif", reflectance(1000, 1200), scale=0.0001)
+    path = write_pipeline(tmp_path, photo, bundle.folder)
+    plan = prepare(path)
+    assert (plan.grid.tile_shape, plan.grid.count) == ((1000, 1200), 1)
+    whole = replace(plan, bundle=replace(bundle, card=bundle.card.model_copy(update={"resize": None})))
+    assert plan.memory.network < whole.memory.network
+    with pytest.raises(PlanError, match="the network takes whole pictures, which are resized"):
+        prepare(path, ["tiling.tile=128"])
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,22 @@ def test_scenes_take_raster_and_polygon_labels(tmp_path):
     assert (both[1] == both[0]).all()
 
 
+def test_labels_of_a_scene_may_be_a_picture_in_the_colours_of_the_legend(tmp_path):
+    write_raster(tmp_path / "scene.tif", reflectance(20, 30), names=BAND_NAMES, scale=0.0001)
+    codes = np.ones((20, 30), np.uint8)
+    codes[:, 10:] = 3
+    colors = {c.id: c.color for c in LEGEND.classes}
+    table = np.zeros((4, 3), np.uint8)
+    for number, color in colors.items():
+        table[number] = list(bytes.fromhex(color[1:]))
+    write_raster(tmp_path / "labels.tif", np.moveaxis(table[codes], -1, 0), photometric="RGB")
+    entry = ScenesEntry.model_validate(
+        {"kind": "scenes", "scenes": [{"scene": "scene.tif", "labels": "labels.tif"}]}
+    )
+    place = resolve_dataset(entry, LEGEND, data=str(tmp_path))[0]
+    assert (place.read(Window.of(0, 0, 20, 30)).channels == codes - 1).all()
+
+
 def cityscapes(folder, parts=(("train", "aachen"), ("train", "bochum"), ("val", "lindau"))):
     """Photographs in the official layout: name_SEQUENCE_FRAME, label ids 7 (road) and 23 (sky)."""
     rng = np.random.default_rng(0)

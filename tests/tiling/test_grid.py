@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -70,6 +71,42 @@ def test_a_part_has_the_tiles_of_the_whole_that_reach_into_it(found):
     assert [cut.at_end(s.start) for s in inside] == [axis.at_end(s.start + part.start) for s in inside]
     assert set(cut.seams) == {line - part.start for line in axis.seams if part.start < line < part.stop}
     assert cut.cut(Span(0, cut.length)) == cut == axis.cut(Span(0, axis.length)).cut(part)
+
+
+@st.composite
+def inner_axes(draw):
+    """Draw an axis of a picture that is longer than a tile."""
+    axis = draw(axes())
+    return replace(axis, length=axis.tile + draw(st.integers(1, 300)), inside=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(inner_axes(), st.data())
+def test_tiles_of_a_picture_are_fed_its_own_pixels_and_no_mirror_image(axis, data):
+    fed = [axis.fed(i) for i in range(axis.count)]
+    assert all(s.start >= 0 and s.stop <= axis.length and len(s) == axis.tile for s in fed)
+    assert fed[0].start == 0
+    assert fed[-1].stop == axis.length
+    assert len({s.start for s in fed}) == axis.count == 1 + -(-(axis.length - axis.tile) // axis.stride)
+    # What counts of a tile is among the pixels that it is fed, and two tiles share an overlap.
+    assert all(
+        span.clip(axis.length).intersect(f) == span.clip(axis.length)
+        for span, f in zip(spans(axis), fed, strict=True)
+    )
+    assert [axis.moved(f.start) for f in fed] == [
+        s.start - f.start for s, f in zip(spans(axis), fed, strict=True)
+    ]
+    assert [axis.at_end(f.start) for f in fed] == [(i == 0, i == axis.count - 1) for i in range(axis.count)]
+    start = data.draw(st.integers(0, axis.length - 1))
+    part = Span(start, data.draw(st.integers(start + 1, axis.length)))
+    cut = axis.cut(part)
+    there = [f.shift(-start) for s, f in zip(spans(axis), fed, strict=True) if s.intersect(part)]
+    assert [cut.fed(i) for i in range(cut.count)] == there
+    assert [cut.moved(f.start) for f in there] == [axis.moved(f.start + start) for f in there]
+
+
+def test_a_picture_that_a_tile_covers_has_no_other_pixels():
+    assert TileAxis(20, 32, 0, inside=True).fed(0) == Span(0, 32)
 
 
 @settings(max_examples=150, deadline=None)

@@ -22,8 +22,9 @@ KEEPING = HostArrays()
 
 @st.composite
 def tile_axes(draw):
-    tile = draw(st.integers(1, 24))
-    return TileAxis(draw(st.integers(1, 70)), tile, 2 * draw(st.integers(0, tile // 4)))
+    tile, length = draw(st.integers(1, 24)), draw(st.integers(1, 70))
+    inside = length > tile and draw(st.booleans())
+    return TileAxis(length, tile, 2 * draw(st.integers(0, tile // 4)), inside=inside)
 
 
 grids = st.builds(TileGrid, tile_axes(), tile_axes())
@@ -43,15 +44,20 @@ def naive(grid, seed):
     places = [(i, j) for i in range(grid.rows.count) for j in range(grid.cols.count)]
     np.random.default_rng(seed).shuffle(places)
     for i, j in places:
-        weights = np.outer(
-            taper(rows, grid.rows.overlap, first=i == 0, last=i == grid.rows.count - 1),
-            taper(cols, grid.cols.overlap, first=j == 0, last=j == grid.cols.count - 1),
-        )
+        weights = np.outer(weights_of(grid.rows, i), weights_of(grid.cols, j))
         tile = grid.window(i, j)
         rounded = np.rint(prediction(grid, tile, seed).astype(np.float64) * 2**14).astype(np.int64)
         top, left = tile.rows.start + rows, tile.cols.start + cols
         canvas[:, top : top + rows, left : left + cols] += rounded * weights
     return canvas[:, rows : rows + height, cols : cols + width]
+
+
+def weights_of(axis, i):
+    """Weights of the pixels that tile i is fed: those of its span, wherever that lies."""
+    whole = np.zeros(axis.length + 3 * axis.tile, dtype=np.int64)
+    start = axis.span(i).start + axis.tile
+    whole[start : start + axis.tile] = taper(axis.tile, axis.overlap, first=i == 0, last=i == axis.count - 1)
+    return whole[axis.fed(i).start + axis.tile :][: axis.tile]
 
 
 def block_by_block(grid, size, seed, outline=None, corner=(0, 0)):

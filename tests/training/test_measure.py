@@ -119,12 +119,18 @@ def test_thresholds_have_the_highest_f1_on_the_chips():
 
 def test_scores_are_those_of_the_rule(bundle):
     from geoseg.core.legend import Legend
-    from geoseg.training.measure import rule_of, score_part
+    from geoseg.models.card import CardTile
+    from geoseg.training.census import Statistics
+    from geoseg.training.chips import ChipSource
+    from geoseg.training.measure import EvaluationPart, rule_of, score_part
+    from geoseg.training.pictures import Layout
     from tests.training.worlds import LEGEND
 
-    chips, legend = FakeChips(), Legend.of(LEGEND.classes)
-    plain = score_part(network(), chips, legend)
-    ruled = score_part(network(), chips, legend, rule=rule_of(legend, {"tree": 0.01}))
+    legend, tile = Legend.of(LEGEND.classes), CardTile(size=16, min=16, max=16, overlap=0, divisor=1)
+    part = EvaluationPart(FakeChips(), (), Layout(tile, None))
+    part.chips.cells, part.chips.source = (), ChipSource((), (), Statistics(np.zeros(2), np.ones(2)))
+    plain = score_part(network(), part, legend)
+    ruled = score_part(network(), part, legend, rule=rule_of(legend, {"tree": 0.01}))
     assert plain.confusion.sum() == ruled.confusion.sum()
     assert ruled.confusion[:, 1].sum() > 0.9 * ruled.confusion.sum()
     assert plain.confusion[:, 1].sum() < 0.6 * plain.confusion.sum()

@@ -72,7 +72,7 @@ def test_the_format_comes_first_and_a_figure_that_is_no_number_is_null(path):
         {
             "epoch": 1, "rate": 0.01, "seconds": 2.0, "train_loss": 0.5, "train_miou": 0.4,
             "train_iou": [0.4, None], "val_loss": None, "val_miou": None, "val_iou": [],
-            "train_parts": {}, "val_parts": {}, "val_ap": {}, "train_accuracy": None, "val_accuracy": None,
+            "train_accuracy": None, "val_accuracy": None,
         }
     ]  # fmt: skip
     assert next(iter(content["metrics"])) == "reference"

@@ -7,6 +7,7 @@ from typing import Any
 
 from geoseg.core import buffers
 from geoseg.core.errors import BundleError
+from geoseg.models.backends.resizing import ResizingSegmenter
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle, open_bundle
 
@@ -79,6 +80,12 @@ def make_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
     """Return a segmenter of its own, which this process does not keep."""
     if bundle.card.task == "instances":
         raise BundleError(f"{bundle.folder}: finds objects, and no class of each pixel; see geoseg run")
+    segmenter, shape = network_segmenter(bundle, spec), bundle.card.resize
+    return segmenter if shape is None else ResizingSegmenter(segmenter, shape)
+
+
+def network_segmenter(bundle: Bundle, spec: SegmenterSpec) -> Segmenter:
+    """Return a segmenter of its own for tiles as the network takes them: none is resized."""
     # Each library takes seconds to import, and a run needs only one of them.
     if spec.backend == "openvino":
         from geoseg.models.backends.openvino_segmenter import OpenVinoSegmenter  # noqa: PLC0415

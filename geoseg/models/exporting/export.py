@@ -92,11 +92,13 @@ def export_bundle(bundle: Bundle, form: str, folder: Path) -> list[Path]:
 
 def deepness_metadata(card: Card) -> dict[str, Any]:
     """Return the metadata that the QGIS plugin Deepness reads; and what else an import needs."""
-    side, gsd = card.tile.size, card.gsd_m.min
+    side = card.tile.size
+    # Centimetres for each pixel, which photographs have not.
+    resolution = {} if card.gsd_m is None else {"resolution": round(100 * card.gsd_m.min, 6)}
     return {
         "model_type": "Segmentor",
         "class_names": {number: c.title for number, c in enumerate(card.classes)},
-        "resolution": round(100 * gsd, 6),
+        **resolution,
         "tile_size": side,
         "tiles_size": side,
         "tiles_overlap": round(100 * card.tile.overlap / side),

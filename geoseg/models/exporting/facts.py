@@ -25,11 +25,12 @@ def exported_facts(card: Card, raw_scale: float) -> dict[str, Any]:
         "input_scale": scale,
         "preprocess": [],
         "output": "probabilities",
-        "gsd": f"{card.gsd_m.min:g}-{card.gsd_m.max:g}",
+        "gsd": "none" if card.gsd_m is None else f"{card.gsd_m.min:g}-{card.gsd_m.max:g}",
         "tile": card.tile.size,
         "overlap": card.tile.overlap,
     }
-    return facts if card.level is None else {**facts, "level": card.level}
+    more = {"level": card.level, "resize": None if card.resize is None else list(card.resize)}
+    return facts | {key: value for key, value in more.items() if value is not None}
 
 
 def as_stored(card: Card) -> Card:

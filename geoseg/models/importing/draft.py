@@ -49,15 +49,16 @@ KEYS: dict[str, str] = {
     "channels": "channel of each class, where the network has more channels",
     "output": "logits, probabilities, or sigmoid for one channel of logits",
     "temperature": "what logits are divided by",
-    "gsd": "ground sample distances that it was trained for, in metres: 10 or 10-30",
+    "gsd": "ground sample distances that it was trained for, in metres: 10 or 10-30; none: photographs",
     "level": "toa or surface",
     "tile": "side of the tiles in pixels: that of the training, where its answer depends on the whole tile",
     "overlap": "pixels that neighbouring tiles share",
+    "resize": "rows and columns to which whole pictures are resized for the network: [256, 320]",
     "network": "architecture and arguments: {_model_class: Unet, encoder_name: resnet34}",
 }
 """Keys of a draft, and what they say."""
 
-_LISTS = ("bands", "mean", "std", "classes", "channels", "limitations", "object_px")
+_LISTS = ("bands", "mean", "std", "classes", "channels", "limitations", "object_px", "resize")
 _WANTED = ("bands", "mean", "std", "numbers", "classes", "output", "gsd")
 
 
@@ -224,7 +225,7 @@ def make_card(draft: Draft, name: str, sizes: Sizes, *, of_source: bool = False)
 
 _PASSED = (
     "description", "license", "limitations", "numbers", "preprocess", "channels", "output", "temperature",
-    "level",
+    "level", "resize",
 )  # fmt: skip
 
 
@@ -257,7 +258,9 @@ def _bands(bands: Any, mean: Any, std: Any, scale: float) -> list[dict[str, Any]
     return rows
 
 
-def _gsd(value: Any) -> dict[str, Any]:
+def _gsd(value: Any) -> dict[str, Any] | None:
+    if value == "none":
+        return None
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, str):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import BundleError, ConfigError, one_line
 from geoseg.core.geometry import Window
 from geoseg.models.backends.auto import resolve_backend
-from geoseg.models.backends.load import make_segmenter
+from geoseg.models.backends.load import network_segmenter
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import Card
@@ -26,9 +26,9 @@ _SUM_TOLERANCE = 1e-2
 
 
 def segmenter_of(bundle: Bundle) -> Segmenter:
-    """Return the segmenter that a run on a CPU has."""
+    """Return the segmenter that a run on a CPU has, without any resizing before the network."""
     backend = resolve_backend("auto", bundle, "cpu", "fp32")
-    return make_segmenter(
+    return network_segmenter(
         bundle, SegmenterSpec(bundle.folder, bundle.sha256, "cpu", backend, "fp32", "none", 1)
     )
 

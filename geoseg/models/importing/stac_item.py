@@ -92,6 +92,7 @@ _OWN = (
     "channels",
     "temperature",
     "overlap",
+    "resize",
 )
 """Keys of a draft for which the extension has no field; geoseg writes them with its own prefix."""
 

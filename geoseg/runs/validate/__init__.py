@@ -15,7 +15,8 @@ def validate(place: Path | str) -> "Report":
     Parameters
     ----------
     place
-        The folder of a finished run, or its URI; the files of a URI are downloaded for the check.
+        The folder of a finished run, or its URI; the files of a URI are downloaded for the check. The folder
+        of many scenes is checked scene by scene.
 
     Returns
     -------

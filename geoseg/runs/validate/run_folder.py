@@ -1,20 +1,23 @@
 """Run all checks of a run folder."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from geoseg.core.files import streams_in
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import no_finished_run
+from geoseg.runs.validate.batch_folder import common_checks, finished_scenes, is_batch
 from geoseg.runs.validate.findings import CheckGroup, Failure, Report
 from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
 from geoseg.runs.validate.integrity import check_files, check_record
 from geoseg.runs.validate.item import check_item
 from geoseg.runs.validate.objects import check_objects
+from geoseg.runs.validate.pictures import check_pictures, pictures_of
 from geoseg.runs.validate.polygons import check_polygons
 from geoseg.runs.validate.rasters import check_rasters
 from geoseg.runs.validate.styles import check_styles
-from geoseg.storage.store import open_store
+from geoseg.storage.store import Store, open_store
 from geoseg.storage.workspace import local_copy
 
 _MOST = 20
@@ -22,8 +25,10 @@ _MOST = 20
 
 
 def check_folder(place: Path | str) -> Report:
-    """Check a run folder, see `geoseg.runs.validate.validate`."""
+    """Check a run folder, or the folder of many, see `geoseg.runs.validate.validate`."""
     store = open_store(place)
+    if is_batch(store):
+        return Report(store.at(), tuple(_of_batch(store)))
     with local_copy(store) as folder:
         if not (folder / RunFile.RECORD).exists():
             raise no_finished_run(store)
@@ -36,6 +41,17 @@ _STYLES = {RunFile.CLASSES: "colour table, attribute table, names, QML and SLD a
 def _checked(run: FinishedFolder) -> str:
     found = {RunFile.VALUES: "range, statistics", RunFile.LABELS: "labels, areas"}
     return found.get(run.map_name, "classes, areas")
+
+
+def _of_batch(store: Store) -> Iterator[CheckGroup]:
+    """Yield a group for each scene of a batch, and those of what they have in common."""
+    scenes = finished_scenes(store)
+    for scene in scenes:
+        report = check_folder(store.at(scene.name))
+        looked_at = f"{scene.name}: {', '.join(g.name for g in report.groups)}"
+        found = (replace(f, file=f"{scene.name}/{f.file}") for f in report.failures)
+        yield CheckGroup("scene", looked_at, tuple(found)[:_MOST])
+    yield from common_checks(store, scenes)
 
 
 def _groups(folder: Path) -> Iterator[CheckGroup]:
@@ -56,6 +72,9 @@ def _groups(folder: Path) -> Iterator[CheckGroup]:
     if run.record.objects is not None:
         looked_at = f"{run.record.objects.count} objects: numbers dense and in reading order, classes, counts"
         checks.append(("objects", looked_at, check_objects))
+    if pictures := pictures_of(run):
+        looked_at = f"{', '.join(pictures)}: size, colours of the legend, pixels of the map"
+        checks.append(("pictures", looked_at, check_pictures))
     if files := run.polygon_files:
         form = "near the map" if run.generalised else "equal to the map"
         form = "one of each mask" if run.recipe.rules.whole_masks else f"a coverage {form}"

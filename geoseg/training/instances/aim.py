@@ -1,10 +1,9 @@
 """The aim of a training of objects: single objects, each of a class."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -26,6 +25,9 @@ from geoseg.training.instances.sizing import (
 )
 from geoseg.training.instances.task import InstanceTask
 from geoseg.training.task import Task
+
+if TYPE_CHECKING:
+    from geoseg.training.aim import MeasuredParts
 
 _STRIDE = 32
 """Sides of tiles are multiples of it: the deepest stage of a residual network."""
@@ -75,11 +77,12 @@ class ObjectAim:
             document.optimizer, document.transfer, document.seed,
         )  # fmt: skip
 
-    def measure(self, network: nn.Module, parts: Mapping[str, Any], batch: int) -> MeasuredInstances:
+    def measure(self, network: nn.Module, parts: "MeasuredParts", batch: int) -> MeasuredInstances:
         """See `geoseg.training.aim.Aim`; warn of chips that may lack objects."""
         assert isinstance(network, MaskRCNN)  # noqa: S101 (it was trained as one)
         document = self.document
-        measured = measure_instances(network, parts, self.legend, self.detection(), document.detection, batch)
+        chips: dict[str, Any] = {k: p.chips for k, p in parts.items()}
+        measured = measure_instances(network, chips, self.legend, self.detection(), document.detection, batch)
         if full := measured.main.full:
             warnings.warn(
                 f"{full} of {measured.main.chips} chips of {measured.measured_on} reach the limit of "

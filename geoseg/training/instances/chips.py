@@ -146,8 +146,8 @@ class TrainingObjects(TrainingChips):
         jitter = self.chips.size // 4
         down, right = (int(n) for n in rng.integers(-jitter, jitter + 1, 2))
         return Window(
-            centred(box.rows, cell.region.window.rows, self.side, down),
-            centred(box.cols, cell.region.window.cols, self.side, right),
+            centred(box.rows, cell.region.window.rows, self.read[0], down),
+            centred(box.cols, cell.region.window.cols, self.read[1], right),
         )
 
 

@@ -1,9 +1,8 @@
 """The aim of a network of labels: for each class on its own whether a pixel has it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -12,9 +11,11 @@ from geoseg.core.legend import Legend
 from geoseg.models.card import Card
 from geoseg.training.aim import card_classes, pixel_task
 from geoseg.training.census import CensusCell, class_counts
-from geoseg.training.chips import EvaluationChips
 from geoseg.training.multilabel.loss import LabelLoss, LabelMeter
 from geoseg.training.task import Meter, Monitor, Task
+
+if TYPE_CHECKING:
+    from geoseg.training.aim import MeasuredParts
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,13 @@ class LabelAim:
         """See `geoseg.training.aim.Aim`."""
         return pixel_task(self, network)
 
-    def measure(self, network: nn.Module, parts: Mapping[str, EvaluationChips], batch: int) -> Any:
+    def measure(self, network: nn.Module, parts: "MeasuredParts", batch: int) -> Any:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.multilabel.measure import measure_flags  # noqa: PLC0415 (scipy is slow)
 
-        return measure_flags(network, parts, self.legend, self.document.measure, batch)
+        return measure_flags(
+            network, {k: p.chips for k, p in parts.items()}, self.legend, self.document.measure, batch
+        )
 
     def card(self, measured: Any | None) -> dict[str, Any]:
         """See `geoseg.training.aim.Aim`."""

@@ -57,7 +57,7 @@ class MeasuredFlags:
     def scores(self) -> FlagTrainingScores:
         """Return all scores for the card and the record."""
         return FlagTrainingScores(
-            reference=references(self.main.chips, chosen="epoch, temperature and thresholds")[
+            reference=references(f"{self.main.chips} chips", chosen="epoch, temperature and thresholds")[
                 self.measured_on
             ],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},

@@ -1,10 +1,9 @@
 """The aim of a regression: a number for each pixel."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,9 +12,11 @@ from geoseg.core.errors import ConfigError
 from geoseg.models.card import Card, CardTarget
 from geoseg.training.aim import pixel_task
 from geoseg.training.census import NumberSums
-from geoseg.training.chips import EvaluationChips
 from geoseg.training.regression.loss import NumberLoss, NumberMeter
 from geoseg.training.task import Meter, Monitor, Task
+
+if TYPE_CHECKING:
+    from geoseg.training.aim import MeasuredParts
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,13 @@ class NumberAim:
         """See `geoseg.training.aim.Aim`."""
         return pixel_task(self, network)
 
-    def measure(self, network: nn.Module, parts: Mapping[str, EvaluationChips], batch: int) -> Any:
+    def measure(self, network: nn.Module, parts: "MeasuredParts", batch: int) -> Any:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.regression.measure import measure_numbers  # noqa: PLC0415 (scipy is slow)
 
-        return measure_numbers(network, parts, self.target, self.document.measure, batch)
+        return measure_numbers(
+            network, {k: p.chips for k, p in parts.items()}, self.target, self.document.measure, batch
+        )
 
     def card(self, measured: Any | None) -> dict[str, Any]:  # noqa: ARG002 (as other aims)
         """See `geoseg.training.aim.Aim`."""

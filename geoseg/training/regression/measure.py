@@ -68,7 +68,7 @@ class MeasuredNumbers:
     def scores(self) -> NumberTrainingScores:
         """Return all scores for the card and the record."""
         return NumberTrainingScores(
-            reference=references(self.main.chips, chosen="epoch")[self.measured_on],
+            reference=references(f"{self.main.chips} chips", chosen="epoch")[self.measured_on],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
             **dict(self.main.scores),
         )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.detections import Detections
 from geoseg.core.geometry import Span, Window
-from geoseg.tiling.grid import TileAxis, TileGrid
+from geoseg.tiling.grid import TileGrid
 
 Reach = Literal["territory", "tile"]
 """How far a mask must reach for its tile to report it: into the territory, or anywhere in the tile."""
@@ -117,7 +117,7 @@ def report(
     reach
         Which detections are reported.
     """
-    place = tuple(_index(axis, span) for axis, span in ((grid.rows, tile.rows), (grid.cols, tile.cols)))
+    place = grid.rows.index(tile.rows.start), grid.cols.index(tile.cols.start)
     own = (
         Window(grid.rows.territory(place[0]), grid.cols.territory(place[1])) if reach == "territory" else tile
     )
@@ -152,10 +152,6 @@ def report(
         cut=np.array(cut, np.bool_),
         bits=np.concatenate([NOTHING.bits, *bits]),
     )
-
-
-def _index(axis: TileAxis, span: Span) -> int:
-    return (span.start - axis.span(0).start) // axis.stride
 
 
 def _reaches(mask: NDArray[np.bool_], box: tuple[int, int, int, int], own: Window) -> bool:

@@ -25,6 +25,7 @@ FORMS = {
         ],
     },
     "fewer": {"channels": [2, 0, 1]},
+    "photographs": {"gsd_m": None, "resize": [64, 96]},
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def test_an_exported_network_comes_back_with_the_same_probabilities(tmp_path, fo
         ours, theirs = ([getattr(b, key) for b in c.card.bands] for c in (back, bundle))
         assert np.allclose(ours, theirs)
     assert [c.slug for c in back.card.classes] == [c.slug for c in bundle.card.classes]
-    assert back.card.gsd_m == bundle.card.gsd_m
+    assert (back.card.gsd_m, back.card.resize) == (bundle.card.gsd_m, bundle.card.resize)
     with pytest.raises(OutputError, match="exists already"):
         export_bundle(bundle, "onnx", tmp_path / "out")
 
