@@ -34,6 +34,8 @@ _STEPS = 1000
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
+_MIXED = 0.1
+"""Share of the labelled pixels that two classes of a chip must have, so that it may be one of the best."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class PredictedChip:
         """Share of the labelled pixels whose predicted class is the labelled one."""
         labelled = self.label != IGNORE
         return float((self.probabilities.argmax(0) == self.label)[labelled].mean())
+
+    @property
+    def mixed(self) -> bool:
+        """Whether two classes have a share in it: a chip of water alone says nothing of a network."""
+        labels = self.label[self.label != IGNORE]
+        return int((np.bincount(labels.ravel()) >= _MIXED * labels.size).sum()) > 1
 
 
 @dataclass(frozen=True)
@@ -307,6 +315,7 @@ def score_part(
     matrix = np.zeros((classes, classes), dtype=np.int64)
     calibration, uncalibrated = Calibration(), Calibration()
     best: list[tuple[float, int, PredictedChip]] = []
+    uniform: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
     for number, chip in enumerate(
         predict_chips(network, chips, batch, temperature=temperature, augment=augment)
@@ -317,7 +326,7 @@ def score_part(
         uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)
         # A chip with few labelled pixels is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
-            _keep(best, (chip.agreement, number, chip), shown)
+            _keep(best if chip.mixed else uniform, (chip.agreement, number, chip), shown)
             _keep(worst, (-chip.agreement, number, chip), shown)
     fields = {
         **scores(matrix).to_dict(legend),
@@ -325,8 +334,8 @@ def score_part(
         "expected_calibration_error": plain(calibration.expected_calibration_error),
     }
     return PartScores(
-        matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best), _sorted(worst),
-        len(chips),
+        matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best or uniform),
+        _sorted(worst), len(chips),
     )  # fmt: skip
 
 

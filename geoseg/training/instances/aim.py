@@ -107,8 +107,10 @@ class ObjectAim:
             "limitations": limits,
         }
 
-    def write_page(self, path: Path, record: Any, measured: MeasuredInstances, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: MeasuredInstances, card: Card, links: Mapping[str, str]
+    ) -> None:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.instances.page import write_instances_page  # noqa: PLC0415 (slow to import)
 
-        write_instances_page(path, record, measured, self.legend, card)
+        write_instances_page(path, record, measured, self.legend, card, links)

@@ -61,8 +61,10 @@ class LabelAim:
             "thresholds": thresholds,
         }
 
-    def write_page(self, path: Path, record: Any, measured: Any, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: Any, card: Card, links: Mapping[str, str]
+    ) -> None:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.multilabel.page import write_page  # noqa: PLC0415 (matplotlib is slow)
 
-        write_page(path, record, measured, self.legend, card)
+        write_page(path, record, measured, self.legend, card, links)
