@@ -39,7 +39,7 @@ _GROUPS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
         "Bundles: list, show, import and export networks.",
         {
             "list": models.models_list, "show": models.models_show, "import": models.models_import,
-            "export": models.models_export,
+            "export": models.models_export, "encoders": models.models_encoders,
         },
     ),
 }  # fmt: skip

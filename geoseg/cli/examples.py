@@ -36,6 +36,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "models show": ("models show landcover-s2", "models show network.onnx"),
     "models import": ("models import network.onnx -o configs/models/mine --set bands=red,green,blue",),
     "models export": ("models export landcover-s2 --to onnx -o exported",),
+    "models encoders": ("models encoders dinov3",),
     "worker": ("worker tcp://node1:8786 --interface eth0",),
     "doctor": ("doctor",),
 }

@@ -23,6 +23,25 @@ def models_list(folder: ModelsFolder = None, as_json: AsJson = False, debug: Deb
         show_facts(show.bundles(folder), as_json=as_json)
 
 
+def models_encoders(
+    word: Annotated[
+        str, typer.Argument(metavar="[WORD]", help="Part of a name, such as resnet or dinov3.")
+    ] = "",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the encoders that networks can have, and the names of their pretrained weights."""
+    with errors(debug=debug):
+        from geoseg.core.errors import ConfigError
+        from geoseg.models.networks.encoders import encoders
+
+        found = encoders(word)
+        if not found:
+            raise ConfigError(f"{word}: no name of an encoder holds this; try a shorter part of it")
+        rows = [{"encoder": name, "weights": ", ".join(weights)} for name, weights in found.items()]
+        show_facts(rows, as_json=as_json)
+
+
 Architecture = Annotated[
     str | None, typer.Option(help="Architecture of bare weights, such as Unet; see docs/architectures.md.")
 ]

@@ -10,7 +10,8 @@ import geoseg
 from geoseg.cli import completion
 from geoseg.cli.messages import errors, give, say, show_facts, warn
 from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, Trust
-from geoseg.cli.progress import silent, training_progress
+from geoseg.cli.progress import silent
+from geoseg.cli.training_progress import training_progress
 from geoseg.core.errors import ConfigError
 
 
@@ -54,15 +55,18 @@ def train(
         from geoseg.cli import show
         from geoseg.training.prepare import prepare
 
-        (silent if quiet else say)(f"geoseg {geoseg.__version__}: reading the data of {training}")
+        tell = silent if quiet else say
+        tell(f"geoseg {geoseg.__version__}: reading the data of {training}")
         prepared = prepare(training, assign or [], output, catalog, trust=trust)
         for warning in prepared.warnings:
             warn(warning)
         if dry_run:
             from geoseg.training.build import check_network
+            from geoseg.training.estimate import STEPS, estimate
 
             check_network(prepared)
-            show_facts(prepared.summary(), as_json=as_json)
+            tell(f"takes {STEPS} steps, to estimate time and memory")
+            show_facts({**prepared.summary(), **estimate(prepared).facts()}, as_json=as_json)
             return
         from geoseg.training.train import train as run_training
 

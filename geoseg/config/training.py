@@ -183,6 +183,10 @@ class LossTerm(Document):
     """Of contrastive: pixels that are compared in a pass, as many of each class."""
 
 
+def _weights_in_words(term: LossTerm) -> str:
+    return " without class weights" if term.class_weights == "none" else f", weights {term.class_weights}"
+
+
 class TargetEntry(Document):
     """The numbers that a regression predicts."""
 
@@ -271,6 +275,13 @@ class Fit(Document):
     def stopping(self) -> Stop | None:
         """When the training ends early, None: not."""
         return self.stop if self.patience is None else Stop(patience=self.patience)
+
+    @property
+    def stop_in_words(self) -> str:
+        """When the training ends, for messages."""
+        if (stop := self.stopping) is None:
+            return f"after {self.epochs} epochs"
+        return f"after {stop.patience} epochs without a better {stop.monitor} on val"
 
 
 class Measurement(Document):
@@ -419,6 +430,19 @@ class Training(Document):
         if self.keeps_network:
             return f"that of {self.transfer.bundle}"
         return f"{self.network.architecture} {self.network.arguments}"
+
+    @property
+    def loss_in_words(self) -> str:
+        """The losses that are added, for messages."""
+        if self.task == "instances":
+            return "of boxes, classes and masks"
+        weighted = {"cross-entropy", "focal", "bce"}
+        return " + ".join(
+            ("" if term.weight == 1 else f"{term.weight:g} ")
+            + term.kind
+            + (_weights_in_words(term) if term.kind in weighted else "")
+            for term in self.loss
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -5,7 +5,7 @@ exits with `exit_code`; anything that is not a `GeosegError` is a bug in geoseg.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Self
@@ -96,10 +96,23 @@ def listed(names: Collection[str], most: int = 14) -> str:
     return ", ".join([*islice(names, most), *([f"and {more} more"] if more > 0 else [])])
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` when `word` resembles a known word, else an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """Return `"; did you mean 'x'?"` when `word` resembles known words, else an empty string.
+
+    Examples
+    --------
+    >>> did_you_mean("resnet43", ["resnet34", "resnet50", "vgg16"], most=2)
+    "; did you mean 'resnet34' or 'resnet50'?"
+    """
+    return meant(get_close_matches(word, list(known), n=most, cutoff=0.6))
+
+
+def meant(close: Sequence[str]) -> str:
+    """Return `"; did you mean 'x' or 'y'?"`, of no words an empty string."""
+    if not close:
+        return ""
+    *others, last = [repr(word) for word in close]
+    return f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
 
 
 def difference(old: Any, new: Any, path: str = "") -> str:

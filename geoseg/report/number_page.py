@@ -37,6 +37,8 @@ class NumberPicture:
     prediction: NDArray[np.float32]
     score: float
     """Mean absolute difference."""
+    link: str = ""
+    """Address of the file that it was cut from; empty: none."""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class ChipPicture:
     """Channel numbers, shape (rows, cols)."""
     score: float
     """Share of the labelled pixels on which label and prediction agree; of objects: F1."""
+    link: str = ""
+    """Address of the file that it was cut from; empty: none."""
 
 
 @dataclass(frozen=True)

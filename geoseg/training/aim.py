@@ -69,7 +69,9 @@ class Aim(Protocol):
         """Return the fields of a card that are of this aim; before it is measured with their defaults."""
         ...
 
-    def write_page(self, path: Path, record: Any, measured: Any, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: Any, card: Card, links: Mapping[str, str]
+    ) -> None:
         """Write the page of a training."""
         ...
 
@@ -178,11 +180,13 @@ class ClassAim:
         thresholds = {} if measured is None else measured.thresholds
         return {"classes": card_classes(self.legend), "thresholds": thresholds}
 
-    def write_page(self, path: Path, record: Any, measured: Any, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: Any, card: Card, links: Mapping[str, str]
+    ) -> None:
         """See `Aim`."""
         from geoseg.training.page import write_page  # noqa: PLC0415 (matplotlib is slow to import)
 
-        write_page(path, record, measured, self.legend, card)
+        write_page(path, record, measured, self.legend, card, links)
 
 
 def contrast_of(document: Training, network: nn.Module) -> PixelContrast | None:

@@ -32,7 +32,11 @@ class BatchDone:
     batch: int
     """From 1."""
     batches: int
-    loss: float
+    epoch: int
+    """From 1."""
+    epochs: int
+    loss: float | None = None
+    """None of a batch that is only checked."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,16 @@ class History(Callback):
         """Emit the event of the batch."""
         if trainer.is_global_zero:
             loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
-            self.on_event(BatchDone(batch_idx + 1, int(trainer.num_training_batches), loss))
+            batches = int(trainer.num_training_batches)
+            self.on_event(BatchDone(batch_idx + 1, batches, trainer.current_epoch + 1, self.epochs, loss))
+
+    def on_validation_batch_end(
+        self, trainer: Any, _task: Any, _outputs: Any, _batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Emit the event of the batch."""
+        if trainer.is_global_zero:
+            batches = int(trainer.num_val_batches[dataloader_idx])
+            self.on_event(BatchDone(batch_idx + 1, batches, trainer.current_epoch + 1, self.epochs))
 
     def on_train_epoch_end(self, trainer: Any, task: Any) -> None:
         """Keep the row, log it, and emit the event of the epoch."""

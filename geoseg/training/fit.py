@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -21,11 +21,13 @@ from geoseg.training.chips import DrawSampler, UnrepeatedSampler
 from geoseg.training.history import EpochRow
 from geoseg.training.task import Task
 
+T = TypeVar("T")
+
 LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """The division of an optimiser step into forward passes."""
 
     accelerator: str
@@ -40,7 +42,7 @@ class _Step:
         """Chips in a step."""
         return self.chips * self.passes * self.devices
 
-    def halved(self) -> "_Step":
+    def halved(self) -> "Step":
         """Return the same step in passes of half the size."""
         return replace(self, chips=self.chips // 2, passes=self.passes * 2)
 
@@ -97,17 +99,46 @@ def fit(
     TrainingError
         When the loss is NaN or infinite, a checkpoint is damaged, or a single chip does not fit in memory.
     """
-    _silence_lightning()
-    accelerator = resolve_accelerator(entry.device)
-    devices = _devices(entry, accelerator)
-    if len(val) < devices:  # type: ignore[arg-type]
-        raise ConfigError(f"fit.devices: {devices}, but there are only {len(val)} chips to check on")  # type: ignore[arg-type]
-    chips = max(1, entry.batch // (entry.accumulate * devices))
-    step = _Step(accelerator, devices, chips, entry.accumulate)
-    while True:
+    step = first_step(entry)
+    if len(val) < step.devices:  # type: ignore[arg-type]
+        raise ConfigError(f"fit.devices: {step.devices}, but there are only {len(val)} chips to check on")  # type: ignore[arg-type]
+
+    def say(message: str) -> None:
         resumed = (folder / LAST).exists()
+        text = f"{message}{' from the last checkpoint' if resumed else ''}"
+        on_event(Notice(text))
+        warnings.warn(text, GeosegWarning, stacklevel=3)
+
+    return with_smaller_passes(
+        lambda step: _fit_once(make_task(), train, val, entry, folder, step, clip, on_event), step, say
+    )
+
+
+def first_step(entry: Fit, devices: int | None = None) -> Step:
+    """Return the division of a step that the training file asks for.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such device.
+    """
+    accelerator = resolve_accelerator(entry.device)
+    count = _devices(entry, accelerator) if devices is None else devices
+    chips = max(1, entry.batch // (entry.accumulate * count))
+    return Step(accelerator, count, chips, entry.accumulate)
+
+
+def with_smaller_passes(attempt: Callable[[Step], T], step: Step, say: Callable[[str], None]) -> T:
+    """Return what an attempt returns; when memory runs out it is made again with passes of half the size.
+
+    Raises
+    ------
+    TrainingError
+        When a single chip does not fit in memory, or batch norm has a single value.
+    """
+    while True:
         try:
-            return _fit_once(make_task(), train, val, entry, folder, step, clip, on_event)
+            return attempt(step)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -127,12 +158,7 @@ def fit(
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        message = (
-            f"out of memory: goes on with {step.passes} passes of {step.chips} chips for a step"
-            f"{' from the last checkpoint' if resumed else ''}"
-        )
-        on_event(Notice(message))
-        warnings.warn(message, GeosegWarning, stacklevel=2)
+        say(f"out of memory: goes on with {step.passes} passes of {step.chips} chips for a step")
 
 
 def _fit_once(
@@ -141,7 +167,7 @@ def _fit_once(
     val: Dataset[Any],
     entry: Fit,
     folder: Path,
-    step: _Step,
+    step: Step,
     clip: float,
     on_event: Callable[[Event], None],
 ) -> tuple[Task, Fitted]:
@@ -154,7 +180,7 @@ def _fit_once(
         )
         for name, monitor, mode in ((BEST, task.monitor.key, task.monitor.mode), (LAST, None, "max"))
     )  # fmt: skip
-    draws = DrawSampler(len(train), step.devices)  # type: ignore[arg-type]
+    loaders, draws = make_loaders(train, val, entry, step)
     callbacks: list[Callback] = [SetEpoch(draws), history, best, latest]
     if entry.average:
         callbacks.append(WeightAveraging(multi_avg_fn=moving_average(entry.average)))
@@ -167,26 +193,10 @@ def _fit_once(
                 check_on_train_epoch_end=True,
             )
         )  # fmt: skip
-    trainer = pl.Trainer(
-        accelerator=step.accelerator,
-        devices=step.devices,
-        # Plain DDP fails on parameters without gradient: a frozen encoder, stages that a decoder leaves out.
-        strategy="auto" if step.devices == 1 else "ddp_find_unused_parameters_true",
-        plugins=[AtomicCheckpoints()],
-        precision=_precision(entry.precision, step.accelerator),
-        max_epochs=entry.epochs,
-        accumulate_grad_batches=step.passes,
-        gradient_clip_val=clip or None,
-        callbacks=callbacks,
-        logger=_loggers(folder.parent),
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        # The samplers divide the chips among the devices themselves, without repeating any.
-        use_distributed_sampler=False,
-        deterministic="warn" if step.accelerator == "cuda" else False,
-        default_root_dir=folder,
-    )
+    trainer = make_trainer(
+        step, entry, clip, plugins=[AtomicCheckpoints()], max_epochs=entry.epochs, callbacks=callbacks,
+        logger=_loggers(folder.parent), default_root_dir=folder,
+    )  # fmt: skip
     last = folder / LAST
     resumed = last.exists()
     content = _read_checkpoint(last) if resumed else {}
@@ -197,8 +207,7 @@ def _fit_once(
         try:
             trainer.fit(
                 task,
-                _loader(train, step.chips, entry, draws),
-                _loader(val, step.chips, entry, UnrepeatedSampler(len(val), step.devices)),  # type: ignore[arg-type]
+                *loaders,
                 ckpt_path=last if resumed else None,
                 weights_only=True,
             )
@@ -209,6 +218,46 @@ def _fit_once(
     rows = tuple(history.rows)
     main = trainer.is_global_zero
     return task, Fitted(rows, best_epoch, step.batch, step.passes, step.chips, resumed, main)
+
+
+def make_trainer(step: Step, entry: Fit, clip: float, **options: Any) -> pl.Trainer:
+    """Return Lightning's trainer for steps that are divided so; `options` are its own.
+
+    Parameters
+    ----------
+    step
+        The division of a step.
+    entry
+        Precision.
+    clip
+        Largest norm of the gradient; 0: no limit.
+    """
+    _silence_lightning()
+    return pl.Trainer(
+        accelerator=step.accelerator,
+        devices=step.devices,
+        # Plain DDP fails on parameters without gradient: a frozen encoder, stages that a decoder leaves out.
+        strategy="auto" if step.devices == 1 else "ddp_find_unused_parameters_true",
+        precision=_precision(entry.precision, step.accelerator),
+        accumulate_grad_batches=step.passes,
+        gradient_clip_val=clip or None,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        # The samplers divide the chips among the devices themselves, without repeating any.
+        use_distributed_sampler=False,
+        deterministic="warn" if step.accelerator == "cuda" else False,
+        **options,
+    )
+
+
+def make_loaders(
+    train: Dataset[Any], val: Dataset[Any], entry: Fit, step: Step
+) -> tuple[tuple[DataLoader[Any], DataLoader[Any]], DrawSampler]:
+    """Return the loaders of train and val, and the sampler of train, which must be told the epoch."""
+    draws = DrawSampler(len(train), step.devices)  # type: ignore[arg-type]
+    checked = UnrepeatedSampler(len(val), step.devices)  # type: ignore[arg-type]
+    return (_loader(train, step.chips, entry, draws), _loader(val, step.chips, entry, checked)), draws
 
 
 def _watched(stop: Stop, task: Task) -> tuple[str, str]:

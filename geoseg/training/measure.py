@@ -35,6 +35,8 @@ _STEPS = 1000
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
+_MIXED = 0.1
+"""Share of the labelled pixels that two classes of a chip must have, so that it may be one of the best."""
 
 _SHOWN_SIDE = 768
 """Most pixels along the side of one."""
@@ -57,6 +59,12 @@ class PredictedChip:
         """Share of the labelled pixels whose predicted class is the labelled one."""
         labelled = self.label != IGNORE
         return float((self.probabilities.argmax(0) == self.label)[labelled].mean())
+
+    @property
+    def mixed(self) -> bool:
+        """Whether two classes have a share in it: a chip of water alone says nothing of a network."""
+        labels = self.label[self.label != IGNORE]
+        return int((np.bincount(labels.ravel()) >= _MIXED * labels.size).sum()) > 1
 
 
 @dataclass(frozen=True)
@@ -364,6 +372,7 @@ def score_part(
     matrix = np.zeros((classes, classes), dtype=np.int64)
     calibration, uncalibrated = Calibration(), Calibration()
     best: list[tuple[float, int, PredictedChip]] = []
+    uniform: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
     for number, chip in enumerate(
         predict_part(network, part, batch, temperature=temperature, augment=augment)
@@ -375,7 +384,7 @@ def score_part(
         # A chip with few labelled pixels is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
             small = _thumbnail(chip)
-            _keep(best, (chip.agreement, number, small), shown)
+            _keep(best if chip.mixed else uniform, (chip.agreement, number, small), shown)
             _keep(worst, (-chip.agreement, number, small), shown)
     fields = {
         **scores(matrix).to_dict(legend),
@@ -383,8 +392,8 @@ def score_part(
         "expected_calibration_error": plain(calibration.expected_calibration_error),
     }
     return PartScores(
-        matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best), _sorted(worst),
-        len(part), part.unit,
+        matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best or uniform),
+        _sorted(worst), len(part), part.unit,
     )  # fmt: skip
 
 

@@ -1,12 +1,11 @@
 """`training.html`: the content of the page of a training, from its record and the measured chips."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import geoseg
 from geoseg.core.legend import Legend
@@ -17,12 +16,18 @@ from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingPage, 
 from geoseg.training.history import EpochRow
 from geoseg.training.measure import Measured, PredictedChip
 from geoseg.training.record import TrainingRecord
+from geoseg.training.sheet import Sheet
 
-_TRUE_COLOR = ("red", "green", "blue")
 
-
-def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: Legend, card: Card) -> None:
-    """Write the page of a training.
+def write_page(
+    path: Path,
+    record: TrainingRecord,
+    measured: Measured,
+    legend: Legend,
+    card: Card,
+    links: Mapping[str, str],
+) -> None:
+    """Write the page of a training; `links` are the addresses of the scenes' files, by name.
 
     Raises
     ------
@@ -30,6 +35,7 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
         When the file cannot be written.
     """
     main = measured.main
+    sheet = Sheet.of((*main.best, *main.worst), card, links)
     scores = main.scores.model_dump(mode="json", exclude={"confusion_matrix"})
     content = TrainingPage(
         **page_facts(record, legend, card),
@@ -39,8 +45,8 @@ def write_page(path: Path, record: TrainingRecord, measured: Measured, legend: L
         scores={**scores, "classes": {row["slug"]: row for row in scores["classes"]}},
         reliability=_bins(main.uncalibrated),
         reliability_scaled=_bins(main.calibration),
-        best=tuple(_picture(c, card) for c in main.best),
-        worst=tuple(_picture(c, card) for c in main.worst),
+        best=tuple(_picture(c, sheet) for c in main.best),
+        worst=tuple(_picture(c, sheet) for c in main.worst),
     )
     write_training_page(path, content)
 
@@ -109,25 +115,12 @@ def _bins(calibration: Calibration) -> Bins:
     return tuple((b["confidence"], b["accuracy"], b["pixels"]) for b in table if b["pixels"])
 
 
-def true_color(image: NDArray[np.float32], card: Card) -> NDArray[np.uint8]:
-    """Return the input of a chip (B, rows, cols) as a picture (rows, cols, 3)."""
-    names = [b.common_name for b in card.bands]
-    bands = [names.index(n) for n in _TRUE_COLOR] if set(_TRUE_COLOR) <= set(names) else [0, -1, 0]
-    return _stretched(image[bands])
-
-
-def _picture(chip: PredictedChip, card: Card) -> ChipPicture:
+def _picture(chip: PredictedChip, sheet: Sheet) -> ChipPicture:
     return ChipPicture(
         title=chip.where,
-        rgb=true_color(chip.image, card),
+        rgb=sheet.rgb(chip),
         label=chip.label,
         prediction=chip.probabilities.argmax(0).astype(np.uint8),
         score=chip.agreement,
+        link=sheet.link(chip.where),
     )
-
-
-def _stretched(bands: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return bands (3, rows, cols) as RGB (rows, cols, 3), stretched from the 2nd to the 98th percentile."""
-    low, high = (np.percentile(bands, q, axis=(1, 2))[:, None, None] for q in (2, 98))
-    scaled = ((bands - low) / np.maximum(high - low, 1e-6)).clip(0, 1)
-    return np.moveaxis((255 * scaled**0.8).astype(np.uint8), 0, -1)

@@ -108,7 +108,9 @@ class PreparedTraining:
                 }
                 for part, cells in self.parts.items()
             },
+            "loss": self.document.loss_in_words,
             "epochs": self.document.fit.epochs,
+            "stops": self.document.fit.stop_in_words,
             "batch": self.document.fit.batch,
             "output": str(self.folder),
         }
@@ -156,6 +158,8 @@ def prepare(
         _check_bands(labelled)
         document = _by_parts(document, labelled)
         chip = chip_shape(document.chips, labelled)
+        if document.chips.resize is None and not document.chips.whole:
+            _warn_of_small_scenes(labelled, document.chips.size)
         scenes = _readers(labelled, document)
         shapes = [s.shape for s in scenes]
         pairs = () if document.split.by == "block" else find_pairs(labelled)
@@ -265,6 +269,22 @@ def _check_bands(labelled: Sequence[Labelled]) -> None:
                 f"{other.name}: has the bands {', '.join(found)}, but {labelled[0].name} has "
                 f"{', '.join(expected)}; say which to use with bands:"
             )
+
+
+def _warn_of_small_scenes(labelled: Sequence[Labelled], size: int) -> None:
+    """Warn when scenes are smaller than a chip, which then shows their mirror image beyond the edge."""
+    small = [p for p in labelled if min(p.shape) < size]
+    if not small:
+        return
+    least = min(small, key=lambda p: min(p.shape))
+    fits = max(min(least.shape) // 32 * 32, 16)
+    warnings.warn(
+        f"chips.size: {size} px is more than {len(small)} of {len(labelled)} scenes have, such as "
+        f"{least.name} with {least.shape[0]} x {least.shape[1]} px; chips show their mirror images beyond "
+        f"the edge, which are not labelled: write chips: {{size: {fits}}}",
+        GeosegWarning,
+        stacklevel=3,
+    )
 
 
 def _readers(labelled: Sequence[Labelled], document: Training) -> tuple[LabelledReader, ...]:

@@ -20,7 +20,7 @@ from geoseg.training.build import (
     evaluation_part,
     training_chips,
 )
-from geoseg.training.callbacks import Event
+from geoseg.training.callbacks import Event, Notice
 from geoseg.training.card import card_facts, make_card, tile_sizes
 from geoseg.training.chips import calibration_chips
 from geoseg.training.fit import Fitted, fit, resolve_accelerator
@@ -29,6 +29,7 @@ from geoseg.training.history import write_history
 from geoseg.training.pictures import Layout
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, TrainingRecord, make_record, write_record
+from geoseg.training.sheet import links_of
 from geoseg.training.split import PARTS
 from geoseg.training.task import Task
 
@@ -88,19 +89,21 @@ def train(
         if not fitted.main:
             return None
         warnings = (*prepared.warnings, *dict.fromkeys(notices))
+        on_event(Notice(f"measures the weights of epoch {fitted.best_epoch}"))
         return _finish(prepared, task, fitted, start, warnings, began)
 
 
 def _fit(prepared: PreparedTraining, on_event: Callable[[Event], None]) -> tuple[Task, Fitted, str]:
     """Return the task with its best weights, the fit, and where the weights started."""
-    start = ""
+    start, document = "", prepared.document
 
     def make_task() -> Task:
         nonlocal start
         task, start = build_task(prepared)
+        if not rank_zero_only.rank:
+            on_event(Notice(f"starts from {start}; loss {document.loss_in_words}"))
         return task
 
-    document = prepared.document
     checked = evaluation_chips(prepared, "val" if prepared.parts["val"] else "train")
     task, fitted = fit(
         make_task, training_chips(prepared), checked, document.fit, prepared.folder / CHECKPOINTS,
@@ -137,6 +140,8 @@ def _finish(
     write_calibration(bundle.folder, calibration_chips(kept))
     record = make_record(document, fitted, measured, bundle, warnings, perf_counter() - began)
     write_history(folder / "metrics.csv", fitted.history, prepared.legend.legend)
-    aim.write_page(folder / "training.html", record, measured, bundle.card)
+    aim.write_page(
+        folder / "training.html", record, measured, bundle.card, links_of(prepared.labelled, folder)
+    )
     write_record(folder / RECORD, record)
     return Trained(folder, bundle.folder, record)

@@ -134,3 +134,23 @@ def test_scores_are_those_of_the_rule(bundle):
     assert plain.confusion.sum() == ruled.confusion.sum()
     assert ruled.confusion[:, 1].sum() > 0.9 * ruled.confusion.sum()
     assert plain.confusion[:, 1].sum() < 0.6 * plain.confusion.sum()
+
+
+def test_the_best_chips_are_mixed_ones():
+    from geoseg.core.legend import Legend
+    from geoseg.training.measure import score_part
+    from tests.training.worlds import LEGEND
+
+    chips, legend = FakeChips(4), Legend.of(LEGEND.classes)
+    said = [torch.from_numpy(c.probabilities.argmax(0)) for c in predict_chips(network(), chips, batch=4)]
+    # Two chips of one class agree wholly, one of them has a few pixels of another; two mixed ones less.
+    for i in (0, 1):
+        chips.images[i], chips.labels[i] = 0.0, int(network()(torch.zeros(1, 2, 3, 3)).argmax(1)[0, 1, 1])
+    chips.labels[1][0, :2] = 0
+    for i in (2, 3):
+        chips.labels[i] = said[i]
+        chips.labels[i][: 2 * i] = 255 - 255
+    shown = score_part(network(), chips, legend, shown=1)
+    assert [c.where for c in shown.best] == ["chip 2"]
+    chips.images, chips.labels = chips.images[:2], chips.labels[:2]
+    assert score_part(network(), chips, legend, shown=1).best, "of plain chips the best is shown"

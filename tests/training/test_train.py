@@ -486,7 +486,7 @@ def test_early_stopping_watches_the_figure_that_is_asked_for(tmp_path, data, mon
         self.results("val_")
         n = self.current_epoch
         self.val = {"loss": losses[n], "miou": 0.1 * n, "accuracy": 0.9 - 0.1 * n, "iou": [0.1] * 3}
-        self._log_figures()
+        self.log_figures(self.val["miou"])
 
     monkeypatch.setattr(SegmentationTask, "on_validation_epoch_end", known)
     path = document(tmp_path, data, epochs=6)
@@ -495,3 +495,21 @@ def test_early_stopping_watches_the_figure_that_is_asked_for(tmp_path, data, mon
     assert found.record.training["best_epoch"] == 3
     with pytest.raises(ConfigError, match="patience and stop both say when to stop"):
         prepare(path, ["fit.stop={patience: 2}", "fit.patience=2"])
+
+
+def test_chips_larger_than_the_scenes_are_said(tmp_path, data):
+    said = prepare(document(tmp_path, data), ["chips.size=160"]).warnings
+    assert any(
+        w.startswith("chips.size: 160 px is more than 4 of 4 scenes have") and "{size: 128}" in w
+        for w in said
+    )
+    assert not prepare(document(tmp_path, data), ["chips.size=128"]).warnings
+
+
+def test_touching_tiles_that_a_split_by_file_parts_are_said(tmp_path):
+    for i in range(4):
+        labelled_scene(tmp_path, f"s{i}", (64, 64), seed=i, origin=(5e5 + 640 * i, 4.5e6), keep=False)
+    said = prepare(document(tmp_path, tmp_path), ["split={by: file, val: 0.25, test: 0.25}"]).warnings
+    assert any(
+        "pairs of scenes touch and lie in different parts" in w and "split by place" in w for w in said
+    )

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders import is_equivalent_to_timm_universal
 
-from geoseg.core.errors import BundleError, did_you_mean
+from geoseg.core.errors import BundleError, did_you_mean, meant
 
 _changing = threading.RLock()
 
@@ -31,9 +31,48 @@ def check_encoder(name: str) -> None:
     model = listed.removeprefix("tu-").partition(".")[0]
     if name in smp_encoders or (listed.startswith("tu-") and timm.is_model(model)):
         return
+    raise BundleError(
+        f"encoder_name: {name[:80]!r} is no encoder of segmentation_models_pytorch or timm{_alike(name)}; "
+        f"geoseg models encoders WORD lists names, those of timm with tu- before them"
+    )
+
+
+def encoders(word: str = "") -> dict[str, tuple[str, ...]]:
+    """Return the encoders whose names contain a word, and the names of weights that are known for each.
+
+    Parameters
+    ----------
+    word
+        Part of a name, in any case; empty for all.
+
+    Examples
+    --------
+    >>> list(encoders("resnet34.a"))
+    []
+    >>> "imagenet" in encoders("resnet34")["resnet34"]
+    True
+    """
+    tags: dict[str, list[str]] = {}
+    for full in timm.list_pretrained():
+        name, _, tag = full.partition(".")
+        tags.setdefault(name, []).append(tag)
+    known = {name: tuple(settings["pretrained_settings"]) for name, settings in smp_encoders.items()}
+    known |= {f"tu-{m}": tuple(filter(None, tags.get(m, ()))) for m in timm.list_models()}
+    return {name: weights for name, weights in known.items() if word.lower() in name.lower()}
+
+
+def _alike(name: str) -> str:
+    """Return the encoders that were perhaps meant: names of timm without `tu-` too."""
     known = [*smp_encoders, *(f"tu-{m}" for m in timm.list_models())]
-    hint = did_you_mean(name, known)
-    raise BundleError(f"encoder_name: {name!r} is no encoder of segmentation_models_pytorch or timm{hint}")
+    plain = name.removeprefix("tu-").partition(".")[0].lower().replace("-", "_")
+    bare = {k: k.removeprefix("tu-") for k in known}
+    if exact := [k for k, b in bare.items() if b == plain]:
+        return meant(exact)
+    close = did_you_mean(name, known, most=3)
+    if close or not plain:
+        return close
+    parts = [k for k, b in bare.items() if plain in b]
+    return meant(sorted(parts, key=lambda k: (not bare[k].startswith(plain), len(k)))[:3])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The aim of a training of objects: single objects, each of a class."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,10 @@ class ObjectAim:
             "limitations": limits,
         }
 
-    def write_page(self, path: Path, record: Any, measured: MeasuredInstances, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: MeasuredInstances, card: Card, links: Mapping[str, str]
+    ) -> None:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.instances.page import write_instances_page  # noqa: PLC0415 (slow to import)
 
-        write_instances_page(path, record, measured, self.legend, card)
+        write_instances_page(path, record, measured, self.legend, card, links)

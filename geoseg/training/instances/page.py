@@ -1,6 +1,6 @@
 """`training.html` of a training that finds objects: losses, average precision, chips with outlines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,22 @@ from geoseg.models.networks.mask_rcnn import LOSSES
 from geoseg.report.training_page import ChipPicture, Curve, TrainingPage, write_training_page
 from geoseg.training.history import EpochRow
 from geoseg.training.instances.measure import DetectedChip, MeasuredInstances
-from geoseg.training.page import page_facts, true_color
+from geoseg.training.page import page_facts
 from geoseg.training.record import TrainingRecord
+from geoseg.training.sheet import Sheet
 
 _AP = ("mask_ap", "mask_ap50", "mask_ap75", "box_ap")
 
 
 def write_instances_page(
-    path: Path, record: TrainingRecord, measured: MeasuredInstances, legend: Legend, card: Card
+    path: Path,
+    record: TrainingRecord,
+    measured: MeasuredInstances,
+    legend: Legend,
+    card: Card,
+    links: Mapping[str, str],
 ) -> None:
-    """Write the page of a training.
+    """Write the page of a training; `links` are the addresses of the scenes' files, by name.
 
     Raises
     ------
@@ -47,6 +53,7 @@ def write_instances_page(
         "precision": scores.precision, "recall": scores.recall, "objects": scores.objects,
         "detections": scores.detections, "duplicates": scores.duplicates,
     }  # fmt: skip
+    sheet = Sheet.of([chip for _, chip in (*main.best, *main.worst)], card, links)
     threshold = scores.score_threshold
     content = TrainingPage(
         **page_facts(record, legend, card),
@@ -54,8 +61,8 @@ def write_instances_page(
         confusion=np.zeros((len(legend), len(legend)), dtype=np.int64),
         measured_on=f"{scores.objects} objects of {main.chips} chips of {record.measured_on}",
         scores={**{k: v for k, v in figures.items() if v is not None}, "classes": classes},
-        best=tuple(_picture(f1, chip, card, threshold) for f1, chip in main.best),
-        worst=tuple(_picture(f1, chip, card, threshold) for f1, chip in main.worst),
+        best=tuple(_picture(f1, chip, sheet, threshold) for f1, chip in main.best),
+        worst=tuple(_picture(f1, chip, sheet, threshold) for f1, chip in main.worst),
         objects=True,
     )
     write_training_page(path, content)
@@ -75,14 +82,15 @@ def _curves(history: Sequence[EpochRow]) -> tuple[Curve, ...]:
     return tuple(curves)
 
 
-def _picture(f1: float, chip: DetectedChip, card: Card, threshold: float) -> ChipPicture:
+def _picture(f1: float, chip: DetectedChip, sheet: Sheet, threshold: float) -> ChipPicture:
     kept = chip.predicted.chosen(np.flatnonzero(chip.predicted.scores >= round(threshold * SCORES)))
     return ChipPicture(
         title=chip.where,
-        rgb=true_color(chip.image, card),
+        rgb=sheet.rgb(chip),
         label=outlines(chip.true, chip.shape),
         prediction=outlines(kept, chip.shape),
         score=f1,
+        link=sheet.link(chip.where),
     )
 
 

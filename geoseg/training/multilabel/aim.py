@@ -1,5 +1,6 @@
 """The aim of a network of labels: for each class on its own whether a pixel has it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,10 @@ class LabelAim:
             "thresholds": thresholds,
         }
 
-    def write_page(self, path: Path, record: Any, measured: Any, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: Any, card: Card, links: Mapping[str, str]
+    ) -> None:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.multilabel.page import write_page  # noqa: PLC0415 (matplotlib is slow)
 
-        write_page(path, record, measured, self.legend, card)
+        write_page(path, record, measured, self.legend, card, links)

@@ -1,5 +1,6 @@
 """The page of a training of labels, from its record and the measured chips."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,24 @@ import geoseg
 from geoseg.core.legend import Legend
 from geoseg.models.card import Card
 from geoseg.report.training_page import ChipPicture, TrainingPage, write_training_page
+from geoseg.training.measure import PredictedChip
 from geoseg.training.multilabel.measure import MeasuredFlags, rarest
-from geoseg.training.page import curves, facts, true_color
+from geoseg.training.page import curves, facts
 from geoseg.training.record import TrainingRecord
+from geoseg.training.sheet import Sheet
 
 
 def write_page(
-    path: Path, record: TrainingRecord, measured: MeasuredFlags, legend: Legend, card: Card
+    path: Path,
+    record: TrainingRecord,
+    measured: MeasuredFlags,
+    legend: Legend,
+    card: Card,
+    links: Mapping[str, str],
 ) -> None:
     """Write the page of a training of labels; chips show the rarest label of each pixel.
+
+    `links` are the addresses of the scenes' files, by name.
 
     Raises
     ------
@@ -24,19 +34,20 @@ def write_page(
         When the file cannot be written.
     """
     main = measured.main
+    sheet = Sheet.of((*main.best, *main.worst), card, links)
     scores = main.scores.model_dump(mode="json")
     pixels = main.agreement.both + main.agreement.reference_only
     order = np.argsort(-pixels, kind="stable")
     limits = np.array(measured.thresholds)[:, None, None]
     rows = {r["slug"]: {**r, "support": r["reference_pixels"]} for r in scores["classes"]}
 
-    def picture(chip: object) -> ChipPicture:
-        found = (chip.probabilities >= limits).astype(np.uint8)  # type: ignore[attr-defined]
-        label = chip.label  # type: ignore[attr-defined]
+    def picture(chip: PredictedChip) -> ChipPicture:
+        found = (chip.probabilities >= limits).astype(np.uint8)
+        label = chip.label
         shown, known = rarest(label, order), label != 255
         right = float(((found == label) & known).sum() / max(1, known.sum()))
         predicted = rarest(found, order)
-        return ChipPicture(chip.where, true_color(chip.image, card), shown, predicted, right)  # type: ignore[attr-defined]
+        return ChipPicture(chip.where, sheet.rgb(chip), shown, predicted, right, sheet.link(chip.where))
 
     content = TrainingPage(
         title=card.title,

@@ -1,6 +1,7 @@
 """The aim of a regression: a number for each pixel."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,11 +89,13 @@ class NumberAim:
         """See `geoseg.training.aim.Aim`."""
         return {"task": "regression", "output": "values", "target": self.target.model_dump()}
 
-    def write_page(self, path: Path, record: Any, measured: Any, card: Card) -> None:
+    def write_page(
+        self, path: Path, record: Any, measured: Any, card: Card, links: Mapping[str, str]
+    ) -> None:
         """See `geoseg.training.aim.Aim`."""
         from geoseg.training.regression.page import write_page  # noqa: PLC0415 (matplotlib is slow)
 
-        write_page(path, record, measured, card)
+        write_page(path, record, measured, card, links)
 
 
 def _rounded(value: float, *, down: bool) -> float:

@@ -1,5 +1,6 @@
 """The page of a training of numbers, from its record and the measured chips."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import geoseg
@@ -7,13 +8,16 @@ from geoseg.core.sharing import shared_text
 from geoseg.models.card import Card
 from geoseg.report.number_page import NumberPicture, NumberTrainingPage, write_number_page
 from geoseg.report.training_page import Curve
-from geoseg.training.page import facts, figure_curves, true_color
+from geoseg.training.page import facts, figure_curves
 from geoseg.training.record import TrainingRecord
 from geoseg.training.regression.measure import MeasuredNumbers, NumberChip
+from geoseg.training.sheet import Sheet
 
 
-def write_page(path: Path, record: TrainingRecord, measured: MeasuredNumbers, card: Card) -> None:
-    """Write the page of a training of numbers.
+def write_page(
+    path: Path, record: TrainingRecord, measured: MeasuredNumbers, card: Card, links: Mapping[str, str]
+) -> None:
+    """Write the page of a training of numbers; `links` are the addresses of the scenes' files, by name.
 
     Raises
     ------
@@ -29,8 +33,11 @@ def write_page(path: Path, record: TrainingRecord, measured: MeasuredNumbers, ca
         Curve("learning rate", steps, tuple(r.rate for r in history), "train"),
     )
 
+    sheet = Sheet.of((*main.best, *main.worst), card, links)
+
     def picture(chip: NumberChip) -> NumberPicture:
-        return NumberPicture(chip.where, true_color(chip.image, card), chip.label, chip.found, chip.mae)
+        where = chip.where
+        return NumberPicture(where, sheet.rgb(chip), chip.label, chip.found, chip.mae, sheet.link(where))
 
     content = NumberTrainingPage(
         title=card.title,
