@@ -19,6 +19,19 @@ class FakeChips(torch.utils.data.Dataset):
         return {"image": self.images[i], "label": self.labels[i], "where": f"chip {i}"}
 
 
+def part_of(chips):
+    """Return chips as a part without pictures."""
+    from geoseg.models.card import CardTile
+    from geoseg.training.census import Statistics
+    from geoseg.training.chips import ChipSource
+    from geoseg.training.measure import EvaluationPart
+    from geoseg.training.pictures import Layout
+
+    chips.cells, chips.source = (), ChipSource((), (), Statistics(np.zeros(2), np.ones(2)))
+    tile = CardTile(size=16, min=16, max=16, overlap=0, divisor=1)
+    return EvaluationPart(chips, (), Layout(tile, None))
+
+
 def network():
     torch.manual_seed(0)
     return torch.nn.Conv2d(2, 3, 3, padding=1)
@@ -119,16 +132,10 @@ def test_thresholds_have_the_highest_f1_on_the_chips():
 
 def test_scores_are_those_of_the_rule(bundle):
     from geoseg.core.legend import Legend
-    from geoseg.models.card import CardTile
-    from geoseg.training.census import Statistics
-    from geoseg.training.chips import ChipSource
-    from geoseg.training.measure import EvaluationPart, rule_of, score_part
-    from geoseg.training.pictures import Layout
+    from geoseg.training.measure import rule_of, score_part
     from tests.training.worlds import LEGEND
 
-    legend, tile = Legend.of(LEGEND.classes), CardTile(size=16, min=16, max=16, overlap=0, divisor=1)
-    part = EvaluationPart(FakeChips(), (), Layout(tile, None))
-    part.chips.cells, part.chips.source = (), ChipSource((), (), Statistics(np.zeros(2), np.ones(2)))
+    legend, part = Legend.of(LEGEND.classes), part_of(FakeChips())
     plain = score_part(network(), part, legend)
     ruled = score_part(network(), part, legend, rule=rule_of(legend, {"tree": 0.01}))
     assert plain.confusion.sum() == ruled.confusion.sum()
@@ -150,7 +157,7 @@ def test_the_best_chips_are_mixed_ones():
     for i in (2, 3):
         chips.labels[i] = said[i]
         chips.labels[i][: 2 * i] = 255 - 255
-    shown = score_part(network(), chips, legend, shown=1)
+    shown = score_part(network(), part_of(chips), legend, shown=1)
     assert [c.where for c in shown.best] == ["chip 2"]
     chips.images, chips.labels = chips.images[:2], chips.labels[:2]
-    assert score_part(network(), chips, legend, shown=1).best, "of plain chips the best is shown"
+    assert score_part(network(), part_of(chips), legend, shown=1).best, "of plain chips the best is shown"
