@@ -52,7 +52,8 @@ def certificate_files(shared: Path) -> Iterator[SecurityFiles]:
     Parameters
     ----------
     shared
-        A folder that this machine and those of the workers see; it is made if need be.
+        A folder that this machine and those of the workers see; it is made if need be, and goes again when
+        nothing came into it.
 
     Raises
     ------
@@ -62,12 +63,19 @@ def certificate_files(shared: Path) -> Iterator[SecurityFiles]:
     given = Security.temporary().get_tls_config_for_role("worker")
     with contextlib.ExitStack() as stack:
         with as_output_error(shared):
-            shared.mkdir(parents=True, exist_ok=True)
+            if not shared.exists():
+                shared.mkdir(parents=True)
+                stack.callback(_remove_empty, shared)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".geoseg-", dir=shared)))
             files = {"ca": "ca_file", "cert": "cert", "key": "key"}
             for name, key in files.items():
                 write_private(folder / f"{name}.pem", given[key])
         yield SecurityFiles(**{name: str((folder / f"{name}.pem").absolute()) for name in files})
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def write_private(path: Path, text: str) -> None:

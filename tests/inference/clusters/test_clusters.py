@@ -305,7 +305,8 @@ def test_pods_have_what_a_worker_needs_and_no_dashboard():
 
 
 @pytest.mark.parametrize("kind", ["ssh", "slurm", "kubernetes"])
-def test_what_is_not_installed_is_named(monkeypatch, kind):
+def test_what_is_not_installed_is_named(monkeypatch, tmp_path, kind):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with (
         pytest.raises(
@@ -314,6 +315,7 @@ def test_what_is_not_installed_is_named(monkeypatch, kind):
         connect(of(kind)),
     ):
         pass
+    assert not list(tmp_path.iterdir())  # the folder for what jobs say
 
 
 def test_an_interface_that_is_not_here_is_named():
