@@ -2,6 +2,11 @@
 
 The blocks are those of a run, whatever the chunks of the arrays are: a block takes the chunks that its reach
 meets, and its fringes go on as edges of the graph instead of through staging.
+
+Row by row is the order that keeps the least, about a row of blocks. Dask begins with what lacks the fewest
+nodes without dependencies, which is more often a block of another corner than the neighbour of what is done.
+In threads a block therefore waits for its *turn*, a node that does nothing: it follows the turn before it and
+a node of its own that depends on nothing, so that each block lacks one more of them than the block before.
 """
 
 import threading
@@ -76,6 +81,7 @@ def lazy_planes(
     token: str,
     *,
     resources: dict[str, int] | None,
+    turns: bool,
     turned: tuple[bool, bool],
     outline: Outline | None = None,
 ) -> tuple["Planes", int]:
@@ -93,12 +99,16 @@ def lazy_planes(
         Part of the names of the tasks.
     resources
         Resources of Dask that a prediction asks for.
+    turns
+        Whether blocks begin one after the other: where all threads share a memory. Workers of a cluster would
+        gather where turns are.
     turned
         Whether rows, or columns, of the planes will be turned round.
     outline
         The outline of an area of interest in pixels of a scene of files: pixels outside have no class.
     """
-    names = {step: f"geoseg-{step}-{token}" for step in ("predict", *PARTS, "settle")}
+    steps = (*(("begin", "turn") if turns else ()), "predict", *PARTS, "settle")
+    names = {step: f"geoseg-{step}-{token}" for step in steps}
     layers: dict[str, dict[Any, Any]] = {name: {} for name in names.values()}
     most = 0
     arrays: list[Any] = []
@@ -125,6 +135,9 @@ def lazy_planes(
     more = {n: MaterializedLayer(layers[n]) for n in names.values() if n != names["predict"]}
     depends: dict[str, set[str]] = {names[part]: {names["predict"]} for part in PARTS}
     depends[names["settle"]] = {names["predict"], *(names[part] for part in PARTS)}
+    if turns:
+        depends |= {names["begin"]: set(), names["turn"]: {names["begin"]}}
+        depends[names["predict"]] = {*graph.dependencies[names["predict"]], names["turn"]}
     whole = HighLevelGraph({**graph.layers, **more}, {**graph.dependencies, **depends})
     return Planes(whole, names["settle"], token, blocks, len(scenes), turned), most
 
@@ -156,7 +169,7 @@ def _add_tasks(
     recipe: _Recipe | tuple[MapPart, ...],
     keys: list[Any],
 ) -> None:
-    """Add the tasks of a block: its prediction, the parts of its fringe, and its settled planes."""
+    """Add the tasks of a block: its turn, its prediction, the parts of its fringe, and its settled planes."""
     date, block, blocks = where
 
     def add(step: str, task: Any, *arguments: Any) -> Any:
@@ -164,7 +177,11 @@ def _add_tasks(
         layers[names[step]][key] = Task(key, task, *arguments)
         return TaskRef(key)
 
-    prediction = add("predict", _predict, job, block, recipe, *(TaskRef(k) for k in keys))
+    turn = None
+    if "turn" in names:
+        before = next(reversed(layers[names["turn"]]), None)
+        turn = add("turn", _follow, add("begin", _follow), *(() if before is None else (TaskRef(before),)))
+    prediction = add("predict", _predict, turn, job, block, recipe, *(TaskRef(k) for k in keys))
     for part, (down, right) in PARTS.items():
         if block.row + down < blocks.rows.count and block.col + right < blocks.cols.count:
             add(part, fringe_part, prediction, part)
@@ -177,8 +194,12 @@ def _add_tasks(
     add("settle", _settle, job, block, prediction, *fringes)
 
 
+def _follow(*before: None) -> None:
+    """Do nothing; the graph tells what comes before."""
+
+
 def _predict(
-    job: Job, block: Block, recipe: _Recipe | tuple[MapPart, ...], *chunks: NDArray[Any]
+    _turn: None, job: Job, block: Block, recipe: _Recipe | tuple[MapPart, ...], *chunks: NDArray[Any]
 ) -> Prediction:
     """Predict a block; as many at once as in a run, whatever the scheduler's threads are."""
     with _slot(job.segmenter):

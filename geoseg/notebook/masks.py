@@ -66,7 +66,9 @@ def _class_map(mask: ModelMask) -> Any:
     facts = scene.identity(), bundle.sha256, str(place.segmenter), side, job.batch
     token = tokenize(geoseg.__version__, *facts)
     blocks, turned = BlockGrid.of(grid, side), (False, False)
-    planes, _ = lazy_planes([scene], job, blocks, f"mask-{token}", resources=place.resources, turned=turned)
+    planes, _ = lazy_planes(
+        [scene], job, blocks, f"mask-{token}", resources=place.resources, turns=place.here, turned=turned
+    )
     return planes.array("class", _classes, "u1")
 
 

@@ -31,6 +31,8 @@ class Place:
     segmenter: SegmenterSpec
     resources: dict[str, int] | None
     """Resources of Dask that a prediction asks for."""
+    here: bool
+    """Whether threads of this process compute it, and no client."""
 
 
 def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: bool) -> Place:
@@ -57,7 +59,8 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
     wanted = device_for(bundle, inference.device)
     client = active_client() if lazy else None
     workers = {} if client is None else client.scheduler_info(n_workers=-1)["workers"]
-    if client is None or not workers:
+    here = client is None or not workers
+    if here:
         device, resources = resolve_device(wanted), None
         passes = forward_passes(device, 1)
     else:
@@ -78,14 +81,12 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
         passes = 1 if device != "cpu" else max(1, min(threads))
     precision = resolve_precision(inference.precision, device)
     backend = resolve_backend(inference.backend, bundle, device, precision)
-    precision = choose_precision(
-        inference.precision, precision, backend, bundle, pixels, here=client is None or not workers
-    )
+    precision = choose_precision(inference.precision, precision, backend, bundle, pixels, here=here)
     spec = SegmenterSpec(
         bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes,
         others=_OTHERS, trust=bundle.trusted,
     )  # fmt: skip
-    return Place(spec, resources)
+    return Place(spec, resources, here)
 
 
 def active_client() -> Client | None:

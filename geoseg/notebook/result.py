@@ -49,6 +49,8 @@ def lazy_map(
     blocks: BlockGrid,
     wanted: list[Output],
     resources: dict[str, int] | None,
+    *,
+    turns: bool,
 ) -> xarray.Dataset:
     """Return what `segment` returns, lazy.
 
@@ -66,6 +68,8 @@ def lazy_map(
         The variables.
     resources
         Resources of Dask that a prediction asks for.
+    turns
+        Whether blocks begin one after the other.
     """
     scenes = [_as_dask(scene) for scene in cube.dates]
     identity = _identity(scenes, bundle, job, blocks)
@@ -76,6 +80,7 @@ def lazy_map(
         blocks,
         fingerprint[:32],
         resources=resources,
+        turns=turns,
         turned=cube.located.turned,
         outline=None if cube.origin is None else cube.origin.outline,
     )
@@ -110,8 +115,8 @@ def lazy_map(
     found = xarray.Dataset(made, coords=_coordinates(cube), attrs=_attributes(cube, bundle, fingerprint))
     if {"label", "probability"} & set(wanted):
         found = found.assign_coords({CLASS_NAME: [c.slug for c in classes]})
-    turns = {d: s for d, s in zip(cube.located.dims, cube.located.order, strict=True) if s != slice(None)}
-    return _described(found.isel(turns) if turns else found, bundle)
+    order = {d: s for d, s in zip(cube.located.dims, cube.located.order, strict=True) if s != slice(None)}
+    return _described(found.isel(order) if order else found, bundle)
 
 
 def _as_dask(scene: ArrayScene) -> ArrayScene:

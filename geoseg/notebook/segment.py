@@ -162,7 +162,7 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         retry=RETRY,
         other=None if bundle.card.task == "classes" else head_of(bundle.card, every="probability" in wanted),
     )
-    found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources)
+    found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources, turns=place.here)
     return found if cube.lazy else found.compute(scheduler="threads", num_workers=SLOTS)
 
 

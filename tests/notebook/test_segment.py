@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections import Counter
 
 import dask
 import dask.array
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import shapely
 import xarray
+from dask.callbacks import Callback
 from distributed import Client, LocalCluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from geoseg.core.errors import ConfigError, GeosegWarning, PlanError, SceneError
 from geoseg.inference import plan, predict
 from geoseg.notebook import place
 from tests.conftest import BAND_NAMES, ROOT, reflectance, write_pipeline, write_raster
+from tests.inference.free import Untracked
 from tests.notebook.arrays import dataset, stacked
 
 HEIGHT, WIDTH = 230, 300
@@ -308,6 +311,27 @@ def test_graphs_grow_with_the_blocks_and_not_faster(bundle):
         return len([k for k in dict(found.dask) if "geoseg-" in str(k)]) / blocks
 
     assert tasks(1280) <= 1.1 * tasks(640)
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_no_more_than_rows_of_blocks_are_kept(bundle, monkeypatch, tmp_path, files):
+    monkeypatch.setattr(predict, "load_segmenter", lambda spec: Untracked())
+
+    class Kept(Callback):
+        def _posttask(self, key, value, dsk, state, worker_id):
+            now = Counter(k[0].split("-")[1] for k in state["cache"] if isinstance(k, tuple) and "-" in k[0])
+            most.update({step: n - most[step] for step, n in now.items() if n > most[step]})
+
+    most = Counter()
+    path = write_raster(tmp_path / "s.tif", reflectance(2400, 500), names=BAND_NAMES, scale=1e-4)
+    data = geoseg.open_scene(path, chunks=128)
+    found = segment(data if files else data * 1, bundle, checks="off", scale=None)
+    rows, cols = found["class"].data.numblocks
+    assert rows >= 4 * cols
+    with Kept():
+        dask.compute(found.variables["class"].data, found.confidence.data, scheduler="sync")
+    assert most["predict"] <= 2 * cols, most
+    assert most["settle"] <= 3 * cols, most
 
 
 def test_the_check_of_the_input_decides_about_the_scale(bundle, numbers):
