@@ -1,5 +1,6 @@
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -9,11 +10,16 @@ from geoseg.core.errors import ConfigError
 from geoseg.models.backends.detector import make_detector
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.models.bundle import open_bundle
+from geoseg.runs.prepare import prepare as prepare_run
+from geoseg.runs.run import run
+from geoseg.runs.validate import validate
 from geoseg.training.build import evaluation_chips
 from geoseg.training.instances.measure import detect_chips
 from geoseg.training.record import read_record
 from geoseg.training.train import train
-from tests.objects import object_scene
+from tests import processes
+from tests.conftest import read_manifest, write_pipeline
+from tests.objects import object_scene, write_scene
 from tests.training.instances.worlds import document, prepared_from
 
 
@@ -85,6 +91,31 @@ def test_the_bundle_finds_what_the_trained_network_found(world):
     surest = [d.scores[:30].astype(int) for d in (found, chip.predicted)]
     assert np.abs(surest[0] - surest[1]).max() <= 2
     assert found.classes[:30].tolist() == chip.predicted.classes[:30].tolist()
+
+
+def test_the_bundle_maps_a_scene_with_the_same_bytes_after_a_kill(world, tmp_path):
+    """From labels to a map in two commands: the trained network, a run, and the same run after kill -9."""
+    _, trained = world
+    scene = tmp_path / "scene.tif"
+    write_scene(scene, object_scene(260, 330, seed=2, halls=1, houses=30, trees=60, panels=0))
+    path = write_pipeline(
+        tmp_path, scene, trained.bundle, "tiling: {tile: 192, overlap: 64, block: 1}",
+    )  # fmt: skip
+    whole = run(prepare_run(path, ["outputs.coco=true"], tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    command = "geoseg", "run", path, "--output", killed, "--quiet", "--set", "outputs.coco=true"
+    process = processes.start(*command, imported=processes.TRAINING)
+    while process.poll() is None and not list(killed.glob("staging/block_*.done")):
+        time.sleep(0.002)
+    process.kill()
+    process.communicate(timeout=120)
+    assert not (killed / "run.json").exists()
+    assert processes.run(*command, imported=processes.TRAINING).returncode == 0
+    assert whole.record.objects.count > 0
+    assert not validate(killed).failures
+    outputs = [read_manifest(f)["outputs"] for f in (whole.folder, killed)]
+    for name in ("instances.tif", "classes.tif", "confidence.tif", "objects.coco.json", "polygons.gpkg"):
+        assert outputs[0][name]["sha256"] == outputs[1][name]["sha256"], name
 
 
 def test_a_finished_training_can_start_another_with_other_classes(world, tmp_path):
