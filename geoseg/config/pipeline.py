@@ -197,6 +197,8 @@ class Outputs(Document):
     `masks` has all of them by the names of the scenes' files, and `results.csv` a row for each class."""
     overlay: Literal["png", "jpg"] | None = None
     """Write the scene with the map over it; of many scenes, also into the folder `overlays`."""
+    project: bool = True
+    """Write a project of QGIS that opens the scene, where it is local, and the maps in their styles."""
 
 
 EACH = "*"

@@ -40,6 +40,8 @@ class RunFile(StrEnum):
     MASK = "mask.png"
     OVERLAY_PNG = "overlay.png"
     OVERLAY_JPG = "overlay.jpg"
+    PROJECT = "run.qgz"
+    SCENE_VRT = "scene.vrt"
     QUICKLOOK = "quicklook.png"
     ITEM = "item.json"
     PAGE = "report.html"

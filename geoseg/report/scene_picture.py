@@ -28,6 +28,8 @@ class ScenePicture:
     """Shape (rows, cols, 3); white where a band has no value."""
     title: str
     """What the colours show: `True colour`, or the names of the bands."""
+    limits: tuple[tuple[float, float], ...] = ()
+    """For each channel the numbers of the scene that are black and full colour."""
 
 
 def scene_picture(scene: Scene, longest: int = LONGEST, read: Reader | None = None) -> ScenePicture:
@@ -46,13 +48,15 @@ def scene_picture(scene: Scene, longest: int = LONGEST, read: Reader | None = No
     pixels = scene.pick(wanted).preview(longest, read)
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
     step = max(1, math.isqrt(pixels.valid.size // _STRETCH_PIXELS))
+    limits: list[tuple[float, float]] = []
     for channel, band in enumerate(pixels.values):
         seen = band[::step, ::step][pixels.valid[::step, ::step]]
         low, high = np.percentile(seen, _PERCENTILES) if seen.size else (0.0, 1.0)
+        limits.append((float(low), float(high)))
         for rows in (slice(r, r + _ROWS) for r in range(0, len(band), _ROWS)):
             valid = pixels.valid[rows]
             rgb[rows, :, channel][valid] = stretched(band[rows][valid], float(low), float(high))
-    return ScenePicture(rgb, title)
+    return ScenePicture(rgb, title, tuple(limits))
 
 
 def colors_of(scene: Scene) -> tuple[list[int], str]:

@@ -55,6 +55,8 @@ _KINDS = {
     ".xml": (pystac.MediaType.XML, ["metadata"]),
     ".qml": (pystac.MediaType.XML, ["style"]),
     ".sld": ("application/vnd.ogc.sld+xml", ["style"]),
+    ".qgz": ("application/vnd.qgis.qgz", ["style"]),
+    ".vrt": (pystac.MediaType.XML, ["visual"]),
     ".style.json": ("application/vnd.mapbox.style+json", ["style"]),
 }
 """Media type and roles by suffix, or by all suffixes."""
@@ -72,6 +74,8 @@ _TITLES: dict[str, str] = {
     RunFile.MASK: "Class map as a picture",
     RunFile.OVERLAY_PNG: "Scene with its classes over it",
     RunFile.OVERLAY_JPG: "Scene with its classes over it",
+    RunFile.PROJECT: "Project of QGIS with scene, maps and polygons",
+    RunFile.SCENE_VRT: "Bands of the scene as red, green and blue",
     RunFile.QUICKLOOK: "Picture of scene and classes",
     RunFile.PAGE: "Report",
     RunFile.RECORD: "Settings, hashes, versions, areas, timings",

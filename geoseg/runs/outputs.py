@@ -22,6 +22,7 @@ from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.runs.item import Output, make_item
 from geoseg.runs.progress import Progress
+from geoseg.runs.project import project_files
 from geoseg.runs.record import Totals, nodata_of, recorded_values
 from geoseg.storage.store import FolderStore, Store
 from geoseg.styles.polygons import write_polygon_style, write_web_style
@@ -84,6 +85,7 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         **{RunFile.polygons(form): True for form in outputs.polygons},
         RunFile.POLYGONS_QML: bool(_STYLED_BY_QML & set(outputs.polygons)),
         RunFile.POLYGONS_STYLE: "pmtiles" in outputs.polygons,
+        **dict.fromkeys(project_files(plan) if outputs.project else [], True),
         RunFile.QUICKLOOK: True,
         RunFile.MASK: outputs.mask is not None,
         **({RunFile.overlay(outputs.overlay): True} if outputs.overlay else {}),

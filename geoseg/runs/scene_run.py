@@ -37,6 +37,7 @@ from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.object_outputs import write_objects
 from geoseg.runs.progress import Progress, Work
+from geoseg.runs.project import write_run_project
 from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
 from geoseg.runs.steps import OutputSteps, step_seconds
 from geoseg.scenes.scene import Scene
@@ -284,6 +285,8 @@ class SceneRun:
         if plan.postprocess:
             totals = totals.of_map(workspace / RunFile.CLASSES)
         picture = reading.result()
+        if plan.pipeline.outputs.project:
+            files += write_run_project(plan, workspace, files, picture)
         steps(Progress(RunFile.QUICKLOOK))
         looked_at = None if objects is None else objects.looked_at
         files.append(outputs.write_picture(plan, workspace, totals, picture, looked_at))

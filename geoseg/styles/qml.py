@@ -1,6 +1,7 @@
 """Layer styles of QGIS (QML) as XML elements, tried in QGIS 3.22: see docs/qgis.md."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from geoseg.core.legend import Legend
@@ -38,6 +39,36 @@ def ramp(stops: Iterable[tuple[float, str, str]]) -> ET.Element:
     )  # fmt: skip
     for value, color, label in stops:
         ET.SubElement(shader, "item", value=str(value), color=color, label=label, alpha="255")
+    return root
+
+
+def composed(
+    bands: Sequence[int], stretch: Sequence[tuple[float, float]], nodata: Sequence[float | None] = ()
+) -> ET.Element:
+    """Describe three bands of a raster as red, green and blue.
+
+    Parameters
+    ----------
+    bands
+        Numbers of the bands, from 1.
+    stretch
+        For each band the numbers that are black and full colour.
+    nodata
+        For each band a number that means nodata besides what the file states, None: none.
+    """
+    root, renderer = _raster("multibandcolor")
+    del renderer.attrib["band"]
+    for color, band, (low, high) in zip(("red", "green", "blue"), bands, stretch, strict=True):
+        renderer.set(f"{color}Band", str(band))
+        contrast = ET.SubElement(renderer, f"{color}ContrastEnhancement")
+        ET.SubElement(contrast, "minValue").text = repr(low)
+        ET.SubElement(contrast, "maxValue").text = repr(high)
+        ET.SubElement(contrast, "algorithm").text = "StretchToMinimumMaximum"
+    stated = ET.SubElement(root, "noData")
+    for band, number in dict(zip(bands, nodata, strict=False)).items():
+        if number is not None and math.isfinite(number):
+            each = ET.SubElement(stated, "noDataList", bandNo=str(band), useSrcNoData="1")
+            ET.SubElement(each, "noDataRange", min=repr(number), max=repr(number))
     return root
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -18,7 +19,10 @@ from geoseg.runs.validate.geopackage import FILE, open_readonly
 ClassStyles = dict[int, tuple[str | None, str]]
 """Title (None in formats without names) and colour of each class id."""
 
-_OPTIONAL = (FILE, RunFile.POLYGONS_QML, RunFile.POLYGONS_STYLE)
+_OPTIONAL = (FILE, RunFile.POLYGONS_QML, RunFile.POLYGONS_STYLE, RunFile.PROJECT)
+
+_MOST_BYTES = 64_000_000
+"""Bytes of an unpacked project: those of a run have less than a hundredth."""
 
 _SLD = "{http://www.opengis.net/sld}"
 
@@ -34,6 +38,7 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
         (FILE, "default style", _layer_style),
         (RunFile.POLYGONS_QML, "classes", _polygon_qml),
         (RunFile.POLYGONS_STYLE, "classes", _web_style),
+        (RunFile.PROJECT, "classes", _project),
     ]
     if run.map_name != RunFile.CLASSES:
         readers = []
@@ -48,6 +53,7 @@ def check_styles(run: FinishedFolder) -> Iterator[Failure]:
             RasterioError,
             ET.ParseError,
             sqlite3.Error,
+            zipfile.BadZipFile,
             ValueError,
             TypeError,
             AttributeError,
@@ -92,6 +98,21 @@ def _category_names(path: Path) -> ClassStyles:
 def _qml(path: Path) -> ClassStyles:
     entries = _parse(path).iterfind("pipe/rasterrenderer/colorPalette/paletteEntry")
     return {int(e.attrib["value"]): (e.get("label"), e.attrib["color"].lower()) for e in entries}
+
+
+def _project(path: Path) -> ClassStyles:
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(f"{path.stem}.qgs")
+        if member.file_size > _MOST_BYTES:
+            raise ValueError(f"{member.file_size} bytes are no project of a run")
+        root = ET.fromstring(archive.read(member))  # noqa: S314 (Expat stops at entity bombs)
+    layers = root.iterfind("projectlayers/maplayer")
+    maps = [m for m in layers if m.findtext("datasource") == f"./{RunFile.CLASSES}"]
+    return {
+        int(e.attrib["value"]): (e.get("label"), e.attrib["color"].lower())
+        for m in maps
+        for e in m.iterfind("pipe/rasterrenderer/colorPalette/paletteEntry")
+    }
 
 
 def _sld(path: Path) -> ClassStyles:
