@@ -44,6 +44,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
+CACHES = {
+    ".hypothesis", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".import_linter_cache", ".coverage",
+    "__pycache__",
+}  # fmt: skip
+"""What tools may leave in the root of the repository; tests write to folders of their own."""
+
+_ROOT = pytest.StashKey[set[str]]()
+
+
+def left_behind(before: set[str], root: Path) -> list[str]:
+    """Return the names in a folder that were not there before and are no caches of tools."""
+    return sorted({path.name for path in root.iterdir()} - before - CACHES)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # workers of xdist begin later
+        session.config.stash[_ROOT] = {path.name for path in ROOT.iterdir()}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    before = session.config.stash.get(_ROOT, None)
+    if before is not None and (left := left_behind(before, ROOT)):
+        print(f"\ntests left these in {ROOT}: {', '.join(map(repr, left))}; let them write to tmp_path")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="module", autouse=True)
 def memory_given_back():
     """Give memory that networks left free back to the system: one process runs hundreds of tests."""
