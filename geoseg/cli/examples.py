@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": (
         "init my.tif --model landcover-s2",
         "init my.tif --model landcover-s2 -o pipelines/mine.yaml",
+        "init --train tiles",
     ),
     "schema": ("schema pipeline > pipeline.schema.json",),
     "inspect": (

@@ -1,5 +1,6 @@
 """Commands that describe scenes, bundles, run folders and this machine; and `geoseg init`."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,8 @@ import typer
 
 from geoseg.cli import completion
 from geoseg.cli.messages import errors, say, show_facts, show_result
-from geoseg.cli.options import AsJson, CatalogFile, Debug
+from geoseg.cli.options import AsJson, CatalogFile, Debug, Quiet
+from geoseg.core.errors import ConfigError
 
 
 def inspect(
@@ -35,42 +37,74 @@ def inspect(
 
 def init(
     scene: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="SCENE",
+            metavar="[SCENE]",
             autocompletion=completion.scenes,
-            help="A scene: name in the catalog, file or folder.",
+            help="A scene to map: name in the catalog, file or folder.",
         ),
-    ],
+    ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--model",
             metavar="BUNDLE",
             autocompletion=completion.bundles,
             help="The bundle to classify it with.",
         ),
-    ],
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            "--train",
+            metavar="FOLDER",
+            help="Write a training file for a folder of images and labels instead.",
+        ),
+    ] = None,
+    attribute: Annotated[
+        str | None, typer.Option(help="Of --train: column of label polygons that holds the class.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The file to write; default pipelines/NAME.yaml."
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file to write; default pipelines/NAME.yaml, with --train configs/training/NAME.yaml.",
         ),
     ] = None,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a commented pipeline file for a scene and a bundle."""
+    """Write a commented pipeline file for a scene and a bundle, or a training file for labelled images."""
     with errors(debug=debug):
-        from geoseg.cli.init import write_pipeline
+        if (train is None) == (scene is None) or (scene is not None and model is None):
+            raise ConfigError(
+                "say what to begin: SCENE --model BUNDLE for a map, or --train FOLDER for a training"
+            )
+        if train is not None and model is not None:
+            raise ConfigError("--model goes with a scene; a training is begun with --train FOLDER alone")
+        if scene is not None and attribute is not None:
+            raise ConfigError("--attribute goes with --train FOLDER")
+        notes: Sequence[str]
+        if train is not None:
+            from geoseg.cli.init_training import write_training
+            from geoseg.cli.progress import silent
 
-        path, notes = write_pipeline(scene, model, output, catalog)
+            path, notes = write_training(train, output, attribute, silent if quiet else say)
+            kind, command = "training", "train"
+        else:
+            from geoseg.cli.init import write_pipeline
+
+            path, notes = write_pipeline(str(scene), str(model), output, catalog)
+            kind, command = "pipeline", "run"
         for note in notes:
             say(note, "note")
         show_result(
-            {"pipeline": str(path), "notes": notes},
-            lambda _: f"wrote {path}; look it over, then: geoseg run {path}",
+            {kind: str(path), "notes": list(notes)},
+            lambda _: f"wrote {path}; look it over, then: geoseg {command} {path}",
             as_json=as_json,
         )
 

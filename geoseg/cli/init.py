@@ -1,13 +1,12 @@
 """`geoseg init`: a commented pipeline file for a scene and a bundle."""
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from geoseg.config.scene import SceneEntry
+from geoseg.config.yaml_text import scalar
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.secrets import redact
@@ -45,23 +44,17 @@ def write_pipeline(
         notes.append("the URL is written without its credentials; give it whole with --set scene.uri=URL")
     template = _TEMPLATE if opened_bundle.card.gsd_m is not None else _OF_PHOTOGRAPHS
     text = template.format(
-        name=_quoted(name),
+        name=scalar(name),
         scene=lines,
-        model=_quoted(str(model)),
+        model=scalar(str(model)),
         card=printable(" ".join(opened_bundle.card.title.split())),
-        folder=_quoted(f"outputs/{name}"),
+        folder=scalar(f"outputs/{name}"),
         **_wanted(opened_bundle.card),
     )
     with as_output_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
     return path, notes
-
-
-def _quoted(value: str) -> str:
-    """Return a text as a YAML scalar, quoted only when YAML would read another value."""
-    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
-    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 _TEMPLATE = """\
@@ -106,7 +99,7 @@ cluster: local
 def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[str, list[str]]:
     """Return the YAML lines of a scene, which name every band of the network, and notes."""
     if name in Catalog.open(catalog_file).scenes:
-        return f"scene: {_quoted(name)}", []
+        return f"scene: {scalar(name)}", []
     entry, base = find_entry(name, catalog_file)
     product = complete(entry, base)
     if product is not entry:
@@ -120,7 +113,7 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
     for i, band in enumerate(model.card.bands, start=1):
         have = found.get(band.common_name)
         if have is not None:
-            place = _quoted(Path(have.source.path).name) if folder else have.index
+            place = scalar(Path(have.source.path).name) if folder else have.index
             here = f"{place}   # {printable(' '.join(have.name.split()))}"
         elif folder:
             here = "NAME-OF-THE-FILE.tif   # not found by name, please fill in"
@@ -132,7 +125,7 @@ def _scene_lines(name: str, model: Bundle, catalog_file: Path | None) -> tuple[s
             here = "NUMBER   # not found by name, please fill in"
             notes.append(f"{name} has no band that could be {band.common_name}; fill in its number")
         bands.append(f"    {band.common_name}: {here}")
-    where = f"  {'folder' if folder else 'uri'}: {_quoted(redact(name))}"
+    where = f"  {'folder' if folder else 'uri'}: {scalar(redact(name))}"
     return "\n".join(["scene:", where, "  bands:", *bands, *_scale_lines(opened, model.card, notes)]), notes
 
 
@@ -145,7 +138,7 @@ def _product_lines(name: str, product: SceneEntry, model: Bundle) -> str:
         When it lacks a band of the network.
     """
     open_scene(product, name, Path(), [b.common_name for b in model.card.bands])
-    shown = _quoted(redact(name))
+    shown = scalar(redact(name))
     if product.level == "toa" and model.card.level == "surface":
         haze = "radiometry: {dark_object: true}   # top of the atmosphere -> nearly surface reflectance"
         return f"scene:\n  uri: {shown}\n  {haze}"

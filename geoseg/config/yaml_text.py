@@ -1,5 +1,7 @@
 """YAML within limits: no document expands to more than it says, nests without end, or holds itself."""
 
+import json
+import re
 from typing import Any, NoReturn
 
 import yaml
@@ -84,6 +86,18 @@ def parse_yaml(text: str) -> tuple[yaml.Node | None, Any]:
         raise ValueError("it is nested too deeply") from None
     finally:
         loader.dispose()
+
+
+def scalar(value: str) -> str:
+    """Return a text as a YAML scalar, quoted only where YAML would read another value.
+
+    Examples
+    --------
+    >>> scalar("outputs/a"), scalar("no"), scalar("Tree cover")
+    ('outputs/a', '"no"', '"Tree cover"')
+    """
+    plain = re.fullmatch(r"[A-Za-z_./][\w./-]*", value) and yaml.safe_load(value) == value
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:

@@ -11,10 +11,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import timm
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.constants import is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -29,6 +31,8 @@ RGB = ("red", "green", "blue")
 """Input bands of networks trained on ImageNet, in order."""
 
 _FILES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+_SAFE = "model.safetensors"
+"""Name of a file of weights on the hub."""
 _LETTERS = {"R": "red", "G": "green", "B": "blue"}
 _SENSORS = {
     "SENTINEL2": "sentinel-2",
@@ -86,6 +90,34 @@ def find(source: str, encoder: str) -> Pretrained:
     with _downloading(source):
         path = _timm(source, encoder) if encoder.startswith("tu-") else _smp(source, encoder)
     return _file(path, known=RGB)
+
+
+def to_be_had(source: str, encoder: str, wait: float = 3.0) -> bool:
+    """Return whether weights of smp were downloaded before, or their server answers within `wait` seconds.
+
+    Parameters
+    ----------
+    source
+        Name of weights that smp knows for the encoder, such as `imagenet`.
+    encoder
+        Name of an encoder of smp.
+    wait
+        Seconds to wait for the server.
+    """
+    place = smp_encoders.get(encoder, {"pretrained_settings": {}})["pretrained_settings"].get(source)
+    if place is None:
+        return False
+    where = {"repo_id": place["repo_id"], "filename": _SAFE, "revision": place["revision"]}
+    if isinstance(try_to_load_from_cache(**where), str):
+        return True
+    if is_offline_mode():
+        return False
+    request = Request(hf_hub_url(**where), method="HEAD")  # noqa: S310 (https, from the hub's own client)
+    try:
+        with urlopen(request, timeout=wait):  # noqa: S310
+            return True
+    except (OSError, HTTPException, ValueError):
+        return False
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
@@ -154,7 +186,7 @@ def _smp(source: str, encoder: str) -> Path:
             f"{', '.join(known) or 'none'}; or give a local file ({', '.join(_FILES)})"
         )
     place = known[source]
-    return Path(hf_hub_download(place["repo_id"], "model.safetensors", revision=place["revision"]))
+    return Path(hf_hub_download(place["repo_id"], _SAFE, revision=place["revision"]))
 
 
 def _timm(source: str, encoder: str) -> Path:

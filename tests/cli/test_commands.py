@@ -49,6 +49,12 @@ def every_command(group=ROOT_COMMAND, path=()):
          "--size: a whole number, not 'abc'; see: geoseg sample --help"),
         (["schema", "abc"],
          "kind: pipeline, training, legend, cluster or catalog, not 'abc'; see: geoseg schema --help"),
+        (["init"], "say what to begin: SCENE --model BUNDLE for a map, or --train FOLDER for a training"),
+        (["init", "a.tif"],
+         "say what to begin: SCENE --model BUNDLE for a map, or --train FOLDER for a training"),
+        (["init", "--train", "x", "--model", "y"],
+         "--model goes with a scene; a training is begun with --train FOLDER alone"),
+        (["init", "a.tif", "--model", "y", "--attribute", "z"], "--attribute goes with --train FOLDER"),
         (["run", "x", "--color", "blue"], "--color: auto, always or never, not 'blue'; see: geoseg --help"),
     ],
 )  # fmt: skip
