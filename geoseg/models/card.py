@@ -34,7 +34,7 @@ FORMAT = "geoseg-bundle/2"
 
 NEW_KEYS = (
     "task", "detection", "target", "output", "channels", "numbers", "input_scale", "preprocess", "origin",
-    "code", "thresholds", "resize",
+    "code", "thresholds", "resize", "strangeness",
 )  # fmt: skip
 """Keys of format 2: the task, how classes are chosen, and how a network that was trained elsewhere is fed
 and what it answers."""
@@ -148,6 +148,15 @@ class CardTarget(Document):
         return (self.title or self.name) + (f" [{self.unit}]" if self.unit else "")
 
 
+class CardStrangeness(Document):
+    """How far the training pixels are from their mean, and how rough they are, by their covariance."""
+
+    distance: Positive
+    """Mahalanobis distance within which 99 of 100 of them are."""
+    texture: Positive | None = None
+    """Half the mean squared distance between neighbours, which 99 of 100 training chips keep under."""
+
+
 class CardOrigin(Document):
     """Where an imported network comes from, and how near the bundle comes to it."""
 
@@ -185,6 +194,8 @@ class Card(Document):
     bands: Annotated[tuple[CardBand, ...], Field(min_length=1)]
     covariance: tuple[tuple[Finite, ...], ...] | None = None
     """Covariance of the training pixels in physical units, a row for each band; None: not measured."""
+    strangeness: CardStrangeness | None = None
+    """How far the training pixels are from their mean; None: not measured, and no pixel is held to them."""
     level: Literal["toa", "surface"] | None = None
     """Reflectance that it was trained on, of the atmosphere's top or of the surface; None: not stated."""
     gsd_m: GsdRange | None
@@ -252,6 +263,8 @@ class Card(Document):
         rows, bands = self.covariance, len(self.bands)
         if rows is not None and [len(row) for row in rows] != [bands] * bands:
             raise ValueError(f"covariance must be a square of the {bands} bands")
+        if self.strangeness is not None and rows is None:
+            raise ValueError("strangeness needs the covariance that it is measured by")
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from geoseg.models.card import Card
 from geoseg.models.networks.architectures import divisor, is_global
 from geoseg.scenes.labelled import Labelled
 from geoseg.training.aim import Measured
+from geoseg.training.census import rounded
 from geoseg.training.fit import Fitted
 from geoseg.training.prepare import PreparedTraining
 
@@ -36,7 +37,7 @@ def make_card(prepared: PreparedTraining, network: nn.Module, facts: Mapping[str
         is measured.
     """
     document, labelled, statistics = prepared.document, prepared.labelled, prepared.statistics
-    aim = prepared.aim
+    aim, gsd = prepared.aim, gsd_range(document, labelled)
     first = labelled[0].scene
     bands = [
         {
@@ -61,11 +62,11 @@ def make_card(prepared: PreparedTraining, network: nn.Module, facts: Mapping[str
             "title": document.title or document.name,
             "description": document.description,
             "bands": bands,
-            "covariance": None
-            if statistics.covariance is None
-            else [[float(f"{v:.5g}") for v in row] for row in statistics.covariance],
+            "covariance": None if statistics.covariance is None else rounded(statistics.covariance).tolist(),
+            # Of photographs, whose light is anything, it would say nothing.
+            "strangeness": None if gsd is None else statistics.strangeness,
             "level": _level(labelled),
-            "gsd_m": gsd_range(document, labelled),
+            "gsd_m": gsd,
             "tile": tile_sizes(document, network, prepared.chip),
             "resize": document.chips.resize,
             "ignore_index": IGNORE,

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from geoseg.core.geometry import Size, Span, Window, sides
 from geoseg.core.legend import IGNORE
+from geoseg.models.card import CardStrangeness
+from geoseg.models.strangeness import Gauge, steps_of
 from geoseg.scenes.labelled import LabelledPixels
+
+QUANTILE = 0.99
+"""Share of the training pixels that are like them, and of the chips that are as rough as they."""
+
+_SAMPLE, _LEAST_SAMPLE = 2**17, 16
+"""Pixels that are kept of all cells together, about, and of each at least."""
+
+_ENOUGH_PAIRS = 1024
+"""Neighbours of a cell from which on its roughness counts."""
 
 
 class LabelledReader(Protocol):
@@ -102,6 +113,10 @@ class CensusCell:
     """Labelled pixels where they are not the sum of `classes`: a pixel may have several labels or none."""
     numbers: NumberSums | None = None
     """Sums of the labels, where they are numbers."""
+    sample: NDArray[np.float32] | None = None
+    """Some of the valid pixels, shape (B, n)."""
+    steps: NDArray[np.float64] | None = None
+    """Mean products of the differences of neighbours along lines, shape (B, B); None without neighbours."""
 
     @property
     def labelled(self) -> int:
@@ -117,6 +132,8 @@ class Statistics:
     std: NDArray[np.float64]
     covariance: NDArray[np.float64] | None = None
     """Covariance of the bands, shape (B, B); None when only the others are known."""
+    strangeness: CardStrangeness | None = None
+    """How far these pixels are from their mean by this covariance; None when it is not known."""
 
 
 def take_census(
@@ -137,17 +154,31 @@ def take_census(
     """
     cells = [(region, window) for region in regions for window in cut(region.window, size)]
 
+    each = max(_LEAST_SAMPLE, _SAMPLE // max(1, len(cells)))
+
     def count(cell: tuple[Region, Window]) -> CensusCell:
         region, window = cell
         pixels = scenes[region.scene].read(window)
-        valid = pixels.values[:, ~np.isnan(pixels.values[0])].astype(np.float64)
+        known = ~np.isnan(pixels.values[0])
+        valid = pixels.values[:, known].astype(np.float64)
         counts, seen, numbers = _counts(pixels.channels, classes)
         sums = valid.shape[1], valid.sum(axis=1), valid @ valid.T
-        return CensusCell(region, window, counts, *sums, seen, numbers)
+        steps, pairs = steps_of(pixels.values, known)
+        sample = _some(valid, each, [region.scene, window.rows.start, window.cols.start])
+        return CensusCell(
+            region, window, counts, *sums, seen, numbers, sample, steps if pairs >= _ENOUGH_PAIRS else None
+        )
 
     # Reading waits for the disk and for decompression, both of which release the interpreter's lock.
     with ThreadPoolExecutor(4) as pool:
         return tuple(pool.map(count, cells))
+
+
+def _some(pixels: NDArray[np.float64], most: int, seed: Sequence[int]) -> NDArray[np.float32]:
+    """Return pixels (B, n) as single precision, at most `most` of them, the same ones for the same seed."""
+    if pixels.shape[1] > most:
+        pixels = pixels[:, np.random.default_rng(seed).choice(pixels.shape[1], most, replace=False)]
+    return pixels.astype(np.float32)
 
 
 def _counts(channels: NDArray[Any], classes: int) -> tuple[NDArray[np.int64], int | None, NumberSums | None]:
@@ -193,4 +224,41 @@ def statistics(cells: Sequence[CensusCell]) -> Statistics:
     mean = sum((c.total for c in cells), np.zeros(1)) / n
     covariance = sum((c.products for c in cells), np.zeros((1, 1))) / n - np.outer(mean, mean)
     # A constant band would otherwise lead to a division by zero.
-    return Statistics(mean, np.sqrt(np.maximum(np.diag(covariance), 1e-12)), covariance)
+    std = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+    return Statistics(mean, std, covariance, strangeness(cells, mean, covariance))
+
+
+def strangeness(
+    cells: Sequence[CensusCell], mean: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> CardStrangeness | None:
+    """Return how far 99 of 100 pixels of cells are from a mean, and how rough 99 of 100 cells are.
+
+    The limit is that of the pixels themselves: reflectance is not normally distributed, and a quantile of
+    chi-squared would call far more than one in a hundred of them unlike.
+
+    Returns
+    -------
+    CardStrangeness or None
+        None when no cell has a sample, or all pixels are alike.
+    """
+    sampled = [c for c in cells if c.sample is not None and c.sample.size]
+    gauge = Gauge.of(mean, rounded(covariance))
+    if not sampled:
+        return None
+    distances = [gauge.distances(c.sample) for c in sampled if c.sample is not None]
+    weights = [np.full(len(d), c.valid / len(d)) for c, d in zip(sampled, distances, strict=True)]
+    limit = np.quantile(
+        np.concatenate(distances), QUANTILE, weights=np.concatenate(weights), method="inverted_cdf"
+    )
+    if not limit > 0:
+        return None
+    rough = [gauge.texture(c.steps) for c in cells if c.steps is not None]
+    texture = float(np.quantile(rough, QUANTILE)) if rough else 0.0
+    return CardStrangeness(
+        distance=float(f"{limit:.5g}"), texture=float(f"{texture:.5g}") if texture > 0 else None
+    )
+
+
+def rounded(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a covariance as a card holds it."""
+    return np.array([[float(f"{v:.5g}") for v in row] for row in covariance])

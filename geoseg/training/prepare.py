@@ -28,6 +28,7 @@ from geoseg.training.census import (
     Statistics,
     class_counts,
     statistics,
+    strangeness,
     take_census,
 )
 from geoseg.training.instances.census import ObjectCensus, check_objects, take_object_census
@@ -223,7 +224,9 @@ def _statistics(document: Training, labelled: Sequence[Labelled], train: Sequenc
     for i, band in enumerate(labelled[0].scene.bands):
         if band.common_name in bands:
             mean[i], std[i] = bands[band.common_name].mean, bands[band.common_name].std
-    return Statistics(mean, std, measured.covariance)
+    covariance = measured.covariance
+    far = None if covariance is None else strangeness(train, mean, covariance)
+    return Statistics(mean, std, covariance, far)
 
 
 def _by_parts(document: Training, labelled: Sequence[Labelled]) -> Training:

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from geoseg.core.geometry import Window
 from geoseg.core.legend import IGNORE
+from geoseg.models.strangeness import Gauge
+from geoseg.training import census
 from geoseg.training.census import Region, class_counts, cut, statistics, take_census
 from tests.training.worlds import Known, labelled_scene
 
@@ -50,3 +52,51 @@ def test_statistics_leave_invalid_pixels_out():
 def test_no_valid_pixel_is_an_error():
     with pytest.raises(ValueError, match="no valid pixel"):
         statistics([])
+
+
+class Bright(Known):
+    """A place of four bands: 98 of 100 pixels vary little, two are far away."""
+
+    def read(self, window):
+        pixels = super().read(window)
+        rng = np.random.default_rng([window.rows.start, window.cols.start])
+        values = rng.normal(0.2, 0.02, pixels.values.shape).astype(np.float32)
+        values[:, rng.random(window.shape) < 0.02] += 0.5
+        values[:, :5, :5] = np.nan
+        return type(pixels)(values, pixels.channels)
+
+
+def test_the_limit_is_the_quantile_of_the_pixels_themselves(monkeypatch):
+    monkeypatch.setattr(census, "_SAMPLE", 10**6)
+    place = Bright(np.zeros((128, 128), np.uint8), bands=4)
+    cells = take_census([place], [Region(0, Window.of(0, 0, 128, 128), "u")], 64, 2)
+    found = statistics(cells)
+    pixels = np.concatenate([c.sample for c in cells], axis=1)
+    assert pixels.shape[1] == 128 * 128 - 4 * 25
+    gauge = Gauge.of(found.mean, found.covariance, found.strangeness.distance)
+    assert 0.985 < (gauge.distances(pixels) <= gauge.limit).mean() < 0.995
+    # A normal distribution of four bands would end at 3.6, and call twice as many unlike.
+    assert found.strangeness.distance > 6
+    assert found.strangeness.texture == pytest.approx(4, rel=0.1)
+
+
+def test_a_sample_of_the_pixels_gives_about_the_same_limit(monkeypatch):
+    place = Bright(np.zeros((128, 128), np.uint8), bands=4)
+    regions = [Region(0, Window.of(0, 0, 128, 128), "u")]
+    whole = statistics(take_census([place], regions, 32, 2)).strangeness
+    monkeypatch.setattr(census, "_SAMPLE", 4096)
+    some = take_census([place], regions, 32, 2)
+    assert max(c.sample.shape[1] for c in some) == 256
+    assert statistics(some).strangeness.distance == pytest.approx(whole.distance, rel=0.1)
+    again = statistics(take_census([place], regions, 32, 2)).strangeness
+    assert again == statistics(some).strangeness
+
+
+def test_pixels_that_are_all_alike_have_no_limit():
+    class Flat(Known):
+        def read(self, window):
+            pixels = super().read(window)
+            return type(pixels)(np.ones_like(pixels.values), pixels.channels)
+
+    cells = take_census([Flat(np.zeros((8, 8), np.uint8))], [Region(0, Window.of(0, 0, 8, 8), "u")], 8, 2)
+    assert statistics(cells).strangeness is None

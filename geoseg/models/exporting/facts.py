@@ -55,4 +55,4 @@ def as_stored(card: Card) -> Card:
     ]
     factor = 1.0 if card.preprocess is None else scales.pop()
     update = {"numbers": "raw", "bands": tuple(bands), "input_scale": card.input_scale * factor}
-    return card.model_copy(update={**update, "covariance": None})
+    return card.model_copy(update={**update, "covariance": None, "strangeness": None})
