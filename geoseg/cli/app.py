@@ -36,10 +36,11 @@ _GROUPS: dict[str, tuple[str, dict[str, Callable[..., Any]]]] = {
         {"list": info.catalog_list, "show": info.catalog_show},
     ),
     "models": (
-        "Bundles: list, show, import and export networks.",
+        "Bundles: list, show, measure, import and export networks.",
         {
             "list": models.models_list, "show": models.models_show, "import": models.models_import,
-            "export": models.models_export, "encoders": models.models_encoders,
+            "export": models.models_export, "measure": models.models_measure,
+            "encoders": models.models_encoders,
         },
     ),
 }  # fmt: skip

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "models import": ("models import network.onnx -o configs/models/mine --set bands=red,green,blue",),
     "models export": ("models export landcover-s2 --to onnx -o exported",),
     "models encoders": ("models encoders dinov3",),
+    "models measure": ("models measure landcover-s2 landcover-s2 --set data=chips",),
     "worker": ("worker tcp://node1:8786 --interface eth0",),
     "doctor": ("doctor",),
 }

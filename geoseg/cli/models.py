@@ -194,3 +194,52 @@ def models_export(
         written = export_bundle(open_bundle(bundle, trust=trust), to.value, output)
         files = [str(p) for p in written]
         show_result({"files": files}, lambda _: f"wrote {', '.join(files)}", as_json=as_json)
+
+
+def models_measure(
+    bundle: Annotated[
+        str,
+        typer.Argument(metavar="BUNDLE", autocompletion=completion.bundles, help="A bundle: folder or name."),
+    ],
+    training: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRAINING",
+            autocompletion=completion.trainings,
+            help="The training that it was made with: a file, or a name.",
+        ),
+    ],
+    assign: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            autocompletion=completion.training_keys,
+            help="Replace a value of the training.",
+        ),
+    ] = None,
+    trust: TrustCode = False,
+    catalog: CatalogFile = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how the training pixels of a bundle vary, and write it into its card.
+
+    Runs then say which pixels are unlike them. Trainings measure it themselves.
+    """
+    with errors(debug=debug):
+        from geoseg.core.notices import collect_warnings
+        from geoseg.training.bands import measure_bands
+
+        with collect_warnings() as notices:
+            found = measure_bands(bundle, training, assign or [], catalog, trust=trust)
+        for text in notices:
+            say(text, "warning")
+        far = found.card.strangeness
+        facts = {"bundle": str(found.folder), "strangeness": None if far is None else far.model_dump()}
+        text = (
+            f"{found.folder}: the training pixels do not vary, so none can be told from them"
+            if far is None
+            else f"wrote {found.folder}: 99 of 100 training pixels are within a distance of {far.distance:g}"
+        )
+        show_result(facts, lambda _: text, as_json=as_json)

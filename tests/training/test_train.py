@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 
 from geoseg.core.errors import ConfigError, GeosegError, GeosegWarning, OutputError, SceneError, TrainingError
 from geoseg.evaluation.text import report_text
-from geoseg.models.bundle import open_bundle
+from geoseg.models.bundle import open_bundle, write_card
 from geoseg.runs.prepare import prepare as prepare_run
 from geoseg.runs.run import run as run_pipeline
 from geoseg.training import train
+from geoseg.training.bands import measure_bands
 from geoseg.training.evaluate import evaluate_bundle
 from geoseg.training.folder import open_folder
 from geoseg.training.prepare import prepare
@@ -513,3 +514,31 @@ def test_touching_tiles_that_a_split_by_file_parts_are_said(tmp_path):
     assert any(
         "pairs of scenes touch and lie in different parts" in w and "split by place" in w for w in said
     )
+
+
+def test_a_bundle_is_measured_again_as_its_training_measured_it(trained, data, tmp_path, geoseg_here):
+    card = open_bundle(trained.bundle).card
+    assert card.strangeness.distance > 2
+    copy = tmp_path / "bundle"
+    shutil.copytree(trained.bundle, copy)
+    write_card(card.model_copy(update={"covariance": None, "strangeness": None}), copy)
+    (copy / "README.md").write_text("by hand")
+    path = document(tmp_path, data)
+    done = geoseg_here("models", "measure", copy, path, "--json")
+    assert json.loads(done.stdout)["strangeness"] == card.strangeness.model_dump()
+    assert open_bundle(copy).card == card
+    assert (copy / "README.md").read_text() == "by hand"
+    # Other pixels than those that it was trained on.
+    far = tuple(b.model_copy(update={"mean": b.mean + 2 * b.std}) for b in card.bands)
+    write_card(card.model_copy(update={"bands": far}), copy)
+    with pytest.raises(ConfigError, match=r"the mean of blue in train is .* name the training"):
+        measure_bands(copy, path)
+    near = tuple(b.model_copy(update={"mean": b.mean + 0.5 * b.std}) for b in card.bands)
+    write_card(card.model_copy(update={"bands": near}), copy)
+    with pytest.warns(GeosegWarning, match="these may be other pixels"):
+        measure_bands(copy, path)
+    write_card(card.model_copy(update={"numbers": "raw"}), copy)
+    with pytest.raises(ConfigError, match="takes numbers as they are stored"):
+        measure_bands(copy, path)
+    with pytest.raises(ConfigError, match="lies in an object store"):
+        measure_bands("s3://bucket/model", path)
