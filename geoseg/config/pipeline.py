@@ -67,11 +67,21 @@ class Objects(Document):
     """Two detections are one object when their masks have at least this IoU where both tiles look."""
 
 
+class Strangeness(Document):
+    """Shares of pixels unlike the training pixels, see `outputs.strangeness`."""
+
+    warn: Share = 0.1
+    """Share of a sample of the scene, or of the whole map, from which on it is told."""
+    stop: Share = 0.5
+    """Share of a sample of the scene from which on `statistics` fails."""
+
+
 class Checks(Document):
     """What to do when a check before the run fails."""
 
     statistics: Level = "error"
     """Band values far from the pixels that the network was trained on."""
+    strangeness: Strangeness = Strangeness()
     gsd: Level = "error"
     """Ground sample distance outside the network's range by more than 25 %."""
     memory: Level = "error"
@@ -185,6 +195,9 @@ class Outputs(Document):
     folder: Annotated[str, Field(min_length=1)]
     """The run folder: a path, or a URI in an object store like `s3://bucket/prefix`."""
     confidence: bool = True
+    strangeness: bool = False
+    """Write how far each pixel is from the training pixels of the network: 1 is as far as one in a hundred of
+    them."""
     probabilities: bool = False
     polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
     instances: bool = False

@@ -1,19 +1,29 @@
 """Checks before a run: whether a scene resembles the training data of the network."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.config.pipeline import Level
+from geoseg.config.pipeline import Level, Strangeness
 from geoseg.core.errors import GeosegWarning, PlanError, SceneError, listed
 from geoseg.core.geometry import Window
 from geoseg.inference.causes import likely_cause, scaling_cause
-from geoseg.inference.patterns import ENOUGH, noise_problem, offset_problem, order_problem
+from geoseg.inference.patterns import (
+    ENOUGH,
+    dark_problem,
+    noise_problem,
+    offset_problem,
+    order_problem,
+    rough_problem,
+)
 from geoseg.inference.retry import ONCE, RetryPolicy, reader, with_retry
 from geoseg.models.card import Card
+from geoseg.models.strangeness import count_unlike, gauge_of
 from geoseg.scenes.bands import SceneMask
+from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.scene import Scene
 
 GSD_TOLERANCE = 0.25
@@ -22,10 +32,16 @@ GSD_TOLERANCE = 0.25
 MEAN_TOLERANCE = 3.0
 """Standard deviations of the training pixels by which the mean of a band may differ from theirs."""
 
+MEAN_LIMIT, PART = 6.0, 1 / 3
+"""A mean that is nearer is only told, where fewer than a third of the pixels are unlike the training ones."""
+
 SPREAD_TOLERANCE = 25.0
 """Factor by which the standard deviation of a band may differ from that of the training pixels: of every band
 downwards, since a scene may be all water, of any band upwards. Of 243 chips of 3.8 km over 30 countries none
 came nearer to it than a factor of 3."""
+
+SHARES = Strangeness()
+"""Shares of unlike pixels from which on they are told, and stop a run."""
 
 _MOST = 1e30
 """Physical values beyond leave single precision when a network squares them."""
@@ -152,8 +168,52 @@ def check_quality(scene: Scene, retry: RetryPolicy = ONCE) -> None:
             )
 
 
-def check_statistics(scene: Scene, card: Card, level: Level, retry: RetryPolicy = ONCE) -> None:
-    """Compare mean and spread of a sample of the scene with those of the training pixels.
+def _share_unlike(scene: Scene, pixels: Pixels, card: Card) -> float | None:
+    """Return the share of pixels that are unlike the training pixels, each on its own; None: not known."""
+    gauge = gauge_of(card)
+    if gauge is None:
+        return None
+    found = count_unlike(gauge.levels(pixels.values, pixels.valid, scene.gain, scene.bias))
+    return found["unlike"] / found["measured"]
+
+
+def _level_of_means(far: Sequence[BandStatistics], share: float | None, level: Level) -> Level:
+    """Return the level at which means are far: bright land moves a mean, though few pixels are unlike."""
+    few = share is not None and share < PART
+    return "warn" if few and level == "error" and all(r.distance <= MEAN_LIMIT for r in far) else level
+
+
+def _check_strangeness(
+    scene: Scene, share: float | None, card: Card, level: Level, shares: Strangeness
+) -> None:
+    """Tell the share of the pixels that are unlike the training pixels."""
+    if share is None or share < shares.warn:
+        return
+    text = f"{scene.name}: {unlike_text(share)} of {card.name}"
+    if share < shares.stop:
+        report_problem("warn", text, "statistics")
+        return
+    cause = "wrong bands, cloud, snow, noise, or another kind of land"
+    report_problem(level, f"{text}; likely cause: {cause}", "statistics")
+
+
+UNLIKE = "are unlike the training pixels"
+"""What is said of pixels that the network does not know."""
+
+
+def unlike_text(share: float) -> str:
+    """Return what a share of pixels means, 0 to 1."""
+    return f"{100 * share:.3g} % of its pixels {UNLIKE}"
+
+
+def check_statistics(
+    scene: Scene,
+    card: Card,
+    level: Level,
+    retry: RetryPolicy = ONCE,
+    shares: Strangeness = SHARES,
+) -> None:
+    """Compare a sample of the scene with the training pixels: mean, spread, and how far its pixels are.
 
     Raises
     ------
@@ -183,8 +243,10 @@ def check_statistics(scene: Scene, card: Card, level: Level, retry: RetryPolicy 
         BandStatistics(b.name, float(m), float(s), e.mean, e.std)
         for b, m, s, e in zip(scene.bands, means, stds, card.bands, strict=True)
     ]
+    share = _share_unlike(scene, pixels, card)
     # Written so that a NaN is far.
     if far := [r for r in rows if not r.distance <= MEAN_TOLERANCE]:
+        level = _level_of_means(far, share, level)
         one = far[0]
         what = f"the mean of {one.name} is {one.mean:.3g}, where {card.name} knows {one.expected_mean:.3g}"
         cause = likely_cause(scene, raw, card)
@@ -202,8 +264,13 @@ def check_statistics(scene: Scene, card: Card, level: Level, retry: RetryPolicy 
         problem = (
             offset_problem(scene, raw) or order_problem(scene, pixels, card) or noise_problem(scene, pixels)
         )
+        problem = problem or rough_problem(scene, pixels, card)
         if problem is not None:
             report_problem(level, f"{scene.name}: {problem}", "statistics")
+            return
+        _check_strangeness(scene, share, card, level, shares)
+        if (dark := dark_problem(means, card)) is not None:
+            report_problem("warn", f"{scene.name}: {dark}", "statistics")
         return
     others = "" if len(far) == 1 else f" ({listed([r.name for r in far[1:]], 3)} alike)"
     report_problem(level, f"{scene.name}: {what}{others}; likely cause: {cause}", "statistics")

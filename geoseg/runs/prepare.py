@@ -11,7 +11,7 @@ from geoseg.config import lookup
 from geoseg.config.cluster import Local
 from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
-from geoseg.config.pipeline import EACH, Pipeline
+from geoseg.config.pipeline import EACH, Level, Pipeline
 from geoseg.config.scene import SceneEntry
 from geoseg.core.errors import ConfigError
 from geoseg.core.notices import collect_warnings
@@ -224,13 +224,14 @@ def _check_numbers(
     """Hold numbers to what the networks know; return what is to be looked at again without what is masked."""
     level = pipeline.checks.statistics
     if not masks:
-        checks.check_statistics(scene, bundle.card, level, retry)
+        checks.check_statistics(scene, bundle.card, level, retry, pipeline.checks.strangeness)
         return None
     looked_at = None if isinstance(scene, Mosaic) else (scene.whole, scene.window)
     check_masks(masks, level, pipeline.checks.gsd, retry, looked_at)
     try:
         # Clouds are unlike the pixels that the network of the map knows, and it will not see them.
-        checks.check_statistics(scene, bundle.card, "off" if level == "off" else "error", retry)
+        first: Level = "off" if level == "off" else "error"
+        checks.check_statistics(scene, bundle.card, first, retry, pipeline.checks.strangeness)
     except checks.CheckError as error:
         return f"{error.problem}; looked at again without what is masked"
     return None

@@ -1,8 +1,11 @@
+import re
 import warnings
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from geoseg.config.pipeline import Strangeness
 from geoseg.config.scene import MaskEntry, SceneEntry
 from geoseg.core.errors import GeosegWarning, PlanError, SceneError
 from geoseg.core.geometry import Window
@@ -198,3 +201,92 @@ def test_noise_is_told_from_land_though_mean_and_spread_are_right(tmp_path, bund
     said = refusal(write_raster(tmp_path / "n.tif", numbers, names=BAND_NAMES), bundle.card, scale=0.0001)
     assert "neighbouring pixels are correlated by " in said
     assert "likely cause: noise, or a file that was decoded wrongly" in said
+
+
+def scenery(card, side=256):
+    """Smooth land with the mean and the covariance of the training pixels, in blots."""
+    rng = np.random.default_rng(1)
+    drawn = rng.normal(size=(len(card.bands), side, side))
+    smooth = gaussian_filter(drawn, (0, 4, 4), mode="wrap")
+    white = (smooth - smooth.mean(axis=(1, 2), keepdims=True)) / smooth.std(axis=(1, 2), keepdims=True)
+    # Reflectance is not below 0: land is somewhat darker than it may be, and varies less.
+    lower = np.linalg.cholesky(np.array(card.covariance))
+    mean = np.array([b.mean for b in card.bands])[:, None, None]
+    return (mean + 0.45 * np.einsum("ij,jkl->ikl", lower, white)).clip(0.005)
+
+
+NOISE = np.random.default_rng(2).normal(size=(6, 256, 256))
+CLOUD = np.array([0.5, 0.5, 0.5, 0.55, 0.4, 0.3])[:, None, None]
+SNOW = np.array([0.9, 0.9, 0.88, 0.8, 0.1, 0.08])[:, None, None]
+UNLIKE = "of its pixels are unlike the training pixels of landcover-s2; likely cause"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda x: x + 0.03 * NOISE,
+            "neighbouring pixels differ .* times more|correlated by|unlike the training",
+        ),
+        (lambda x: x[[0, 1, 3, 2, 4, 5]], f"swapped|{UNLIKE}"),
+        (lambda x: np.broadcast_to(x.mean(axis=(1, 2), keepdims=True), x.shape), "hardly varies"),
+        (lambda x: 0.2 * x + 0.8 * CLOUD, "the mean of blue is"),
+        (lambda x: 0.7 * x + 0.3 * SNOW, f"the mean of blue is|{UNLIKE}"),
+        (lambda x: 3 * x, f"the mean of|{UNLIKE}"),
+        (lambda x: x + 0.05 * np.array([1, -1, 1, 0, 0, 0])[:, None, None], UNLIKE),
+    ],
+    ids=["noise", "swapped", "constant", "cloud", "thin snow", "times 3", "other colours"],
+)
+def test_what_the_network_never_saw_stops_a_run(tmp_path, landcover, change, message):
+    values = np.rint(change(scenery(landcover)) * 10_000).clip(0).astype(np.uint16)
+    with pytest.raises(PlanError, match=message):
+        checks.check_statistics(opened(tmp_path / "s.tif", values, landcover), landcover, "error")
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.7])
+def test_land_as_in_the_training_is_silent_in_a_low_sun_too(tmp_path, landcover, factor):
+    values = np.rint(factor * scenery(landcover) * 10_000).astype(np.uint16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checks.check_statistics(opened(tmp_path / "s.tif", values, landcover), landcover, "error")
+
+
+def test_a_scene_darker_than_any_of_the_training_is_told(tmp_path, landcover):
+    values = np.rint(0.3 * scenery(landcover) * 10_000).astype(np.uint16)
+    with pytest.warns(GeosegWarning, match=r"every band is darker than 0\.3 times .* low sun"):
+        checks.check_statistics(opened(tmp_path / "s.tif", values, landcover), landcover, "error")
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.05, "silent"), (0.2, "told"), (0.6, "stop")])
+def test_the_share_of_unlike_pixels_decides(tmp_path, landcover, share, found):
+    land = scenery(landcover)
+    # As blue as no land is, which moves no mean by three standard deviations.
+    strange = land + 0.06 * np.array([1, -1, 0, 0, 0, 0])[:, None, None]
+    values = np.where(np.arange(256)[:, None] < 256 * share, strange, land)
+    scene = opened(tmp_path / "s.tif", np.rint(values * 10_000).clip(0).astype(np.uint16), landcover)
+    told = f"s: {100 * np.ceil(256 * share) / 256:.3g} % of its pixels are unlike the training pixels"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        if found == "stop":
+            with pytest.raises(PlanError, match=re.escape(told)):
+                checks.check_statistics(scene, landcover, "error")
+            checks.check_statistics(scene, landcover, "warn")
+            checks.check_statistics(scene, landcover, "error", shares=Strangeness(stop=0.7))
+        else:
+            checks.check_statistics(scene, landcover, "error")
+    assert [told in str(w.message) for w in said] == {"silent": [], "told": [True], "stop": [True] * 2}[found]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checks.check_statistics(scene, landcover, "off")
+        checks.check_statistics(scene, landcover.model_copy(update={"strangeness": None}), "error")
+
+
+def test_bright_land_in_a_part_of_a_scene_is_told_and_does_not_stop(tmp_path, landcover):
+    values = scenery(landcover)
+    values[:3, :70] = 0.55  # a quarter, which moves the mean of blue by four standard deviations
+    scene = opened(tmp_path / "s.tif", np.rint(values * 10_000).astype(np.uint16), landcover)
+    with pytest.warns(GeosegWarning, match="the mean of blue is"):
+        checks.check_statistics(scene, landcover, "error")
+    old = landcover.model_copy(update={"strangeness": None})
+    with pytest.raises(PlanError, match="the mean of blue is"):
+        checks.check_statistics(scene, old, "error")
