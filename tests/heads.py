@@ -47,9 +47,10 @@ def head_bundle(folder, channels, seed=0, **fields):
     return save_bundle(network, card, folder)
 
 
-def regression_bundle(folder, **target):
+def regression_bundle(folder, covariance=None, strangeness=None, **target):
     """Write a bundle of canopy heights from 0 to 40 m."""
-    return head_bundle(folder, 1, task="regression", output="values", target={**TARGET, **target})
+    more = {"covariance": covariance, "strangeness": strangeness}
+    return head_bundle(folder, 1, task="regression", output="values", target={**TARGET, **target}, **more)
 
 
 def label_bundle(folder, **fields):

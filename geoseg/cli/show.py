@@ -241,6 +241,7 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "numbers": card.numbers,
         "output": card.output,
         "temperature": card.temperature,
+        "strangeness": "not measured" if card.strangeness is None else card.strangeness.model_dump(),
         "thresholds": card.thresholds,
         "origin": {} if card.origin is None else card.origin.model_dump(exclude_none=True),
         "metrics": _figures(card.metrics),
@@ -295,8 +296,8 @@ def run_folder(store: Store) -> dict[str, Any]:
         return {"run": store.at(), "state": "unfinished", "finished_blocks": count_finished(staged)}
     record = parse_record(finished, store.at(RunFile.RECORD))
     kept = {
-        "name", "finished", "command", "fingerprint", "classes", "pixels", "area_m2", "objects", "seconds",
-        "memory_bytes", "warnings",
+        "name", "finished", "command", "fingerprint", "classes", "pixels", "area_m2", "strangeness",
+        "objects", "seconds", "memory_bytes", "warnings",
     }  # fmt: skip
     told = None if record.values is None else record.values.model_dump(mode="json", exclude={"histogram"})
     of_classes = record.task == "classes"

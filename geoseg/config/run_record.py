@@ -77,6 +77,18 @@ class RecordedPlan(_Part):
     fingerprint: str
 
 
+class RecordedStrangeness(_Part):
+    """How many pixels are unlike those that the network was trained on."""
+
+    unlike: int
+    """Pixels farther from the mean of the training pixels than 99 of 100 of them, by the covariance of the
+    bands."""
+    measured: int
+    """Pixels that were measured: all that have a class, a number or labels, or of objects all with data."""
+    share: float
+    """Unlike of the measured ones, 0 to 1."""
+
+
 class RecordedArea(_Part):
     """The area of interest: the pixels outside of it are nodata."""
 
@@ -208,6 +220,8 @@ class RunRecord(_Part):
     pixel may have several labels."""
     area_m2: dict[str, float] | None
     """By slug; None without a CRS."""
+    strangeness: RecordedStrangeness | None = None
+    """None where the card of the network does not say how its training pixels vary."""
     objects: RecordedObjects | None = None
     """Of a network that finds objects; `pixels` are then those of objects, all others are `nodata`."""
     seconds: RunSeconds

@@ -19,6 +19,8 @@ class RunFile(StrEnum):
     CLASSES_SLD = "classes.sld"
     CONFIDENCE = "confidence.tif"
     CONFIDENCE_QML = "confidence.qml"
+    STRANGENESS = "strangeness.tif"
+    STRANGENESS_QML = "strangeness.qml"
     PROBABILITIES = "probabilities.tif"
     PROBABILITIES_QML = "probabilities.qml"
     OBSERVATIONS = "observations.tif"

@@ -24,9 +24,11 @@ from geoseg.inference.predict import (
     network_counts,
     plain_errors,
     read_block,
+    strangeness_of,
 )
 from geoseg.models.backends.detector import Detector, load_detector
 from geoseg.models.backends.load import device_pool
+from geoseg.models.strangeness import count_unlike
 from geoseg.scenes.pixels import Pixels
 from geoseg.tiling.blocks import Block
 from geoseg.vector.objects.reported import Reported
@@ -86,6 +88,7 @@ def detect_block(job: Job, block: Block) -> dict[str, Any]:
     with written.time("settle"):
         reported = _reported(job, job.detection, block, pixels, dict(zip(chosen, found, strict=True)))
         mapped = in_core(block, pixels.valid)
+        levels = strangeness_of(job, block, pixels)
         data = BlockObjects(reported, mapped).encode()
     counts = {
         "tiles": len(chosen),
@@ -100,6 +103,7 @@ def detect_block(job: Job, block: Block) -> dict[str, Any]:
         **network_counts(job),
         "nodata": int(mapped.size - np.count_nonzero(mapped)),
         "classes": {},
+        **({} if levels is None else count_unlike(levels)),
         "detections": len(reported),
         # Tiles that may lack objects, because they have as many as the network gives.
         "full": sum(len(d) >= job.detection.per_tile for d in found),

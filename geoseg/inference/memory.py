@@ -194,8 +194,11 @@ class Load:
     postprocess: Steps = NO_STEPS
     converts: bool = False
     """Whether the network is converted for OpenVINO first."""
-    observations: bool = False
-    """Whether the number of observations is staged."""
+    beside: int = 0
+    """Planes beside those of the map: the number of observations, and how far pixels are from the training
+    pixels."""
+    beside_bytes: int = 1
+    """Bytes of a pixel of such a plane, as it is staged."""
     detections: Detections | None = None
     """What a network finds that detects objects; None of one that classifies pixels."""
     reading: Callable[[int], int] = lambda pixels: 0  # noqa: ARG005
@@ -232,7 +235,7 @@ def memory_of(load: Load) -> Memory:
     # Weights are in memory twice: as read, and in the network.
     network = int(forward) + 4 * load.weights_bytes
     # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
-    planes = load.planes + load.observations
+    planes = load.planes + load.beside * load.beside_bytes
     edge = sum(n * overlap * sums for n in cores)
     # A block of a single tile on a CPU keeps only its strips and fringe.
     held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums

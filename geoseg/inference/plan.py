@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import geoseg
 from geoseg.config.cluster import Cluster
 from geoseg.config.pipeline import Pipeline, PostProcess, Tiling
@@ -20,6 +22,7 @@ from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.backends.spec import SegmenterSpec, library_version
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import Card, CardDetection, CardTile
+from geoseg.models.strangeness import Gauge, gauge_of, not_measured
 from geoseg.raster.area import pixel_area_m2
 from geoseg.raster.postprocess.steps import Steps, resolve_steps
 from geoseg.scenes.aoi import Aoi
@@ -134,6 +137,16 @@ class Plan:
         return self.pipeline.outputs.probabilities
 
     @property
+    def strangeness(self) -> bool:
+        """Whether how far each pixel is from the training pixels is staged and written."""
+        return self.pipeline.outputs.strangeness
+
+    @cached_property
+    def gauge(self) -> Gauge | None:
+        """What pixels are held to; None when the card does not say how the training pixels vary."""
+        return gauge_of(self.bundle.card)
+
+    @property
     def detection(self) -> Detection | None:
         """How objects are found; None when the network classifies pixels."""
         card = self.bundle.card.detection
@@ -166,6 +179,7 @@ class Plan:
             "augment": self.pipeline.inference.augment,
             "probabilities": self.probabilities,
             # Only when it is set, so that older fingerprints stay valid.
+            **({"strangeness": True} if self.strangeness else {}),
             **({"unread": "nodata"} if self.retry.nodata else {}),
             **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
             **({"masks": [m.identity() for m in self.masks]} if self.masks else {}),
@@ -227,7 +241,8 @@ class Plan:
                 polygons=self.polygons,
                 postprocess=self.postprocess,
                 converts=self.converts,
-                observations=self.scene.counts_observations,
+                beside=self.scene.counts_observations + (self.gauge is not None),
+                beside_bytes=np.dtype(self.head.staged_dtype).itemsize,
                 detections=_detections(self.bundle.card.detection),
                 reading=self.scene.reading_bytes,
                 resized=self.bundle.card.resize,
@@ -392,11 +407,13 @@ def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
         "inference.augment": pipeline.inference.augment != "none",
     }
     if task == "instances":
-        asked |= of_pixels
+        asked |= of_pixels | {"outputs.strangeness": outputs.strangeness}
     if task != "classes" and (key := next((k for k, yes in asked.items() if yes), None)):
         raise ConfigError(f"{key}: {name} {DOES[task]}; leave it out")
     if outputs.coco and task != "instances":
         raise ConfigError(f"outputs.coco: is for models that find objects; {name} {DOES[task]}; leave it out")
+    if outputs.strangeness and gauge_of(bundle.card) is None:
+        raise ConfigError(f"outputs.strangeness: {not_measured(bundle.card)}")
     if task == "classes" and outputs.instances and vectorize.instances is None:
         raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.geometry import Window
-from geoseg.core.legend import Legend
+from geoseg.core.legend import NODATA, Legend
 from geoseg.inference.backoff import predict_with_backoff
 from geoseg.inference.detection import Detection
 from geoseg.inference.events import Stopwatch, report
 from geoseg.inference.retry import ONCE, RetryPolicy, nodata_pixels, read_with_retry
 from geoseg.models.backends.load import device_pool, is_loaded, load_segmenter
 from geoseg.models.backends.spec import Segmenter, SegmenterSpec
+from geoseg.models.strangeness import Gauge, count_unlike
 from geoseg.raster.staging import Staging
 from geoseg.scenes import network
 from geoseg.scenes.pixels import Pixels
@@ -76,6 +77,10 @@ class Job:
     """Dask topic to which events are sent; a run has one, and its tasks heed `shutdown_requested`."""
     other: Head | None = None
     """What the network predicts when that is not one class of the legend for each pixel."""
+    gauge: Gauge | None = None
+    """What pixels are held to; made once, so that all workers compute with the same numbers."""
+    strangeness: bool = False
+    """Whether how far pixels are from the training pixels is staged, too."""
 
     @property
     def head(self) -> Head:
@@ -109,6 +114,8 @@ class Prediction:
     """How often each pixel of the core was seen, of a scene that counts it."""
     block: str = ""
     """Name of the block."""
+    strangeness: NDArray[np.uint8] | None = None
+    """How far each pixel of the core is from the training pixels, see `Gauge.levels`."""
 
     def fringe_part(self, part: str) -> Sums | Unread | None:
         """Return the part of the fringe for one neighbour: `south`, `east` or `southeast`."""
@@ -188,7 +195,23 @@ def predict_block(job: Job, block: Block) -> Prediction:
         **network_counts(job),
     }
     observations = None if pixels.observations is None else in_core(block, pixels.observations)
-    return Prediction(parts.planes, parts.strips, parts.fringe, counts, observations, block.name)
+    return Prediction(
+        parts.planes, parts.strips, parts.fringe, counts, observations, block.name,
+        strangeness_of(job, block, pixels),
+    )  # fmt: skip
+
+
+def strangeness_of(job: Job, block: Block, pixels: Pixels) -> NDArray[np.uint8] | None:
+    """Return how far the pixels of a block's core are from the training pixels, None where none is known."""
+    if job.gauge is None:
+        return None
+    found = np.full(block.core.shape, NODATA, np.uint8)
+    seen = block.core.intersect(block.reach)
+    here = seen.relative_to(block.reach)
+    found[seen.relative_to(block.core)] = job.gauge.levels(
+        pixels.values[:, *here], pixels.valid[here], job.scene.gain, job.scene.bias
+    )
+    return found
 
 
 def _mapped(block: Block, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -347,9 +370,12 @@ def settle_block(
     with watch.time("settle"):
         planes = settled_planes(job, block, prediction, (from_north, from_west, from_northwest))
         tally, empty = job.head.tally(planes), planes[0] == job.head.nodata
-        planes = job.head.staged(planes)
-        if job.scene.counts_observations:
-            planes = np.concatenate([planes, _observations(prediction, empty)[np.newaxis]])
+        more = [_observations(prediction, empty)] if job.scene.counts_observations else []
+        levels = settled_strangeness(prediction, empty)
+        if levels is not None:
+            tally |= count_unlike(levels)
+            more += [levels] if job.strangeness else []
+        planes = np.concatenate([job.head.staged(planes), *(m[np.newaxis] for m in more)])
     beside = {f.block: f.why for f in (from_north, from_west, from_northwest) if isinstance(f, Unread)}
     counts = {
         **prediction.counts,
@@ -367,6 +393,12 @@ def _observations(prediction: Prediction, empty: NDArray[np.bool_]) -> NDArray[n
     """Return how often each pixel with data was seen; an unread block has seen nothing."""
     seen = prediction.observations
     return np.zeros(empty.shape, np.uint8) if seen is None else np.where(empty, np.uint8(0), seen)
+
+
+def settled_strangeness(prediction: Prediction, empty: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+    """Return how far the pixels of a block are from the training pixels, nodata where the map has it."""
+    levels = prediction.strangeness
+    return None if levels is None else np.where(empty, np.uint8(NODATA), levels)
 
 
 def settled_planes(

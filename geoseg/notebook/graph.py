@@ -26,7 +26,13 @@ from numpy.typing import NDArray
 from geoseg.core.geometry import Span, Window
 from geoseg.inference.driver import PARTS, fringe_part
 from geoseg.inference.plan import SLOTS
-from geoseg.inference.predict import Job, Prediction, predict_block, settled_planes
+from geoseg.inference.predict import (
+    Job,
+    Prediction,
+    predict_block,
+    settled_planes,
+    settled_strangeness,
+)
 from geoseg.models.backends.spec import SegmenterSpec
 from geoseg.scenes.arrays import ArrayScene, Numbers
 from geoseg.scenes.chunks import ChunkAxis, MapPart, lazy_maps, map_parts, with_held_maps
@@ -213,7 +219,9 @@ def _predict(
 def _settle(
     job: Job, block: Block, prediction: Prediction, from_north: Any, from_west: Any, from_northwest: Any
 ) -> NDArray[np.uint8]:
-    return settled_planes(job, block, prediction, (from_north, from_west, from_northwest))
+    planes = settled_planes(job, block, prediction, (from_north, from_west, from_northwest))
+    levels = settled_strangeness(prediction, planes[0] == job.head.nodata)
+    return planes if levels is None else np.concatenate([planes, levels[np.newaxis]])
 
 
 def _slot(spec: SegmenterSpec) -> threading.Semaphore:

@@ -21,6 +21,7 @@ from geoseg.core.legend import NODATA, cf_flags
 from geoseg.inference.predict import Job
 from geoseg.models.backends.spec import library_version
 from geoseg.models.bundle import Bundle
+from geoseg.models.strangeness import LIMIT, MOST
 from geoseg.notebook.graph import MOST_CHUNKS, lazy_planes
 from geoseg.scenes.arrays import ArrayScene, Numbers
 from geoseg.scenes.coordinates import crs_coordinates
@@ -28,13 +29,13 @@ from geoseg.scenes.cube import Cube
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.heads import ValueHead
 
-Output = Literal["class", "confidence", "probability", "label", "value"]
+Output = Literal["class", "confidence", "probability", "strangeness", "label", "value"]
 
-OUTPUTS: tuple[Output, ...] = ("class", "confidence", "probability")
+OUTPUTS: tuple[Output, ...] = ("class", "confidence", "probability", "strangeness")
 
 OUTPUTS_OF: dict[str, tuple[tuple[Output, ...], tuple[Output, ...]]] = {
-    "multilabel": (("label", "probability"), ("label",)),
-    "regression": (("value",), ("value",)),
+    "multilabel": (("label", "probability", "strangeness"), ("label",)),
+    "regression": (("value", "strangeness"), ("value",)),
 }
 """What there is, and what is returned by default, for networks that give no class map."""
 
@@ -104,12 +105,14 @@ def lazy_map(
         flags = partial(_labels, count=len(classes))
         made["label"] = (each, planes.array("label", flags, "u1", len(classes), timed=cube.timed))
     if "probability" in wanted:
-        shares = partial(_probability, first=len(classes) if task == "multilabel" else 2)
+        shares = partial(_probability, first=len(classes) if task == "multilabel" else 2, count=len(classes))
         made["probability"] = (
             each,
             planes.array("probability", shares, "f4", len(classes), timed=cube.timed),
         )
-    if isinstance(job.other, ValueHead):
+    if "strangeness" in wanted:
+        made["strangeness"] = (dims, planes.array("strangeness", _strangeness, "f4", timed=cube.timed))
+    if isinstance(job.other, ValueHead) and "value" in wanted:
         values = partial(_values, head=job.other)
         made["value"] = (dims, planes.array("value", values, "f4", timed=cube.timed))
     found = xarray.Dataset(made, coords=_coordinates(cube), attrs=_attributes(cube, bundle, fingerprint))
@@ -151,6 +154,7 @@ def _identity(scenes: Sequence[ArrayScene], bundle: Bundle, job: Job, blocks: Bl
         "precision": spec.precision,
         "augment": spec.augment,
         "probabilities": job.probabilities,
+        **({"strangeness": True} if job.strangeness else {}),
         **({} if job.thresholds is None else {"thresholds": asdict(job.thresholds)}),
     }
 
@@ -163,6 +167,10 @@ def _confidence(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return _share(planes[1])
 
 
+def _strangeness(planes: NDArray[Any]) -> NDArray[np.float32]:
+    return _share(planes[-1])
+
+
 def _labels(planes: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     return np.asarray(planes[:count])
 
@@ -171,15 +179,16 @@ def _values(planes: NDArray[np.uint16], head: ValueHead) -> NDArray[np.float32]:
     return head.values(planes[0])
 
 
-def _probability(planes: NDArray[np.uint8], first: int) -> NDArray[np.float32]:
-    return _share(planes[first:])
+def _probability(planes: NDArray[np.uint8], first: int, count: int) -> NDArray[np.float32]:
+    return _share(planes[first : first + count])
 
 
-def _share(percent: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _share(percent: NDArray[Any]) -> NDArray[np.float32]:
     """Return whole per cent as the share that the map of a run has, NaN without data."""
     table = (np.arange(256) * 0.01).astype(np.float32)
     table[NODATA] = np.nan
-    return table[percent]
+    shares: NDArray[np.float32] = table[percent]
+    return shares
 
 
 def _coordinates(cube: Cube) -> dict[Hashable, Any]:
@@ -226,6 +235,9 @@ def _described(found: xarray.Dataset, bundle: Bundle) -> xarray.Dataset:
             unit = {"units": target.unit} if target.unit else {}
             array.attrs = {"long_name": target.title or target.name, **unit,
                            "valid_range": [target.min, target.max]}  # fmt: skip
+        elif name == "strangeness":
+            array.attrs = {"long_name": "distance from the training pixels, 1 where 99 of 100 of them end",
+                           "valid_range": [0.0, MOST / LIMIT]}  # fmt: skip
         else:
             what = "probability of the chosen class" if name == "confidence" else "probability of the class"
             array.attrs = {"long_name": what, "valid_range": [0.0, 1.0]}

@@ -18,6 +18,7 @@ from geoseg.inference.predict import Job
 from geoseg.inference.retry import reader
 from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.models.strangeness import Gauge, gauge_of, not_measured
 from geoseg.notebook.masks import RETRY
 from geoseg.notebook.place import choose_place
 from geoseg.notebook.result import OUTPUTS, OUTPUTS_OF, Output, lazy_map
@@ -81,7 +82,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         Pixels of a tile and of its overlap; auto: as the model says.
     outputs
         What to return: `class`, `confidence`, `probability`; default: the first two. Of a network of labels
-        `label` and `probability`; default: the first. Of a regression `value`.
+        `label` and `probability`; default: the first. Of a regression `value`. Of each also `strangeness`,
+        where the card of the model says how its training pixels vary.
     device
         `auto`, `cpu`, `cuda` or `cuda:N`; with a Dask client, of its workers.
     backend, precision, augment, thresholds, otherwise
@@ -98,7 +100,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         `confidence` (float32, 0 to 1, NaN without data), `probability` with a dimension `class_name`; dims
         ([time], y, x) with the coordinates, CRS and attributes of the data. Of a network of labels `label`
         (uint8, 0 or 1, 255 without data) with the dimension `class_name`; of a regression `value` (float32 in
-        its unit, NaN without data).
+        its unit, NaN without data). `strangeness` (float32, 0 to 2.54, NaN without data) is the distance of
+        a pixel from the training pixels, 1 where 99 of 100 of them end.
 
     Raises
     ------
@@ -160,6 +163,8 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         probabilities="probability" in wanted,
         thresholds=resolve_thresholds(inference, bundle.card),
         retry=RETRY,
+        gauge=_gauge(bundle) if "strangeness" in wanted else None,
+        strangeness="strangeness" in wanted,
         other=None if bundle.card.task == "classes" else head_of(bundle.card, every="probability" in wanted),
     )
     found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources, turns=place.here)
@@ -174,6 +179,13 @@ def _outputs(outputs: Sequence[Output] | None, task: str) -> list[Output]:
         of = "" if task == "classes" else f"; the model's task is {task}"
         raise ConfigError(f"outputs: {outputs!r}; give a list of {', '.join(known)}{of}")
     return [o for o in known if o in outputs]
+
+
+def _gauge(bundle: Bundle) -> Gauge:
+    found = gauge_of(bundle.card)
+    if found is None:
+        raise ConfigError(f"outputs: strangeness: {not_measured(bundle.card)}")
+    return found
 
 
 def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -> None:

@@ -24,6 +24,8 @@ from geoseg.report.map_images import (
     MapLayer,
     label_layer,
     scene_layer,
+    strangeness_layers,
+    strangeness_legend,
     value_colors,
     value_layer,
 )
@@ -135,9 +137,13 @@ def _page(
     jumps, lines = count_jumps(path, differ), tuple(axis.seams for axis in page.axes)
     seams = check_seams(((jumps[0], lines[0]), (jumps[1], lines[1])))
     script = read_template("map.js")
-    shown = dict(layers)
+    titles = [row.title for row in parts["rows"]] or ["Values"]
+    over = list(zip(layers, titles, strict=True))
+    shown = {**layers, **strangeness_layers(page.strangeness)}
+    if len(shown) > len(layers):
+        over.append(("strangeness", "Unlike the training"))
     if page.picture:
-        shown = {"scene": (scene_layer(page.picture), f"Scene: {page.picture.title}"), **layers}
+        shown = {"scene": (scene_layer(page.picture), f"Scene: {page.picture.title}"), **shown}
     return render(
         "field.html.j2",
         record=record,
@@ -149,7 +155,7 @@ def _page(
         picture=page.picture.title if page.picture else "",
         figures=[_mapped(record), *figures, *_told(record, None if seams is None else seams.index)],
         layers=shown,
-        over=list(layers),
+        over=over,
         seams=seams,
         seam_chart=run_parts.seam_chart(seams, "jumps") if seams else None,
         what="labels" if parts["values"] is None else "values",
@@ -162,7 +168,7 @@ def _page(
             "transform": None if geobox.crs is None else tuple(geobox.transform)[:6],
             "geographic": geobox.crs is not None and geobox.crs.geographic,
             "gsd": record.plan.gsd_m,
-            "legends": legends,
+            "legends": [*legends, strangeness_legend()],
             "none": none,
             "rows": lines[0],
             "cols": lines[1],
@@ -192,7 +198,8 @@ def _told(record: RunRecord, index: float | None) -> list[HeadlineFigure]:
             )
         ]
     tiles = f"{record.tiles_predicted} tiles on {record.plan.device}"
-    return [*seam, HeadlineFigure("Time", tiles, run_parts.duration(record.seconds.total))]
+    strange = run_parts.strangeness_figure(record)
+    return [*strange, *seam, HeadlineFigure("Time", tiles, run_parts.duration(record.seconds.total))]
 
 
 def _number(value: float, unit: str) -> str:

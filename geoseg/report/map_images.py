@@ -15,13 +15,17 @@ from rasterio.enums import Resampling
 
 from geoseg.core.legend import Legend
 from geoseg.report.scene_picture import ScenePicture
+from geoseg.styles.raster import STRANGENESS
 
 CLASSES_LONGEST = 4096
 CONFIDENCE_LONGEST = 2048
 """Largest number of pixels along the longer side of a layer."""
 
-BYTES = {"scene": 4_000_000, "classes": 4_000_000, "confidence": 1_500_000}
+BYTES = {"scene": 4_000_000, "classes": 4_000_000, "confidence": 1_500_000, "strangeness": 1_500_000}
 """Largest size of each layer in bytes before base64, which adds a third; a larger layer is subsampled."""
+
+STRANGENESS_STEP = 10
+"""Width of a colour class of the distance from the training pixels, in per cent of the limit."""
 
 STEP = 5
 """Width of a colour class of the confidence, in per cent."""
@@ -93,6 +97,43 @@ def confidence_colors() -> list[tuple[int, int, int]]:
     """Return a colour for each `STEP` per cent of confidence, from 0 % (dark) to 100 % (light)."""
     colors = mpl.colormaps["viridis"](np.linspace(0, 1, 100 // STEP), bytes=True)
     return [(int(r), int(g), int(b)) for r, g, b, _ in colors]
+
+
+def strangeness_layer(path: Path) -> MapLayer:
+    """Paint distances from the training pixels in `strangeness_colors`, transparent where there is none."""
+    values, colors = read_small(path, CONFIDENCE_LONGEST, Resampling.average), strangeness_colors()
+    empty = values > STRANGENESS[-1][0] + 0.01
+    steps = np.minimum(values * (100 / STRANGENESS_STEP), len(colors) - 1).astype(np.uint8)
+    steps[empty] = len(colors)
+    return _palette(steps, colors, BYTES["strangeness"])
+
+
+def strangeness_colors() -> list[tuple[int, int, int]]:
+    """Return a colour for each `STRANGENESS_STEP` per cent of the limit, those of the raster's style."""
+    middles = np.arange(STRANGENESS_STEP / 200, STRANGENESS[-1][0], STRANGENESS_STEP / 100)
+    stops = [value for value, *_ in STRANGENESS]
+    parts = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for _, color, _ in STRANGENESS])
+    found = np.stack([np.interp(middles, stops, channel) for channel in parts.T], axis=1).round()
+    return [(int(r), int(g), int(b)) for r, g, b in found]
+
+
+def strangeness_layers(path: Path | None) -> dict[str, tuple[MapLayer, str]]:
+    """Return the layer of the distance from the training pixels with its text alternative, by name."""
+    if path is None:
+        return {}
+    return {"strangeness": (strangeness_layer(path), "Distance from the training pixels, red where unlike")}
+
+
+def strangeness_legend() -> list[Any]:
+    """Return what the colours of the layer mean, for the script of the map."""
+    width = STRANGENESS_STEP / 100
+    return [
+        "strangeness",
+        [
+            [*rgb, f"{i * width:.1f} to {(i + 1) * width:.1f} of the training's limit"]
+            for i, rgb in enumerate(strangeness_colors())
+        ],
+    ]
 
 
 def scene_layer(picture: ScenePicture) -> MapLayer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from geoseg.config.run_record import RecordedObjects, RunRecord
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.html import MISSING, HeadlineFigure, grouped, percent
-from geoseg.report.run_parts import area_text, duration
+from geoseg.report.run_parts import area_text, duration, strangeness_figure
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def object_figures(record: RunRecord, found: RecordedObjects) -> list[HeadlineFi
         HeadlineFigure("Objects", meaning, grouped(found.count)),
         HeadlineFigure("Looked at", f"{percent(covered)} % of it is covered by objects", where),
         HeadlineFigure("Joined from parts", "objects of which no tile saw all", f"{percent(joined)} %"),
+        *strangeness_figure(record),
         HeadlineFigure("Time", tiles, duration(record.seconds.total)),
     ]
 

@@ -27,6 +27,8 @@ from geoseg.report.map_images import (
     confidence_colors,
     confidence_layer,
     scene_layer,
+    strangeness_layers,
+    strangeness_legend,
 )
 from geoseg.report.object_parts import object_figures, object_section
 from geoseg.report.run_facts import megabytes, run_facts
@@ -77,6 +79,11 @@ class RunPage:
     def confidence(self) -> Path | None:
         """Path of the confidence map; None when the run wrote none."""
         return self.folder / RunFile.CONFIDENCE if RunFile.CONFIDENCE in self.record.outputs else None
+
+    @property
+    def strangeness(self) -> Path | None:
+        """Path of the map of distances from the training pixels; None when the run wrote none."""
+        return self.folder / RunFile.STRANGENESS if RunFile.STRANGENESS in self.record.outputs else None
 
     @property
     def axes(self) -> tuple[TileAxis, TileAxis]:
@@ -167,6 +174,7 @@ def _layers(page: RunPage, classes: str) -> dict[str, tuple[MapLayer, str]]:
     layers = {"classes": (class_layer(page.class_map, page.legend), f"Class map: {classes}")}
     if page.confidence:
         layers["confidence"] = (confidence_layer(page.confidence), "Confidence map, dark where unsure")
+    layers |= strangeness_layers(page.strangeness)
     if page.picture:
         layers = {"scene": (scene_layer(page.picture), f"Scene: {page.picture.title}"), **layers}
     return layers
@@ -181,9 +189,13 @@ def _map_data(page: RunPage, geobox: GeoBox, places: list[UnsurePlace]) -> dict[
         "transform": None if crs is None else tuple(geobox.transform)[:6],
         "geographic": crs is not None and crs.geographic,
         "gsd": page.record.plan.gsd_m,
-        "classes": [[*c.rgb, c.title] for c in page.legend.classes],
-        "confidence": [
-            [*rgb, f"{i * STEP} to {(i + 1) * STEP} %"] for i, rgb in enumerate(confidence_colors())
+        "legends": [
+            ["classes", [[*c.rgb, c.title] for c in page.legend.classes]],
+            [
+                "confidence",
+                [[*c, f"{i * STEP} to {(i + 1) * STEP} %"] for i, c in enumerate(confidence_colors())],
+            ],
+            strangeness_legend(),
         ],
         "rows": rows.seams,
         "cols": cols.seams,

@@ -123,11 +123,23 @@ def headline_results(record: RunRecord, found: Survey, seams: SeamCheck | None) 
         low = percent(found.histogram[:UNSURE].sum() / valid)
         mean = f"{percent(mean_confidence(found.histogram))} %"
         figures.append(HeadlineFigure("Mean confidence", f"{low} % of the pixels are below {UNSURE} %", mean))
+    figures += strangeness_figure(record)
     if seams is not None and seams.index is not None:
         meaning = "class changes where tiles meet, over those beside; 1: no seam"
         figures.append(HeadlineFigure("Seam index", meaning, f"{seams.index:.2f}"))
     meaning = f"{record.tiles_predicted} tiles on {record.plan.device}"
     return [*figures, HeadlineFigure("Time", meaning, duration(record.seconds.total))]
+
+
+def strangeness_figure(record: RunRecord) -> list[HeadlineFigure]:
+    """Return how many pixels are unlike the training pixels, nothing where that was not measured."""
+    found = record.strangeness
+    if found is None:
+        return []
+    meaning = (
+        "of the pixels are farther from the training pixels than 99 of 100 of these: no confidence holds"
+    )
+    return [HeadlineFigure("Unlike the training", meaning, f"{percent(found.share)} %")]
 
 
 def duration(seconds: float) -> str:

@@ -125,6 +125,22 @@ class Run:
         # NaN instead of a fill value, because xarray's statistics skip it.
         return found.where(found != NODATA)
 
+    def strangeness(self) -> "xarray.DataArray":
+        """Return how far pixels are from the training pixels, 1 where 99 of 100 of these end.
+
+        Float32, shape (y, x), 2.54 for all beyond, NaN without data. The array is lazy.
+
+        Raises
+        ------
+        OutputError
+            When the run wrote no such map.
+        SceneError
+            When it cannot be read.
+        """
+        attributes = {"long_name": "distance from the training pixels"}
+        found = self._map(RunFile.STRANGENESS, "strangeness", attributes)
+        return found.where(found != NODATA)
+
     def instances(self) -> "xarray.DataArray":
         """Return the numbers of the objects: uint32, shape (y, x), 0 where there is none.
 

@@ -65,6 +65,7 @@ _TITLES: dict[str, str] = {
     RunFile.CLASSES: "Class map",
     RunFile.CONFIDENCE: "Probability of the chosen class",
     RunFile.PROBABILITIES: "Probability of each class",
+    RunFile.STRANGENESS: "How far each pixel is from the training pixels of the network",
     RunFile.OBSERVATIONS: "Clear observations of each pixel",
     RunFile.INSTANCES: "Number of the object",
     RunFile.COCO: "COCO results of the objects",

@@ -32,6 +32,7 @@ from geoseg.styles.raster import (
     write_object_style,
     write_raster_styles,
     write_share_style,
+    write_strangeness_style,
     write_value_style,
 )
 from geoseg.tiling.blocks import Block
@@ -48,6 +49,7 @@ def staging_of(plan: Plan, store: Store) -> Staging:
     first = {"regression": ["value"], "multilabel": slugs}.get(card.task, ["class", "confidence [%]"])
     more = [f"{slug} [%]" for slug in slugs] if plan.probabilities else []
     more += ["observations"] if plan.scene.counts_observations else []
+    more += ["strangeness [%]"] if plan.strangeness else []
     return Staging(
         store=store.resolved(),
         fingerprint=plan.fingerprint,
@@ -77,6 +79,8 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         RunFile.CONFIDENCE_QML: outputs.confidence,
         RunFile.PROBABILITIES: outputs.probabilities,
         RunFile.PROBABILITIES_QML: outputs.probabilities,
+        RunFile.STRANGENESS: outputs.strangeness,
+        RunFile.STRANGENESS_QML: outputs.strangeness,
         RunFile.OBSERVATIONS: counts,
         RunFile.OBSERVATIONS_QML: counts,
         RunFile.INSTANCES: outputs.instances or finds_objects,
@@ -153,9 +157,12 @@ def write_maps(
         bands = [MapBand(first + 1 + i, t) for i, t in enumerate(titles)]
         files += write_share_style(cog(RunFile.PROBABILITIES, bands, "AVERAGE"))
     if plan.scene.counts_observations:
-        last = len(staging.bands)
-        counts = cog(RunFile.OBSERVATIONS, [MapBand(last, "observations", counts=True)], "NEAREST")
+        number = staging.bands.index("observations") + 1
+        counts = cog(RunFile.OBSERVATIONS, [MapBand(number, "observations", counts=True)], "NEAREST")
         files += write_count_style(counts, highest_value(counts))
+    if plan.strangeness:
+        last = MapBand(len(staging.bands), "strangeness")
+        files += write_strangeness_style(cog(RunFile.STRANGENESS, [last], "AVERAGE"))
     if outputs.polygons or outputs.instances:
         on_event(Progress("polygons"))
         # The uncompressed blocks are read faster than the finished map.

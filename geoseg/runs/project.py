@@ -23,6 +23,7 @@ _RASTERS = {
     RunFile.OBSERVATIONS: "Observations",
     RunFile.INSTANCES: "Objects",
     RunFile.PROBABILITIES: "Probabilities",
+    RunFile.STRANGENESS: "Unlike the training",
     RunFile.CONFIDENCE: "Confidence",
     **_MAPS,
 }

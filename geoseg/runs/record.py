@@ -24,6 +24,7 @@ from geoseg.config.run_record import (
     RecordedMask,
     RecordedObjects,
     RecordedPlan,
+    RecordedStrangeness,
     RecordedValues,
     RunMemory,
     RunRecord,
@@ -74,6 +75,10 @@ class Totals:
     """Tiles without one valid pixel."""
     seconds: dict[str, float]
     """Seconds by step."""
+    unlike: int
+    """Pixels unlike the training pixels."""
+    measured: int
+    """Pixels that were held to them; 0 where their bundle does not say how they vary."""
     network: Traffic
     """What the blocks read over the network."""
 
@@ -88,6 +93,7 @@ class Totals:
             classes.update({int(k): n for k, n in block["classes"].items()})
             seconds.update(block["seconds"])
             numbers.update({k: block[k] for k in ("tiles", "skipped", "nodata")})
+            numbers.update({k: block.get(k, 0) for k in ("unlike", "measured")})
             numbers["valid"] += block.get("valid", sum(block["classes"].values()))
         return cls(
             classes={k: classes[k] for k in sorted(classes)},
@@ -97,6 +103,8 @@ class Totals:
             tiles=numbers["tiles"],
             skipped=numbers["skipped"],
             seconds={k: round(v, 3) for k, v in seconds.items()},
+            unlike=numbers["unlike"],
+            measured=numbers["measured"],
             network=sum((Traffic(**b["network"]) for b in counts if "network" in b), Traffic()),
         )
 
@@ -218,6 +226,7 @@ def make_record(
             "nodata": nodata_of(plan, totals),
         },
         area_m2=area,
+        strangeness=strangeness_of(totals),
         objects=objects,
         seconds=RunSeconds(
             predict=about.predict_seconds,
@@ -269,6 +278,14 @@ def nodata_of(plan: Plan, totals: Totals) -> int:
     """Return the pixels of the map without data, also those outside of an area of interest."""
     height, width = plan.scene.shape
     return height * width - totals.valid
+
+
+def strangeness_of(totals: Totals) -> RecordedStrangeness | None:
+    """Return how many pixels are unlike the training pixels; None where that was not measured."""
+    if not totals.measured:
+        return None
+    share = round(totals.unlike / totals.measured, 6)
+    return RecordedStrangeness(unlike=totals.unlike, measured=totals.measured, share=share)
 
 
 def recorded_values(plan: Plan, totals: Totals) -> RecordedValues | None:

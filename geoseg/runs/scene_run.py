@@ -38,7 +38,15 @@ from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.object_outputs import write_objects
 from geoseg.runs.progress import Progress, Work
 from geoseg.runs.project import write_run_project
-from geoseg.runs.record import Circumstances, Totals, make_record, peak_bytes, trouble_of, with_output
+from geoseg.runs.record import (
+    Circumstances,
+    Totals,
+    make_record,
+    peak_bytes,
+    strangeness_of,
+    trouble_of,
+    with_output,
+)
 from geoseg.runs.steps import OutputSteps, step_seconds
 from geoseg.scenes.scene import Scene
 from geoseg.tiling.heads import ClassHead
@@ -151,8 +159,8 @@ class SceneRun:
         if self.masking or not plan.check_masked:
             return
         with collect_warnings() as notices:
-            level = plan.pipeline.checks.statistics
-            checks.check_statistics(self._masked_scene(), plan.bundle.card, level, plan.retry)
+            asked, scene = plan.pipeline.checks, self._masked_scene()
+            checks.check_statistics(scene, plan.bundle.card, asked.statistics, plan.retry, asked.strangeness)
         for text in notices:
             self.log.add("warning", text=text)
         self.notices = notices
@@ -231,6 +239,8 @@ class SceneRun:
             retry=plan.retry,
             label=plan.name,
             other=None if isinstance(plan.head, ClassHead) else plan.head,
+            gauge=plan.gauge,
+            strangeness=plan.strangeness,
         )
 
     def record_fact(self, fact: Fact) -> None:
@@ -293,7 +303,7 @@ class SceneRun:
         files += outputs.write_pictures(plan, workspace, steps)
         finished = datetime.now(UTC).replace(microsecond=0)
         files.append(outputs.write_stac(plan, totals, files, finished))
-        about = self._circumstances(notices, finished, predicted)
+        about = self._circumstances([*notices, *self._strange(totals)], finished, predicted)
         record = make_record(plan, totals, files, about, masked, objects)
         confidence = outputs.confidence_by_class(plan, workspace)
         record = record.model_copy(update={"mean_confidence": confidence})
@@ -314,6 +324,15 @@ class SceneRun:
         )
         self.folder.publish(files, record)
         return record
+
+    def _strange(self, totals: Totals) -> list[str]:
+        """Return what is to be said of pixels unlike the training pixels, unless the sample told it."""
+        plan, found = self.plan, strangeness_of(totals)
+        told = any(checks.UNLIKE in text for text in (*plan.warnings, *self.notices))
+        asked = plan.pipeline.checks
+        if found is None or told or asked.statistics == "off" or found.share < asked.strangeness.warn:
+            return []
+        return [f"{plan.scene.name}: {checks.unlike_text(found.share)} of {plan.bundle.card.name}"]
 
     def _circumstances(self, notices: list[str], finished: datetime, predicted: float) -> Circumstances:
         trouble, lines = trouble_of(self.counts, self.plan)

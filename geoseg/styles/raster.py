@@ -13,6 +13,12 @@ from geoseg.styles.sld import raster_sld
 # Viridis: perceptually uniform, also for colour-blind readers and in grey.
 _SHARES = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21918c"), (0.75, "#5ec962"), (1.0, "#fde725"))
 
+STRANGENESS = (
+    (0.0, "#f7f7f7", "as the training pixels"), (0.75, "#fddbc7", "0.75"), (1.0, "#f4a582", "1: unlike them"),
+    (1.5, "#d6604d", "1.5"), (2.54, "#67001f", "2.54 or more"),
+)  # fmt: skip
+"""Colours of the distance from the training pixels, from like to unlike."""
+
 _MOST_STOPS = 1024
 """Most colours of a raster of object numbers."""
 
@@ -51,6 +57,19 @@ def write_share_style(raster: Path) -> list[Path]:
     """
     stops = ((value, color, f"{value:.0%}") for value, color in _SHARES)
     return _write({raster.with_suffix(".qml"): ramp(stops)})
+
+
+def write_strangeness_style(raster: Path) -> list[Path]:
+    """Write a QML beside a raster of distances from the training pixels; return the path.
+
+    The colours are the same for all maps: pale up to 1, which 99 of 100 training pixels keep under, then red.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    return _write({raster.with_suffix(".qml"): ramp(STRANGENESS)})
 
 
 def write_count_style(raster: Path, most: int) -> list[Path]:

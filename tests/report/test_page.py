@@ -73,7 +73,7 @@ def test_names_survive_escaped(source, page):
     assert "<b>Wald" not in source
     for title in TITLES:
         assert page.text.count(title) >= 2  # beside the map and among the areas
-    assert [c[3] for c in data_of(source)["classes"]] == list(TITLES)
+    assert [c[3] for c in dict(data_of(source)["legends"])["classes"]] == list(TITLES)
 
 
 def test_areas_and_pixels_are_those_of_the_manifest_and_of_the_map(finished, page, maps):

@@ -171,7 +171,7 @@ def test_an_array_gives_what_a_run_gives(place, heights, labels):
     shares = read(labels.folder / "probabilities.tif")
     shares[shares == 255] = np.nan
     assert np.array_equal(both["probability"].values, shares, equal_nan=True)
-    with pytest.raises(ConfigError, match="give a list of value; the model's task is regression"):
+    with pytest.raises(ConfigError, match="a list of value, strangeness; the model's task is regression"):
         geoseg.segment(scene, place / "height", outputs=["class"], **options)
 
 

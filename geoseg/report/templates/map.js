@@ -97,7 +97,7 @@
     const [r, g, b, a] = probe.getImageData(0, 0, 1, 1).data;
     return a ? colors.filter((c) => c[0] === r && c[1] === g && c[2] === b).map((c) => c[3]).join(" or ") : "";
   }
-  const legends = data.legends || [["classes", data.classes], ["confidence", data.confidence]];
+  const legends = data.legends;
   const degrees = (value, letters) => `${Math.abs(value).toFixed(5)}° ${letters[+(value < 0)]}`;
   function tell(left, top) {
     const [x, y] = toScene(left, top), inside = x >= 0 && y >= 0 && x < data.width && y < data.height;

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
+from geoseg.models.strangeness import LIMIT, MOST
 from geoseg.raster.area import pixel_area_m2
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
@@ -25,7 +26,8 @@ def check_values(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
         return
     head = ValueHead(said.min, said.max)
     steps = head.values(np.arange(STEPS + 1, dtype=np.uint16))
-    found, strange, unseen = [], 0, 0
+    found, strange = [], 0
+    wrong = {other: np.zeros(2, np.int64) for other in others}
     for start, stop in row_spans(run.geobox.shape):
         values = read_strip(run.folder / name, start, stop)[0]
         empty = np.isnan(values)
@@ -34,15 +36,12 @@ def check_values(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
         strange += int(off.sum())
         counts = np.bincount(levels[~empty & ~off], minlength=NO_LEVEL)
         found.append({**level_sums(counts), "nodata": int(empty.sum())})
-        if RunFile.OBSERVATIONS in others:
-            unseen += int(
-                ((read_strip(run.folder / RunFile.OBSERVATIONS, start, stop)[0] == 0) != empty).sum()
-            )
+        for other in others:
+            wrong[other] += _wrong_pixels(other, read_strip(run.folder / other, start, stop), empty)
     if strange:
         expected = f"{said.min:g} to {said.max:g} in steps of {said.step:.6g}"
         yield Failure(name, "values", expected, f"{strange} others")
-    if unseen:
-        yield Failure(RunFile.OBSERVATIONS, "nodata", "where the map has it", f"{unseen} pixels differ")
+    yield from _beside(wrong)
     sums, nodata = add_levels(found), sum(f["nodata"] for f in found)
     if nodata != run.record.pixels["nodata"]:
         yield _against_record(name, "pixels of nodata", run.record.pixels["nodata"], nodata)
@@ -106,19 +105,47 @@ def check_labels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
         yield Failure(name, "values", f"0, 1 or {NODATA}", f"{sums.strange} others")
     if sums.mixed:
         yield Failure(name, "nodata", "in all bands or in none", f"{sums.mixed} pixels differ")
-    for other, (outside, elsewhere) in wrong.items():
-        if outside:
-            yield Failure(other, "values", "0 to 1", f"{outside} others")
-        if elsewhere:
-            yield Failure(other, "nodata", "where the map has it", f"{elsewhere} pixels differ")
+    yield from _beside(wrong)
     yield from _against_sums(run, slugs, sums, measured=areas is not None)
 
 
 def _wrong_pixels(name: str, pixels: NDArray[Any], empty: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return how many pixels of a raster beside the map hold no share, and have data where it has none."""
     missing = pixels == (0 if name == RunFile.OBSERVATIONS else NODATA)
-    outside = ~missing & ~((pixels >= 0) & (pixels <= 1)) if name == RunFile.PROBABILITIES else missing[:0]
+    outside = ~missing & ~((pixels >= 0) & (pixels <= highest_of(name)))
     return np.array([outside.sum(), (missing != empty).any(axis=0).sum()])
+
+
+def _beside(wrong: dict[str, NDArray[np.int64]]) -> Iterator[Failure]:
+    """Tell what `_wrong_pixels` counted of each raster beside the map."""
+    for other, (outside, elsewhere) in wrong.items():
+        if outside:
+            yield Failure(other, "values", f"0 to {highest_of(other):g}", f"{outside} others")
+        if elsewhere:
+            yield Failure(other, "nodata", "where the map has it", f"{elsewhere} pixels differ")
+
+
+def highest_of(name: str) -> float:
+    """Return the highest value of a raster beside the map."""
+    if name == RunFile.OBSERVATIONS:
+        return NODATA
+    # The values are whole per cent in single precision.
+    return float(np.float32(MOST * 0.01)) if name == RunFile.STRANGENESS else 1.0
+
+
+def check_strangeness(run: FinishedFolder) -> Iterator[Failure]:
+    """Check how many pixels are unlike the training pixels against `run.json`."""
+    said, name = run.record.strangeness, RunFile.STRANGENESS
+    counts = np.zeros(2, np.int64)
+    for start, stop in row_spans(run.geobox.shape):
+        values = read_strip(run.folder / name, start, stop)[0]
+        measured = values != NODATA
+        counts += ((values > (LIMIT + 0.5) * 0.01) & measured).sum(), measured.sum()
+    if said is None or [said.unlike, said.measured] != counts.tolist():
+        expected = "no such raster" if said is None else f"{said.unlike} of {said.measured}"
+        yield _against_record(
+            name, "pixels unlike the training pixels", expected, f"{counts[0]} of {counts[1]}"
+        )
 
 
 def _against_sums(
@@ -136,5 +163,5 @@ def _against_sums(
             yield Failure(RunFile.RECORD, f"area of {slug}", expected, str(recorded.get(slug)))
 
 
-def _against_record(name: str, what: str, expected: float, found: float) -> Failure:
+def _against_record(name: str, what: str, expected: float | str, found: float | str) -> Failure:
     return Failure(name, what, f"{expected} as in {RunFile.RECORD}", str(found))

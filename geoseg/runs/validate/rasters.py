@@ -14,7 +14,7 @@ from geoseg.core.errors import one_line
 from geoseg.core.legend import NO_OBJECT, NODATA
 from geoseg.core.run_files import RunFile
 from geoseg.raster.area import pixel_area_m2
-from geoseg.runs.validate.fields import check_labels, check_values
+from geoseg.runs.validate.fields import check_labels, check_strangeness, check_values, highest_of
 from geoseg.runs.validate.findings import Failure
 from geoseg.runs.validate.finished_folder import FinishedFolder
 from geoseg.runs.validate.reading import read_strip, row_spans
@@ -43,6 +43,8 @@ def check_rasters(run: FinishedFolder) -> Iterator[Failure]:
         check = {RunFile.VALUES: check_values, RunFile.LABELS: check_labels}.get(run.map_name, _pixels)
         try:
             yield from check(run, [n for n in readable if n != run.map_name])
+            if RunFile.STRANGENESS in readable:
+                yield from check_strangeness(run)
         except RASTER_ERRORS as error:
             yield Failure("rasters", "pixels", "readable", one_line(error.__cause__ or error))
 
@@ -98,12 +100,12 @@ def _pixels(run: FinishedFolder, others: list[str]) -> Iterator[Failure]:
                 continue
             shares = read_strip(run.folder / name, start, stop)
             missing = shares == NODATA
-            outside = ~missing & ~((shares >= 0) & (shares <= 1))  # NaN is outside too
+            outside = ~missing & ~((shares >= 0) & (shares <= highest_of(name)))  # NaN is outside too
             wrong[name] += outside.sum(), (missing != (classes == NODATA)).any(axis=0).sum()
     yield from _counts(run, counts, None if areas is None else covered)
     for name, (outside, elsewhere) in wrong.items():
         if outside:
-            yield Failure(name, "values", "0 to 1", f"{outside} others")
+            yield Failure(name, "values", f"0 to {highest_of(name):g}", f"{outside} others")
         if elsewhere:
             yield Failure(name, "nodata", "where the class map has it", f"{elsewhere} pixels differ")
     if objects:
