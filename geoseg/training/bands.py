@@ -52,11 +52,16 @@ def measure_bands(
     Raises
     ------
     ConfigError
-        When the data have other bands than the bundle, or other values.
+        When the data have other bands than the bundle, or other values, or it knows photographs.
     """
     if is_uri(place):
         raise ConfigError(f"{place}: lies in an object store; measure a copy in a folder, and upload that")
     bundle = open_bundle(place, trust=trust)
+    if bundle.card.gsd_m is None:
+        raise ConfigError(
+            f"{bundle.card.name}: knows photographs, in which light may be anything; no pixel is held to "
+            "those that it was trained on, so there is nothing to measure"
+        )
     card, prepared = bundle.card, prepare(training, changes, None, catalog, trust=trust)
     _check(bundle, prepared)
     cells = prepared.parts["train"]

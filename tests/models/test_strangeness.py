@@ -78,6 +78,8 @@ def test_noise_is_as_rough_as_there_are_bands_and_land_is_smooth():
 def test_a_card_without_covariance_has_no_gauge_and_may_not_say_a_distance():
     card = read_card(LANDCOVER)
     assert gauge_of(card.model_copy(update={"strangeness": None})) is None
+    # Nor has a network of photographs.
+    assert gauge_of(card.model_copy(update={"gsd_m": None})) is None
     facts = card.model_dump() | {"covariance": None}
     with pytest.raises(ValueError, match="strangeness needs the covariance"):
         Card.model_validate(facts)

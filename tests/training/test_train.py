@@ -540,5 +540,8 @@ def test_a_bundle_is_measured_again_as_its_training_measured_it(trained, data, t
     write_card(card.model_copy(update={"numbers": "raw"}), copy)
     with pytest.raises(ConfigError, match="takes numbers as they are stored"):
         measure_bands(copy, path)
+    write_card(card.model_copy(update={"gsd_m": None}), copy)
+    with pytest.raises(ConfigError, match="knows photographs"):
+        measure_bands(copy, path)
     with pytest.raises(ConfigError, match="lies in an object store"):
         measure_bands("s3://bucket/model", path)
