@@ -166,6 +166,9 @@ class Vectorize(Document):
     """Polygons with a lower mean confidence are left out."""
     low_confidence: Share = 0.5
     """Pixels below it are counted in `low_confidence_share`."""
+    attributes: tuple[Literal["class_color"], ...] = ()
+    """Further columns: `class_color`, the colour of the class as `#rrggbb`, by which web maps and notebooks
+    draw polygons."""
     crs: str | None = None
     """CRS of the polygons, as PROJ reads it (`EPSG:4326`); default: that of the scene."""
     instances: Annotated[

@@ -347,11 +347,17 @@ def provenance_of(plan: Plan) -> dict[str, Any]:
             "sha256": plan.bundle.sha256,
         },
         "fingerprint": plan.fingerprint,
-        # How masks overlap is a matter of objects alone.
-        "vectorize": plan.pipeline.vectorize.model_dump(
-            mode="json", exclude={"overlap"} if plan.detection is None else None
-        ),
+        "vectorize": _vectorize_of(plan),
     }
+
+
+def _vectorize_of(plan: Plan) -> dict[str, Any]:
+    """Return how the polygons were made, without what does not matter here."""
+    settings = plan.pipeline.vectorize
+    idle = set() if settings.attributes else {"attributes"}
+    # How masks overlap is a matter of objects alone.
+    idle |= {"overlap"} if plan.detection is None else set()
+    return settings.model_dump(mode="json", exclude=idle)
 
 
 def tags_of(plan: Plan) -> dict[str, str]:

@@ -83,6 +83,8 @@ class Rules:
     """Least pixels of an object that a network found and that becomes a feature."""
     whole_masks: bool = False
     """Whether a feature is the whole mask of an object, also where another one covers it."""
+    with_color: bool = False
+    """Whether features have the colour of their class."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def resolve_recipe(
             scored=finds_objects,
             minimum_pixels=minimum if finds_objects else 0,
             whole_masks=settings.overlap == "keep",
+            with_color="class_color" in settings.attributes,
         ),
         how=Generalize(
             in_pixels("vectorize.simplify", settings.simplify, gsd_m),

@@ -1,6 +1,7 @@
 """The examples of docs/vectors.md that read polygons, on a run."""
 
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -13,6 +14,7 @@ from tests.conftest import BAND_NAMES, ROOT, reflectance, write_pipeline, write_
 PAGE = (ROOT / "docs/vectors.md").read_text()
 SECTION = re.search(r"^### Reading them$(.*?)^### ", PAGE, re.MULTILINE | re.DOTALL)[1]
 EXAMPLES = re.findall(r"^```(\w+)\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for language, code in EXAMPLES if language == "sh" for line in code.splitlines()]
 PYTHON = [code for language, code in EXAMPLES if language == "python"]
 
 
@@ -21,7 +23,7 @@ def place(tmp_path_factory, bundle):
     """A folder with the run `landcover`."""
     folder = tmp_path_factory.mktemp("reading")
     scene = write_raster(folder / "scene.tif", reflectance(100, 90), names=BAND_NAMES, scale=0.0001)
-    changes = ["name=landcover", "outputs.polygons=[gpkg,parquet]"]
+    changes = ["name=landcover", "outputs.polygons=[gpkg,parquet,fgb,geojson]"]
     run(prepare(write_pipeline(folder, scene, bundle.folder), changes, folder / "outputs/landcover"))
     return folder
 
@@ -37,13 +39,27 @@ def test_examples_in_python_read_the_polygons(place, monkeypatch, code):
     assert "part" not in found or len(found["part"]) <= len(found["fields"])
 
 
+@pytest.mark.skipif(shutil.which("ogr2ogr") is None, reason="needs GDAL's commands")
+@pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line[:30])
+def test_examples_with_gdal_read_the_polygons(place, line):
+    done = subprocess.run(
+        shlex.split(line), cwd=place, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ERROR" not in done.stderr
+    assert line.startswith("ogr2ogr") or "class_name: String" in done.stdout
+    made = [place / word for word in line.split() if word in {"large.fgb", "fields.sql"}]
+    assert len(made) == line.startswith("ogr2ogr")
+    assert all(path.stat().st_size > 500 for path in made)
+
+
 @pytest.mark.skipif(shutil.which("Rscript") is None, reason="needs R with sf")
-def test_the_example_in_r_reads_the_polygons(place):
-    (code,) = (code for language, code in EXAMPLES if language == "r")
+@pytest.mark.parametrize("code", [code for language, code in EXAMPLES if language == "r"])
+def test_examples_in_r_read_the_polygons(place, code):
     done = subprocess.run(
         ["Rscript", "-e", code], cwd=place, capture_output=True, text=True, timeout=120, check=False
     )
     if "there is no package called" in done.stderr:
-        pytest.skip("needs sf")
+        pytest.skip("needs sf and terra")
     assert done.returncode == 0, done.stderr
     assert "more than one layer" not in done.stderr

@@ -42,6 +42,8 @@ def schema(rules: Rules) -> pa.Schema:
         columns.insert(2, ("score", pa.float64()))
     if rules.with_objects:
         columns.insert(2, ("object_id", pa.int64()))
+    if rules.with_color:
+        columns.insert(2, ("class_color", pa.string()))
     wkb = pa.field("geom", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
     return pa.schema([*columns, wkb])
 
@@ -90,6 +92,7 @@ class _FeatureBuilder:
         self._around = longitude_to_cut_around(geobox, rules.crs)
         self._measure, self._longest = GroundMeasure.of(geobox), longest_edge(geobox)
         self._titles = {i: c.title for i, c in rules.legend.by_id().items()}
+        self._colors = {i: c.color for i, c in rules.legend.by_id().items()}
         self._project = (
             Transformer.from_crs(geobox.crs.proj, rules.crs.proj, always_xy=True)
             if geobox.crs is not None and rules.crs is not None and rules.crs != geobox.crs
@@ -128,6 +131,7 @@ class _FeatureBuilder:
         columns: dict[str, Any] = {
             "class_id": ids,
             "class_name": [self._titles.get(i, str(i)) for i in ids.tolist()],
+            "class_color": [self._colors.get(i) for i in ids.tolist()] if self._rules.with_color else None,
             "object_id": objects,
             "area_m2": table.area,
             "perimeter_m": table.perimeter,

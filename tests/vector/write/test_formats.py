@@ -53,6 +53,15 @@ def read(path):
     return gpd.read_file(path, layer=0)
 
 
+def test_colours_of_the_legend_are_a_column_on_request(tmp_path):
+    files = made(tmp_path, recipe=Recipe(Rules(LEGEND, with_color=True)))
+    colors = {i: c.color for i, c in LEGEND.by_id().items()}
+    for path in files.values():
+        frame = read(path).drop(columns="id", errors="ignore")
+        assert frame.columns[:3].to_list() == ["class_id", "class_name", "class_color"]
+        assert [colors[i] for i in frame.class_id] == frame.class_color.to_list()
+
+
 def query(path, text):
     with closing(sqlite3.connect(path)) as db:
         return db.execute(text).fetchall()
