@@ -23,6 +23,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "catalog list": ("catalog list",),
     "catalog show": ("catalog show sentinel2-sample",),
     "validate": ("validate outputs/landcover",),
+    "compare": (
+        "compare outputs/2023 outputs/2024",
+        "compare outputs/2023 outputs/2024 -o outputs/change --minimum 9",
+    ),
     "evaluate": (
         "evaluate --map outputs/landcover/classes.tif --reference fields.gpkg",
         "evaluate --sample points.gpkg",

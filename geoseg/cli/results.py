@@ -10,7 +10,11 @@ from geoseg.cli.layout import as_text, table
 from geoseg.core.run_files import RunFile
 from geoseg.runs.finished import Run
 
+_CHANGES = 10
+"""Changes that are listed on the terminal."""
+
 if TYPE_CHECKING:
+    from geoseg.runs.comparison.compare import Comparison
     from geoseg.runs.run import Outcome
 
 
@@ -122,6 +126,41 @@ def area_text(square_metres: float) -> str:
     '91.587 km²'
     """
     return f"{square_metres / 1e6:,.3f} km²"
+
+
+def comparison_text(found: "Comparison") -> str:
+    """Return what differs between two runs: the classes, then the largest changes."""
+    said = found.to_dict()
+    unit = "pixels" if found.areas is None else "m2"
+
+    def amount(value: float, sign: str = "") -> str:
+        return f"{value:{sign},}" if unit == "pixels" else f"{value / 1e6:{sign},.3f} km²"
+
+    classes = [
+        {
+            "class": row["title"], "A": amount(row[f"a_{unit}"]), "B": amount(row[f"b_{unit}"]),
+            "change": amount(row[f"b_{unit}"] - row[f"a_{unit}"], "+"),
+            "gained": amount(row[f"gained_{unit}"]), "lost": amount(row[f"lost_{unit}"]),
+        }
+        for row in said["classes"]
+    ]  # fmt: skip
+    changes = [
+        {
+            "from": row["from_title"], "": "→", "to": row["to_title"],
+            "size": amount(row["pixels"] if unit == "pixels" else row["area_m2"]),
+        }
+        for row in said["changes"][:_CHANGES]
+    ]  # fmt: skip
+    total = amount(said["compared_pixels" if unit == "pixels" else "compared_m2"])
+    lines = [
+        f"A  {found.runs[0]}", f"B  {found.runs[1]}",
+        f"{said['changed_share']:.2%} of {total} have another class", "",
+        table(classes, right=("A", "B", "change", "gained", "lost")),
+    ]  # fmt: skip
+    if changes:
+        more = len(said["changes"]) - len(changes)
+        lines += ["", table(changes, right=("size",)), *([f"and {more} more"] if more else [])]
+    return "\n".join([*lines, *([""] if found.files else []), *found.files])
 
 
 def size_text(size: int) -> str:

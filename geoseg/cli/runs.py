@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -243,6 +244,42 @@ def validate(
         failed = bool(report.failures)
     if failed:
         raise typer.Exit(1)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="RUN_A", help="The folder or URI of the earlier run.")],
+    b: Annotated[str, typer.Argument(metavar="RUN_B", help="That of the later one, of the same place.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Write the map of change, its polygons and tables into this folder.",
+        ),
+    ] = None,
+    minimum: Annotated[
+        int,
+        typer.Option("--minimum", metavar="PIXELS", help="Smaller regions have no polygon of their own."),
+    ] = 0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say where the classes of two runs differ, with a matrix of areas and, with -o, a map of change.
+
+    Classes are matched by name. Where the grids differ, B is brought to that of A.
+    """
+    with errors(debug=debug):
+        from geoseg.cli import results
+        from geoseg.config.fields import Whole, check_number
+        from geoseg.core.errors import ConfigError
+        from geoseg.runs.comparison.compare import compare_runs
+
+        check_number(minimum, Whole, "--minimum", ConfigError)
+        found = compare_runs(a, b, output, minimum_pixels=minimum)
+        for warning in found.warnings:
+            warn(warning)
+        show_result(found.to_dict(), lambda _: results.comparison_text(found), as_json=as_json)
 
 
 def report(
