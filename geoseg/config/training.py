@@ -265,6 +265,9 @@ class Fit(Document):
     stop: Stop | None = None
     """Early stopping; the bundle has the weights of the epoch with the highest mIoU on val in any case."""
 
+    loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] | None = None
+    """Where the figures of epochs go besides `metrics.csv`; default: TensorBoard where it is installed."""
+
     @model_validator(mode="after")
     def _one_stop(self) -> "Fit":
         if self.patience is not None and self.stop is not None:

@@ -19,6 +19,7 @@ from geoseg.core.errors import ConfigError, GeosegWarning, TrainingError, one_li
 from geoseg.training.callbacks import AtomicCheckpoints, Event, History, Notice, SetEpoch, moving_average
 from geoseg.training.chips import DrawSampler, UnrepeatedSampler
 from geoseg.training.history import EpochRow
+from geoseg.training.loggers import make_loggers
 from geoseg.training.task import Task
 
 T = TypeVar("T")
@@ -195,7 +196,7 @@ def _fit_once(
         )  # fmt: skip
     trainer = make_trainer(
         step, entry, clip, plugins=[AtomicCheckpoints()], max_epochs=entry.epochs, callbacks=callbacks,
-        logger=_loggers(folder.parent), default_root_dir=folder,
+        logger=make_loggers(entry.loggers, folder.parent), default_root_dir=folder,
     )  # fmt: skip
     last = folder / LAST
     resumed = last.exists()
@@ -342,16 +343,6 @@ def _precision(precision: str, device: str) -> Any:
     if precision == "fp16" and device == "cpu":
         raise ConfigError("fit.precision: fp16 needs a GPU; use fp32 or bf16 on a CPU")
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
-
-
-def _loggers(folder: Path) -> Any:
-    """Return a TensorBoard logger, or False where TensorBoard is not installed."""
-    try:
-        from lightning.pytorch.loggers import TensorBoardLogger  # noqa: PLC0415
-
-        return [TensorBoardLogger(folder, name="tensorboard", version="")]
-    except ModuleNotFoundError:
-        return False
 
 
 def _silence_lightning() -> None:

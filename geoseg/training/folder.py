@@ -12,7 +12,7 @@ from geoseg.training.record import RECORD, read_record
 
 CHECKPOINTS, BUNDLE = "checkpoints", "bundle"
 _BEGUN = "begun.json"
-_REPLACED = (BUNDLE, CHECKPOINTS, "tensorboard")
+_REPLACED = (BUNDLE, CHECKPOINTS, "tensorboard", "csv")
 _CARD_ONLY = {
     "name", "version", "title", "description", "license", "limitations", "gsd", "tile", "measure", "output",
     "data",
@@ -60,6 +60,7 @@ def _identity(prepared: PreparedTraining) -> dict[str, Any]:
     """Return what determines the weights: document, legend and data."""
     # Kept in a file: a URL that is signed again is the same, and no credential is written.
     document = redacted(prepared.document.model_dump(mode="json", exclude=_CARD_ONLY))
+    document["fit"].pop("loggers", None)
     data = [
         [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
         for p in prepared.labelled

@@ -32,6 +32,7 @@ from geoseg.training.census import (
     take_census,
 )
 from geoseg.training.instances.census import ObjectCensus, check_objects, take_object_census
+from geoseg.training.loggers import check_loggers
 from geoseg.training.places import find_pairs
 from geoseg.training.sizes import chip_shape
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
@@ -151,6 +152,7 @@ def prepare(
     """
     require("lightning", "train", "training")
     document = load(lookup.locate(Shelf.TRAININGS, path), Training, changes)
+    check_loggers(document.fit.loggers)
     legend = NO_CLASSES if document.legend is None else resolve_legend(document.legend)
     with collect_warnings() as notices:
         truth = truth_of(document, legend)
