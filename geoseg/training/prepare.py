@@ -317,9 +317,10 @@ def _check_classes(parts: dict[str, tuple[CensusCell, ...]], legend: LegendDocum
         )
     unseen = (counts["train"] == 0) & ((counts["val"] > 0) | (counts["test"] > 0))
     if unseen.any():
-        where = " and ".join(p for p in ("val", "test") if counts[p][unseen].any())
+        parts_with = [p for p in ("val", "test") if counts[p][unseen].any()]
+        where = "val and test have" if len(parts_with) > 1 else f"{parts_with[0]} has"
         warnings.warn(
-            f"train has no pixel of {', '.join(slugs[unseen])}, but {where} has: what train lacks cannot be "
+            f"train has no pixel of {', '.join(slugs[unseen])}, but {where}: what train lacks cannot be "
             "learned, and the loss leaves it out; part the data in another way, or list its codes under "
             "ignore:",
             GeosegWarning,
