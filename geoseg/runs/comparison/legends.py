@@ -49,11 +49,9 @@ class Legends:
     @property
     def unmatched(self) -> tuple[list[str], list[str]]:
         """Titles of the classes that A has alone, and of those that B has alone."""
-        kept = self.same.any(axis=1).tolist(), self.same.any(axis=0).tolist()
-        a, b = (
-            [c.title for c, found in zip(classes, there, strict=True) if not found]
-            for classes, there in zip(self.pair, kept, strict=True)
-        )
+        same = self.same
+        a = [c.title for i, c in enumerate(self.pair[0]) if not same[i].any()]
+        b = [c.title for j, c in enumerate(self.pair[1]) if not same[:, j].any()]
         return a, b
 
     def codes(self, pixels: NDArray[np.int64]) -> NDArray[np.uint8]:
