@@ -179,6 +179,17 @@ class RecordedObjects(_Part):
     without objects."""
 
 
+class RecordedModel(_Part):
+    """The network: what its card says of its accuracy and its limits."""
+
+    name: str
+    version: str
+    title: str
+    metrics: dict[str, Any]
+    """Scores of the card, without confusion matrix and other parts of the data; empty without scores."""
+    limitations: list[str]
+
+
 class OutputFile(_Part):
     """Size and checksum of a file."""
 
@@ -239,6 +250,10 @@ class RunRecord(_Part):
     """What other networks masked; None without masks from models."""
     mean_confidence: dict[str, float] | None = None
     """By slug, 0 to 1, of the classes that the map has; None unless a mask was asked for."""
+    model: RecordedModel | None = None
+    """None of runs of older versions."""
+    acquired: tuple[str, str] | None = None
+    """First and last time at which the scene was taken, ISO 8601; None when it is not known."""
 
     @field_validator("classes")
     @classmethod

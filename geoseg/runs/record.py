@@ -22,6 +22,7 @@ from geoseg.config.run_record import (
     RecordedArea,
     RecordedClass,
     RecordedMask,
+    RecordedModel,
     RecordedObjects,
     RecordedPlan,
     RecordedStrangeness,
@@ -40,6 +41,7 @@ from geoseg.core.run_files import RunFile
 from geoseg.core.secrets import redacted
 from geoseg.inference.mask_pass import alike
 from geoseg.inference.plan import Plan
+from geoseg.models.card import Card
 from geoseg.raster.area import class_areas_m2, class_pixels, label_areas_m2
 from geoseg.runs.item import footprint
 from geoseg.scenes import network
@@ -52,6 +54,9 @@ _VERSIONED = (
     "torch", "segmentation-models-pytorch", "rasterio", "dask", "numpy", "numba", "shapely", "geopandas",
     "pyarrow",
 )  # fmt: skip
+
+_LARGE = {"confusion_matrix", "other_parts", "reliability", "curves"}
+"""Entries of a card's metrics that tell nobody more than its scores, and are long."""
 
 _TROUBLE = {"retries", "unread", "batch"}
 _LONGEST_WKT = 2000
@@ -242,7 +247,27 @@ def make_record(
         outputs={name: OutputFile(**output_entry(f)) for name, f in outputs.items()},
         aoi=_area(plan),
         masks=_masks(plan, masked) or None,
+        model=_model(plan.bundle.card),
+        acquired=_acquired(plan.scene),
     )
+
+
+def _model(card: Card) -> RecordedModel:
+    """Return what a card says of accuracy and limits: a page is made again where there is no bundle."""
+    return RecordedModel(
+        name=card.name,
+        version=card.version,
+        title=card.title,
+        metrics={k: v for k, v in card.metrics.items() if k not in _LARGE},
+        limitations=list(card.limitations),
+    )
+
+
+def _acquired(scene: Scene) -> tuple[str, str] | None:
+    if scene.period is None:
+        return None
+    first, last = scene.period
+    return first.isoformat(), last.isoformat()
 
 
 def _masks(plan: Plan, masked: Mapping[str, Totals]) -> list[RecordedMask]:
