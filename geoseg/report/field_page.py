@@ -1,45 +1,34 @@
 """The page of a run whose map is no class map: numbers, or several labels for each pixel."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geoseg.config.run_record import RecordedValues, RunRecord
 from geoseg.core.legend import NODATA
 from geoseg.core.run_files import RunFile
-from geoseg.core.sharing import shared_path, shared_text
 from geoseg.report import run_parts
-from geoseg.report.html import HeadlineFigure, grouped, percent, read_template, render
+from geoseg.report.html import HeadlineFigure, grouped, percent
 from geoseg.report.jumps import Differ, count_jumps, labels_differ, numbers_differ
 from geoseg.report.map_images import (
     BYTES,
-    MapLayer,
+    band_titles,
     label_layer,
-    scene_layer,
-    strangeness_layers,
-    strangeness_legend,
+    probability_layer,
     value_colors,
     value_layer,
 )
+from geoseg.report.map_page import Colors, ShownLayer, ShownMap, map_page, strange_layers
 from geoseg.report.quicklook import value_limits
-from geoseg.report.run_facts import megabytes, run_facts
-from geoseg.report.run_timeline import draw_timeline
+from geoseg.report.ridges import Counted, Ridges, ridges
 from geoseg.report.seams import check_seams
-from geoseg.scenes.grid import crs_name
+from geoseg.report.worth import accuracy_figure, class_scores
 
 if TYPE_CHECKING:
     from geoseg.report.run_page import RunPage
-
-LAST = (RunFile.PAGE, RunFile.PROFILE)
-"""Files that are finished after the page."""
 
 _BARS = 51
 """Bars of the histogram of numbers, of five bins of the record each."""
@@ -49,18 +38,6 @@ _JUMP = 0.25
 
 _AT_LIMIT = 0.005
 """Share of the pixels at an end of the range from which on the page warns of it."""
-
-
-@dataclass(frozen=True)
-class ValueBar:
-    """One bar of the histogram of numbers."""
-
-    low: str
-    high: str
-    color: str
-    share: float
-    height: float
-    """Height as a share of the highest bar, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +52,10 @@ class LabelRow:
     """Share of the pixels with data, 0 to 1."""
     area: str
     """Area with its unit; empty without a CRS."""
+    id: int = 0
+    iou: Any = None
+    f1: Any = None
+    """Scores of the model, 0 to 1; None where its card has none."""
 
 
 def value_page(page: "RunPage") -> str:
@@ -86,19 +67,23 @@ def value_page(page: "RunPage") -> str:
     unit = f" {values.unit}" if values.unit else ""
     colors = value_colors()
     edges = np.linspace(low, high, len(colors) + 1)
-    legend = [[*c, f"{a:.4g} to {b:.4g}{unit}"] for c, a, b in zip(colors, edges, edges[1:], strict=False)]
-    layers = {"values": (value_layer(path, low, high), f"Map of {values.title}, light where it is high")}
-    spread = _number(values.std, unit)
-    alike = numbers_differ(_JUMP * values.std)
+    meaning: Colors = [
+        [*c, f"{a:.4g} to {b:.4g}{unit}"] for c, a, b in zip(colors, edges, edges[1:], strict=False)
+    ]
+    alt = f"Map of {values.title}, light where it is high"
+    layer = ShownLayer("values", "Values", value_layer(path, low, high), alt, meaning)
+    chart, table, spread = value_chart(values), value_table(values), _number(values.std, unit)
+    numbers = [("statistic", "value"), *_statistics(values).items()]
     return _page(
-        page, path, layers, [["values", legend]], alike,
+        page, path, [layer], numbers_differ(_JUMP * values.std), none="no data",
+        tables={"values": chart.table, "statistics": numbers},
         figures=[
             HeadlineFigure("Mean", f"standard deviation {spread}", _number(values.mean, unit)),
             HeadlineFigure("Median", "half of the pixels are below", _number(quantile(values, 0.5), unit)),
         ],
-        values=values, bars=value_bars(values), table=value_table(values), limits=limits_text(values),
+        values=values, chart=chart, table=table, limits=limits_text(values),
         ramp=["#{:02x}{:02x}{:02x}".format(*c) for c in colors[::9]],
-        ends=(_number(low, unit), _number(high, unit)), rows=[], none="no data",
+        ends=(_number(low, unit), _number(high, unit)), rows=[],
     )  # fmt: skip
 
 
@@ -107,77 +92,52 @@ def label_page(page: "RunPage") -> str:
     record, path = page.record, page.folder / RunFile.LABELS
     rows = label_rows(record)
     most = BYTES["classes"] // max(1, len(page.legend))
-    layers = {
-        f"label-{i}": (label_layer(path, i, c.rgb, most), f"Where {c.title} is")
+    layers = [
+        ShownLayer(
+            f"label-{i}", c.title, label_layer(path, i, c.rgb, most), f"Where {c.title} is",
+            [[*c.rgb, c.title]],
+        )
         for i, c in enumerate(page.legend.classes, start=1)
-    }
-    legends = [[f"label-{i}", [[*c.rgb, c.title]]] for i, c in enumerate(page.legend.classes, start=1)]
+    ]  # fmt: skip
+    areas = record.area_m2 or {}
+    numbers: list[tuple[Any, ...]] = [("label", "id", "pixels", "share", "area_m2", "model_iou", "model_f1")]
+    numbers += [(r.title, r.id, r.pixels, r.share, areas.get(r.slug), r.iou, r.f1) for r in rows]
     return _page(
-        page, path, layers, legends, labels_differ(NODATA),
+        page, path, layers, labels_differ(NODATA), none="no label, or no data", tables={"classes": numbers},
         figures=[HeadlineFigure("Labels", "each pixel may have several", str(len(rows)))],
-        values=None, bars=[], table={}, limits="", ramp=[], ends=("", ""), rows=rows,
-        none="no label, or no data",
+        values=None, chart=None, table={}, limits="", ramp=[], ends=("", ""), rows=rows,
     )  # fmt: skip
 
 
 def _page(
     page: "RunPage",
     path: Path,
-    layers: dict[str, tuple[MapLayer, str]],
-    legends: list[Any],
+    layers: list[ShownLayer],
     differ: Differ,
     *,
     figures: list[HeadlineFigure],
     none: str,
+    tables: dict[str, Any],
     **parts: Any,
 ) -> str:
     record = page.record
-    with rasterio.open(path) as src:
-        geobox, model = GeoBox(src.shape, src.transform, src.crs), src.tags().get("GEOSEG_MODEL", "")
-    jumps, lines = count_jumps(path, differ), tuple(axis.seams for axis in page.axes)
-    seams = check_seams(((jumps[0], lines[0]), (jumps[1], lines[1])))
-    script = read_template("map.js")
-    titles = [row.title for row in parts["rows"]] or ["Values"]
-    over = list(zip(layers, titles, strict=True))
-    shown = {**layers, **strangeness_layers(page.strangeness)}
-    if len(shown) > len(layers):
-        over.append(("strangeness", "Unlike the training"))
-    if page.picture:
-        shown = {"scene": (scene_layer(page.picture), f"Scene: {page.picture.title}"), **shown}
-    return render(
-        "field.html.j2",
-        record=record,
-        scene=shared_path(record.plan.scene),
-        warnings=[shared_text(w) for w in record.warnings],
-        model=model,
-        finished=f"{datetime.fromisoformat(record.finished):%Y-%m-%d %H:%M} UTC",
-        note=shared_text(page.note),
-        picture=page.picture.title if page.picture else "",
-        figures=[_mapped(record), *figures, *_told(record, None if seams is None else seams.index)],
-        layers=shown,
-        over=over,
-        seams=seams,
+    rows, cols = count_jumps(path, differ)
+    lines, columns = (axis.seams for axis in page.axes)
+    seams = check_seams(((rows, lines), (cols, columns)))
+    kept = page.folder / RunFile.PROBABILITIES if RunFile.PROBABILITIES in record.outputs else None
+    shown = ShownMap(
+        path, [*layers, *strange_layers(page)], lines, columns, none=none, tables=tables,
+        probabilities=None if kept is None else probability_layer(kept),
+        probable=[] if kept is None else band_titles(kept),
+    )  # fmt: skip
+    return map_page(
+        "field.html.j2", page, shown, seams=seams,
+        figures=[accuracy_figure(record), *run_parts.strangeness_figure(record), *figures, _mapped(record)],
         seam_chart=run_parts.seam_chart(seams, "jumps") if seams else None,
         what="labels" if parts["values"] is None else "values",
-        timeline=draw_timeline(page.timeline) if page.timeline else None,
-        facts=run_facts(record, model, crs_name(geobox.crs)),
-        files={k: (megabytes(f.bytes), f.sha256) for k, f in record.outputs.items() if k not in LAST},
-        data={
-            "width": geobox.shape.x,
-            "height": geobox.shape.y,
-            "transform": None if geobox.crs is None else tuple(geobox.transform)[:6],
-            "geographic": geobox.crs is not None and geobox.crs.geographic,
-            "gsd": record.plan.gsd_m,
-            "legends": [*legends, strangeness_legend()],
-            "none": none,
-            "rows": lines[0],
-            "cols": lines[1],
-            "places": [],
-        },
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        scored=any(r.iou is not None or r.f1 is not None for r in parts["rows"]),
         **parts,
-    )
+    )  # fmt: skip
 
 
 def _mapped(record: RunRecord) -> HeadlineFigure:
@@ -187,19 +147,6 @@ def _mapped(record: RunRecord) -> HeadlineFigure:
     where = "scene" if record.aoi is None else "area of interest"
     part = f"{percent(valid / inside)} % of the {where}; the rest is nodata"
     return HeadlineFigure("Mapped", part if valid < inside else f"all of the {where}", f"{grouped(valid)} px")
-
-
-def _told(record: RunRecord, index: float | None) -> list[HeadlineFigure]:
-    seam = []
-    if index is not None:
-        seam = [
-            HeadlineFigure(
-                "Seam index", "jumps where tiles meet, over those beside; 1: no seam", f"{index:.2f}"
-            )
-        ]
-    tiles = f"{record.tiles_predicted} tiles on {record.plan.device}"
-    strange = run_parts.strangeness_figure(record)
-    return [*strange, *seam, HeadlineFigure("Time", tiles, run_parts.duration(record.seconds.total))]
 
 
 def _number(value: float, unit: str) -> str:
@@ -217,42 +164,47 @@ def quantile(values: RecordedValues, share: float) -> float:
     return float(edges[last - 1] + inside * (edges[last] - edges[last - 1]))
 
 
-def value_bars(values: RecordedValues) -> list[ValueBar]:
-    """Return the histogram of a map, over the range in which values lie."""
+def value_chart(values: RecordedValues) -> Ridges:
+    """Return the histogram of a map, over the range in which values lie, in the colours of the map."""
     counts: NDArray[np.int64] = np.array(values.histogram)
     counts = counts.reshape(_BARS, -1).sum(axis=1)
     edges = np.linspace(values.min, values.max, _BARS + 1)
     first, last = np.flatnonzero(counts)[[0, -1]]
     colors, (low, high) = value_colors(), value_limits(values)
-    shares = counts / counts.sum()
-    bars = []
-    for i in range(first, last + 1):
-        middle = ((edges[i] + edges[i + 1]) / 2 - low) / (high - low)
-        rgb = colors[int(np.clip(middle * len(colors), 0, len(colors) - 1))]
-        bars.append(
-            ValueBar(
-                f"{edges[i]:.4g}",
-                f"{edges[i + 1]:.4g}",
-                "#{:02x}{:02x}{:02x}".format(*rgb),
-                float(shares[i]),
-                float(shares[i] / shares.max()),
+    middles = ((edges[:-1] + edges[1:]) / 2 - low) / (high - low)
+    places = (middles * len(colors)).clip(0, len(colors) - 1).astype(int)
+    part = range(first, last + 1)
+    return ridges(
+        [
+            Counted(
+                values.title, "", [int(counts[i]) for i in part],
+                colors=["#{:02x}{:02x}{:02x}".format(*colors[places[i]]) for i in part],
             )
-        )
-    return bars
+        ],
+        [f"{edges[i]:.4g} to {edges[i + 1]:.4g}" for i in part],
+        ticks=[
+            (at / 4, f"{edges[first] + at / 4 * (edges[last + 1] - edges[first]):.4g}") for at in range(5)
+        ],
+        x_label=values.title + (f" [{values.unit}]" if values.unit else ""),
+        what="pixels",
+    )  # fmt: skip
 
 
 def value_table(values: RecordedValues) -> dict[str, str]:
     """Return the statistics of a map as text, by name."""
     unit = f" {values.unit}" if values.unit else ""
+    return {name: _number(v, unit) for name, v in _statistics(values).items()}
+
+
+def _statistics(values: RecordedValues) -> dict[str, float]:
     shares = {"5 %": 0.05, "25 %": 0.25, "Median": 0.5, "75 %": 0.75, "95 %": 0.95}
-    found = {
+    return {
         "Least": values.least,
         **{name: quantile(values, share) for name, share in shares.items()},
         "Largest": values.most,
         "Mean": values.mean,
         "Standard deviation": values.std,
     }
-    return {name: _number(v, unit) for name, v in found.items()}
 
 
 def limits_text(values: RecordedValues) -> str:
@@ -276,6 +228,7 @@ def label_rows(record: RunRecord) -> list[LabelRow]:
     valid = record.plan.width * record.plan.height - record.pixels["nodata"]
     areas = record.area_m2
     largest = max(areas.values(), default=0.0) if areas else 0.0
+    scores = class_scores(record)
     return [
         LabelRow(
             c.slug,
@@ -284,6 +237,8 @@ def label_rows(record: RunRecord) -> list[LabelRow]:
             record.pixels.get(c.slug, 0),
             record.pixels.get(c.slug, 0) / max(1, valid),
             run_parts.area_text(areas[c.slug], largest) if areas else "",
+            c.id,
+            *scores.get(c.slug, (None, None)),
         )
         for c in record.classes
     ]

@@ -45,8 +45,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        score=score, percent=percent, grouped=grouped, short=short, fact=fact, words=words
-    )
+        score=score, percent=percent, grouped=grouped, short=short, fact=fact, words=words, unbroken=unbroken,
+        area=area_in,
+    )  # fmt: skip
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)
     environment.tests["many"] = lambda value: isinstance(value, list | tuple)
     return environment
@@ -95,6 +96,33 @@ def fact(value: Any) -> str:
     if isinstance(value, Real) and not isinstance(value, Integral):
         return f"{float(value):.6g}" if math.isfinite(float(value)) else MISSING
     return str(value)
+
+
+def unbroken(text: Any) -> str:
+    """Return a number and its unit so that no line breaks between them."""
+    return str(text).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def area_in(area: float, unit: str) -> str:
+    """Return an area in a unit that fits it: m², ha or km²; pixels as they are.
+
+    Examples
+    --------
+    >>> area_in(25_000, "m²").split()
+    ['2.5', 'ha']
+    """
+    for size, name in ((1e6, "km²"), (1e4, "ha")):
+        if unit == "m²" and area >= size * (1 - 1e-9):
+            return f"{_three(area / size)}\N{NO-BREAK SPACE}{name}"
+    return f"{_three(area)}\N{NO-BREAK SPACE}{unit}"
+
+
+def _three(number: float) -> str:
+    """Return a number with about three digits."""
+    if number >= 100 or number == 0:
+        return grouped(number)
+    text = f"{number:.{max(0, 2 - math.floor(math.log10(number)))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def words(key: Any) -> str:

@@ -1,7 +1,8 @@
-"""The layers of the map on the page, as data URIs that together stay below about 13 MB."""
+"""The layers of the map on the page, as data URIs that together stay below 5.6 MB."""
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
 
-from geoseg.core.legend import Legend
+from geoseg.core.legend import NODATA, Legend
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.styles.raster import STRANGENESS
 
 CLASSES_LONGEST = 4096
 CONFIDENCE_LONGEST = 2048
+PROBABILITIES_LONGEST = 1024
 """Largest number of pixels along the longer side of a layer."""
 
-BYTES = {"scene": 4_000_000, "classes": 4_000_000, "confidence": 1_500_000, "strangeness": 1_500_000}
-"""Largest size of each layer in bytes before base64, which adds a third; a larger layer is subsampled."""
+BYTES = {
+    "scene": 1_600_000, "classes": 1_400_000, "confidence": 450_000, "strangeness": 400_000,
+    "probabilities": 300_000, "small": 100_000,
+}  # fmt: skip
+"""Largest size of each layer in bytes before base64, which adds a third; a larger layer is made smaller."""
 
 STRANGENESS_STEP = 10
 """Width of a colour class of the distance from the training pixels, in per cent of the limit."""
@@ -36,7 +41,7 @@ VALUE_STEPS = 100
 NO_LABEL = (232, 232, 232)
 """Colour of pixels without a label."""
 
-_QUALITIES = (88, 80, 70, 60)
+_QUALITIES = (88, 80, 70)
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,29 @@ def class_layer(path: Path, legend: Legend) -> MapLayer:
     return _palette(index[classes], [c.rgb for c in legend.classes], BYTES["classes"])
 
 
-def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST) -> MapLayer:
-    """Paint a confidence map in the colours of `confidence_colors`, transparent where there is none."""
+@dataclass(frozen=True)
+class ProbabilityLayer:
+    """The probabilities of all classes in one grey picture, one below the other."""
+
+    layer: MapLayer
+    count: int
+    """Number of classes."""
+    step: int
+    """Pixels of the map along a side of one pixel of the picture."""
+
+
+def confidence_layer(path: Path, longest: int = CONFIDENCE_LONGEST, kind: str = "confidence") -> MapLayer:
+    """Paint a confidence map in the colours of `confidence_colors`, transparent where there is none.
+
+    `kind` is the entry of `BYTES` that limits it.
+    """
     shares = read_small(path, longest, Resampling.average)
     colors = confidence_colors()
     empty = shares > 1
     np.multiply(shares, 100, out=shares)
     steps = np.minimum(np.rint(shares, out=shares) // STEP, len(colors) - 1).astype(np.uint8)
     steps[empty] = len(colors)
-    return _palette(steps, colors, BYTES["confidence"])
+    return _palette(steps, colors, BYTES[kind])
 
 
 def value_layer(path: Path, low: float, high: float, longest: int = CLASSES_LONGEST) -> MapLayer:
@@ -117,40 +136,61 @@ def strangeness_colors() -> list[tuple[int, int, int]]:
     return [(int(r), int(g), int(b)) for r, g, b in found]
 
 
-def strangeness_layers(path: Path | None) -> dict[str, tuple[MapLayer, str]]:
-    """Return the layer of the distance from the training pixels with its text alternative, by name."""
-    if path is None:
-        return {}
-    return {"strangeness": (strangeness_layer(path), "Distance from the training pixels, red where unlike")}
-
-
-def strangeness_legend() -> list[Any]:
+def strangeness_legend() -> list[list[int | str]]:
     """Return what the colours of the layer mean, for the script of the map."""
     width = STRANGENESS_STEP / 100
     return [
-        "strangeness",
-        [
-            [*rgb, f"{i * width:.1f} to {(i + 1) * width:.1f} of the training's limit"]
-            for i, rgb in enumerate(strangeness_colors())
-        ],
+        [*rgb, f"{i * width:.1f} to {(i + 1) * width:.1f} of the training's limit"]
+        for i, rgb in enumerate(strangeness_colors())
     ]
+
+
+def probability_layer(path: Path) -> ProbabilityLayer:
+    """Return the probabilities of all classes in per cent, 255 without data.
+
+    Of a large map, a pixel is the mean of a square of its pixels.
+    """
+    with rasterio.open(path) as src:
+        count, length = src.count, max(src.shape)
+    step = max(1, -(-length // PROBABILITIES_LONGEST))
+    while True:
+        bands = [read_small(path, length, Resampling.average, i + 1, step) for i in range(count)]
+        percent = np.concatenate(bands)
+        empty = ~(percent <= 1)
+        percent[empty] = 0
+        grey = np.rint(percent * 100).astype(np.uint8)
+        grey[empty] = NODATA
+        data = _encoded(Image.fromarray(grey), "PNG")
+        if len(data) <= BYTES["probabilities"] or min(bands[0].shape) < 2:
+            return ProbabilityLayer(_layer("png", data, grey), count, step)
+        step = max(step + 1, math.ceil(step * _smaller(len(data), BYTES["probabilities"])))
+
+
+def band_titles(path: Path) -> list[str]:
+    """Return what the bands of a map of probabilities are of."""
+    with rasterio.open(path) as src:
+        return [(d or f"band {i}").removeprefix("probability of ") for i, d in enumerate(src.descriptions, 1)]
 
 
 def scene_layer(picture: ScenePicture) -> MapLayer:
     """Return the picture of a scene as JPEG, at the best quality that `BYTES` allows."""
-    rgb = picture.rgb
+    image, most = Image.fromarray(picture.rgb), BYTES["scene"]
     while True:
         for quality in _QUALITIES:
-            data = _encoded(Image.fromarray(rgb), "JPEG", quality=quality)
-            if len(data) <= BYTES["scene"]:
-                return _layer("jpeg", data, rgb)
-        rgb = np.ascontiguousarray(rgb[::2, ::2])
+            data = _encoded(image, "JPEG", quality=quality)
+            if len(data) <= most:
+                return MapLayer(_uri("jpeg", data), (image.height, image.width))
+        factor = _smaller(len(data), most)
+        size = max(1, int(image.width / factor)), max(1, int(image.height / factor))
+        image = image.resize(size, Image.Resampling.BOX)
 
 
-def read_small(path: Path, longest: int, resampling: Resampling, band: int = 1) -> NDArray[Any]:
-    """Read a band of a map from its overviews, with at most `longest` pixels a side."""
+def read_small(
+    path: Path, longest: int, resampling: Resampling, band: int = 1, step: int = 1
+) -> NDArray[Any]:
+    """Read a band from its overviews: at most `longest` pixels a side, each of at least `step` of the map."""
     with rasterio.open(path) as src:
-        step = max(1, -(-max(src.shape) // longest))
+        step = max(step, -(-max(src.shape) // longest))
         shape = tuple(-(-n // step) for n in src.shape)
         pixels: NDArray[Any] = src.read(band, out_shape=shape, resampling=resampling)
     return pixels
@@ -166,7 +206,19 @@ def _palette(index: NDArray[np.uint8], colors: list[tuple[int, int, int]], most:
         data = _encoded(image, "PNG", bits=bits, transparency=opacity)
         if len(data) <= most or min(index.shape) < 2:
             return _layer("png", data, index)
-        index = np.ascontiguousarray(index[::2, ::2])
+        factor = _smaller(len(data), most)
+        rows, cols = (_sampled(n, max(1, int(n / factor))) for n in index.shape)
+        index = np.ascontiguousarray(index[rows[:, None], cols])
+
+
+def _smaller(size: int, most: int) -> float:
+    """Return by how much the sides of a picture of `size` bytes must shrink, at least a twentieth."""
+    return max(1.05, 1.02 * math.sqrt(size / most))
+
+
+def _sampled(length: int, count: int) -> NDArray[np.int64]:
+    """Return the pixels in the middle of `count` equal parts of a side."""
+    return ((2 * np.arange(count) + 1) * length) // (2 * count)
 
 
 def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
@@ -176,5 +228,8 @@ def _encoded(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def _layer(kind: str, data: bytes, pixels: NDArray[np.uint8]) -> MapLayer:
-    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return MapLayer(uri, (pixels.shape[0], pixels.shape[1]))
+    return MapLayer(_uri(kind, data), (pixels.shape[0], pixels.shape[1]))
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

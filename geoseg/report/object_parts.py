@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from geoseg.config.run_record import RecordedObjects, RunRecord
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.html import MISSING, HeadlineFigure, grouped, percent
-from geoseg.report.run_parts import area_text, duration, strangeness_figure
+from geoseg.report.ridges import Counted, Ridges, ridges
+from geoseg.report.run_parts import area_text, strangeness_figure
+from geoseg.report.worth import accuracy_figure
 
 
 @dataclass(frozen=True)
@@ -26,23 +29,12 @@ class ObjectRow:
 
 
 @dataclass(frozen=True)
-class ScoreBar:
-    """One bar of the histogram of scores."""
-
-    low: int
-    high: int
-    """Bounds of the score in per cent."""
-    count: int
-    height: float
-    """Height as a share of the highest bar, 0 to 1."""
-
-
-@dataclass(frozen=True)
 class ObjectSection:
     """What the page shows of objects."""
 
     rows: list[ObjectRow]
-    bars: list[ScoreBar]
+    scores: Ridges
+    """Histogram of their scores."""
     sizes: list[tuple[str, str]]
     """What a size is of, and the size."""
     notes: list[str]
@@ -64,9 +56,28 @@ def object_section(record: RunRecord, legend: Legend, found: RecordedObjects) ->
         )
         for c in legend.classes
     ]
-    step, highest = 100 // max(1, len(found.scores)), max(found.scores, default=0) or 1
-    bars = [ScoreBar(i * step, (i + 1) * step, n, n / highest) for i, n in enumerate(found.scores)]
-    return ObjectSection(sorted(rows, key=lambda r: -r.count), bars, _sizes(found), _notes(found))
+    return ObjectSection(rows, _scores(found), _sizes(found), _notes(found))
+
+
+def _scores(found: RecordedObjects) -> Ridges:
+    step = 100 // max(1, len(found.scores))
+    return ridges(
+        [Counted("All objects", "", found.scores)],
+        [f"{i * step} to {(i + 1) * step} %" for i in range(len(found.scores))],
+        ticks=[(share / 100, f"{share} %") for share in range(0, 101, 25)],
+        x_label="score",
+        what="objects",
+    )
+
+
+def object_table(record: RunRecord, legend: Legend, found: RecordedObjects) -> list[tuple[Any, ...]]:
+    """Return objects and areas of the classes as plain numbers."""
+    areas = record.area_m2 or {}
+    rows = [
+        (c.title, c.id, found.by_class.get(c.slug, 0), record.pixels.get(c.slug, 0), areas.get(c.slug))
+        for c in legend.classes
+    ]
+    return [("class", "id", "objects", "pixels", "area_m2"), *rows]
 
 
 def object_figures(record: RunRecord, found: RecordedObjects) -> list[HeadlineFigure]:
@@ -77,13 +88,12 @@ def object_figures(record: RunRecord, found: RecordedObjects) -> list[HeadlineFi
     where = grouped(found.looked_at) + " px" if looked is None else area_text(looked, looked)
     covered = sum(n for slug, n in record.pixels.items() if slug != "nodata") / max(1, found.looked_at)
     joined = found.joined / max(1, found.count)
-    tiles = f"{record.tiles_predicted} tiles on {record.plan.device}"
     return [
+        accuracy_figure(record),
+        *strangeness_figure(record),
         HeadlineFigure("Objects", meaning, grouped(found.count)),
         HeadlineFigure("Looked at", f"{percent(covered)} % of it is covered by objects", where),
         HeadlineFigure("Joined from parts", "objects of which no tile saw all", f"{percent(joined)} %"),
-        *strangeness_figure(record),
-        HeadlineFigure("Time", tiles, duration(record.seconds.total)),
     ]
 
 

@@ -1,50 +1,34 @@
 """The page of a run: one self-contained HTML file with a map to pan and zoom."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import rasterio
-from odc.geo.geobox import GeoBox
 
 from geoseg.config.run_record import RunRecord
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
 from geoseg.core.run_files import RunFile
-from geoseg.core.sharing import shared_path, shared_text
 from geoseg.report import run_parts
 from geoseg.report.field_page import label_page, value_page
-from geoseg.report.html import read_template, render
 from geoseg.report.map_images import (
     STEP,
-    MapLayer,
+    band_titles,
     class_layer,
     confidence_colors,
     confidence_layer,
-    scene_layer,
-    strangeness_layers,
-    strangeness_legend,
+    probability_layer,
 )
-from geoseg.report.object_parts import object_figures, object_section
-from geoseg.report.run_facts import megabytes, run_facts
-from geoseg.report.run_parts import UnsurePlace
-from geoseg.report.run_timeline import draw_timeline
+from geoseg.report.map_page import Colors, ShownLayer, ShownMap, map_page, read_grid, strange_layers
+from geoseg.report.object_parts import object_figures, object_section, object_table
+from geoseg.report.polygon_sizes import polygon_sizes
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.seams import check_seams
 from geoseg.report.survey import survey
 from geoseg.report.timeline import Timeline
 from geoseg.scenes.gdal import RASTER_ERRORS
-from geoseg.scenes.grid import crs_name
 from geoseg.scenes.scene import part_at
 from geoseg.tiling.grid import TileAxis, TileGrid
-
-LAST = (RunFile.PAGE, RunFile.PROFILE)
-"""Files that are finished after the page, which therefore cannot state their checksums."""
 
 _SMALL_MAP = 640
 """Longer side of the confidence map beside its histogram, in pixels."""
@@ -129,75 +113,61 @@ def run_page(page: RunPage) -> str:
         return value_page(page)
     if page.record.task == "multilabel":
         return label_page(page)
-    record, legend = page.record, page.legend
-    with rasterio.open(page.class_map) as src:
-        geobox, model = GeoBox(src.shape, src.transform, src.crs), src.tags().get("GEOSEG_MODEL", "")
+    return _class_page(page)
+
+
+def _class_page(page: RunPage) -> str:
+    record, legend, objects = page.record, page.legend, page.record.objects
+    geobox, _ = read_grid(page.class_map)
     found = survey(page.class_map, page.confidence)
-    lines = tuple(axis.seams for axis in page.axes)
-    seams = check_seams(((found.rows, lines[0]), (found.cols, lines[1])))
+    lines, columns = (axis.seams for axis in page.axes)
+    seams = check_seams(((found.rows, lines), (found.cols, columns)))
     places = run_parts.least_confident(page.class_map, legend, geobox, found.cells)
     rows = run_parts.class_rows(record, legend, found)
-    script, objects = read_template("map.js"), record.objects
-    return render(
-        "run.html.j2",
-        record=record,
-        scene=shared_path(record.plan.scene),
-        warnings=[shared_text(w) for w in record.warnings],
-        model=model,
-        finished=f"{datetime.fromisoformat(record.finished):%Y-%m-%d %H:%M} UTC",
-        note=shared_text(page.note),
-        picture=page.picture.title if page.picture else "",
-        figures=(
-            run_parts.headline_results(record, found, seams)
-            if objects is None
-            else object_figures(record, objects)
+    sizes = polygon_sizes(page.folder, record.outputs, legend, "px" if record.area_m2 is None else "m²")
+    section = None if objects is None else object_section(record, legend, objects)
+    confidence = run_parts.confidence_chart(rows, found) if found.cells and objects is None else None
+    tables = {
+        "classes": (
+            run_parts.class_table(record, rows) if objects is None else object_table(record, legend, objects)
         ),
-        objects=None if objects is None else object_section(record, legend, objects),
-        rows=rows,
-        layers=_layers(page, run_parts.shares_text(rows)),
-        bars=run_parts.confidence_bars(found) if found.cells else [],
-        small=confidence_layer(page.confidence, _SMALL_MAP) if page.confidence else None,
-        places=places,
-        seams=seams,
-        seam_chart=run_parts.seam_chart(seams) if seams else None,
-        timeline=draw_timeline(page.timeline) if page.timeline else None,
-        facts=run_facts(record, model, None if geobox.crs is None else crs_name(geobox.crs)),
-        files={k: (megabytes(f.bytes), f.sha256) for k, f in record.outputs.items() if k not in LAST},
-        data=_map_data(page, geobox, places),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-    )
-
-
-def _layers(page: RunPage, classes: str) -> dict[str, tuple[MapLayer, str]]:
-    """Return the layers of the map by name, the lowest first, each with its text alternative."""
-    layers = {"classes": (class_layer(page.class_map, page.legend), f"Class map: {classes}")}
-    if page.confidence:
-        layers["confidence"] = (confidence_layer(page.confidence), "Confidence map, dark where unsure")
-    layers |= strangeness_layers(page.strangeness)
-    if page.picture:
-        layers = {"scene": (scene_layer(page.picture), f"Scene: {page.picture.title}"), **layers}
-    return layers
-
-
-def _map_data(page: RunPage, geobox: GeoBox, places: list[UnsurePlace]) -> dict[str, Any]:
-    """Return the data for the script of the map."""
-    crs, (rows, cols) = geobox.crs, page.axes
-    return {
-        "width": geobox.shape.x,
-        "height": geobox.shape.y,
-        "transform": None if crs is None else tuple(geobox.transform)[:6],
-        "geographic": crs is not None and crs.geographic,
-        "gsd": page.record.plan.gsd_m,
-        "legends": [
-            ["classes", [[*c.rgb, c.title] for c in page.legend.classes]],
-            [
-                "confidence",
-                [[*c, f"{i * STEP} to {(i + 1) * STEP} %"] for i, c in enumerate(confidence_colors())],
-            ],
-            strangeness_legend(),
-        ],
-        "rows": rows.seams,
-        "cols": cols.seams,
-        "places": [p.box for p in places],
+        **({} if section is None else {"scores": section.scores.table}),
+        **({} if confidence is None else {"confidence": confidence.table}),
+        **({} if sizes is None else {"sizes": sizes.chart.table}),
     }
+    probabilities = page.folder / RunFile.PROBABILITIES if RunFile.PROBABILITIES in record.outputs else None
+    shown = ShownMap(
+        page.class_map, _layers(page, run_parts.shares_text(rows)), lines, columns,
+        places=[p.box for p in places], legend=[r.legend.slug for r in rows], tables=tables,
+        probabilities=None if probabilities is None else probability_layer(probabilities),
+        probable=[] if probabilities is None else band_titles(probabilities),
+    )  # fmt: skip
+    return map_page(
+        "run.html.j2", page, shown, seams=seams, rows=rows, objects=section, places=places, sizes=sizes,
+        figures=(
+            run_parts.headline_results(record, found) if objects is None else object_figures(record, objects)
+        ),
+        scored=any(r.iou is not None or r.f1 is not None for r in rows),
+        ramp=["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in confidence_colors()] if found.cells else [],
+        confidence=confidence,
+        small=confidence_layer(page.confidence, _SMALL_MAP, "small") if page.confidence else None,
+        seam_chart=run_parts.seam_chart(seams) if seams else None,
+    )  # fmt: skip
+
+
+def _layers(page: RunPage, classes: str) -> list[ShownLayer]:
+    """Return the layers of the map."""
+    colors: Colors = [[*c.rgb, c.title] for c in page.legend.classes]
+    layers = [
+        ShownLayer(
+            "classes", "Classes", class_layer(page.class_map, page.legend), f"Class map: {classes}", colors
+        )
+    ]
+    if page.confidence:
+        title = "Confidence" if page.record.objects is None else "Score"
+        steps: Colors = [
+            [*rgb, f"{i * STEP} to {(i + 1) * STEP} %"] for i, rgb in enumerate(confidence_colors())
+        ]
+        alt = f"{title} map, dark where unsure"
+        layers.append(ShownLayer("confidence", title, confidence_layer(page.confidence), alt, steps))
+    return [*layers, *strange_layers(page)]

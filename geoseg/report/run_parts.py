@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from geoseg.config.run_record import RunRecord
@@ -14,8 +16,10 @@ from geoseg.report.charts import Chart, Series, line_chart
 from geoseg.report.html import HeadlineFigure, grouped, percent
 from geoseg.report.map_images import STEP, confidence_colors
 from geoseg.report.pictures import composition
+from geoseg.report.ridges import Counted, Ridges, ridges
 from geoseg.report.seams import SeamCheck
 from geoseg.report.survey import CoarseCell, Survey, mean_confidence
+from geoseg.report.worth import accuracy_figure, class_scores, degrees_text
 from geoseg.scenes.windows import to_rasterio
 
 PLACES = 8
@@ -42,20 +46,19 @@ class ClassAreaRow:
     """Area with its unit; empty without a CRS."""
     confidence: float
     """Mean confidence, 0 to 1; NaN without pixels."""
+    iou: Any = None
+    f1: Any = None
+    """Scores of the model, 0 to 1; None where its card has none."""
 
+    @property
+    def title(self) -> str:
+        """Name of the class for people."""
+        return self.legend.title
 
-@dataclass(frozen=True)
-class Bar:
-    """One bar of the confidence histogram."""
-
-    low: int
-    high: int
-    """Bounds of the confidence in per cent."""
-    color: str
-    share: float
-    """Share of the pixels with a class, 0 to 1."""
-    height: float
-    """Height as a share of the highest bar, 0 to 1."""
+    @property
+    def color(self) -> str:
+        """Its colour, `#rrggbb`."""
+        return self.legend.color
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,14 @@ def area_text(area_m2: float, largest_m2: float) -> str:
 
 
 def class_rows(record: RunRecord, legend: Legend, found: Survey) -> list[ClassAreaRow]:
-    """Return the classes of a map, the largest first, with the pixels and areas of `run.json`."""
+    """Return the classes of a map in the order of the legend, with pixels and areas of `run.json`."""
     pixels = {c.slug: record.pixels.get(c.slug, 0) for c in legend.classes}
     areas = record.area_m2
     # Of objects the share of what was looked at; a scene may have none.
     total = sum(pixels.values()) if record.objects is None else record.objects.looked_at
     total, most = total or 1, max(pixels.values()) or 1
-    rows = [
+    scores = class_scores(record)
+    return [
         ClassAreaRow(
             c,
             pixels[c.slug],
@@ -99,36 +103,51 @@ def class_rows(record: RunRecord, legend: Legend, found: Survey) -> list[ClassAr
             pixels[c.slug] / most,
             area_text(areas[c.slug], sum(areas.values())) if areas else "",
             mean_confidence(found.counts[c.id]),
+            *scores.get(c.slug, (None, None)),
         )
         for c in legend.classes
     ]
-    return sorted(rows, key=lambda r: -r.pixels)
+
+
+def class_table(record: RunRecord, rows: Sequence[ClassAreaRow]) -> list[tuple[Any, ...]]:
+    """Return the areas of the classes as plain numbers, for those who compute with them."""
+    areas = record.area_m2 or {}
+    head = ("class", "id", "pixels", "share", "area_m2", "mean_confidence", "model_iou", "model_f1")
+    return [
+        head,
+        *(
+            (r.title, r.legend.id, r.pixels, r.share, areas.get(r.legend.slug), r.confidence, r.iou, r.f1)
+            for r in rows
+        ),
+    ]
 
 
 def shares_text(rows: Sequence[ClassAreaRow]) -> str:
     """Return the classes of the map and their shares as text."""
-    return ", ".join(f"{r.legend.title} {100 * r.share:.0f} %" for r in rows if r.pixels)
+    return ", ".join(
+        f"{r.title} {100 * r.share:.0f} %" for r in sorted(rows, key=lambda r: -r.pixels) if r.pixels
+    )
 
 
-def headline_results(record: RunRecord, found: Survey, seams: SeamCheck | None) -> list[HeadlineFigure]:
-    """Return the figures at the top of the page."""
+def headline_results(record: RunRecord, found: Survey) -> list[HeadlineFigure]:
+    """Return the figures at the top of the page: what the map is worth."""
     valid, aoi = int(found.histogram.sum()), record.aoi
     inside = valid + record.pixels["nodata"] if aoi is None else aoi.pixels
     where = "scene" if aoi is None else "area of interest"
     total = sum((record.area_m2 or {}).values())
     part = f"{percent(valid / inside)} % of the {where}; the rest is nodata"
     mapped = area_text(total, total) if total else f"{grouped(valid)} px"
-    figures = [HeadlineFigure("Mapped", part if valid < inside else f"all of the {where}", mapped)]
+    figures = [accuracy_figure(record), *strangeness_figure(record)]
     if found.cells:
-        low = percent(found.histogram[:UNSURE].sum() / valid)
-        mean = f"{percent(mean_confidence(found.histogram))} %"
-        figures.append(HeadlineFigure("Mean confidence", f"{low} % of the pixels are below {UNSURE} %", mean))
-    figures += strangeness_figure(record)
-    if seams is not None and seams.index is not None:
-        meaning = "class changes where tiles meet, over those beside; 1: no seam"
-        figures.append(HeadlineFigure("Seam index", meaning, f"{seams.index:.2f}"))
-    meaning = f"{record.tiles_predicted} tiles on {record.plan.device}"
-    return [*figures, HeadlineFigure("Time", meaning, duration(record.seconds.total))]
+        mean, low = mean_confidence(found.histogram), found.histogram[:UNSURE].sum() / valid
+        figures += [
+            HeadlineFigure("Doubtful pixels", f"their confidence is below {UNSURE} %", f"{percent(low)} %"),
+            HeadlineFigure("Mean confidence", "no accuracy: it can be sure and wrong", f"{percent(mean)} %"),
+        ]
+    return [
+        *figures,
+        HeadlineFigure("Mapped", part if valid < inside else f"all of the {where}", mapped),
+    ]
 
 
 def strangeness_figure(record: RunRecord) -> list[HeadlineFigure]:
@@ -136,9 +155,7 @@ def strangeness_figure(record: RunRecord) -> list[HeadlineFigure]:
     found = record.strangeness
     if found is None:
         return []
-    meaning = (
-        "of the pixels are farther from the training pixels than 99 of 100 of these: no confidence holds"
-    )
+    meaning = "pixels farther out than 99 of 100 training pixels: no confidence holds"
     return [HeadlineFigure("Unlike the training", meaning, f"{percent(found.share)} %")]
 
 
@@ -153,14 +170,27 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def confidence_bars(found: Survey) -> list[Bar]:
-    """Return the histogram of the confidence, in the colours of the confidence map."""
-    per_bar = np.add.reduceat(found.histogram, np.arange(0, 100, STEP))  # 100 % counts in the last bar
-    shares = per_bar / per_bar.sum()
-    return [
-        Bar(i * STEP, (i + 1) * STEP, "#{:02x}{:02x}{:02x}".format(*rgb), float(s), float(s / shares.max()))
-        for i, (rgb, s) in enumerate(zip(confidence_colors(), shares, strict=True))
+def confidence_chart(rows: Sequence[ClassAreaRow], found: Survey) -> Ridges:
+    """Return the histograms of the confidence, of all pixels in the colours of the confidence map."""
+    colors = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in confidence_colors()]
+    counted = [Counted("All classes", "", _steps(found.histogram), colors=colors)]
+    classes = [(r.legend, found.counts[r.legend.id]) for r in rows if r.pixels]
+    counted += [
+        Counted(c.title, c.color, _steps(n), f"mean {percent(mean_confidence(n))} %") for c, n in classes
     ]
+    return ridges(
+        counted if len(classes) > 1 else counted[:1],
+        [f"{low} to {low + STEP} %" for low in range(0, 100, STEP)],
+        ticks=[(share / 100, f"{share} %") for share in range(0, 101, 25)],
+        x_label="confidence",
+        what="pixels",
+    )
+
+
+def _steps(histogram: NDArray[np.int64]) -> list[int]:
+    """Return pixels by `STEP` per cent of pixels by per cent; 100 % counts in the last step."""
+    sums: list[int] = np.add.reduceat(histogram, np.arange(0, 100, STEP)).tolist()
+    return sums
 
 
 def least_confident(
@@ -190,14 +220,7 @@ def _where(geobox: GeoBox, col: float, row: float) -> str:
     if geobox.crs is None:
         return f"column {col:.0f}, row {row:.0f}"
     x, y = geobox.transform @ (col, row)
-    return place_text(y, x) if geobox.crs.geographic else f"{x:.0f} E, {y:.0f} N"
-
-
-def place_text(latitude: float, longitude: float) -> str:
-    """Return a place in degrees with the letters of its hemispheres: `10.5000° S, 75.6780° W`."""
-    east = (longitude + 180) % 360 - 180
-    north_south, east_west = "S" if latitude < 0 else "N", "W" if east < 0 else "E"
-    return f"{abs(latitude):.4f}° {north_south}, {abs(east):.4f}° {east_west}"
+    return degrees_text(x, y, 4) if geobox.crs.geographic else f"{x:.0f} E, {y:.0f} N"
 
 
 def seam_chart(seams: SeamCheck, what: str = "class changes") -> Chart | None:

@@ -1,0 +1,135 @@
+"""How many polygons a run wrote and how large they are, from one of its files, in batches."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from geoseg.core.legend import Legend
+from geoseg.core.run_files import RunFile
+from geoseg.report.html import area_in, grouped
+from geoseg.report.ridges import Counted, Ridges, ridges
+
+_FORMATS = (RunFile.GEOPARQUET, RunFile.GEOPACKAGE, RunFile.FLATGEOBUF, RunFile.GEOJSON)
+"""From the quickest to read to the slowest; vector tiles are generalised."""
+
+_PER_TEN = 3
+"""Bins for each factor of ten."""
+
+_LOWEST, _HIGHEST = -4, 14
+"""Powers of ten of areas."""
+
+
+@dataclass(frozen=True)
+class PolygonRow:
+    """The polygons of one class."""
+
+    title: str
+    color: str
+    count: int
+    mean: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class PolygonSizes:
+    """Counts and sizes of polygons."""
+
+    rows: tuple[PolygonRow, ...]
+    """In the order of the legend."""
+    chart: Ridges
+    unit: str
+
+
+def polygon_sizes(folder: Path, outputs: Iterable[str], legend: Legend, unit: str) -> PolygonSizes | None:
+    """Return counts and sizes of the polygons of a run.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    outputs
+        Names of its files.
+    legend
+        Its classes.
+    unit
+        Unit of the areas: `m²`, or `px` without a CRS.
+
+    Returns
+    -------
+    PolygonSizes | None
+        None without a file of polygons that can be read, or without polygons.
+    """
+    path = next((folder / name for name in _FORMATS if name in set(outputs)), None)
+    if path is None or not path.is_file():
+        return None
+    places = {c.id: i for i, c in enumerate(legend.classes)}
+    bins = np.zeros((len(legend), (_HIGHEST - _LOWEST) * _PER_TEN), dtype=np.int64)
+    sums, largest = np.zeros(len(legend)), np.zeros(len(legend))
+    with _batches(path) as batches:
+        for batch in batches:
+            ids = batch.column("class_id").to_numpy(zero_copy_only=False)
+            areas = batch.column("area_m2").to_numpy(zero_copy_only=False)
+            rows = np.array([places[int(i)] for i in ids], dtype=np.int64)
+            np.add.at(bins, (rows, _bin(areas)), 1)
+            np.add.at(sums, rows, areas)
+            np.maximum.at(largest, rows, areas)
+    counts = bins.sum(axis=1)
+    if not counts.sum():
+        return None
+    rows_ = tuple(
+        PolygonRow(c.title, c.color, int(n), float(s / max(1, n)), float(most))
+        for c, n, s, most in zip(legend.classes, counts, sums, largest, strict=True)
+    )
+    return PolygonSizes(rows_, _chart(bins, rows_, unit), unit)
+
+
+def _bin(areas: NDArray[np.float64]) -> NDArray[np.int64]:
+    with np.errstate(divide="ignore"):
+        places = np.floor((np.log10(areas) - _LOWEST) * _PER_TEN)
+    last = (_HIGHEST - _LOWEST) * _PER_TEN - 1
+    found: NDArray[np.int64] = np.nan_to_num(places, neginf=0).clip(0, last).astype(np.int64)
+    return found
+
+
+def _chart(bins: NDArray[np.int64], rows: tuple[PolygonRow, ...], unit: str) -> Ridges:
+    """Draw the sizes over a logarithmic axis of whole powers of ten."""
+    seen = np.flatnonzero(bins.sum(axis=0))
+    first, last = seen[0] // _PER_TEN, -(-(seen[-1] + 1) // _PER_TEN)
+    edges = [10 ** (_LOWEST + i / _PER_TEN) for i in range(first * _PER_TEN, last * _PER_TEN + 1)]
+    part = bins[:, first * _PER_TEN : last * _PER_TEN]
+    counted = [
+        Counted(r.title, r.color, part[i].tolist(), f"{grouped(r.count)} polygons")
+        for i, r in enumerate(rows)
+        if r.count
+    ]
+    # Room for five texts.
+    powers = range(first, last + 1, 1 if last - first < 5 else 2)
+    return ridges(
+        counted,
+        [f"{area_in(a, unit)} to {area_in(b, unit)}" for a, b in pairwise(edges)],
+        ticks=[((p - first) / (last - first), area_in(10.0 ** (_LOWEST + p), unit)) for p in powers],
+        x_label="area of a polygon (logarithmic)",
+        what="polygons",
+    )
+
+
+@contextmanager
+def _batches(path: Path) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Yield the batches of two columns of a file of polygons."""
+    columns = ["class_id", "area_m2"]
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq  # noqa: PLC0415 (slow to import, as is pyogrio)
+
+        with pq.ParquetFile(path) as file:
+            yield file.iter_batches(columns=columns)
+        return
+    import pyogrio  # noqa: PLC0415
+
+    with pyogrio.open_arrow(path, layer=0, columns=columns, read_geometry=False, use_pyarrow=True) as source:
+        yield iter(source[1])
