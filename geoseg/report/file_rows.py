@@ -31,6 +31,8 @@ _KNOWN: dict[str, tuple[str, str]] = {
     RunFile.MASK: ("classes as a mask of the size of the picture", "any viewer, Pillow"),
     RunFile.OVERLAY_PNG: ("picture with the map over it", "any viewer"),
     RunFile.OVERLAY_JPG: ("picture with the map over it", "any viewer"),
+    RunFile.PROJECT: ("QGIS project: scene, map and polygons in their styles", "QGIS"),
+    RunFile.SCENE_VRT: ("bands of the scene joined for the project", "QGIS, GDAL"),
     RunFile.QUICKLOOK: ("picture of scene and map", "any viewer"),
     RunFile.ITEM: ("STAC item: what, where, when", "pystac, STAC Browser"),
     RunFile.RECORD: ("record: settings, hashes, versions, areas, timings", "any editor, jq"),

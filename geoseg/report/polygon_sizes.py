@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from geoseg.core.errors import OutputError, one_line
 from geoseg.core.legend import Legend
 from geoseg.core.run_files import RunFile
 from geoseg.report.html import area_in, grouped
@@ -17,6 +18,8 @@ from geoseg.report.ridges import Counted, Ridges, ridges
 
 _FORMATS = (RunFile.GEOPARQUET, RunFile.GEOPACKAGE, RunFile.FLATGEOBUF, RunFile.GEOJSON)
 """From the quickest to read to the slowest; vector tiles are generalised."""
+
+_COLUMNS = ["class_id", "area_m2"]
 
 _PER_TEN = 3
 """Bins for each factor of ten."""
@@ -63,7 +66,12 @@ def polygon_sizes(folder: Path, outputs: Iterable[str], legend: Legend, unit: st
     Returns
     -------
     PolygonSizes | None
-        None without a file of polygons that can be read, or without polygons.
+        None without polygons, or with vector tiles alone.
+
+    Raises
+    ------
+    OutputError
+        When the file of polygons cannot be read.
     """
     path = next((folder / name for name in _FORMATS if name in set(outputs)), None)
     if path is None or not path.is_file():
@@ -71,14 +79,11 @@ def polygon_sizes(folder: Path, outputs: Iterable[str], legend: Legend, unit: st
     places = {c.id: i for i, c in enumerate(legend.classes)}
     bins = np.zeros((len(legend), (_HIGHEST - _LOWEST) * _PER_TEN), dtype=np.int64)
     sums, largest = np.zeros(len(legend)), np.zeros(len(legend))
-    with _batches(path) as batches:
-        for batch in batches:
-            ids = batch.column("class_id").to_numpy(zero_copy_only=False)
-            areas = batch.column("area_m2").to_numpy(zero_copy_only=False)
-            rows = np.array([places[int(i)] for i in ids], dtype=np.int64)
-            np.add.at(bins, (rows, _bin(areas)), 1)
-            np.add.at(sums, rows, areas)
-            np.maximum.at(largest, rows, areas)
+    for ids, areas in _columns(path):
+        rows = np.array([places[i] for i in ids.tolist()], dtype=np.int64)
+        np.add.at(bins, (rows, _bin(areas)), 1)
+        np.add.at(sums, rows, areas)
+        np.maximum.at(largest, rows, areas)
     counts = bins.sum(axis=1)
     if not counts.sum():
         return None
@@ -119,17 +124,28 @@ def _chart(bins: NDArray[np.int64], rows: tuple[PolygonRow, ...], unit: str) -> 
     )
 
 
+def _columns(path: Path) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield class ids and areas of a file of polygons in batches."""
+    try:
+        with _batches(path) as batches:
+            for batch in batches:
+                ids, areas = (batch.column(c).to_numpy(zero_copy_only=False) for c in _COLUMNS)
+                yield ids.astype(np.int64), areas.astype(np.float64)
+    except (pa.ArrowException, OSError, RuntimeError, LookupError) as error:
+        raise OutputError(f"{path}: polygons of the run cannot be read: {one_line(error)}") from error
+
+
 @contextmanager
 def _batches(path: Path) -> Iterator[Iterator[pa.RecordBatch]]:
     """Yield the batches of two columns of a file of polygons."""
-    columns = ["class_id", "area_m2"]
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq  # noqa: PLC0415 (slow to import, as is pyogrio)
 
         with pq.ParquetFile(path) as file:
-            yield file.iter_batches(columns=columns)
+            yield file.iter_batches(columns=_COLUMNS)
         return
     import pyogrio  # noqa: PLC0415
 
-    with pyogrio.open_arrow(path, layer=0, columns=columns, read_geometry=False, use_pyarrow=True) as source:
+    # Its errors are RuntimeErrors.
+    with pyogrio.open_arrow(path, layer=0, columns=_COLUMNS, read_geometry=False, use_pyarrow=True) as source:
         yield iter(source[1])

@@ -28,13 +28,21 @@ def browser(finished):
 def page(browser):
     """The page as it opens, at the size of a desk; nothing may be on its console afterwards."""
     browser.resize(1280, 1000)
-    browser.js("history.replaceState(null, '', location.href.split('#')[0])")
-    browser.call("Page.reload")
-    browser.ready()
+    reload(browser)
     browser.js("document.getElementById('map').scrollIntoView({block: 'center'})")
     yield browser
     assert browser.complaints == []
     assert all(url.startswith(("file:///", "data:image/")) for url in browser.requests)
+
+
+def reload(page):
+    """Load the page without what its address kept, or is about to keep."""
+    page.js(
+        "(() => { for (let i = setTimeout(() => 0); i; i--) clearTimeout(i);"
+        " history.replaceState(null, '', location.href.split('#')[0]); })()"
+    )
+    page.call("Page.reload")
+    page.ready()
 
 
 def view(page):
@@ -373,9 +381,7 @@ def test_the_address_brings_back_what_was_seen(page):
     wait(page, "document.getElementById('map').dataset.only === '2|null'")
     seen, before, kept = picture(page), view(page), address(page)
     assert {"view", "only", "with", "blend", "pin"} <= set(re.findall(r"[#&](\w+)=", kept)), kept
-    page.js("history.replaceState(null, '', location.href.split('#')[0])")
-    page.call("Page.reload")
-    page.ready()
+    reload(page)
     assert (picture(page) != seen).any(axis=2).mean() > 0.2
     page.js(f"location.hash = {kept!r}")
     wait(page, "document.getElementById('map').dataset.only === '2|null'")

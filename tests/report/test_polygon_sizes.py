@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import shapely
 
+from geoseg.core.errors import OutputError
 from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.html import area_in
 from geoseg.report.polygon_sizes import polygon_sizes
@@ -43,6 +44,13 @@ def test_every_format_gives_the_same(folder, name):
 def test_nothing_is_told_without_polygons(folder, tmp_path):
     assert polygon_sizes(folder, ["classes.tif", "polygons.pmtiles"], LEGEND, "m²") is None
     assert polygon_sizes(tmp_path, ["polygons.gpkg"], LEGEND, "m²") is None
+
+
+@pytest.mark.parametrize("name", ["polygons.parquet", "polygons.gpkg"])
+def test_a_damaged_file_is_one_line(folder, tmp_path, name):
+    (tmp_path / name).write_bytes((folder / name).read_bytes()[:600])
+    with pytest.raises(OutputError, match=f"{name}: polygons of the run cannot be read"):
+        polygon_sizes(tmp_path, [name], LEGEND, "m²")
 
 
 @pytest.mark.parametrize(
