@@ -80,7 +80,7 @@ def _row(name: str, size: str, sha256: str) -> FileRow:
 
 
 def _rank(name: str) -> int:
-    order = ((".tif",), (".gpkg", ".parquet", ".fgb", ".geojson", ".pmtiles"), (".png", ".jpg"))
+    order = ((".qgz", ".tif"), (".gpkg", ".parquet", ".fgb", ".geojson", ".pmtiles"), (".png", ".jpg"))
     if name in {RunFile.ITEM, RunFile.RECORD, RunFile.COCO}:
         return len(order)
     return next((i for i, ends in enumerate(order) if name.endswith(ends)), len(order) + 1)

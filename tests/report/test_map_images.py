@@ -7,7 +7,14 @@ from PIL import Image
 
 from geoseg.core.legend import NODATA, Legend, LegendClass
 from geoseg.report import map_images
-from geoseg.report.map_images import class_layer, confidence_colors, confidence_layer, scene_layer
+from geoseg.report.map_images import (
+    band_titles,
+    class_layer,
+    confidence_colors,
+    confidence_layer,
+    probability_layer,
+    scene_layer,
+)
 from geoseg.report.scene_picture import ScenePicture, scene_picture
 from geoseg.scenes.catalog import resolve_scene
 from tests.conftest import BAND_NAMES, reflectance, write_raster
@@ -64,6 +71,30 @@ def test_layers_that_take_too_many_bytes_are_made_smaller(tmp_path, monkeypatch)
         assert layer.shape[0] / layer.shape[1] == pytest.approx(200 / 160, rel=0.05)
         assert len(base64.b64decode(layer.uri.partition(",")[2])) > most / 2  # and not smaller than needed
         decoded(layer)
+
+
+def test_a_page_of_any_scene_stays_below_six_megabytes():
+    # Base64 adds a third; text, script and data take less than 300 kB.
+    assert sum(map_images.BYTES.values()) * 4 / 3 < 5_700_000
+
+
+def test_probabilities_of_a_small_map_are_exact_and_of_a_large_one_means(tmp_path, monkeypatch):
+    shares = np.random.default_rng(0).uniform(0, 1, (2, 40, 60)).astype(np.float32)
+    shares[:, :10, :10] = NODATA
+    path = write_raster(
+        tmp_path / "p.tif", shares, nodata=NODATA, names=("probability of A", "probability of B")
+    )
+    found = probability_layer(path)
+    grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.layer.uri.partition(",")[2]))))
+    assert (found.step, found.count, grey.shape) == (1, 2, (80, 60))
+    assert (grey[40:] == np.where(shares[1] > 1, NODATA, np.rint(shares[1] * 100))).all()
+    assert band_titles(path) == ["A", "B"]
+    monkeypatch.setattr(map_images, "PROBABILITIES_LONGEST", 30)
+    small = probability_layer(path)
+    grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(small.layer.uri.partition(",")[2]))))
+    assert (small.step, grey.shape) == (2, (40, 30))
+    mean = shares[0, 20:22, 20:22].mean()
+    assert abs(int(grey[10, 10]) - 100 * mean) <= 1
 
 
 def test_a_scene_is_shown_in_true_colour_between_its_percentiles(tmp_path):
