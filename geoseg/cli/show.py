@@ -74,7 +74,8 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
 def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
     """Describe the result of a training."""
     metrics = record.metrics
-    shown: dict[str, Any] = metrics.model_dump(exclude={"reference", "other_parts", "confusion_matrix"})
+    left_out = {"reference", "other_parts", "confusion_matrix", "repeats"}
+    shown: dict[str, Any] = metrics.model_dump(exclude=left_out)
     if isinstance(metrics, InstanceScores):
         figures: dict[str, Any] = {
             "mask_ap": metrics.masks.ap,
@@ -92,10 +93,27 @@ def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
         **({"classes": _class_scores(shown["classes"])} if "classes" in shown else {}),
         "measured_on": metrics.reference,
         **figures,
+        **_spread(metrics, figures),
         "best_epoch": record.training["best_epoch"],
         "bundle": str(folder / record.bundle.folder),
         "page": str(folder / "training.html"),
     }
+
+
+def _spread(metrics: Any, figures: dict[str, Any]) -> dict[str, Any]:
+    """Describe how the figures of several trainings vary; empty for a single one."""
+    repeats = getattr(metrics, "repeats", None)
+    if repeats is None:
+        return {}
+
+    def words(spread: Any) -> str:
+        low_high = "" if spread.ci95 is None else f"{spread.ci95[0]:.4g} to {spread.ci95[1]:.4g}"
+        seeds = "" if spread.seeds_sd is None else f"seeds ± {spread.seeds_sd:.2g}"
+        folds = "" if spread.folds_sd is None else f"folds ± {spread.folds_sd:.2g}"
+        return ", ".join(w for w in (low_high, seeds, folds) if w)
+
+    varies = {name: words(repeats.figures[name]) for name in figures if name in repeats.figures}
+    return {"varies": varies, "interval": repeats.interval, "weights": repeats.bundle}
 
 
 def scene(name: str, catalog_file: Path | None) -> dict[str, Any]:
@@ -254,7 +272,10 @@ def bundle(place: Path | str) -> dict[str, Any]:
 
 def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return the scores that people compare, without confusion matrix and the other parts of the data."""
-    kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts"}}
+    kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts", "repeats"}}
+    if repeats := metrics.get("repeats"):
+        varies = {k: v for k, v in repeats["figures"].items() if "/" not in k}
+        kept["varies"] = {k: {n: v[n] for n in ("ci95", "seeds_sd", "folds_sd")} for k, v in varies.items()}
     if "classes" in kept:
         kept["classes"] = _class_scores(kept["classes"])
     return kept

@@ -66,7 +66,10 @@ def train(
 
             check_network(prepared)
             tell(f"takes {STEPS} steps, to estimate time and memory")
-            show_facts({**prepared.summary(), **estimate(prepared).facts()}, as_json=as_json)
+            facts = {**prepared.summary(), **estimate(prepared).facts()}
+            if prepared.folds:
+                facts["estimate"]["of"] = f"one of {facts['trainings']} trainings"
+            show_facts(facts, as_json=as_json)
             return
         from geoseg.training.train import train as run_training
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from geoseg.config.cluster import Cluster, Local
 from geoseg.config.dataset import DatasetEntry
 from geoseg.config.fields import (
     GATE,
@@ -64,6 +65,9 @@ class Split(Document):
     square blocks of each scene; or as the data say."""
     parts: str | None = None
     """For `given`: a JSON file of part -> list of scene names, instead of what the data say."""
+    folds: Annotated[int, Field(ge=2, le=1000), GATE] | None = None
+    """Number of parts of which each is tested once, by networks that trained on the others (k-fold
+    cross-validation); `test` is then not used. None: one division."""
     val: Share = 0.15
     test: Share = 0.15
     block: Count = 1024
@@ -76,8 +80,11 @@ class Split(Document):
 
     @model_validator(mode="after")
     def _leaves_something(self) -> "Split":
-        if self.val + self.test >= 1:
+        test = self.test if self.folds is None else 1 / self.folds
+        if self.val + test >= 1:
             raise ValueError("val and test together must leave a share to train")
+        if self.folds is not None and (self.by == "given" or self.parts is not None):
+            raise ValueError("folds are drawn by group, place, file or block, not by given or from parts")
         return self
 
 
@@ -360,6 +367,15 @@ class Training(Document):
     tile: TileEntry | None = None
     """Default: from the network and the chips."""
     seed: Whole = 0
+    seeds: Annotated[int, Field(ge=1, le=1000), GATE] = 1
+    """Trainings with other random numbers: the seeds `seed`, `seed` + 1, ..., in each fold."""
+    final: Literal["all", "best", "soup"] | None = None
+    """The bundle of folds or seeds. all: one more training, on all data but those of val. best: the network
+    with the best figure on val. soup: the mean of the weights of networks that start from the same ones and
+    differ in their seeds, if it is not worse on val. Default: all with folds, else best."""
+    cluster: str | Cluster = Local()
+    """Where the trainings of folds and seeds run: as in a pipeline. Workers of kind local train side by side;
+    a single one trains in this process."""
     split: Split = Split()
     chips: Annotated[
         Chips,
@@ -421,6 +437,36 @@ class Training(Document):
         if self.task == "regression" and self.chips.balance:
             raise ValueError("chips.balance: a regression has no classes")
         return self
+
+    @model_validator(mode="after")
+    def _repeats_fit(self) -> "Training":
+        if not self.repeats:
+            if self.final is not None:
+                raise ValueError("final goes with split.folds or seeds; a single training has one network")
+            return self
+        if self.task == "instances":
+            raise ValueError(
+                "split.folds and seeds are not for task: instances, whose average precision cannot be pooled "
+                "over places; train once for each split.seed"
+            )
+        if self.fit.devices not in ("auto", 1):
+            raise ValueError(
+                "fit.devices: each training of folds and seeds has one device; leave it out, and let workers "
+                "of the cluster train side by side: cluster: {kind: local, workers: 2}"
+            )
+        if self.final == "soup" and (self.seeds < 2 or not (self.split.val or self.split.by == "given")):
+            raise ValueError("final: soup needs seeds: 2 or more, and a part val that decides about it")
+        return self
+
+    @property
+    def repeats(self) -> bool:
+        """Whether there are several trainings: folds, seeds or both."""
+        return self.split.folds is not None or self.seeds > 1
+
+    @property
+    def final_kind(self) -> Literal["all", "best", "soup"]:
+        """What the bundle of several trainings is made of."""
+        return self.final or ("best" if self.split.folds is None else "all")
 
     @property
     def keeps_network(self) -> bool:

@@ -60,6 +60,21 @@ class Calibration:
         self._right += np.bincount(place[np.asarray(right).ravel()], minlength=bins)
         self._confidence += np.bincount(place, weights=p, minlength=bins)
 
+    def sums(self) -> NDArray[np.float64]:
+        """Return all that was collected as numbers that may be added up, shape (3 * bins + 2,)."""
+        rest = [self._squares, self._compared]
+        return np.concatenate([self._pixels, self._right, self._confidence, rest]).astype(np.float64)
+
+    @classmethod
+    def of_sums(cls, sums: NDArray[np.float64]) -> "Calibration":
+        """Return the calibration of added up `sums`."""
+        bins = (len(sums) - 2) // 3
+        found = cls(bins)
+        found._pixels, found._right = (v.astype(np.int64) for v in (sums[:bins], sums[bins : 2 * bins]))
+        found._confidence = sums[2 * bins : 3 * bins].copy()
+        found._squares, found._compared = float(sums[-2]), int(sums[-1])
+        return found
+
     @property
     def expected_calibration_error(self) -> float:
         """Expected calibration error, 0 to 1; NaN without any pixel."""

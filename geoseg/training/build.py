@@ -97,7 +97,7 @@ def _config(document: Training, start: Bundle | None, bands: int, classes: int) 
 
 def build_task(prepared: PreparedTraining) -> tuple[Task, str]:
     """Return the task with the network's starting weights, and where these come from in words."""
-    torch.manual_seed(prepared.document.seed)
+    torch.manual_seed(prepared.document.seed if prepared.start_seed is None else prepared.start_seed)
     network, start = build_network(prepared)
     return prepared.aim.task(network), start
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import OutputError, difference
@@ -10,12 +11,12 @@ from geoseg.core.secrets import redacted
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, read_record
 
-CHECKPOINTS, BUNDLE = "checkpoints", "bundle"
+CHECKPOINTS, BUNDLE, MEMBERS = "checkpoints", "bundle", "members"
 _BEGUN = "begun.json"
-_REPLACED = (BUNDLE, CHECKPOINTS, "tensorboard", "csv")
+_REPLACED = (BUNDLE, CHECKPOINTS, MEMBERS, "tensorboard", "csv")
 _CARD_ONLY = {
     "name", "version", "title", "description", "license", "limitations", "gsd", "tile", "measure", "output",
-    "data",
+    "data", "cluster",
 }  # fmt: skip
 """Keys of the document that do not change the weights."""
 
@@ -43,7 +44,7 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
             f"{folder}: holds a finished training ({finished.name}, {finished.finished}); choose another "
             "folder with --output, or replace it with --overwrite"
         )
-    elif begun is not None and begun != identity and (folder / CHECKPOINTS).exists():
+    elif begun is not None and begun != identity and _has_weights(folder):
         raise OutputError(
             f"{folder}: holds an unfinished training of other settings or data "
             f"({difference(begun, identity)}); finish that one, choose another folder with --output, or "
@@ -56,11 +57,20 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
     write_atomic(folder / _BEGUN, json.dumps(identity).encode())
 
 
+def _has_weights(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (CHECKPOINTS, MEMBERS))
+
+
 def _identity(prepared: PreparedTraining) -> dict[str, Any]:
     """Return what determines the weights: document, legend and data."""
     # Kept in a file: a URL that is signed again is the same, and no credential is written.
-    document = redacted(prepared.document.model_dump(mode="json", exclude=_CARD_ONLY))
+    # What is measured of members is kept with them, so it belongs to what they are.
+    left_out = _CARD_ONLY - {"measure", "tile", "gsd"} if prepared.folds else _CARD_ONLY
+    document = redacted(prepared.document.model_dump(mode="json", exclude=left_out))
     document["fit"].pop("loggers", None)
+    if not prepared.document.repeats:
+        # A training that an earlier version began, which did not know these keys, goes on.
+        del document["seeds"], document["final"], document["split"]["folds"]
     data = [
         [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
         for p in prepared.labelled

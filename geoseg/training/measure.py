@@ -326,7 +326,7 @@ def rule_of(legend: Legend, shares: Mapping[str, float]) -> Thresholds | None:
     return Thresholds.of([c.slug for c in legend.classes], shares) if shares else None
 
 
-def _predicted(probabilities: NDArray[np.float32], rule: Thresholds | None) -> NDArray[np.uint8]:
+def decided(probabilities: NDArray[np.float32], rule: Thresholds | None) -> NDArray[np.uint8]:
     """Return the channel of each pixel as a run decides it, shape (rows, cols)."""
     if rule is None:
         likeliest: NDArray[np.uint8] = probabilities.argmax(0).astype(np.uint8)
@@ -377,7 +377,7 @@ def score_part(
     for number, chip in enumerate(
         predict_part(network, part, batch, temperature=temperature, augment=augment)
     ):
-        prediction = _predicted(chip.probabilities, rule)
+        prediction = decided(chip.probabilities, rule)
         matrix += confusion_matrix(chip.label, prediction, classes)
         calibration.add(chip.probabilities, chip.label)
         uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)

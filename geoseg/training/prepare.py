@@ -33,7 +33,8 @@ from geoseg.training.census import (
 )
 from geoseg.training.instances.census import ObjectCensus, check_objects, take_object_census
 from geoseg.training.loggers import check_loggers
-from geoseg.training.places import find_pairs
+from geoseg.training.places import Pair, find_pairs
+from geoseg.training.repeats.division import divide, units_of, without_test
 from geoseg.training.sizes import chip_shape
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
 from geoseg.training.truth import counted, truth_of
@@ -63,6 +64,10 @@ class PreparedTraining:
     """Whether the network may be code that is not geoseg's."""
     objects: dict[str, ObjectCensus] = field(default_factory=dict)
     """Of `task: instances`, the objects of each part."""
+    folds: tuple[dict[str, tuple[CensusCell, ...]], ...] = ()
+    """Where several networks are trained: the parts of each fold, or the only ones of repeated seeds."""
+    start_seed: int | None = None
+    """Seed of the weights that the network starts from; None: that of the document."""
 
     @property
     def pictures(self) -> bool:
@@ -111,11 +116,34 @@ class PreparedTraining:
                 for part, cells in self.parts.items()
             },
             "loss": self.document.loss_in_words,
+            **self._repeats(),
             "epochs": self.document.fit.epochs,
             "stops": self.document.fit.stop_in_words,
             "batch": self.document.fit.batch,
             "output": str(self.folder),
         }
+
+    def _repeats(self) -> dict[str, Any]:
+        """Return the number of trainings, and what each fold holds; empty for a single training."""
+        if not self.folds:
+            return {}
+        from geoseg.training.repeats.members import in_words, trainings_of  # noqa: PLC0415 (it imports this)
+
+        folds = [
+            {
+                part: f"{len(units_of(cells))} {self.document.split.by}(s), "
+                f"{sum(bool(c.labelled) for c in cells)} chips"
+                for part, cells in parts.items()
+            }
+            for parts in self.folds
+        ]
+        shown = {"folds": folds} if self.document.split.folds else {}
+        return {**shown, "trainings": len(trainings_of(self)), "which": in_words(self.document)}
+
+    def with_parts(self, parts: dict[str, tuple[CensusCell, ...]], **changes: Any) -> "PreparedTraining":
+        """Return the training of other parts of the same data, with the statistics of its own train."""
+        known = _statistics(self.document, self.labelled, parts["train"])
+        return replace(self, parts=parts, statistics=known, folds=(), warnings=(), **changes)
 
 
 def prepare(
@@ -163,7 +191,7 @@ def prepare(
         chip = chip_shape(document.chips, labelled)
         if document.chips.resize is None and not document.chips.whole:
             _warn_of_small_scenes(labelled, document.chips.size)
-        scenes = _readers(labelled, document)
+        scenes = readers_of(labelled, document)
         shapes = [s.shape for s in scenes]
         pairs = () if document.split.by == "block" else find_pairs(labelled)
         regions = regions_of(labelled, document.split, max(chip), pairs, shapes)
@@ -173,8 +201,15 @@ def prepare(
                 f"{labelled[0].labels.path}: no labelled pixel with values in any scene; check labels, "
                 "nodata and the legend's codes"
             )
-        parts = assign(cells, document.split, trains=known is None)
-        warn_of_leaks(labelled, parts, pairs, shapes)
+        folds: tuple[dict[str, tuple[CensusCell, ...]], ...] = ()
+        if document.split.folds is None:
+            parts = assign(cells, document.split, trains=known is None)
+            warn_of_leaks(labelled, parts, pairs, shapes)
+            folds = (parts,) if document.repeats and known is None else ()
+        else:
+            parts = assign(cells, without_test(document.split), trains=known is None)
+            folds = divide(cells, document.split) if known is None else ()
+            _check_folds(document, labelled, legend, folds, pairs, shapes)
         objects = _objects(document, labelled, parts, legend, trains=known is None)
         if known is None:
             if document.task in {"classes", "multilabel"}:
@@ -192,7 +227,34 @@ def prepare(
         chip,
         trust,
         objects,
+        folds,
     )
+
+
+def _check_folds(
+    document: Training,
+    labelled: Sequence[Labelled],
+    legend: LegendDocument,
+    folds: Sequence[dict[str, tuple[CensusCell, ...]]],
+    pairs: Sequence[Pair],
+    shapes: Sequence[tuple[int, int]],
+) -> None:
+    """Refuse folds that cannot be trained, and warn of each as of a single training."""
+    leaks = False
+    for number, parts in enumerate(folds, 1):
+        fold = f"fold {number} of {len(folds)}"
+        with collect_warnings() as notices:
+            # What leaks leaks in most folds: it is told of the first one.
+            if not leaks:
+                warn_of_leaks(labelled, parts, pairs, shapes)
+                leaks = bool(notices)
+            if document.task != "regression":
+                try:
+                    _check_classes(parts, legend, least=2 if document.task == "classes" else 1)
+                except ConfigError as error:
+                    raise ConfigError(f"{fold}: {error}; or use fewer folds") from error
+        for notice in notices:
+            warnings.warn(f"{fold}: {notice}", GeosegWarning, stacklevel=2)
 
 
 def _objects(
@@ -292,7 +354,8 @@ def _warn_of_small_scenes(labelled: Sequence[Labelled], size: int) -> None:
     )
 
 
-def _readers(labelled: Sequence[Labelled], document: Training) -> tuple[LabelledReader, ...]:
+def readers_of(labelled: Sequence[Labelled], document: Training) -> tuple[LabelledReader, ...]:
+    """Return the scenes for reading chips, in memory where they are small."""
     cache, shape = document.chips.cache, document.chips.resize
     if cache == "auto":
         pixels = [

@@ -48,9 +48,12 @@ def train(
     prepared: PreparedTraining,
     *,
     overwrite: bool = False,
+    checked: bool = False,
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> Trained | None:
     """Train a network, calibrate and measure it, and write its bundle, record and page.
+
+    With folds or seeds, all of their networks, and a bundle of them.
 
     An interrupted training is resumed after its last epoch and ends with the same weights as an undisturbed
     one.
@@ -61,6 +64,8 @@ def train(
         Document and data of the training.
     overwrite
         Whether to replace a training that was begun or finished in the folder.
+    checked
+        Whether the network was checked before: it takes seconds, and is that of all folds and seeds.
     on_event
         Called with the events of the training loop.
 
@@ -78,11 +83,16 @@ def train(
         # A helper process: the process that started it holds the lock of the folder.
         _fit(prepared, on_event)
         return None
-    check_network(prepared)
+    if not checked:
+        check_network(prepared)
     with as_output_error(prepared.folder):
         prepared.folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(prepared.folder):
         open_folder(prepared, overwrite=overwrite)
+        if prepared.folds:
+            from geoseg.training.repeats.train import train_repeats  # noqa: PLC0415 (it imports this module)
+
+            return train_repeats(prepared, on_event)
         began = perf_counter()
         with collect_warnings() as notices:
             task, fitted, start = _fit(prepared, on_event)

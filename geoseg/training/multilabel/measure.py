@@ -88,7 +88,7 @@ def measure_flags(
         if entry.calibrate:
             logits = predict_chips(network, parts["val"], batch, activate=_as_it_is)
             temperature = round(fit_temperature(logits, sum(c.labelled for c in parts["val"].cells)), 4)
-        thresholds = best_thresholds(_predicted(network, parts["val"], batch, temperature), len(legend))
+        thresholds = best_thresholds(predict_flags(network, parts["val"], batch, temperature), len(legend))
     last = next(p for p in ("test", "val", "train") if p in parts)
     names = dict.fromkeys([last, *(p for p in ("val",) if p in parts)])
     options: dict[str, Any] = {"batch": batch, "temperature": temperature, "thresholds": thresholds}
@@ -138,7 +138,7 @@ def score_flags(
     limits = np.array(thresholds)[:, None, None]
     best: list[Any] = []
     worst: list[Any] = []
-    for number, chip in enumerate(_predicted(network, chips, batch, temperature, augment)):
+    for number, chip in enumerate(predict_flags(network, chips, batch, temperature, augment)):
         found = FlagAgreement.of(chip.label, (chip.probabilities >= limits).astype(np.uint8))
         agreement = agreement + found
         precision.update(*_as_tensors(chip))
@@ -211,9 +211,10 @@ def fit_temperature(chips: Iterable[PredictedChip], labelled_pixels: int) -> flo
     return float(np.exp(best.x))
 
 
-def _predicted(
+def predict_flags(
     network: nn.Module, chips: EvaluationChips, batch: int, temperature: float, augment: str = "none"
 ) -> Iterable[PredictedChip]:
+    """Predict every chip once, each label on its own; see `score_flags`."""
     return predict_chips(
         network, chips, batch, temperature=temperature, augment=augment, activate=torch.sigmoid
     )

@@ -1,7 +1,7 @@
 """Measure a trained regression: errors on chips, where they lie, and the best and worst chips."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,10 +134,7 @@ def score_numbers(
     agreement = NumberAgreement(target.min, target.max)
     best: list[Any] = []
     worst: list[Any] = []
-    answers = predict_chips(network, chips, batch, augment=augment, activate=_as_it_is)
-    for number, chip in enumerate(answers):
-        values = (chip.probabilities[0] * target.std + target.mean).clip(target.min, target.max)
-        one = NumberChip(chip.where, chip.image, chip.label, values.astype(np.float32))
+    for number, one in enumerate(predict_numbers(network, chips, target, batch, augment)):
         agreement.add(one.label, one.found)
         # A chip with few labelled pixels is not worth showing.
         if shown and (~np.isnan(one.label)).mean() > 0.25:
@@ -147,6 +144,15 @@ def score_numbers(
                     heapq.heappop(heap)
     scores = NumberScores.model_validate(agreement.scores())
     return NumberPart(agreement, scores, len(chips), _sorted(best), _sorted(worst))
+
+
+def predict_numbers(
+    network: nn.Module, chips: EvaluationChips, target: CardTarget, batch: int, augment: str = "none"
+) -> Iterator[NumberChip]:
+    """Predict every chip once; see `score_numbers`."""
+    for chip in predict_chips(network, chips, batch, augment=augment, activate=_as_it_is):
+        values = (chip.probabilities[0] * target.std + target.mean).clip(target.min, target.max)
+        yield NumberChip(chip.where, chip.image, chip.label, values.astype(np.float32))
 
 
 def _as_it_is(answer: torch.Tensor) -> torch.Tensor:
