@@ -26,7 +26,7 @@ def resized(array: Any, shape: tuple[int, int]) -> Any:
     Returns
     -------
     array
-        Shape (..., *shape), of the same kind.
+        Shape `(..., *shape)`, of the same kind.
 
     Examples
     --------
