@@ -98,9 +98,8 @@ def test_a_map_of_numbers_says_what_it_holds(place, heights):
     assert statistics["STATISTICS_MEAN"] == pytest.approx(seen.mean(), rel=1e-4)
     assert heights.record.pixels == {"values": int((~empty).sum()), "nodata": int(empty.sum())}
     assert sum(said.histogram) == seen.size
-    assert {"values.tif", "values.qml", "quicklook.png", "item.json", "report.html"} == set(
-        heights.record.outputs
-    )
+    written = {"values.tif", "values.qml", "quicklook.png", "item.json", "report.html", "run.qgz"}
+    assert written == set(heights.record.outputs)
     item = json.loads((heights.folder / "item.json").read_text())
     assert item["assets"]["values"]["bands"][0]["unit"] == "m"
     style = (heights.folder / "values.qml").read_text()

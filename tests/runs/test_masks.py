@@ -83,6 +83,7 @@ def plain(monkeypatch):
         return write
 
     monkeypatch.setattr(outputs, "read_picture", lambda _: None)
+    monkeypatch.setattr(scene_run, "write_run_project", lambda *_: [])
     picture, page = nothing("quicklook.png"), nothing("report.html")
     monkeypatch.setattr(outputs, "write_picture", lambda _, folder, *__: picture(folder))
     monkeypatch.setattr(scene_run.SceneRun, "_page", lambda self, *_: page(self.folder.workspace))
