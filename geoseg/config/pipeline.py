@@ -202,6 +202,8 @@ class Outputs(Document):
     """Write how far each pixel is from the training pixels of the network: 1 is as far as one in a hundred of
     them."""
     probabilities: bool = False
+    disagreement: bool = False
+    """Write by how much the networks of an ensemble disagree: the mutual information of class and network."""
     polygons: tuple[Literal["gpkg", "parquet", "fgb", "geojson", "pmtiles"], ...] = ("gpkg",)
     instances: bool = False
     """Write the ids of the objects of `vectorize.instances` as a raster; a model that finds objects always
@@ -230,8 +232,9 @@ class Pipeline(Document):
     scenes: str | tuple[str, ...] | None = None
     """Many scenes instead: a glob, a list or a table of them, see `geoseg.scenes.listing`. What an entry
     under `scene` says of bands, scale and nodata then holds for each."""
-    model: str
-    """A bundle: a folder, or a URI in an object store."""
+    model: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    """A bundle: a folder, or a URI in an object store. A list of bundles is an ensemble, whose probabilities
+    are averaged."""
     gsd: Auto | Gsd = "auto"
     """Ground sample distance of the map in metres; auto: that of the scene."""
     aoi: Area | None = None

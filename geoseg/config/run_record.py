@@ -47,6 +47,21 @@ class RecordedValues(_Part):
     """Pixels in bins of equal width from `min` to `max`."""
 
 
+class RecordedMember(_Part):
+    """A network of an ensemble."""
+
+    model: str
+    """Name and version."""
+    architecture: str
+    bands: list[str]
+    """Common names of the bands that it sees, in its order."""
+    device: str
+    backend: str
+    precision: str
+    sha256: str
+    """Hash of its bundle."""
+
+
 class RecordedPlan(_Part):
     """What was decided before the run; lengths in pixels, rows before columns."""
 
@@ -58,9 +73,12 @@ class RecordedPlan(_Part):
     bands: list[str]
     model: str
     architecture: str
+    members: list[RecordedMember] | None = None
+    """The networks of an ensemble; None of a single network."""
     device: str
     backend: str
     precision: str
+    """Of an ensemble, device, backend and precision are those of its first network."""
     tile: tuple[int, int]
     overlap: tuple[int, int]
     tiles: int

@@ -23,6 +23,8 @@ class RunFile(StrEnum):
     STRANGENESS_QML = "strangeness.qml"
     PROBABILITIES = "probabilities.tif"
     PROBABILITIES_QML = "probabilities.qml"
+    DISAGREEMENT = "disagreement.tif"
+    DISAGREEMENT_QML = "disagreement.qml"
     OBSERVATIONS = "observations.tif"
     OBSERVATIONS_QML = "observations.qml"
     INSTANCES = "instances.tif"

@@ -109,7 +109,9 @@ def _of_run(path: Path) -> Legend | None:
     try:
         manifest = parse_json(read_bytes(path.parent / RunFile.RECORD))
         if path.name in manifest["outputs"]:
-            return read_card(find_bundle(manifest["pipeline"]["model"]) / CARD).legend
+            model = manifest["pipeline"]["model"]
+            # The map of an ensemble has the classes of its first network.
+            return read_card(find_bundle(model if isinstance(model, str) else model[0]) / CARD).legend
     except (OSError, ValueError, KeyError, TypeError, BundleError):
         pass
     return None

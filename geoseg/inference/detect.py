@@ -83,7 +83,7 @@ def detect_block(job: Job, block: Block) -> dict[str, Any]:
         raise CancelledError(f"{block.name} was given up")
     predicted = time.perf_counter() - start
     facts = {"scene": job.label, "block": block.name, "pixels": block.core.shape[0] * block.core.shape[1]}
-    report(job.topic, "predicted", **facts, spans=watch.spans, **incidents.counts(job))
+    report(job.topic, "predicted", **facts, spans=watch.spans, **incidents.counts())
     written = Stopwatch()
     with written.time("settle"):
         reported = _reported(job, job.detection, block, pixels, dict(zip(chosen, found, strict=True)))
@@ -99,7 +99,7 @@ def detect_block(job: Job, block: Block) -> dict[str, Any]:
             "predict": predicted,
             "settle": written.total("settle"),
         },
-        **incidents.counts(job),
+        **incidents.counts(),
         **network_counts(job),
         "nodata": int(mapped.size - np.count_nonzero(mapped)),
         "classes": {},
@@ -140,7 +140,8 @@ class _Work:
             batch = detect_with_backoff(
                 self.detector, job.segmenter, seen, job.batch, job.scene.gain, job.scene.bias
             )
-        self.incidents.batch = min(self.incidents.batch or job.batch, batch.size)
+        if batch.size < job.batch:
+            self.incidents.batch = min(self.incidents.batch or batch.size, batch.size)
         return batch.tiles
 
 

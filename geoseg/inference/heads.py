@@ -5,6 +5,7 @@ from typing import Any
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.errors import ConfigError
 from geoseg.models.card import Card
+from geoseg.tiling.ensemble import EnsembleHead
 from geoseg.tiling.heads import ClassHead, Head, LabelHead, ValueHead
 from geoseg.tiling.thresholds import Thresholds
 
@@ -19,7 +20,14 @@ DOES = {
 _NAMES = {"regression": "a regression", "multilabel": "a network of labels"}
 
 
-def head_of(card: Card, *, every: bool, thresholds: Thresholds | None = None) -> Head:
+def head_of(
+    card: Card,
+    *,
+    every: bool,
+    thresholds: Thresholds | None = None,
+    members: int = 1,
+    disagreement: bool = False,
+) -> Head:
     """Return the head of a card.
 
     Parameters
@@ -30,12 +38,18 @@ def head_of(card: Card, *, every: bool, thresholds: Thresholds | None = None) ->
         Whether the probability of every class is kept, too.
     thresholds
         The rule by which a pixel gets its class, of `task: classes`.
+    members
+        Networks whose mean is taken, of `task: classes`.
+    disagreement
+        Whether by how much these disagree is kept, too.
     """
     if card.target is not None:
         return ValueHead(card.target.min, card.target.max)
     ids = tuple(c.id for c in card.classes)
     if card.task == "multilabel":
         return LabelHead(ids, card.limits, every)
+    if members > 1:
+        return EnsembleHead(ids, members, every, thresholds, disagreement)
     return ClassHead(ids, every, thresholds)
 
 

@@ -1,7 +1,7 @@
 """How much memory a run announces: all arrays of one worker at the same time, each at its largest."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from geoseg.config.pipeline import Pipeline
 from geoseg.core.process import GDAL_CACHE_MB
@@ -205,6 +205,35 @@ class Load:
     """Bytes for reading a window of so many pixels, beside those of its numbers."""
     resized: tuple[int, int] | None = None
     """Rows and columns to which tiles are resized for the network."""
+    members: int = 1
+    """Networks whose sums are kept."""
+
+
+def memory_of_ensemble(first: Load, others: Sequence[Load]) -> Memory:
+    """Add up the memory of a worker that has all networks of an ensemble loaded.
+
+    Forward passes of one backend share threads; weights add up.
+
+    Parameters
+    ----------
+    first
+        The load of the first network, with the sums of all.
+    others
+        Those of the others.
+    """
+    # Without blocks, which are there once.
+    parts = [memory_of(first), *(memory_of(replace(load, slots=0)) for load in others)]
+    forward: dict[tuple[str, int], int] = {}
+    for load, memory in zip((first, *others), parts, strict=True):
+        pool = load.backend, load.passes
+        forward[pool] = max(forward.get(pool, 0), memory.network - 4 * load.weights_bytes)
+    return replace(
+        parts[0],
+        base=max(m.base for m in parts),
+        network=sum(forward.values()) + sum(4 * load.weights_bytes for load in (first, *others)),
+        conversion=max(m.conversion for m in parts),
+        device=sum(m.device for m in parts),
+    )
 
 
 def memory_of(load: Load) -> Memory:
@@ -237,8 +266,8 @@ def memory_of(load: Load) -> Memory:
     # A block's pixels, and buffers of that size kept for the next block; sums, classes and strips.
     planes = load.planes + load.beside * load.beside_bytes
     edge = sum(n * overlap * sums for n in cores)
-    # A block of a single tile on a CPU keeps only its strips and fringe.
-    held = 0 if load.side == 1 and load.device == "cpu" else canvas * sums
+    # A block of a single tile on a CPU keeps only its strips and fringe, of one network.
+    held = 0 if load.side == 1 and load.device == "cpu" and load.members == 1 else canvas * sums
     one = 2 * reach * read + load.reading(reach) + held + core * (2 * planes + 8) + 3 * edge
     one += detected
     blocks = load.slots * one + core * planes * 3 + 3 * edge

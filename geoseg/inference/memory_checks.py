@@ -44,10 +44,10 @@ def check_device_memory(plan: Plan, free: int | None) -> str | None:
     if free is None or plan.memory.device <= free:
         return None
     batch = plan.batch
-    while batch > 1 and replace(plan, batch=batch).memory.device > free:
+    while batch > 1 and _with_batch(plan, batch).memory.device > free:
         batch //= 2
     needed = f"a batch of {plan.batch} takes about {plan.memory.device / 1e9:.1f} GB"
-    fits = replace(plan, batch=batch).memory.device <= free
+    fits = _with_batch(plan, batch).memory.device <= free
     return f"{needed} on the GPU, of which {free / 1e9:.1f} GB are free; " + (
         f"batches are halved until they fit; --set inference.batch={batch} does so from the start"
         if fits
@@ -81,7 +81,13 @@ def _advice(plan: Plan, tiling: Tiling, available: int) -> str:
 def _with_small_blocks(plan: Plan) -> Plan:
     """Return a plan with blocks and batches of one tile, of its masks, too."""
     masks = tuple(replace(m, plan=replace(m.plan, block=1, batch=1)) for m in plan.masks)
-    return replace(plan, block=1, batch=1, masks=masks)
+    return replace(_with_batch(plan, 1), block=1, masks=masks)
+
+
+def _with_batch(plan: Plan, batch: int) -> Plan:
+    """Return a plan with batches of at most so many tiles."""
+    others = tuple(replace(o, batch=min(o.batch, batch)) for o in plan.others)
+    return replace(plan, batch=min(plan.batch, batch), others=others)
 
 
 def fit_passes(plan: Plan, available: int) -> Plan:
@@ -101,4 +107,6 @@ def _most_passes(plan: Plan) -> int:
 def _with_passes(plan: Plan, passes: int) -> Plan:
     """Return a plan that runs at most so many forward passes at once, and its masks as many."""
     masks = (replace(m, plan=replace(m.plan, passes=min(passes, _most_passes(m.plan)))) for m in plan.masks)
-    return replace(plan, passes=min(passes, _most_passes(plan)), masks=tuple(masks))
+    most = min(passes, _most_passes(plan))
+    others = tuple(replace(o, passes=min(o.passes, passes)) for o in plan.others)
+    return replace(plan, passes=most, masks=tuple(masks), others=others)

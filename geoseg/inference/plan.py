@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +17,20 @@ from geoseg.config.pipeline import Pipeline, PostProcess, Tiling
 from geoseg.core.errors import ConfigError, GeosegWarning, PlanError
 from geoseg.inference.detection import Detection
 from geoseg.inference.heads import DOES, head_of
-from geoseg.inference.memory import Detections, Load, Memory, PolygonCost, memory_of
+from geoseg.inference.memory import (
+    Detections,
+    Load,
+    Memory,
+    PolygonCost,
+    memory_of,
+    memory_of_ensemble,
+)
 from geoseg.inference.retry import RetryPolicy
 from geoseg.inference.thresholds import resolve_thresholds
 from geoseg.models.backends.spec import SegmenterSpec, library_version
 from geoseg.models.bundle import Bundle
 from geoseg.models.card import Card, CardDetection, CardTile
+from geoseg.models.ensemble import Ensemble, Member, members_of
 from geoseg.models.strangeness import Gauge, gauge_of, not_measured
 from geoseg.raster.area import pixel_area_m2
 from geoseg.raster.postprocess.steps import Steps, resolve_steps
@@ -68,6 +77,46 @@ class Execution:
     """Whether the network is converted for OpenVINO first."""
 
 
+@dataclass(frozen=True)
+class PlannedNetwork:
+    """A network of a plan, and how it runs."""
+
+    member: Member
+    device: str
+    backend: str
+    precision: str
+    batch: int
+    passes: int
+    """Forward passes that a worker runs at once; they do not change the bytes."""
+    converts: bool = False
+    """Whether the network is converted for OpenVINO first, which takes memory but changes no byte."""
+
+    def segmenter(self, augment: str) -> SegmenterSpec:
+        """Return the specification from which a process loads it."""
+        bundle = self.member.bundle
+        return SegmenterSpec(
+            folder=bundle.place,
+            sha256=bundle.sha256,
+            device=self.device,
+            backend=self.backend,
+            precision=self.precision,
+            augment=augment,
+            passes=self.passes,
+            trust=bundle.trusted,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides its answers."""
+        return {
+            "name": self.member.bundle.card.name,
+            "sha256": self.member.bundle.sha256,
+            "backend": (self.backend, library_version(self.backend)),
+            "batch": self.batch,
+            "device": self.device.split(":")[0],
+            "precision": self.precision,
+        }
+
+
 @dataclass(frozen=True, repr=False)
 class Plan:
     """Everything that is decided before a run starts."""
@@ -77,6 +126,7 @@ class Plan:
     scene: Scene
     """The scene, its bands in network order."""
     bundle: Bundle
+    """The model; of an ensemble what its networks have in common."""
     folder: Path | str
     """The run folder: a path, or a URI."""
     cluster: Cluster
@@ -110,6 +160,8 @@ class Plan:
     """The passes of other networks that mask the scene first."""
     check_masked: bool = False
     """Whether the numbers of the scene, unlike the training pixels, are checked again when it is masked."""
+    others: tuple[PlannedNetwork, ...] = ()
+    """The networks of an ensemble after the first, of which the plan itself says how it runs."""
 
     def __repr__(self) -> str:
         height, width = self.scene.shape
@@ -161,7 +213,27 @@ class Plan:
     @cached_property
     def head(self) -> Head:
         """What the network predicts for each pixel."""
-        return head_of(self.bundle.card, every=self.probabilities, thresholds=self.thresholds)
+        return head_of(
+            self.bundle.card,
+            every=self.probabilities,
+            thresholds=self.thresholds,
+            members=1 + len(self.others),
+            disagreement=self.pipeline.outputs.disagreement,
+        )
+
+    @property
+    def networks(self) -> tuple[PlannedNetwork, ...]:
+        """The networks: one, or those of an ensemble in its order."""
+        first = PlannedNetwork(
+            members_of(self.bundle)[0],
+            self.device,
+            self.backend,
+            self.precision,
+            self.batch,
+            self.passes,
+            self.converts,
+        )
+        return first, *self.others
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the bytes of the map, as plain JSON values."""
@@ -181,6 +253,8 @@ class Plan:
             # Only when it is set, so that older fingerprints stay valid.
             **({"strangeness": True} if self.strangeness else {}),
             **({"unread": "nodata"} if self.retry.nodata else {}),
+            **({"members": [n.identity() for n in self.networks]} if self.others else {}),
+            **({"disagreement": True} if self.pipeline.outputs.disagreement else {}),
             **({"aoi": self.aoi.sha256} if self.aoi is not None else {}),
             **({"masks": [m.identity() for m in self.masks]} if self.masks else {}),
             **({"thresholds": asdict(self.thresholds)} if self.thresholds is not None else {}),
@@ -199,17 +273,13 @@ class Plan:
 
     @property
     def segmenter(self) -> SegmenterSpec:
-        """The specification from which a process loads the network."""
-        return SegmenterSpec(
-            folder=self.bundle.place,
-            sha256=self.bundle.sha256,
-            device=self.device,
-            backend=self.backend,
-            precision=self.precision,
-            augment=self.pipeline.inference.augment,
-            passes=self.passes,
-            trust=self.bundle.trusted,
-        )
+        """The specification from which a process loads the network, of an ensemble the first one."""
+        return self.segmenters[0]
+
+    @property
+    def segmenters(self) -> tuple[SegmenterSpec, ...]:
+        """The specification of each network."""
+        return tuple(n.segmenter(self.pipeline.inference.augment) for n in self.networks)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -221,38 +291,46 @@ class Plan:
     @cached_property
     def memory(self) -> Memory:
         """The most memory that one worker needs, with the networks of masks."""
-        own = memory_of(
-            Load(
-                shape=self.scene.shape,
-                # Of any area of interest: its blocks are some of these.
-                blocks=BlockGrid.of(self.grid, self.block),
-                side=self.block,
-                batch=self.batch,
-                passes=self.passes,
-                slots=SLOTS,
-                bands=len(self.scene.bands),
-                number_bytes=self.scene.dtype.itemsize,
-                classes=self.head.channels,
-                planes=self.head.pixel_bytes,
-                device=self.device,
-                backend=self.backend,
-                weights_bytes=self.bundle.weights_bytes,
-                forward_bytes_per_pixel=self.bundle.card.memory_bytes_per_pixel,
-                polygons=self.polygons,
-                postprocess=self.postprocess,
-                converts=self.converts,
-                beside=self.scene.counts_observations + (self.gauge is not None),
-                beside_bytes=np.dtype(self.head.staged_dtype).itemsize,
-                detections=_detections(self.bundle.card.detection),
-                reading=self.scene.reading_bytes,
-                resized=self.bundle.card.resize,
-            )
-        )
+        first, *others = (self._load(n) for n in self.networks)
+        own = memory_of_ensemble(first, others) if others else memory_of(first)
         if not self.masks:
             return own
         from geoseg.inference.mask_pass import memory_with  # noqa: PLC0415 (whose passes are plans)
 
         return memory_with(own, self, self.masks)
+
+    def _load(self, network: PlannedNetwork) -> Load:
+        """Return what decides the memory of a worker that runs one of the networks."""
+        bundle, bands = network.member.bundle, len(self.scene.bands)
+        if self.others:
+            # Beside those that all networks see, a copy of those that one of them sees.
+            bands += max(len(n.member.bands) for n in self.networks)
+        return Load(
+            shape=self.scene.shape,
+            # Of any area of interest: its blocks are some of these.
+            blocks=BlockGrid.of(self.grid, self.block),
+            side=self.block,
+            batch=network.batch,
+            passes=network.passes,
+            slots=SLOTS,
+            bands=bands,
+            number_bytes=self.scene.dtype.itemsize,
+            classes=self.head.channels,
+            planes=self.head.pixel_bytes,
+            device=network.device,
+            backend=network.backend,
+            weights_bytes=bundle.weights_bytes,
+            forward_bytes_per_pixel=bundle.card.memory_bytes_per_pixel,
+            polygons=self.polygons,
+            postprocess=self.postprocess,
+            converts=network.converts,
+            beside=self.scene.counts_observations + (self.gauge is not None),
+            beside_bytes=np.dtype(self.head.staged_dtype).itemsize,
+            detections=_detections(bundle.card.detection),
+            reading=self.scene.reading_bytes,
+            resized=bundle.card.resize,
+            members=len(self.networks),
+        )
 
     @cached_property
     def pixels(self) -> int:
@@ -283,6 +361,7 @@ class Plan:
             "model": self.bundle.card.name,
             **_what(self.bundle.card),
             "architecture": self.bundle.architecture,
+            **({"members": [_member(n) for n in self.networks]} if self.others else {}),
             **masks,
             "device": self.device,
             "backend": self.backend,
@@ -307,6 +386,20 @@ class Plan:
         }
 
 
+def _member(network: PlannedNetwork) -> dict[str, Any]:
+    """Return a network of an ensemble for people and for `--json`."""
+    bundle = network.member.bundle
+    return {
+        "model": f"{bundle.card.name} {bundle.card.version}",
+        "architecture": bundle.architecture,
+        "bands": [b.common_name for b in bundle.card.bands],
+        "device": network.device,
+        "backend": network.backend,
+        "precision": network.precision,
+        "sha256": bundle.sha256,
+    }
+
+
 def _what(card: Card) -> dict[str, Any]:
     """Return what a network predicts, where it is no class map."""
     if card.target is not None:
@@ -325,6 +418,7 @@ def make_plan(
     folder: Path | str,
     execution: Execution,
     aoi: Aoi | None = None,
+    others: Sequence[Execution] = (),
 ) -> Plan:
     """Decide everything about a run.
 
@@ -342,6 +436,8 @@ def make_plan(
         Where and how the network runs.
     aoi
         The area of interest, of which the scene is the part.
+    others
+        Where and how the networks of an ensemble after the first run.
 
     Raises
     ------
@@ -357,6 +453,10 @@ def make_plan(
     _warn_of_large_objects(bundle, grid)
     batch, block = pipeline.inference.batch, pipeline.tiling.block
     side = automatic_block(grid) if block == "auto" else block
+
+    def batch_on(device: str) -> int:
+        return automatic_batch(grid, side, device) if batch == "auto" else batch
+
     return Plan(
         pipeline=pipeline,
         scene=scene,
@@ -368,7 +468,7 @@ def make_plan(
         thresholds=resolve_thresholds(pipeline.inference, bundle.card),
         grid=grid,
         block=side,
-        batch=automatic_batch(grid, side, execution.device) if batch == "auto" else batch,
+        batch=batch_on(execution.device),
         device=execution.device,
         backend=execution.backend,
         precision=execution.precision,
@@ -377,6 +477,10 @@ def make_plan(
         passes=execution.passes,
         converts=execution.converts,
         aoi=aoi,
+        others=tuple(
+            PlannedNetwork(m, e.device, e.backend, e.precision, batch_on(e.device), e.passes, e.converts)
+            for m, e in zip(members_of(bundle)[1:], others, strict=True)
+        ),
     )
 
 
@@ -412,8 +516,18 @@ def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
         raise ConfigError(f"{key}: {name} {DOES[task]}; leave it out")
     if outputs.coco and task != "instances":
         raise ConfigError(f"outputs.coco: is for models that find objects; {name} {DOES[task]}; leave it out")
+    if outputs.strangeness and isinstance(bundle, Ensemble):
+        raise ConfigError(
+            "outputs.strangeness: is of the training pixels of one network; run a network of the ensemble by "
+            "itself, or leave it out"
+        )
     if outputs.strangeness and gauge_of(bundle.card) is None:
         raise ConfigError(f"outputs.strangeness: {not_measured(bundle.card)}")
+    if outputs.disagreement and not isinstance(bundle, Ensemble):
+        raise ConfigError(
+            "outputs.disagreement: is of the networks of an ensemble, and there is one; list several: "
+            "model: [a, b]"
+        )
     if task == "classes" and outputs.instances and vectorize.instances is None:
         raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")
 

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +27,7 @@ from geoseg.scenes import network
 from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.scene import Scene
 from geoseg.tiling import _kernels
-from geoseg.tiling.arrays import HOST, all_of
+from geoseg.tiling.arrays import HOST, Arrays, all_of
 from geoseg.tiling.blocks import Block
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.heads import ClassHead, Head
@@ -51,6 +51,27 @@ class Unread:
     block: str
     """Name of the block."""
     why: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a job, what it sees of the scene, and how it runs."""
+
+    segmenter: SegmenterSpec
+    batch: int
+    """Tiles in one forward pass."""
+    bands: tuple[int, ...] | None = None
+    """Places of its bands among those of the scene, from 0; None: all, in their order."""
+    channels: tuple[int, ...] | None = None
+    """Its channel of each class of the job; None: all, in their order."""
+
+    def of_bands(self, values: Any) -> Any:
+        """Return what an array (bands, ...) has of its bands."""
+        return values if self.bands is None else values[list(self.bands)]
+
+    def of_classes(self, probabilities: Any) -> Any:
+        """Return probabilities (C, rows, cols) in the order of the job's classes."""
+        return probabilities if self.channels is None else probabilities[list(self.channels)]
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,13 @@ class Job:
     """What pixels are held to; made once, so that all workers compute with the same numbers."""
     strangeness: bool = False
     """Whether how far pixels are from the training pixels is staged, too."""
+    members: tuple[Network, ...] = ()
+    """The networks of an ensemble, the first one too; none of a single network."""
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks whose sums are kept one after the other."""
+        return self.members or (Network(self.segmenter, self.batch),)
 
     @property
     def head(self) -> Head:
@@ -156,24 +184,19 @@ def predict_block(job: Job, block: Block) -> Prediction:
     warm_up(job)
     watch, incidents = Stopwatch(), Incidents()
     pixels = read_block(job, block, watch, incidents)
-    segmenter = load_segmenter(job.segmenter)
-    values, valid = (segmenter.arrays.put(a) for a in (pixels.values, pixels.valid))
-    mosaic = Mosaic(job.grid, block, arrays=segmenter.arrays, head=job.head)
+    segmenters = [load_segmenter(n.segmenter) for n in job.networks]
+    mosaic = Mosaic(job.grid, block, arrays=_common(segmenters), head=job.head)
     chosen = [t for t in block.tiles if pixels.valid[t.relative_to(block.reach)].any()]
-    # Batches may finish in any order: integer sums do not depend on it.
-    pool = device_pool(job.segmenter)
-    work = _BatchContext(job, block, segmenter, values, valid, mosaic, watch, incidents, Lock())
     start = time.perf_counter()
-    batches = [
-        pool.submit(_predict_batch, work, chosen[i : i + job.batch], time.time())
-        for i in range(0, len(chosen), job.batch)
-    ]
-    try:
-        for b in batches:
-            b.result()
-    finally:
-        for b in batches:
-            b.cancel()
+    for member, (one, segmenter) in enumerate(zip(job.networks, segmenters, strict=True)):
+        put = segmenter.arrays.put
+        values, valid = put(one.of_bands(pixels.values)), put(pixels.valid)
+        _predict_tiles(
+            _BatchContext(
+                job, block, one, segmenter, values, valid, mosaic, member, watch, incidents, Lock()
+            ),
+            chosen,
+        )
     if job.given_up:
         raise CancelledError(f"{block.name} was given up")
     seconds = {
@@ -186,12 +209,12 @@ def predict_block(job: Job, block: Block) -> Prediction:
         parts = mosaic.parts()
         parts.planes[:, ~core_valid] = job.head.nodata
     facts = {"scene": job.label, "block": block.name, "pixels": core_valid.size, "spans": watch.spans}
-    report(job.topic, "predicted", **facts, **incidents.counts(job))
+    report(job.topic, "predicted", **facts, **incidents.counts())
     counts = {
         "tiles": len(chosen),
         "skipped": len(block.tiles) - len(chosen),
         "seconds": seconds,
-        **incidents.counts(job),
+        **incidents.counts(),
         **network_counts(job),
     }
     observations = None if pixels.observations is None else in_core(block, pixels.observations)
@@ -212,6 +235,30 @@ def strangeness_of(job: Job, block: Block, pixels: Pixels) -> NDArray[np.uint8] 
         pixels.values[:, *here], pixels.valid[here], job.scene.gain, job.scene.bias
     )
     return found
+
+
+def _common(segmenters: Sequence[Segmenter]) -> Arrays:
+    """Return the arrays in which networks are summed: those of all, or of this process's memory."""
+    first, *others = (s.arrays for s in segmenters)
+    place = getattr(first, "device", None)
+    same = all(type(a) is type(first) and getattr(a, "device", None) == place for a in others)
+    return first if same else HOST
+
+
+def _predict_tiles(work: "_BatchContext", chosen: list[Window]) -> None:
+    """Predict tiles by one network and add them to the mosaic."""
+    pool, size = device_pool(work.network.segmenter), work.network.batch
+    # Batches may finish in any order: integer sums do not depend on it.
+    batches = [
+        pool.submit(_predict_batch, work, chosen[i : i + size], time.time())
+        for i in range(0, len(chosen), size)
+    ]
+    try:
+        for b in batches:
+            b.result()
+    finally:
+        for b in batches:
+            b.cancel()
 
 
 def _mapped(block: Block, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -243,12 +290,21 @@ def warm_up(job: Job) -> None:
 
     Errors are dropped here; they are raised when the block is predicted.
     """
-    spec = job.segmenter
-    if not is_loaded(spec):
-        shape = (job.batch, len(job.scene.bands), *job.grid.tile_shape)
-        pool = device_pool(spec)
-        pool.submit(lambda: load_segmenter(spec).prepare(shape, job.scene.dtype))
-        pool.submit(_kernels.load)
+    for one in job.networks:
+        spec = one.segmenter
+        if not is_loaded(spec):
+            shape = (
+                one.batch,
+                len(job.scene.bands if one.bands is None else one.bands),
+                *job.grid.tile_shape,
+            )
+            pool = device_pool(spec)
+            pool.submit(_prepare, spec, shape, job.scene.dtype)
+            pool.submit(_kernels.load)
+
+
+def _prepare(spec: SegmenterSpec, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> None:
+    load_segmenter(spec).prepare(shape, dtype)
 
 
 @dataclass
@@ -260,16 +316,16 @@ class Incidents:
     unread: str = ""
     """Reason of the last failed attempt; empty when the block was read in the end."""
     batch: int = 0
-    """Fewest tiles that fitted on the device at once; 0 before the first batch."""
+    """Fewest tiles that fitted on the device at once; 0 where all of a batch did."""
 
-    def counts(self, job: Job) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """Return the incidents as plain values; an empty dict without incidents."""
         found: dict[str, Any] = {}
         if self.retries:
             found["retries"] = self.retries
         if self.unread:
             found["unread"] = self.unread
-        if 0 < self.batch < job.batch:
+        if self.batch:
             found["batch"] = self.batch
         return found
 
@@ -282,7 +338,7 @@ def _read_slot(job: Job, watch: Stopwatch) -> Iterator[None]:
     share twice. One reader is enough on a CPU, which predicts slower than it reads. A GPU would wait, and
     servers answer several requests at once.
     """
-    several = job.segmenter.device != "cpu" or job.scene.remote
+    several = any(n.segmenter.device != "cpu" for n in job.networks) or job.scene.remote
     with nullcontext() if several else _read_lock, watch.time("read"):
         yield
 
@@ -314,12 +370,15 @@ class _BatchContext:
 
     job: Job
     block: Block
+    network: Network
     segmenter: Segmenter
     values: Any
-    """Raw numbers of the block's window, shape (B, rows, cols), in the memory of the segmenter's device."""
+    """Raw numbers of its bands in the block's window, shape (B, rows, cols), in the memory of its device."""
     valid: Any
     """Their validity, shape (rows, cols), in the same memory."""
     mosaic: Mosaic
+    member: int
+    """Place of the network among those of the job."""
     watch: Stopwatch
     incidents: Incidents
     sum_lock: Lock
@@ -334,14 +393,18 @@ def _predict_batch(work: _BatchContext, tiles: list[Window], submitted: float) -
     seen = [(work.values[:, rows, cols], work.valid[rows, cols]) for rows, cols in places]
     if job.given_up:
         return
+    one, scene, arrays = work.network, job.scene, work.mosaic.arrays
+    gain, bias = one.of_bands(scene.gain), one.of_bands(scene.bias)
     with work.watch.time("forward"):
-        predicted = predict_with_backoff(
-            work.segmenter, job.segmenter, seen, job.batch, job.scene.gain, job.scene.bias
-        )
+        predicted = predict_with_backoff(work.segmenter, one.segmenter, seen, one.batch, gain, bias)
     with work.sum_lock, work.watch.time("sum"):
-        work.incidents.batch = min(work.incidents.batch or job.batch, predicted.size)
+        if predicted.size < one.batch:
+            work.incidents.batch = min(work.incidents.batch or predicted.size, predicted.size)
         for tile, probabilities in zip(tiles, predicted.tiles, strict=True):
-            work.mosaic.add(tile, probabilities)
+            own = one.of_classes(probabilities)
+            if arrays is HOST and work.segmenter.arrays is not HOST:
+                own = work.segmenter.arrays.get(own)
+            work.mosaic.add(tile, own, work.member)
 
 
 @plain_errors

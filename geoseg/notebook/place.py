@@ -35,7 +35,7 @@ class Place:
     """Whether threads of this process compute it, and no client."""
 
 
-def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: bool) -> Place:
+def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: bool, beside: int = 0) -> Place:
     """Return where the network runs: on the workers of the active Dask client, else in this process.
 
     Parameters
@@ -48,6 +48,8 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
         Pixels of the scene.
     lazy
         Whether the work is left to Dask; otherwise it is done here and now.
+    beside
+        Other networks that work on each block: the rest of an ensemble.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def choose_place(inference: Inference, bundle: Bundle, pixels: int, *, lazy: boo
     precision = choose_precision(inference.precision, precision, backend, bundle, pixels, here=here)
     spec = SegmenterSpec(
         bundle.place, bundle.sha256, device, backend, precision, inference.augment, passes,
-        others=_OTHERS, trust=bundle.trusted,
+        others=_OTHERS + beside, trust=bundle.trusted,
     )  # fmt: skip
     return Place(spec, resources, here)
 

@@ -18,7 +18,7 @@ from odc.geo.xr import xr_coords
 import geoseg
 from geoseg.core.errors import GeosegWarning
 from geoseg.core.legend import NODATA, cf_flags
-from geoseg.inference.predict import Job
+from geoseg.inference.predict import Job, Network
 from geoseg.models.backends.spec import library_version
 from geoseg.models.bundle import Bundle
 from geoseg.models.strangeness import LIMIT, MOST
@@ -29,7 +29,7 @@ from geoseg.scenes.cube import Cube
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.heads import ValueHead
 
-Output = Literal["class", "confidence", "probability", "strangeness", "label", "value"]
+Output = Literal["class", "confidence", "probability", "disagreement", "strangeness", "label", "value"]
 
 OUTPUTS: tuple[Output, ...] = ("class", "confidence", "probability", "strangeness")
 
@@ -38,6 +38,11 @@ OUTPUTS_OF: dict[str, tuple[tuple[Output, ...], tuple[Output, ...]]] = {
     "regression": (("value", "strangeness"), ("value",)),
 }
 """What there is, and what is returned by default, for networks that give no class map."""
+
+_SHARES = {
+    "confidence": "probability of the chosen class",
+    "disagreement": "disagreement of the networks",
+}
 
 CLASS_NAME = "class_name"
 """Dimension of the classes of `probability`; no variable may have the name of a dimension that it lacks."""
@@ -105,10 +110,16 @@ def lazy_map(
         flags = partial(_labels, count=len(classes))
         made["label"] = (each, planes.array("label", flags, "u1", len(classes), timed=cube.timed))
     if "probability" in wanted:
-        shares = partial(_probability, first=len(classes) if task == "multilabel" else 2, count=len(classes))
+        first = len(classes) if task == "multilabel" else 2
+        shares = partial(_probability, first=first, count=len(classes))
         made["probability"] = (
             each,
             planes.array("probability", shares, "f4", len(classes), timed=cube.timed),
+        )
+    if "disagreement" in wanted:
+        made["disagreement"] = (
+            dims,
+            planes.array("disagreement", _disagreement, "f4", timed=cube.timed),
         )
     if "strangeness" in wanted:
         made["strangeness"] = (dims, planes.array("strangeness", _strangeness, "f4", timed=cube.timed))
@@ -155,7 +166,21 @@ def _identity(scenes: Sequence[ArrayScene], bundle: Bundle, job: Job, blocks: Bl
         "augment": spec.augment,
         "probabilities": job.probabilities,
         **({"strangeness": True} if job.strangeness else {}),
+        **({"members": [_member(n) for n in job.members]} if job.members else {}),
+        **({"planes": job.head.planes} if job.members else {}),
         **({} if job.thresholds is None else {"thresholds": asdict(job.thresholds)}),
+    }
+
+
+def _member(network: Network) -> dict[str, Any]:
+    """Return what decides the answers of a network of an ensemble."""
+    spec = network.segmenter
+    return {
+        "sha256": spec.sha256,
+        "backend": (spec.backend, library_version(spec.backend)),
+        "batch": network.batch,
+        "device": spec.device.split(":")[0],
+        "precision": spec.precision,
     }
 
 
@@ -181,6 +206,10 @@ def _values(planes: NDArray[np.uint16], head: ValueHead) -> NDArray[np.float32]:
 
 def _probability(planes: NDArray[np.uint8], first: int, count: int) -> NDArray[np.float32]:
     return _share(planes[first : first + count])
+
+
+def _disagreement(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return _share(planes[-1])
 
 
 def _share(percent: NDArray[Any]) -> NDArray[np.float32]:
@@ -239,7 +268,7 @@ def _described(found: xarray.Dataset, bundle: Bundle) -> xarray.Dataset:
             array.attrs = {"long_name": "distance from the training pixels, 1 where 99 of 100 of them end",
                            "valid_range": [0.0, MOST / LIMIT]}  # fmt: skip
         else:
-            what = "probability of the chosen class" if name == "confidence" else "probability of the class"
+            what = _SHARES.get(str(name), "probability of the class")
             array.attrs = {"long_name": what, "valid_range": [0.0, 1.0]}
         if mapping is not None:
             array.encoding["grid_mapping"] = mapping

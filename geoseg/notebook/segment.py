@@ -12,12 +12,14 @@ from geoseg.config.loader import checked
 from geoseg.config.pipeline import Inference, Tiling
 from geoseg.core.errors import BundleError, ConfigError, GeosegWarning
 from geoseg.inference import checks as input_checks
+from geoseg.inference.ensembles import at_work, seen_by
 from geoseg.inference.heads import head_of
 from geoseg.inference.plan import SLOTS, automatic_batch, automatic_block, grid_of
 from geoseg.inference.predict import Job
 from geoseg.inference.retry import reader
 from geoseg.inference.thresholds import resolve_thresholds
-from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.models.bundle import Bundle
+from geoseg.models.ensemble import members_of, open_models
 from geoseg.models.strangeness import Gauge, gauge_of, not_measured
 from geoseg.notebook.masks import RETRY
 from geoseg.notebook.place import choose_place
@@ -25,12 +27,14 @@ from geoseg.notebook.result import OUTPUTS, OUTPUTS_OF, Output, lazy_map
 from geoseg.scenes.arrays import sample
 from geoseg.scenes.chunks import lazy_maps
 from geoseg.scenes.cube import Cube, Meaning, read_cube
+from geoseg.scenes.scene import Scene
 from geoseg.tiling.blocks import BlockGrid
+from geoseg.tiling.heads import ClassHead
 
 
 def segment(  # noqa: PLR0913 (each is a keyword with a default)
     data: xarray.DataArray | xarray.Dataset,
-    model: str | Path | Bundle,
+    model: str | Path | Bundle | Sequence[str | Path | Bundle],
     *,
     bands: Mapping[str, Hashable] | Sequence[Hashable] | None = None,
     scale: float | Mapping[str, float] | None = None,
@@ -64,10 +68,12 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
         (or `latitude` and `longitude`) in any order, and `time` if there are dates. A variable `valid`, as
         `open_scene` gives it, is the mask.
     model
-        A bundle: its name, folder or URI, or an open one.
+        A bundle: its name, folder or URI, or an open one. A list of bundles is an ensemble: their
+        probabilities are averaged.
     bands
         The name of each band of the network to that of a variable, or to its coordinate along the dimension
-        of bands; or these in the order of the network. Default: variables, coordinates, `long_name` and
+        of bands; or these in the order of the network (of an ensemble: those of the first network, then what
+        others see besides). Default: variables, coordinates, `long_name` and
         `common_name` tell which is which.
     scale, offset
         Physical value = number * scale + offset, for all bands or by band; default: the attributes
@@ -81,9 +87,10 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     tile, overlap
         Pixels of a tile and of its overlap; auto: as the model says.
     outputs
-        What to return: `class`, `confidence`, `probability`; default: the first two. Of a network of labels
-        `label` and `probability`; default: the first. Of a regression `value`. Of each also `strangeness`,
-        where the card of the model says how its training pixels vary.
+        What to return: `class`, `confidence`, `probability`, of an ensemble also `disagreement`; default: the
+        first two. Of a network of labels `label` and `probability`; default: the first. Of a regression
+        `value`. Of each single network also `strangeness`, where the card of the model says how its training
+        pixels vary.
     device
         `auto`, `cpu`, `cuda` or `cuda:N`; with a Dask client, of its workers.
     backend, precision, augment, thresholds, otherwise
@@ -97,11 +104,12 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     -------
     Dataset
         `class` (uint8, 255 without data, with the flags of the CF conventions and `flag_colors`),
-        `confidence` (float32, 0 to 1, NaN without data), `probability` with a dimension `class_name`; dims
-        ([time], y, x) with the coordinates, CRS and attributes of the data. Of a network of labels `label`
-        (uint8, 0 or 1, 255 without data) with the dimension `class_name`; of a regression `value` (float32 in
-        its unit, NaN without data). `strangeness` (float32, 0 to 2.54, NaN without data) is the distance of
-        a pixel from the training pixels, 1 where 99 of 100 of them end.
+        `confidence` (float32, 0 to 1, NaN without data), `probability` with a dimension `class_name`,
+        `disagreement` (float32, 0 to 1: the mutual information of class and network); dims ([time], y, x)
+        with the coordinates, CRS and attributes of the data. Of a network of labels `label` (uint8, 0 or 1,
+        255 without data) with the dimension `class_name`; of a regression `value` (float32 in its unit, NaN
+        without data). `strangeness` (float32, 0 to 2.54, NaN without data) is the distance of a pixel from
+        the training pixels, 1 where 99 of 100 of them end.
 
     Raises
     ------
@@ -121,14 +129,15 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     >>> found["class"].chunks is not None, found["class"].dtype
     (True, dtype('uint8'))
     """
-    bundle = model if isinstance(model, Bundle) else open_bundle(str(model), trust=trust)
+    bundle = open_models(model, trust=trust)
     bundle.check_trust()
     if bundle.card.task == "instances":
         raise BundleError(
             f"{bundle.card.name}: finds objects, and segment gives the class of each pixel; write a pipeline "
             "and run it with `geoseg run`, or geoseg.run"
         )
-    wanted = _outputs(outputs, bundle.card.task)
+    members = members_of(bundle)
+    wanted = _outputs(outputs, bundle.card.task, ensemble=len(members) > 1)
     tiling = checked({"tile": tile, "overlap": overlap}, Tiling, "segment")
     inference = checked(
         {
@@ -153,30 +162,51 @@ def segment(  # noqa: PLR0913 (each is a keyword with a default)
     grid = grid_of(cube.scene, tiling, bundle.card)
     side = automatic_block(grid)
     height, width = cube.scene.shape
-    place = choose_place(inference, bundle, height * width, lazy=cube.lazy)
+    places = [
+        choose_place(inference, m.bundle, height * width, lazy=cube.lazy, beside=len(members) - 1)
+        for m in members
+    ]
+    place, bands_seen = places[0], len(bundle.card.bands)
+    batches = [automatic_batch(grid, side, p.segmenter.device) for p in places]
+    head = head_of(
+        bundle.card,
+        every="probability" in wanted,
+        thresholds=resolve_thresholds(inference, bundle.card),
+        members=len(members),
+        disagreement="disagreement" in wanted,
+    )
     job = Job(
         scene=cube.scene,
         segmenter=place.segmenter,
         legend=bundle.card.legend,
         grid=grid,
-        batch=automatic_batch(grid, side, place.segmenter.device),
+        batch=batches[0],
         probabilities="probability" in wanted,
         thresholds=resolve_thresholds(inference, bundle.card),
         retry=RETRY,
         gauge=_gauge(bundle) if "strangeness" in wanted else None,
         strangeness="strangeness" in wanted,
-        other=None if bundle.card.task == "classes" else head_of(bundle.card, every="probability" in wanted),
+        other=None if isinstance(head, ClassHead) else head,
+        members=()
+        if len(members) == 1
+        else tuple(
+            at_work(m, p.segmenter, n, bands_seen) for m, p, n in zip(members, places, batches, strict=True)
+        ),
     )
     found = lazy_map(cube, bundle, job, BlockGrid.of(grid, side), wanted, place.resources, turns=place.here)
     return found if cube.lazy else found.compute(scheduler="threads", num_workers=SLOTS)
 
 
-def _outputs(outputs: Sequence[Output] | None, task: str) -> list[Output]:
+def _outputs(outputs: Sequence[Output] | None, task: str, *, ensemble: bool) -> list[Output]:
     known, default = OUTPUTS_OF.get(task, (OUTPUTS, ("class", "confidence")))
+    if ensemble:
+        known = *known, "disagreement"
     if outputs is None:
         return list(default)
     if isinstance(outputs, str) or not outputs or set(outputs) - set(known):
         of = "" if task == "classes" else f"; the model's task is {task}"
+        if not ensemble and outputs and "disagreement" in outputs:
+            of = "; disagreement is of an ensemble: give a list of models"
         raise ConfigError(f"outputs: {outputs!r}; give a list of {', '.join(known)}{of}")
     return [o for o in known if o in outputs]
 
@@ -192,9 +222,7 @@ def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -
     """Hold GSD and numbers to what the network knows, as before a run; a few windows are computed."""
     scene = cube.dates[0]
     try:
-        if level != "off" or scene.gsd_m is not None:
-            input_checks.check_gsd(scene, bundle.card, level)
-        input_checks.check_level(scene, bundle.card, level)
+        _check_grid(scene, bundle, level)
         if level == "off":
             return
         origin = None if cube.origin is None else cube.scene.with_class_masks({})
@@ -210,12 +238,24 @@ def _check(cube: Cube, bundle: Bundle, level: Literal["error", "warn", "off"]) -
                 return
         if origin is not None and lazy_maps(cube.scene):
             try:
-                input_checks.check_statistics(scene, bundle.card, "error")
+                _check_numbers(scene, bundle, "error")
             except input_checks.CheckError:
                 # Clouds are unlike the pixels that it knows, and it will not see them: their map is needed.
                 scene = replace(scene, taken=sample(cube.dates))
             else:
                 return
-        input_checks.check_statistics(scene, bundle.card, level)
+        _check_numbers(scene, bundle, level)
     except input_checks.CheckError as error:
         raise input_checks.CheckError(error.problem, "checks='warn'") from None
+
+
+def _check_grid(scene: Scene, bundle: Bundle, level: Literal["error", "warn", "off"]) -> None:
+    for card in (m.bundle.card for m in members_of(bundle)):
+        if level != "off" or scene.gsd_m is not None:
+            input_checks.check_gsd(scene, card, level)
+        input_checks.check_level(scene, card, level)
+
+
+def _check_numbers(scene: Scene, bundle: Bundle, level: Literal["error", "warn", "off"]) -> None:
+    for member in members_of(bundle):
+        input_checks.check_statistics(seen_by(member, scene), member.bundle.card, level)

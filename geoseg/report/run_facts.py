@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from geoseg.config.run_record import RecordedMask, RunRecord
+from geoseg.config.run_record import RecordedMask, RecordedPlan, RunRecord
 from geoseg.core.sharing import shared_command, shared_path, shared_values
 
 _MOST_FILES = 30
@@ -34,6 +34,7 @@ def run_facts(record: RunRecord, model: str, crs: str | None) -> dict[str, dict[
             "model": model,
             "folder": record.pipeline["model"],
             "network": plan.architecture,
+            **_members(plan),
             "sha256 of the weights": identity["model"]["sha256"],
             "device": plan.device,
             "precision": plan.precision,
@@ -76,6 +77,15 @@ def run_facts(record: RunRecord, model: str, crs: str | None) -> dict[str, dict[
     }
     # A page is shared more often than a folder; run.json has the paths.
     return {topic: shared_values(values) for topic, values in facts.items()}
+
+
+def _members(plan: RecordedPlan) -> dict[str, Any]:
+    """Return the networks of an ensemble: what each of them is, sees and runs on."""
+    return {
+        f"network {number}": f"{m.model}, {m.architecture}, bands {', '.join(m.bands)}, {m.backend} "
+        f"{m.precision} on {m.device}, sha256 {m.sha256[:12]}..."
+        for number, m in enumerate(plan.members or (), start=1)
+    }
 
 
 def _masked(mask: RecordedMask) -> str:

@@ -70,6 +70,11 @@ class RunPage:
         return self.folder / RunFile.STRANGENESS if RunFile.STRANGENESS in self.record.outputs else None
 
     @property
+    def disagreement(self) -> Path | None:
+        """Path of the map of where the networks of an ensemble disagree; None when the run wrote none."""
+        return self.folder / RunFile.DISAGREEMENT if RunFile.DISAGREEMENT in self.record.outputs else None
+
+    @property
     def axes(self) -> tuple[TileAxis, TileAxis]:
         """Tiles along rows and along columns."""
         plan, part = self.record.plan, part_at(self.record.identity["scene"].get("part"), None)
@@ -170,4 +175,11 @@ def _layers(page: RunPage, classes: str) -> list[ShownLayer]:
         ]
         alt = f"{title} map, dark where unsure"
         layers.append(ShownLayer("confidence", title, confidence_layer(page.confidence), alt, steps))
+    if page.disagreement:
+        differ: Colors = [
+            [*rgb, f"disagreement {i * STEP} to {(i + 1) * STEP} %"]
+            for i, rgb in enumerate(confidence_colors())
+        ]
+        about, picture = "Disagreement of the networks, light where they disagree", confidence_layer(page.disagreement)
+        layers.append(ShownLayer("disagreement", "Disagreement", picture, about, differ))
     return [*layers, *strange_layers(page)]

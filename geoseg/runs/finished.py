@@ -125,6 +125,22 @@ class Run:
         # NaN instead of a fill value, because xarray's statistics skip it.
         return found.where(found != NODATA)
 
+    def disagreement(self) -> "xarray.DataArray":
+        """Return by how much the networks of an ensemble disagree: 0 to 1, float32, shape (y, x).
+
+        The array is lazy, NaN without data. See `geoseg.tiling.ensemble.disagreement` for the measure.
+
+        Raises
+        ------
+        OutputError
+            When the run wrote no such map.
+        SceneError
+            When it cannot be read.
+        """
+        attributes = {"long_name": "disagreement of the networks"}
+        found = self._map(RunFile.DISAGREEMENT, "disagreement", attributes)
+        return found.where(found != NODATA)
+
     def strangeness(self) -> "xarray.DataArray":
         """Return how far pixels are from the training pixels, 1 where 99 of 100 of these end.
 

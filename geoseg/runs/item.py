@@ -29,6 +29,7 @@ from geoseg.core.notices import ignore_warnings
 from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.models.bundle import CARD, Bundle
+from geoseg.models.ensemble import members_of
 from geoseg.scenes.areas import polygons_of
 from geoseg.scenes.scene import Scene
 from geoseg.vector.write.antimeridian import cut_at_antimeridian
@@ -66,6 +67,7 @@ _TITLES: dict[str, str] = {
     RunFile.CONFIDENCE: "Probability of the chosen class",
     RunFile.PROBABILITIES: "Probability of each class",
     RunFile.STRANGENESS: "How far each pixel is from the training pixels of the network",
+    RunFile.DISAGREEMENT: "Disagreement of the networks of the ensemble",
     RunFile.OBSERVATIONS: "Clear observations of each pixel",
     RunFile.INSTANCES: "Number of the object",
     RunFile.COCO: "COCO results of the objects",
@@ -322,7 +324,7 @@ def _classes(bundle: Bundle, pixels: Mapping[int, int]) -> list[dict[str, Any]]:
 
 
 def _links(scene: Scene, bundle: Bundle, folder: Path | str) -> list[pystac.Link]:
-    """Link the files of the scene and the card of the model."""
+    """Link the files of the scene and the cards of the networks."""
     bands: dict[str, list[str]] = {}
     for band in (b for member in scene.members for b in member.bands):
         bands.setdefault(band.source.path, []).append(band.name)
@@ -332,10 +334,17 @@ def _links(scene: Scene, bundle: Bundle, folder: Path | str) -> list[pystac.Link
         )
         for path, names in bands.items()
     ]
-    place = _href(bundle.place, folder)
-    card = f"{place}/{CARD}"
-    title = f"model {bundle.card.name} {bundle.card.version}"
-    return [*derived, pystac.Link("derived_from", card, media_type=pystac.MediaType.JSON, title=title)]
+    bundles = {m.bundle.sha256: m.bundle for m in members_of(bundle)}.values()
+    models = [
+        pystac.Link(
+            "derived_from",
+            f"{_href(b.place, folder)}/{CARD}",
+            media_type=pystac.MediaType.JSON,
+            title=f"model {b.card.name} {b.card.version}",
+        )
+        for b in bundles
+    ]
+    return [*derived, *models]
 
 
 def _href(path: str, folder: Path | str) -> str:

@@ -48,6 +48,7 @@ def staging_of(plan: Plan, store: Store) -> Staging:
     slugs = [c.slug for c in card.classes]
     first = {"regression": ["value"], "multilabel": slugs}.get(card.task, ["class", "confidence [%]"])
     more = [f"{slug} [%]" for slug in slugs] if plan.probabilities else []
+    more += ["disagreement [%]"] if plan.pipeline.outputs.disagreement else []
     more += ["observations"] if plan.scene.counts_observations else []
     more += ["strangeness [%]"] if plan.strangeness else []
     return Staging(
@@ -81,6 +82,8 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         RunFile.PROBABILITIES_QML: outputs.probabilities,
         RunFile.STRANGENESS: outputs.strangeness,
         RunFile.STRANGENESS_QML: outputs.strangeness,
+        RunFile.DISAGREEMENT: outputs.disagreement,
+        RunFile.DISAGREEMENT_QML: outputs.disagreement,
         RunFile.OBSERVATIONS: counts,
         RunFile.OBSERVATIONS_QML: counts,
         RunFile.INSTANCES: outputs.instances or finds_objects,
@@ -148,14 +151,8 @@ def write_maps(
         if processed is not None:
             processed.unlink()
         files += write_raster_styles(class_map, legend)
-    if outputs.confidence:
-        files += write_share_style(cog(RunFile.CONFIDENCE, [MapBand(2, "confidence")], "AVERAGE"))
-    if outputs.probabilities:
-        titles = [f"probability of {c.title}" for c in plan.bundle.card.classes]
-        # After the planes of the map itself.
-        first = len(card.classes) if card.task == "multilabel" else 2
-        bands = [MapBand(first + 1 + i, t) for i, t in enumerate(titles)]
-        files += write_share_style(cog(RunFile.PROBABILITIES, bands, "AVERAGE"))
+    for name, bands in _shares(plan, staging).items():
+        files += write_share_style(cog(name, bands, "AVERAGE"))
     if plan.scene.counts_observations:
         number = staging.bands.index("observations") + 1
         counts = cog(RunFile.OBSERVATIONS, [MapBand(number, "observations", counts=True)], "NEAREST")
@@ -170,6 +167,22 @@ def write_maps(
         write_vrt(confidence, staging, blocks, shape, [MapBand(2, "confidence")], {})
         files += _write_vectors(plan, staging_folder, class_map, confidence, workers, on_event)
     return files
+
+
+def _shares(plan: Plan, staging: Staging) -> dict[RunFile, list[MapBand]]:
+    """Return the rasters of shares from 0 to 1 that are asked for, and their bands."""
+    outputs, card, found = plan.pipeline.outputs, plan.bundle.card, dict[RunFile, list[MapBand]]()
+    if outputs.confidence:
+        found[RunFile.CONFIDENCE] = [MapBand(2, "confidence")]
+    if outputs.probabilities:
+        # After the planes of the map itself.
+        first = len(card.classes) if card.task == "multilabel" else 2
+        titles = [f"probability of {c.title}" for c in card.classes]
+        found[RunFile.PROBABILITIES] = [MapBand(first + 1 + i, t) for i, t in enumerate(titles)]
+    if outputs.disagreement:
+        place = staging.bands.index("disagreement [%]") + 1
+        found[RunFile.DISAGREEMENT] = [MapBand(place, "disagreement")]
+    return found
 
 
 def _write_processed(
@@ -345,6 +358,7 @@ def provenance_of(plan: Plan) -> dict[str, Any]:
             "name": plan.bundle.card.name,
             "version": plan.bundle.card.version,
             "sha256": plan.bundle.sha256,
+            **_members(plan),
         },
         "fingerprint": plan.fingerprint,
         "vectorize": _vectorize_of(plan),
@@ -358,6 +372,16 @@ def _vectorize_of(plan: Plan) -> dict[str, Any]:
     # How masks overlap is a matter of objects alone.
     idle |= {"overlap"} if plan.detection is None else set()
     return settings.model_dump(mode="json", exclude=idle)
+
+
+def _members(plan: Plan) -> dict[str, Any]:
+    """Return the networks of an ensemble."""
+    if not plan.others:
+        return {}
+    bundles = [n.member.bundle for n in plan.networks]
+    return {
+        "members": [{"name": b.card.name, "version": b.card.version, "sha256": b.sha256} for b in bundles]
+    }
 
 
 def tags_of(plan: Plan) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from geoseg.config.loader import load
 from geoseg.config.lookup import Shelf
 from geoseg.config.pipeline import EACH, Level, Pipeline
 from geoseg.config.scene import SceneEntry
-from geoseg.core.errors import ConfigError
+from geoseg.core.errors import ConfigError, GeosegWarning
 from geoseg.core.notices import collect_warnings
 from geoseg.core.paths import at_home
 from geoseg.inference import checks
+from geoseg.inference.ensembles import seen_by
 from geoseg.inference.heads import fitting_outputs
 from geoseg.inference.mask_pass import mask_passes
 from geoseg.inference.masks import ModelMask, check_masks, model_masks
@@ -24,7 +26,8 @@ from geoseg.inference.memory_checks import check_device_memory, check_memory, fi
 from geoseg.inference.plan import Execution, Plan, make_plan
 from geoseg.inference.precision import choose_precision, sample_of
 from geoseg.inference.retry import ONCE, RetryPolicy
-from geoseg.models.bundle import Bundle, open_bundle
+from geoseg.models.bundle import Bundle
+from geoseg.models.ensemble import Member, members_of, open_models
 from geoseg.runs.folder import finished_identity
 from geoseg.scenes.aoi import Aoi, resolve_aoi
 from geoseg.scenes.catalog import resolve_scene
@@ -117,7 +120,7 @@ def read_batch(
         listed = (ListedScene(pipeline.name, pipeline.scene),)
     else:
         raise ConfigError(f"{pipeline.name}: the pipeline has no scene")
-    bundle = open_bundle(pipeline.model, trust=trust)
+    bundle = open_models(pipeline.model, trust=trust)
     bundle.check_trust()
     return Batch(pipeline, bundle, listed, folder, source is not None, catalog)
 
@@ -195,8 +198,12 @@ def plan_scene(
         masks = model_masks(scene)
         looked_at = scene if aoi is None else scene.cut(aoi.looked_at(scene))
         scene = scene if aoi is None else scene.cut(aoi.window)
-        checks.check_gsd(scene, bundle.card, pipeline.checks.gsd)
-        checks.check_level(scene, bundle.card, pipeline.checks.statistics)
+        members = members_of(bundle)
+        for member in members:
+            seen, card = seen_by(member, scene), member.bundle.card
+            checks.check_gsd(seen, card, pipeline.checks.gsd)
+            checks.check_level(seen, card, pipeline.checks.statistics)
+        _warn_of_thresholds(pipeline, bundle)
         again = None
         if checked is None or masks or json.loads(json.dumps(scene.identity())) != checked:
             # A file on a disk that cannot be read now is told at once.
@@ -218,20 +225,36 @@ def plan_scene(
     )
 
 
+def _warn_of_thresholds(pipeline: Pipeline, bundle: Bundle) -> None:
+    """Warn when the cards of an ensemble have thresholds, and not all the same."""
+    own = [m.bundle.card.name for m in members_of(bundle) if m.bundle.card.thresholds]
+    if own and not bundle.card.thresholds and pipeline.inference.thresholds == "auto":
+        warnings.warn(
+            f"the thresholds of {own[0]} were found for that network alone and are not applied to the "
+            "ensemble; give its own as inference.thresholds",
+            GeosegWarning,
+            stacklevel=2,
+        )
+
+
 def _check_numbers(
     pipeline: Pipeline, scene: Scene, bundle: Bundle, masks: Sequence[ModelMask], retry: RetryPolicy
 ) -> str | None:
     """Hold numbers to what the networks know; return what is to be looked at again without what is masked."""
-    level = pipeline.checks.statistics
+    level, members = pipeline.checks.statistics, members_of(bundle)
     if not masks:
-        checks.check_statistics(scene, bundle.card, level, retry, pipeline.checks.strangeness)
+        for member in members:
+            seen, card = seen_by(member, scene), member.bundle.card
+            checks.check_statistics(seen, card, level, retry, pipeline.checks.strangeness)
         return None
     looked_at = None if isinstance(scene, Mosaic) else (scene.whole, scene.window)
     check_masks(masks, level, pipeline.checks.gsd, retry, looked_at)
     try:
         # Clouds are unlike the pixels that the network of the map knows, and it will not see them.
         first: Level = "off" if level == "off" else "error"
-        checks.check_statistics(scene, bundle.card, first, retry, pipeline.checks.strangeness)
+        for member in members:
+            seen, card = seen_by(member, scene), member.bundle.card
+            checks.check_statistics(seen, card, first, retry, pipeline.checks.strangeness)
     except checks.CheckError as error:
         return f"{error.problem}; looked at again without what is masked"
     return None
@@ -257,25 +280,34 @@ def _place(
     )
     from geoseg.models.backends.openvino_model import is_kept  # noqa: PLC0415
 
-    device = device_for(bundle, pipeline.inference.device)
-    capacity = capacity_of(resolve_cluster(pipeline.cluster), device)
-    precision = resolve_precision(pipeline.inference.precision, capacity.device)
-    kept = is_kept(bundle)
-    backend = resolve_backend(pipeline.inference.backend, bundle, capacity.device, precision)
+    asked, members = pipeline.inference, members_of(bundle)
+    devices = [device_for(m.bundle, asked.device) for m in members]
+    # Of an ensemble a network may have to run on the CPU while the others run on a GPU.
+    capacity = capacity_of(resolve_cluster(pipeline.cluster), next((d for d in devices if d != "cpu"), "cpu"))
     retry = RetryPolicy(pipeline.reading.tries, pipeline.reading.wait)
-    precision = choose_precision(
-        pipeline.inference.precision, precision, backend, bundle, scene.shape[0] * scene.shape[1],
-        here=isinstance(capacity.cluster, Local), sample=lambda: sample_of(scene, retry),
-    )  # fmt: skip
-    execution = Execution(
-        cluster=capacity.cluster,
-        device=capacity.device,
-        backend=backend,
-        precision=precision,
-        workers=capacity.workers,
-        passes=capacity.passes,
-        converts=backend == "openvino" and not kept,
-    )
+
+    def run_of(member: Member, wanted: str) -> Execution:
+        one, seen = member.bundle, seen_by(member, scene)
+        device = "cpu" if wanted == "cpu" else capacity.device
+        precision, kept = resolve_precision(asked.precision, device), is_kept(one)
+        backend = resolve_backend(asked.backend, one, device, precision)
+        precision = choose_precision(
+            asked.precision, precision, backend, one, scene.shape[0] * scene.shape[1],
+            here=isinstance(capacity.cluster, Local), sample=lambda: sample_of(seen, retry),
+        )  # fmt: skip
+        return Execution(
+            cluster=capacity.cluster,
+            device=device,
+            backend=backend,
+            precision=precision,
+            workers=capacity.workers,
+            passes=(
+                capacity.passes if device == capacity.device else forward_passes(device, capacity.workers)
+            ),
+            converts=backend == "openvino" and not kept,
+        )
+
+    execution, *others = (run_of(m, d) for m, d in zip(members, devices, strict=True))
 
     def beside(other: Bundle) -> Execution:
         """Return how the network of a mask runs: on the device of that of the map, a graph on the CPU.
@@ -293,7 +325,7 @@ def _place(
 
     level = pipeline.checks.memory
     available = sys.maxsize if capacity.memory is None else capacity.memory
-    plan = make_plan(pipeline, scene, bundle, folder, execution, aoi)
+    plan = make_plan(pipeline, scene, bundle, folder, execution, aoi, others)
     plan = fit_passes(replace(plan, masks=mask_passes(plan, masks, beside)), available)
     problem = check_memory(plan, pipeline.tiling, available, capacity.origin) or capacity.problem_here(
         plan.memory

@@ -24,10 +24,12 @@ from geoseg.core.run_files import RunFile
 from geoseg.inference import checks
 from geoseg.inference.clusters import workers_of
 from geoseg.inference.driver import BlockDone, SceneWork
+from geoseg.inference.ensembles import members_at_work, seen_by
 from geoseg.inference.events import Fact
 from geoseg.inference.mask_pass import MaskPass, masked_scene
 from geoseg.inference.plan import Plan
 from geoseg.inference.predict import Job
+from geoseg.models.ensemble import members_of
 from geoseg.raster.staging import Staging
 from geoseg.report.profile import write_trace
 from geoseg.report.scene_picture import ScenePicture
@@ -160,7 +162,9 @@ class SceneRun:
             return
         with collect_warnings() as notices:
             asked, scene = plan.pipeline.checks, self._masked_scene()
-            checks.check_statistics(scene, plan.bundle.card, asked.statistics, plan.retry, asked.strangeness)
+            for member in members_of(plan.bundle):
+                seen, card = seen_by(member, scene), member.bundle.card
+                checks.check_statistics(seen, card, asked.statistics, plan.retry, asked.strangeness)
         for text in notices:
             self.log.add("warning", text=text)
         self.notices = notices
@@ -215,10 +219,12 @@ class SceneRun:
         """Return the blocks that are left to predict of this pass."""
         one = self.passes[self.at]
         job = self.job_of(one.plan, one.staging)
+        loaded = len({spec for p in self.passes for spec in p.plan.segmenters})
         job = replace(
             job,
             scene=job.scene if self.masking else self._masked_scene().with_absolute_paths(),
-            segmenter=replace(job.segmenter, others=len({p.plan.segmenter for p in self.passes}) - 1),
+            segmenter=replace(job.segmenter, others=loaded - 1),
+            members=tuple(replace(m, segmenter=replace(m.segmenter, others=loaded - 1)) for m in job.members),
             label=self.plan.name,
         )
         return SceneWork(self.plan.name, job, one.plan.blocks, one.counts.copy())
@@ -241,6 +247,7 @@ class SceneRun:
             other=None if isinstance(plan.head, ClassHead) else plan.head,
             gauge=plan.gauge,
             strangeness=plan.strangeness,
+            members=members_at_work(plan),
         )
 
     def record_fact(self, fact: Fact) -> None:

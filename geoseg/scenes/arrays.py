@@ -78,6 +78,15 @@ class ArrayScene(Scene):
         """Return whether its numbers are reflectance of the atmosphere's top (`toa`) or of the `surface`."""
         return self.stated_level
 
+    def pick(self, indexes: Sequence[int]) -> Scene:
+        """Return the scene with some of its bands, by their place among all, from 0."""
+        single = [p[i : i + 1] for p in self.numbers.planes for i in range(len(p))]
+        numbers = replace(self.numbers, planes=tuple(single[i] for i in indexes))
+        taken = None if self.taken is None else replace(self.taken, values=self.taken.values[list(indexes)])
+        haze = tuple(self.haze[i] for i in indexes) if self.haze else ()
+        bands = tuple(self.bands[i] for i in indexes)
+        return replace(self, bands=bands, haze=haze, numbers=numbers, taken=taken)
+
     def holding(self, window: Window, numbers: Numbers) -> "ArrayScene":
         """Return the scene with the numbers of a part alone."""
         return replace(self, numbers=numbers, held=window)

@@ -147,7 +147,7 @@ class ClassHead:
         return planes
 
 
-class _ByRows:
+class ByRows:
     """A head that decides some rows of sums at a time in this process's memory."""
 
     planes: int
@@ -181,7 +181,7 @@ def _strips(rows: slice) -> Iterator[slice]:
 
 
 @dataclass(frozen=True)
-class LabelHead(_ByRows):
+class LabelHead(ByRows):
     """Each class on its own: a pixel has it when its probability reaches the threshold."""
 
     ids: tuple[int, ...]
@@ -234,7 +234,7 @@ class LabelHead(_ByRows):
 
 
 @dataclass(frozen=True)
-class ValueHead(_ByRows):
+class ValueHead(ByRows):
     """A number for each pixel, on a scale of `STEPS` steps from the least to the largest value.
 
     Examples

@@ -116,29 +116,33 @@ class Mosaic:
         self._parts: Parts | None = None
         """Parts of a block of one tile in this process's memory: most pixels are final, no sums are kept."""
 
-    def add(self, tile: Window, probabilities: Any) -> None:
+    def add(self, tile: Window, probabilities: Any, member: int = 0) -> None:
         """Add one tile's prediction.
 
         Parameters
         ----------
         tile
-            One of the block's tiles, each once: the pixels that were fed.
+            One of the block's tiles, each once (of an ensemble once for each member): the pixels that were
+            fed.
         probabilities
             Shape (C, tile rows, tile cols), 0 to 1, float32; the array may be reused afterwards.
+        member
+            Place of the network among the members of an ensemble, from 0.
         """
         # Of several tiles one may be wanted alone, which does not cover the canvas then.
         alone = len(self.block.tiles) == 1 and tile.intersect(self.block.canvas) == self.block.canvas
-        if alone and self.arrays is HOST:
+        if alone and self.arrays is HOST and len(probabilities) == self.head.channels:
             self._parts = self._single(tile, probabilities, self._weights(tile))
         else:
-            self.add_to_sums(tile, probabilities)
+            self.add_to_sums(tile, probabilities, member)
 
-    def add_to_sums(self, tile: Window, probabilities: Any) -> None:
+    def add_to_sums(self, tile: Window, probabilities: Any, member: int = 0) -> None:
         """Add one tile's prediction to `sums`, whatever the number of tiles; see `add`."""
-        canvas = self.block.canvas
+        canvas, count = self.block.canvas, len(probabilities)
         part = tile.intersect(canvas)
+        own = self.sums[member * count : (member + 1) * count]
         self.arrays.add(
-            self.sums, part.relative_to(canvas), probabilities, self._weights(tile), part.relative_to(tile)
+            own, part.relative_to(canvas), probabilities, self._weights(tile), part.relative_to(tile)
         )
 
     def _weights(self, tile: Window) -> Weights:

@@ -165,7 +165,7 @@ def test_an_override_may_bring_a_missing_key(tmp_path):
             ),
         ),
         ("tiling.tiel=5", "--set tiling.tiel: unknown key; did you mean 'tile'?"),
-        ("model=", "--set model: a text, not null"),
+        ("model=", "--set model: a text or a list, not null"),
     ],
 )
 def test_a_bad_override_is_named(tmp_path, override, expected):

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -56,26 +56,38 @@ class Needs:
     """Name of a file in staging; a worker that finds it sees the same folder."""
     device: str
     precision: str
-    masks: "tuple[Needs, ...]" = ()
-    """What it must have for the networks that mask the scene."""
+    others: "tuple[Needs, ...]" = ()
+    """What it must have for other networks: the rest of an ensemble, and those that mask the scene."""
 
 
 def needs_of(plan: Plan, staging: Store) -> Needs:
     """Return what the workers of a plan need."""
     scene = plan.scene.with_absolute_paths()
     passes = {(m.plan.bundle.sha256, m.mask.member): m.plan for m in plan.masks}
-    return Needs(
+    own = Needs(
         code=code_here(plan.backend),
         backend=plan.backend,
-        bundle=plan.bundle.place,
-        bundle_sha256=plan.bundle.sha256,
+        bundle=str(plan.segmenter.folder),
+        bundle_sha256=plan.segmenter.sha256,
         files=tuple((s.path, s.version.size) for s in scene.sources),
         staging=staging.resolved(),
         token=f".workers-{uuid.uuid4().hex}",
         device=plan.device,
         precision=plan.precision,
-        masks=tuple(needs_of(one, staging) for one in passes.values()),
     )
+    rest = [
+        replace(
+            own,
+            code=code_here(n.backend),
+            backend=n.backend,
+            bundle=n.member.bundle.place,
+            bundle_sha256=n.member.bundle.sha256,
+            device=n.device,
+            precision=n.precision,
+        )
+        for n in plan.others
+    ]
+    return replace(own, others=(*rest, *(needs_of(one, staging) for one in passes.values())))
 
 
 @contextlib.contextmanager
@@ -225,7 +237,7 @@ def _problem_of_network(needs: Needs) -> str | None:
     for path, size in needs.files:
         if sizes[path] != size:
             return f"{path}: has {sizes[path]} bytes there, not {size}; copy the same file to all machines"
-    problems = (_problem_of_network(mask) for mask in needs.masks)
+    problems = (_problem_of_network(one) for one in needs.others)
     return (
         _problem_of_device(needs.device)
         or _problem_of_precision(needs)
