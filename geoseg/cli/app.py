@@ -24,7 +24,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _PANELS: dict[str, tuple[Callable[..., Any] | str, ...]] = {
     "Make maps": (runs.run, info.init, info.schema),
     "Look": (info.inspect, runs.view, runs.report, "catalog"),
-    "Check": (runs.validate, runs.compare, training.evaluate, training.sample),
+    "Check": (runs.validate, runs.compare, training.evaluate, training.sample, runs.suggest),
     "Models": (training.train, "models"),
     "Compute": (runs.worker, info.doctor),
 }

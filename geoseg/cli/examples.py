@@ -33,6 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "evaluate landcover-s2 --model landcover-s2",
     ),
     "sample": ("sample --map outputs/landcover/classes.tif -o points.gpkg --size 300",),
+    "suggest": (
+        "suggest outputs/landcover -o places.gpkg --count 30",
+        "suggest outputs/landcover -o labels.tif --pseudo 0.95",
+    ),
     "train": (
         "train landcover-s2",
         "train landcover-s2 --set fit.epochs=5 -o outputs/training/try -n",

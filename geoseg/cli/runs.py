@@ -16,6 +16,7 @@ from geoseg.cli import completion
 from geoseg.cli.messages import errors, give, say, show_result, warn
 from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, RunFolder, Trust
 from geoseg.cli.progress import graceful_shutdown, run_progress, silent
+from geoseg.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from geoseg.inference.plan import Plan
@@ -296,6 +297,44 @@ def report(
 
         page = str(remake_page(run, profile=profile))
         show_result({"page": page}, lambda _: page, as_json=as_json)
+
+
+def suggest(
+    run: RunFolder,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The GeoPackage, or GeoTIFF, to write.")
+    ],
+    count: Annotated[int, typer.Option(help="Places at most.")] = 20,
+    size: Annotated[
+        int | None, typer.Option(help="Side of a place in pixels; default: that of the training chips.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed chooses the same places.")] = 0,
+    pseudo: Annotated[
+        float | None,
+        typer.Option(metavar="CONFIDENCE", help="Write the pixels of at least this confidence as labels."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Choose the places of a run that are most worth labelling, to be labelled in QGIS."""
+    with errors(debug=debug):
+        from geoseg.config.fields import Count, Side, Whole, check_number
+        from geoseg.core.notices import collect_warnings
+        from geoseg.runs import suggest as suggesting
+
+        check_number(count, Count, "--count", ConfigError)
+        check_number(seed, Whole, "--seed", ConfigError)
+        if size is not None:
+            check_number(size, Side, "--size", ConfigError)
+        if pseudo is not None:
+            labels = suggesting.write_pseudo_labels(run, output, pseudo)
+            show_result(labels.to_dict(), lambda _: labels.to_text(), as_json=as_json)
+            return
+        with collect_warnings() as notices:
+            found = suggesting.suggest(run, output, count=count, size=size, seed=seed)
+        for text in notices:
+            warn(text)
+        show_result(found.to_dict(), lambda _: found.to_text(), as_json=as_json)
 
 
 def view(run: RunFolder, as_json: AsJson = False, debug: Debug = False) -> None:

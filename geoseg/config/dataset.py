@@ -118,7 +118,19 @@ class CityscapesEntry(_Dataset):
     kind: Literal["cityscapes"]
 
 
-DatasetEntry = Annotated[ChipsEntry | ScenesEntry | CityscapesEntry, Field(discriminator="kind")]
+class PlacesEntry(_Dataset):
+    """Places of a scene that `geoseg suggest` chose and somebody labelled; each place is a group."""
+
+    kind: Literal["places"]
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The GeoPackages: a chip lies in a square, its labels are the polygons of the layer `labels`."""
+    scene: str | SceneEntry | None = None
+    """The scene, with more bands for example; default: what the run saw, as each file says."""
+
+
+DatasetEntry = Annotated[
+    ChipsEntry | ScenesEntry | CityscapesEntry | PlacesEntry, Field(discriminator="kind")
+]
 
 
 class CatalogDocument(Document):

@@ -16,7 +16,15 @@ CREATE TABLE layer_styles (
 """
 
 
-def add_form(path: Path, layer: str, field: str, values: Mapping[str, int]) -> None:
+def add_form(
+    path: Path,
+    layer: str,
+    field: str,
+    values: Mapping[str, int | str],
+    *,
+    look: ET.Element | None = None,
+    looks: Mapping[str, ET.Element] | None = None,
+) -> None:
     """Make QGIS offer a list of names where a field is edited.
 
     Parameters
@@ -27,6 +35,10 @@ def add_form(path: Path, layer: str, field: str, values: Mapping[str, int]) -> N
         Layer and field of the form.
     values
         Value of the field for each name.
+    look
+        How the layer is drawn, a style of QGIS.
+    looks
+        How other layers are drawn.
 
     Raises
     ------
@@ -41,19 +53,26 @@ def add_form(path: Path, layer: str, field: str, values: Mapping[str, int]) -> N
     for name, value in values.items():
         entry = ET.SubElement(choices, "Option", type="Map")
         ET.SubElement(entry, "Option", type="QString", name=name, value=str(value))
-    qml = ET.tostring(root, encoding="unicode")
+    if look is not None:
+        root.set("styleCategories", "Symbology|Fields|Forms")
+        root.extend(list(look))
+    styles = {layer: root, **(looks or {})}
     try:
         with closing(sqlite3.connect(path)) as database, database:
             database.execute(_TABLE)
-            database.execute(
+            database.executemany(
                 "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
-                "styleName, styleQML, styleSLD, useAsDefault, description) "
-                "VALUES ('', '', ?, 'geom', 'labelling', ?, '', 1, 'classes to choose from')",
-                (layer, qml),
+                "styleName, styleQML, styleSLD, useAsDefault, description, update_time) "
+                "SELECT '', '', table_name, 'geom', 'labelling', ?, '', 1, 'classes to choose from', "
+                "last_change FROM gpkg_contents WHERE table_name = ?",
+                [(ET.tostring(qml, encoding="unicode"), name) for name, qml in styles.items()],
             )
             database.execute(
-                "INSERT INTO gpkg_contents (table_name, data_type, identifier, description) "
-                "VALUES ('layer_styles', 'attributes', 'layer_styles', '')"
+                # The time of the layer, so that equal content gives equal files.
+                "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, last_change) "
+                "SELECT 'layer_styles', 'attributes', 'layer_styles', '', last_change FROM gpkg_contents "
+                "WHERE table_name = ?",
+                (layer,),
             )
     except sqlite3.Error as error:
         raise OSError(str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from geoseg.config.dataset import ChipsEntry, CityscapesEntry, DatasetEntry, ScenesEntry
+from geoseg.config.dataset import ChipsEntry, CityscapesEntry, DatasetEntry, PlacesEntry, ScenesEntry
 from geoseg.config.legend import LegendDocument
 from geoseg.config.scene import BandEntry, SceneEntry
 from geoseg.core.errors import ConfigError, GeosegWarning, SceneError
@@ -20,6 +20,7 @@ from geoseg.scenes.nodata import warn_of_idle_nodata
 from geoseg.scenes.opening import open_scene
 from geoseg.scenes.scene import Scene
 from geoseg.scenes.sources import inspect
+from geoseg.scenes.suggested import CLASS, LABELS, open_places, read_places
 from geoseg.scenes.truth import ClassTruth, ObjectTruth, Place, Truth
 from geoseg.scenes.turns import AS_STORED
 
@@ -57,6 +58,8 @@ def resolve_dataset(
     names = list(bands) or None
     if isinstance(entry, ScenesEntry):
         return _checked(_scenes(entry, truth, names, folder, catalog), truth)
+    if isinstance(entry, PlacesEntry):
+        return _checked(_places(entry, truth, names, folder, catalog), truth)
     if not folder.is_dir():
         raise SceneError(
             f"{folder}: no such folder; say where the labelled data lie with --set data=FOLDER"
@@ -75,6 +78,32 @@ def resolve_dataset(
             )
         entry = _CITYSCAPES
     return _checked(_chips(entry, truth, names, folder), truth)
+
+
+def _places(
+    entry: PlacesEntry,
+    truth: Truth,
+    bands: Sequence[str] | None,
+    folder: Path,
+    catalog: Path | str | None,
+) -> tuple[Labelled, ...]:
+    scene = None if entry.scene is None else _resolved(entry.scene, "scene", bands, folder, catalog)
+    found = []
+    for path in (str(folder / f) for f in entry.files):
+        for name, part in open_places(read_places(path), scene, bands):
+            found.append(truth.label(Place(part, path, name, attribute=CLASS, layer=LABELS, image=name)))
+    return tuple(found)
+
+
+def _resolved(
+    where: str | SceneEntry, name: str, bands: Sequence[str] | None, folder: Path, catalog: Path | str | None
+) -> Scene:
+    """Open a scene of labelled data, whose relative paths are below their folder."""
+    if isinstance(where, str) and (folder / where).exists():
+        where = str(folder / where)
+    elif isinstance(where, SceneEntry) and where.folder is None:
+        where = where.model_copy(update={"folder": str(folder.absolute())})
+    return resolve_scene(where, name, bands, None, catalog)
 
 
 def _checked(labelled: tuple[Labelled, ...], truth: Truth) -> tuple[Labelled, ...]:
@@ -193,13 +222,8 @@ def _scenes(
     found = []
     for number, one in enumerate(entry.scenes):
         name = one.scene if isinstance(one.scene, str) else f"scene {number + 1}"
-        where = one.scene
-        if isinstance(where, str) and (folder / where).exists():
-            where = str(folder / where)
-        elif isinstance(where, SceneEntry) and where.folder is None:
-            where = where.model_copy(update={"folder": str(folder.absolute())})
         # The name is that in the document, not the path in its folder.
-        scene = replace(resolve_scene(where, name, bands, None, catalog), name=name)
+        scene = replace(_resolved(one.scene, name, bands, folder, catalog), name=name)
         if scene.model_masks:
             raise ConfigError(
                 f"{name}: its mask from a model ({scene.model_masks[0][1].model}) is made by runs only; give "

@@ -81,7 +81,21 @@ def flagged(color: str) -> ET.Element:
     return root
 
 
-def categorised(legend: Legend, attribute: str) -> ET.Element:
+def outlined(color: str) -> ET.Element:
+    """Describe a polygon layer of which only the outlines are drawn."""
+    root = _qgis()
+    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", forceraster="0")
+    symbol = ET.SubElement(
+        ET.SubElement(renderer, "symbols"), "symbol", name="0", type="fill", alpha="1", clip_to_extent="1"
+    )
+    rgb = ",".join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))
+    layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+    line = {"outline_style": "solid", "outline_width": "0.6", "outline_width_unit": "MM"}
+    _options(ET.SubElement(symbol, "layer", layer), {"style": "no", "outline_color": f"{rgb},255", **line})
+    return root
+
+
+def categorised(legend: Legend, attribute: str, *, by_slug: bool = False) -> ET.Element:
     """Describe a polygon layer: one named fill for each class, with a thin outline.
 
     Parameters
@@ -90,6 +104,9 @@ def categorised(legend: Legend, attribute: str) -> ET.Element:
         The classes.
     attribute
         Column with the class id.
+    by_slug
+        Whether the column has the slugs of classes instead; fills are then half transparent, to be drawn over
+        a picture.
     """
     root = _qgis()
     renderer = ET.SubElement(
@@ -99,11 +116,17 @@ def categorised(legend: Legend, attribute: str) -> ET.Element:
     categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
     for number, (value, c) in enumerate(legend.by_id().items()):
         ET.SubElement(
-            categories, "category", symbol=str(number), value=str(value), type="long", label=c.title,
-            render="true",
+            categories, "category", symbol=str(number), value=c.slug if by_slug else str(value),
+            type="string" if by_slug else "long", label=c.title, render="true",
         )  # fmt: skip
         symbol = ET.SubElement(
-            symbols, "symbol", name=str(number), type="fill", alpha="1", clip_to_extent="1", force_rhr="0"
+            symbols,
+            "symbol",
+            name=str(number),
+            type="fill",
+            alpha="0.5" if by_slug else "1",
+            clip_to_extent="1",
+            force_rhr="0",
         )
         layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
         _options(
