@@ -180,6 +180,9 @@ def _layers(page: RunPage, classes: str) -> list[ShownLayer]:
             [*rgb, f"disagreement {i * STEP} to {(i + 1) * STEP} %"]
             for i, rgb in enumerate(confidence_colors())
         ]
-        about, picture = "Disagreement of the networks, light where they disagree", confidence_layer(page.disagreement)
+        about, picture = (
+            "Disagreement of the networks, light where they disagree",
+            confidence_layer(page.disagreement),
+        )
         layers.append(ShownLayer("disagreement", "Disagreement", picture, about, differ))
     return [*layers, *strange_layers(page)]

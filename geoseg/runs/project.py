@@ -22,6 +22,7 @@ _MAPS = {RunFile.CLASSES: "Classes", RunFile.VALUES: "Values", RunFile.LABELS: "
 _RASTERS = {
     RunFile.OBSERVATIONS: "Observations",
     RunFile.INSTANCES: "Objects",
+    RunFile.DISAGREEMENT: "Disagreement",
     RunFile.PROBABILITIES: "Probabilities",
     RunFile.STRANGENESS: "Unlike the training",
     RunFile.CONFIDENCE: "Confidence",
