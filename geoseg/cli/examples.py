@@ -18,7 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "inspect sentinel2-sample --json",
         "inspect outputs/landcover",
     ),
-    "view": ("view outputs/landcover",),
+    "view": ("view outputs/landcover", "view outputs/landcover --serve"),
     "report": ("report outputs/landcover --profile",),
     "catalog list": ("catalog list",),
     "catalog show": ("catalog show sentinel2-sample",),

@@ -337,15 +337,56 @@ def suggest(
         show_result(found.to_dict(), lambda _: found.to_text(), as_json=as_json)
 
 
-def view(run: RunFolder, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Open the page of a run in the web browser."""
+def view(
+    run: RunFolder,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Show a map in full resolution, served on this machine alone until Ctrl-C."
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", help="Port of --serve on 127.0.0.1; default: a free one."),
+    ] = None,
+    no_open: Annotated[
+        bool, typer.Option("--no-open", help="Open no browser; print what it would open.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Open the page of a run in the web browser, or with --serve a map of its files in full resolution."""
     with errors(debug=debug):
-        import webbrowser
-
         from geoseg.runs.page import find_page
 
+        if serve:
+            _serve(run, port, no_open=no_open, as_json=as_json)
+            return
+        if port is not None:
+            raise ConfigError("--port goes with --serve")
         page = find_page(run)
-        opened = webbrowser.open(page.as_uri())
+        opened = not no_open and _opened(page.as_uri())
         show_result({"page": str(page), "opened": opened}, lambda _: str(page), as_json=as_json)
-        if not opened:
+        if not opened and not no_open:
             say("no web browser was found; open the file yourself", "note")
+
+
+def _serve(run: str, port: int | None, *, no_open: bool, as_json: bool) -> None:
+    """Serve the map of a run until the user ends it, which is no error."""
+    from geoseg.runs.viewer.server import open_server
+
+    if port is not None and not 1 <= port <= 65535:
+        raise ConfigError(f"--port: 1 to 65535, not {port}")
+    with open_server(run, port) as server, contextlib.suppress(KeyboardInterrupt):
+        # The port is open: the browser waits until it is answered.
+        opened = not no_open and _opened(server.url)
+        show_result({"url": server.url, "opened": opened}, lambda _: server.url, as_json=as_json)
+        say("serving on this machine alone; Ctrl-C ends it", "note")
+        server.serve_forever()
+
+
+def _opened(url: str) -> bool:
+    """Open an address in the web browser; return whether there is one."""
+    import webbrowser
+
+    return webbrowser.open(url)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.scenes.pixels import Pixels
 from geoseg.scenes.scene import Reader, Scene
 
 LONGEST = 3072
@@ -45,7 +46,11 @@ def scene_picture(scene: Scene, longest: int = LONGEST, read: Reader | None = No
     """
     wanted, title = colors_of(scene)
     # The stretch undoes scale, offset and haze, so the raw numbers suffice.
-    pixels = scene.pick(wanted).preview(longest, read)
+    return picture_of(scene.pick(wanted).preview(longest, read), title)
+
+
+def picture_of(pixels: Pixels, title: str) -> ScenePicture:
+    """Return the picture of three bands, each stretched between its 2nd and 98th percentile."""
     rgb = np.full((*pixels.valid.shape, 3), 255, dtype=np.uint8)
     step = max(1, math.isqrt(pixels.valid.size // _STRETCH_PIXELS))
     limits: list[tuple[float, float]] = []

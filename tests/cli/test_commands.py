@@ -55,6 +55,8 @@ def every_command(group=ROOT_COMMAND, path=()):
         (["init", "--train", "x", "--model", "y"],
          "--model goes with a scene; a training is begun with --train FOLDER alone"),
         (["init", "a.tif", "--model", "y", "--attribute", "z"], "--attribute goes with --train FOLDER"),
+        (["view", "x", "--port", "8000"], "--port goes with --serve"),
+        (["view", "x", "--serve", "--port", "0"], "--port: 1 to 65535, not 0"),
         (["run", "x", "--color", "blue"], "--color: auto, always or never, not 'blue'; see: geoseg --help"),
     ],
 )  # fmt: skip

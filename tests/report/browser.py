@@ -19,7 +19,7 @@ from tornado.websocket import websocket_connect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-    "--disable-dev-shm-usage", "--remote-debugging-port=0", "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--disable-dev-shm-usage", "--remote-debugging-port=0",
 )  # fmt: skip
 WEBGL = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader")
 """Flags for pages that draw with WebGL, on machines without a GPU."""
@@ -117,11 +117,14 @@ class Page:
 
 @contextlib.contextmanager
 def opened(path, width=1280, height=900, flags=()):
-    """Open a file in a browser that reaches no network."""
+    """Open a file, or an address on this machine, in a browser that reaches no network."""
+    served = str(path).startswith("http://127.0.0.1:")
+    rules = "--host-resolver-rules=MAP * ~NOTFOUND" + ", EXCLUDE 127.0.0.1" * served
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             CHROMIUM,
             *_FLAGS,
+            rules,
             *flags,
             f"--user-data-dir={profile}",
             f"--window-size={width},{height}",
@@ -137,7 +140,7 @@ def opened(path, width=1280, height=900, flags=()):
             for domain in ("Page", "Runtime", "Log", "Network"):
                 page.call(f"{domain}.enable")
             page.resize(width, height)
-            page.call("Page.navigate", url=Path(path).resolve().as_uri())
+            page.call("Page.navigate", url=path if served else Path(path).resolve().as_uri())
             page.ready()
             yield page
         finally:
