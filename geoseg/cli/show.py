@@ -321,7 +321,7 @@ def run_folder(store: Store) -> dict[str, Any]:
         "objects", "seconds", "memory_bytes", "warnings",
     }  # fmt: skip
     told = None if record.values is None else record.values.model_dump(mode="json", exclude={"histogram"})
-    of_classes = record.task == "classes"
+    of_classes, doubt = record.task == "classes", record.doubt
     return {
         "run": store.at(),
         "state": "finished",
@@ -330,6 +330,7 @@ def run_folder(store: Store) -> dict[str, Any]:
         "height": record.plan.height,
         **record.model_dump(mode="json", include=kept),
         **({} if told is None else {"values": told}),
+        **({} if doubt is None else {"doubt": doubt.model_dump(mode="json")}),
         "outputs": {name: file.bytes for name, file in record.outputs.items()},
     }
 

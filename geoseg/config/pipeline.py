@@ -165,7 +165,7 @@ class Vectorize(Document):
     minimum_confidence: Share = 0
     """Polygons with a lower mean confidence are left out."""
     low_confidence: Share = 0.5
-    """Pixels below it are counted in `low_confidence_share`."""
+    """Pixels below it are counted in `low_confidence_share`, and outlined by `outputs.doubt`."""
     attributes: tuple[Literal["class_color"], ...] = ()
     """Further columns: `class_color`, the colour of the class as `#rrggbb`, by which web maps and notebooks
     draw polygons."""
@@ -201,6 +201,9 @@ class Outputs(Document):
     strangeness: bool = False
     """Write how far each pixel is from the training pixels of the network: 1 is as far as one in a hundred of
     them."""
+    doubt: bool = False
+    """Write outlines of what is not to be trusted: pixels with a confidence below `vectorize.low_confidence`,
+    and pixels unlike the training pixels, where the bundle says how these vary."""
     probabilities: bool = False
     disagreement: bool = False
     """Write by how much the networks of an ensemble disagree: the mutual information of class and network."""

@@ -107,6 +107,17 @@ class RecordedStrangeness(_Part):
     """Unlike of the measured ones, 0 to 1."""
 
 
+class RecordedDoubt(_Part):
+    """Pixels that are not to be trusted, before small regions join others and edges are simplified."""
+
+    low_confidence: float | None
+    """Confidence, 0 to 1, below which a pixel is doubtful; None of a map without confidence."""
+    strangeness: bool
+    """Whether pixels were held to the training pixels."""
+    pixels: dict[str, int]
+    """By reason: `low_confidence`, `unlike` the training data, or `both`."""
+
+
 class RecordedArea(_Part):
     """The area of interest: the pixels outside of it are nodata."""
 
@@ -251,6 +262,8 @@ class RunRecord(_Part):
     """By slug; None without a CRS."""
     strangeness: RecordedStrangeness | None = None
     """None where the card of the network does not say how its training pixels vary."""
+    doubt: RecordedDoubt | None = None
+    """None where no outlines were asked for."""
     objects: RecordedObjects | None = None
     """Of a network that finds objects; `pixels` are then those of objects, all others are `nodata`."""
     seconds: RunSeconds

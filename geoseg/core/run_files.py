@@ -35,6 +35,7 @@ class RunFile(StrEnum):
     FLATGEOBUF = "polygons.fgb"
     GEOJSON = "polygons.geojson"
     PMTILES = "polygons.pmtiles"
+    DOUBT = "doubt.gpkg"
     POLYGONS_QML = "polygons.qml"
     POLYGONS_STYLE = "polygons.style.json"
     VALUES = "values.tif"

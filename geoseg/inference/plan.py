@@ -190,8 +190,9 @@ class Plan:
 
     @property
     def strangeness(self) -> bool:
-        """Whether how far each pixel is from the training pixels is staged and written."""
-        return self.pipeline.outputs.strangeness
+        """Whether how far each pixel is from the training pixels is staged."""
+        outputs = self.pipeline.outputs
+        return outputs.strangeness or (outputs.doubt and self.gauge is not None)
 
     @cached_property
     def gauge(self) -> Gauge | None:
@@ -511,7 +512,7 @@ def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
         "inference.augment": pipeline.inference.augment != "none",
     }
     if task == "instances":
-        asked |= of_pixels | {"outputs.strangeness": outputs.strangeness}
+        asked |= of_pixels | {"outputs.strangeness": outputs.strangeness, "outputs.doubt": outputs.doubt}
     if task != "classes" and (key := next((k for k, yes in asked.items() if yes), None)):
         raise ConfigError(f"{key}: {name} {DOES[task]}; leave it out")
     if outputs.coco and task != "instances":
@@ -528,6 +529,9 @@ def _check_task(pipeline: Pipeline, bundle: Bundle) -> None:
             "outputs.disagreement: is of the networks of an ensemble, and there is one; list several: "
             "model: [a, b]"
         )
+    if outputs.doubt and task != "classes" and gauge_of(bundle.card) is None:
+        # Without a class there is no confidence.
+        raise ConfigError(f"outputs.doubt: {not_measured(bundle.card)}")
     if task == "classes" and outputs.instances and vectorize.instances is None:
         raise ConfigError("outputs.instances needs vectorize.instances, which says what an object is")
 

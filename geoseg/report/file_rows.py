@@ -27,6 +27,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
     RunFile.FLATGEOBUF: ("polygons", _TABLES),
     RunFile.GEOJSON: ("polygons in longitude and latitude", "any web map, QGIS, GeoPandas"),
     RunFile.PMTILES: ("polygons as vector tiles", "MapLibre, QGIS"),
+    RunFile.DOUBT: ("outlines of what not to trust, with the reason", f"{_TABLES}, ArcGIS"),
     RunFile.POLYGONS_STYLE: ("style of the vector tiles", "MapLibre"),
     RunFile.MASK: ("classes as a mask of the size of the picture", "any viewer, Pillow"),
     RunFile.OVERLAY_PNG: ("picture with the map over it", "any viewer"),

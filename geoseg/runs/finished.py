@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoseg.config.run_record import RunRecord
+from geoseg.core.doubt import DOUBT_LAYER
 from geoseg.core.errors import OutputError
 from geoseg.core.files import as_output_error
 from geoseg.core.legend import NO_OBJECT, NODATA, cf_flags
@@ -189,6 +190,20 @@ class Run:
             if path.suffix == ".parquet":
                 return geopandas.read_parquet(plain)
             return geopandas.read_file(plain, **layer)
+
+    def doubt(self) -> "geopandas.GeoDataFrame":
+        """Return the outlines of what is not to be trusted, with the reason and mean values of their pixels.
+
+        Raises
+        ------
+        OutputError
+            When the run wrote none, or they lie in an object store.
+        """
+        import geopandas  # noqa: PLC0415 (as in `polygons`)
+
+        path = self._local(RunFile.DOUBT)
+        with as_output_error(path, "read"), plain_path(path) as plain:
+            return geopandas.read_file(plain, layer=DOUBT_LAYER)
 
     def _map(
         self, name: RunFile, title: str, attributes: dict[str, Any], *, band: int = 1, nodata: int = NODATA

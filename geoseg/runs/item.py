@@ -73,6 +73,7 @@ _TITLES: dict[str, str] = {
     RunFile.COCO: "COCO results of the objects",
     RunFile.LABELS: "Labels: 1 where a pixel has one",
     RunFile.GEOPACKAGE: "Polygons of the classes",
+    RunFile.DOUBT: "Outlines of what is not to be trusted",
     RunFile.POLYGONS_STYLE: "MapLibre style of the vector tiles",
     RunFile.MASK: "Class map as a picture",
     RunFile.OVERLAY_PNG: "Scene with its classes over it",

@@ -92,6 +92,7 @@ def output_names(plan: Plan, *, profile: bool = False) -> list[str]:
         **{RunFile.polygons(form): True for form in outputs.polygons},
         RunFile.POLYGONS_QML: bool(_STYLED_BY_QML & set(outputs.polygons)),
         RunFile.POLYGONS_STYLE: "pmtiles" in outputs.polygons,
+        RunFile.DOUBT: outputs.doubt,
         **dict.fromkeys(project_files(plan) if outputs.project else [], True),
         RunFile.QUICKLOOK: True,
         RunFile.MASK: outputs.mask is not None,
@@ -157,7 +158,7 @@ def write_maps(
         number = staging.bands.index("observations") + 1
         counts = cog(RunFile.OBSERVATIONS, [MapBand(number, "observations", counts=True)], "NEAREST")
         files += write_count_style(counts, highest_value(counts))
-    if plan.strangeness:
+    if outputs.strangeness:
         last = MapBand(len(staging.bands), "strangeness")
         files += write_strangeness_style(cog(RunFile.STRANGENESS, [last], "AVERAGE"))
     if outputs.polygons or outputs.instances:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 from odc.geo.crs import CRS
 
+from geoseg.core.doubt import DOUBT_LAYER, REASON, REASONS
 from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_path
 from geoseg.inference.plan import Plan
@@ -13,7 +14,7 @@ from geoseg.report.scene_picture import ScenePicture
 from geoseg.runs.scene_layer import SceneLayer, relative_path, scene_layers, stretch_of, write_scene_vrt
 from geoseg.styles.polygons import CLASS_ID
 from geoseg.styles.project import Layer, Reference, write_project
-from geoseg.styles.qml import categorised, composed
+from geoseg.styles.qml import categorised, composed, hatched
 
 _POLYGONS = (RunFile.GEOPACKAGE, RunFile.FLATGEOBUF, RunFile.GEOPARQUET, RunFile.GEOJSON)
 """Files of polygons, the one that QGIS reads best first. All hold the same features."""
@@ -82,11 +83,15 @@ def project_files(plan: Plan) -> list[RunFile]:
 
 
 def _outputs(plan: Plan, folder: Path, names: set[str]) -> Iterator[Layer]:
-    """Yield a layer for the polygons and for each raster."""
+    """Yield a layer for the outlines of doubt, for the polygons and for each raster."""
     crs, objects = plan.scene.geobox.crs, plan.detection is not None
     polygons = next((f for f in _POLYGONS if f in names), None)
+    of_layer = plan.recipe.rules.crs or crs
+    if RunFile.DOUBT in names:
+        place = f"./{RunFile.DOUBT}|layername={DOUBT_LAYER}"
+        yield Layer("Do not trust", place, _reference(of_layer), hatched(REASONS, REASON), "polygons")
     if polygons is not None:
-        own = CRS("EPSG:4326") if polygons == RunFile.GEOJSON else plan.recipe.rules.crs or crs
+        own = CRS("EPSG:4326") if polygons == RunFile.GEOJSON else of_layer
         # Elsewhere the name of the file is that of the layer.
         inside = f"|layername={plan.name}" if polygons == RunFile.GEOPACKAGE else ""
         style = categorised(plan.bundle.card.legend, CLASS_ID)

@@ -35,6 +35,7 @@ from geoseg.report.profile import write_trace
 from geoseg.report.scene_picture import ScenePicture
 from geoseg.report.timeline import Timeline, timeline_of
 from geoseg.runs import outputs
+from geoseg.runs.doubt import write_doubt
 from geoseg.runs.folder import RunFolder
 from geoseg.runs.log import FORM, EventLog, read_events
 from geoseg.runs.object_outputs import write_objects
@@ -299,6 +300,10 @@ class SceneRun:
                 totals = replace(totals, classes=pixels, valid=sum(pixels.values()))
                 if not objects.looked_at:
                     raise _without_pixels(plan)
+            doubt = None
+            if plan.pipeline.outputs.doubt:
+                outlines, doubt = write_doubt(plan, workspace, workers, steps)
+                files.append(outlines)
         if plan.postprocess:
             totals = totals.of_map(workspace / RunFile.CLASSES)
         picture = reading.result()
@@ -313,7 +318,7 @@ class SceneRun:
         about = self._circumstances([*notices, *self._strange(totals)], finished, predicted)
         record = make_record(plan, totals, files, about, masked, objects)
         confidence = outputs.confidence_by_class(plan, workspace)
-        record = record.model_copy(update={"mean_confidence": confidence})
+        record = record.model_copy(update={"mean_confidence": confidence, "doubt": doubt})
         steps(Progress(RunFile.PAGE))
         files.append(self._page(record, picture))
         steps.end()

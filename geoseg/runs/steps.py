@@ -16,6 +16,7 @@ _PER_MPX: dict[str, float] = {
     RunFile.CONFIDENCE: 0.3,
     RunFile.INSTANCES: 0.1,
     TRACING: 1.0,
+    RunFile.DOUBT: 1.0,
     RunFile.polygons("parquet"): 0.2,
     RunFile.polygons("fgb"): 0.06,
     RunFile.polygons("geojson"): 1.6,

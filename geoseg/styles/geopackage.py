@@ -46,7 +46,13 @@ _METADATA_DEFINITION = "http://www.geopackage.org/spec120/#extension_metadata"
 
 
 def add_style_and_provenance(
-    path: Path, layer: str, legend: Legend, provenance: Mapping[str, Any], *, geometry_column: str = "geom"
+    path: Path,
+    layer: str,
+    legend: Legend,
+    provenance: Mapping[str, Any],
+    *,
+    geometry_column: str = "geom",
+    style: ET.Element | None = None,
 ) -> None:
     """Write a layer's default style and its provenance into a GeoPackage, in one transaction.
 
@@ -59,13 +65,15 @@ def add_style_and_provenance(
     path
         A GeoPackage with the layer; no other process may write it meanwhile.
     layer
-        Name of a polygon layer with the column `class_id`.
+        Name of a polygon layer, with the column `class_id` unless a style is given.
     legend
         The classes.
     provenance
         Where the layer comes from, plain JSON values.
     geometry_column
         Geometry column of the layer; QGIS ignores a style with another one.
+    style
+        Another style than a fill for each class, as QML.
 
     Raises
     ------
@@ -78,7 +86,8 @@ def add_style_and_provenance(
             row = db.execute("SELECT last_change FROM gpkg_contents WHERE table_name = ?", [layer]).fetchone()
             if row is None:
                 raise OutputError(f"{path}: has no layer {layer}")
-            _add_style(db, (layer, geometry_column), legend, row[0])
+            texts = _styles(legend, layer) if style is None else (_text(style), "")
+            _add_style(db, (layer, geometry_column), texts, row[0])
             _add_provenance(db, layer, provenance, row[0])
             db.execute("COMMIT")
     except sqlite3.Error as error:
@@ -90,8 +99,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
 
 
-def _add_style(db: sqlite3.Connection, place: tuple[str, str], legend: Legend, time: str) -> None:
-    layer, _ = place
+def _styles(legend: Legend, layer: str) -> tuple[str, str]:
+    """Return QML and SLD of a fill for each class."""
+    return _text(categorised(legend, CLASS_ID)), _text(polygon_sld(legend, layer, CLASS_ID))
+
+
+def _add_style(db: sqlite3.Connection, place: tuple[str, str], styles: tuple[str, str], time: str) -> None:
+    """Make QML and SLD the default style of a layer, by its name and geometry column."""
     _create(db, _LAYER_STYLES)
     # QGIS and GDAL find the table only when the contents list it.
     db.execute(
@@ -101,7 +115,6 @@ def _add_style(db: sqlite3.Connection, place: tuple[str, str], legend: Legend, t
         [time],
     )
     db.execute("DELETE FROM layer_styles WHERE f_table_name = ? AND f_geometry_column = ?", place)
-    styles = (_text(categorised(legend, CLASS_ID)), _text(polygon_sld(legend, layer, CLASS_ID)))
     db.execute(
         "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column,"
         " styleName, styleQML, styleSLD, useAsDefault, description, owner, update_time)"

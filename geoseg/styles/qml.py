@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from geoseg.core.legend import Legend
@@ -10,6 +11,10 @@ from geoseg.core.legend import Legend
 # single pixels stay visible when the whole map is on the screen.
 _OUTLINE = "35,35,35,90"
 _OUTLINE_MM = "0.06"
+
+_HATCHINGS = ("b_diagonal", "f_diagonal", "diagonal_x")
+"""Fills of lines, as QGIS names them."""
+_HATCHED_MM = "0.3"
 
 
 def paletted(legend: Legend) -> ET.Element:
@@ -108,29 +113,14 @@ def categorised(legend: Legend, attribute: str, *, by_slug: bool = False) -> ET.
         Whether the column has the slugs of classes instead; fills are then half transparent, to be drawn over
         a picture.
     """
-    root = _qgis()
-    renderer = ET.SubElement(
-        root, "renderer-v2", type="categorizedSymbol", attr=attribute,
-        symbollevels="0", forceraster="0", enableorderby="0",
-    )  # fmt: skip
-    categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
-    for number, (value, c) in enumerate(legend.by_id().items()):
-        ET.SubElement(
-            categories, "category", symbol=str(number), value=c.slug if by_slug else str(value),
-            type="string" if by_slug else "long", label=c.title, render="true",
-        )  # fmt: skip
-        symbol = ET.SubElement(
-            symbols,
-            "symbol",
-            name=str(number),
-            type="fill",
-            alpha="0.5" if by_slug else "1",
-            clip_to_extent="1",
-            force_rhr="0",
-        )
-        layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
-        _options(
-            ET.SubElement(symbol, "layer", layer),
+    fills = [
+        (
+            _Category(
+                c.slug if by_slug else str(value),
+                "string" if by_slug else "long",
+                c.title,
+                alpha="0.5" if by_slug else "1",
+            ),
             {
                 "color": ",".join(map(str, (*c.rgb, 255))),
                 "style": "solid",
@@ -141,6 +131,70 @@ def categorised(legend: Legend, attribute: str, *, by_slug: bool = False) -> ET.
                 "joinstyle": "bevel",
             },
         )
+        for value, c in legend.by_id().items()
+    ]
+    return _categories(attribute, fills)
+
+
+def hatched(legend: Legend, attribute: str) -> ET.Element:
+    """Describe a polygon layer: an outline and a hatching for each class, through which a map is seen.
+
+    Parameters
+    ----------
+    legend
+        Three classes at most: hatched to the right, to the left, and in both directions.
+    attribute
+        Column with the title of the class.
+    """
+    fills = [
+        (
+            _Category(c.title, "string", c.title),
+            {
+                "color": ",".join(map(str, (*c.rgb, 255))),
+                "style": hatching,
+                "outline_color": ",".join(map(str, (*c.rgb, 255))),
+                "outline_style": "solid",
+                "outline_width": _HATCHED_MM,
+                "outline_width_unit": "MM",
+                "joinstyle": "bevel",
+            },
+        )
+        for c, hatching in zip(legend.classes, _HATCHINGS, strict=False)
+    ]
+    return _categories(attribute, fills)
+
+
+@dataclass(frozen=True)
+class _Category:
+    """What the polygons of one fill have in a column."""
+
+    value: str
+    kind: str
+    """Type of the column: `long` or `string`."""
+    title: str
+    alpha: str = "1"
+    """Opacity of the fill, 0 to 1."""
+
+
+def _categories(attribute: str, fills: Iterable[tuple[_Category, Mapping[str, str]]]) -> ET.Element:
+    """Describe a polygon layer with a fill for each value of a column."""
+    root = _qgis()
+    renderer = ET.SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr=attribute,
+        symbollevels="0", forceraster="0", enableorderby="0",
+    )  # fmt: skip
+    categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
+    for number, (category, fill) in enumerate(fills):
+        ET.SubElement(
+            categories, "category", symbol=str(number), value=category.value, type=category.kind,
+            label=category.title, render="true",
+        )  # fmt: skip
+        symbol = ET.SubElement(
+            symbols, "symbol", name=str(number), type="fill", alpha=category.alpha, clip_to_extent="1",
+            force_rhr="0",
+        )  # fmt: skip
+        layer = {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"}
+        _options(ET.SubElement(symbol, "layer", layer), fill)
     return root
 
 

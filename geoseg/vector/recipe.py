@@ -85,6 +85,8 @@ class Rules:
     """Whether a feature is the whole mask of an object, also where another one covers it."""
     with_color: bool = False
     """Whether features have the colour of their class."""
+    with_strangeness: bool = False
+    """Whether features have the mean distance of their pixels from the training pixels."""
 
 
 @dataclass(frozen=True)

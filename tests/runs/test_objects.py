@@ -319,6 +319,7 @@ def test_a_scene_of_nodata_is_refused(objects, exact, tmp_path):
     ("assigned", "message"),
     [
         ("outputs.probabilities=true", "outputs.probabilities: toy-objects finds objects"),
+        ("outputs.doubt=true", "outputs.doubt: toy-objects finds objects"),
         ("vectorize.instances=watershed", "vectorize.instances: toy-objects finds objects"),
         ("vectorize.dissolve=true", "vectorize.dissolve: toy-objects finds objects"),
         ("inference.augment=d4", "inference.augment: toy-objects finds objects"),

@@ -1,6 +1,7 @@
 """One way to read polygon files of all formats."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely.affinity import translate
 
+from geoseg.core.legend import NODATA
 from geoseg.core.paths import plain_path
 
 FORMATS = ("gpkg", "fgb", "parquet", "geojson")
@@ -33,6 +35,10 @@ class PolygonFile:
     """Name of the layer, for formats that can have several."""
     around: float | None = None
     """Longitude of the map's middle: where coordinates are degrees, polygons are turned to its side."""
+    column: str = "class_id"
+    """Column by which polygons are told apart."""
+    codes: Mapping[str, int] | None = None
+    """Ids of the texts of that column; None where it has ids."""
 
     @property
     def _is_parquet(self) -> bool:
@@ -71,7 +77,9 @@ class PolygonFile:
             geometry, ids = np.asarray(frame.geometry.values), frame.class_id.to_numpy(np.int64)
         else:
             with plain_path(self.path) as plain:
-                _, _, wkb, (ids,) = pyogrio.raw.read(plain, layer=self.name, columns=["class_id"], bbox=box)
+                _, _, wkb, (ids,) = pyogrio.raw.read(plain, layer=self.name, columns=[self.column], bbox=box)
+            if self.codes is not None:
+                ids = np.array([self.codes.get(text, NODATA) for text in ids], np.int64)
             geometry, ids = np.asarray(shapely.from_wkb(wkb)), ids.astype(np.int64)
         return geometry if around is None else _turned(geometry, around), ids
 

@@ -25,7 +25,7 @@ from geoseg.runs.validate.polygon_file import PolygonFile, ProjectedLayer, same_
 from geoseg.runs.validate.strips import Tally, tally_strips
 from geoseg.vector.write.features import schema
 
-_UNREADABLE = (
+UNREADABLE = (
     sqlite3.Error, DataSourceError, DataLayerError, RasterioError, ProjError, shapely.GEOSException,
     pa.ArrowException, ValueError, TypeError, KeyError, OSError,
 )  # fmt: skip
@@ -45,7 +45,7 @@ def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
     try:
         layer = yield from _open_layer(run, first)
         yield from _attributes(run, layer)
-        projected = ProjectedLayer.on(layer, _crs(run))
+        projected = ProjectedLayer.on(layer, map_crs(run))
         edges = None
         overlap = run.recipe.rules.whole_masks
         if layer.attributes.num_rows < _SMALL and not overlap:
@@ -59,7 +59,7 @@ def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
             ends = [projected.points(edges.lonely[:, i : i + 2]) for i in (0, 2)]
             edges = replace(edges, lonely=np.hstack(ends))
         tally = None if overlap else tally_strips(run, projected, edges)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         yield Failure(first, "polygons", "readable", one_line(error.__cause__ or error))
         return
     if tally is not None:
@@ -69,18 +69,19 @@ def check_polygons(run: FinishedFolder) -> Iterator[Failure]:
         try:
             other = yield from _open_layer(run, name)
             yield from _compare(layer, other)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             yield Failure(name, "polygons", "readable", one_line(error.__cause__ or error))
 
 
-def _crs(run: FinishedFolder) -> CRS | None:
+def map_crs(run: FinishedFolder) -> CRS | None:
+    """Return the CRS of the map."""
     crs = run.geobox.crs
     return None if crs is None else CRS.from_wkt(crs.to_wkt())
 
 
-def _middle_longitude(run: FinishedFolder) -> float | None:
+def middle_longitude(run: FinishedFolder) -> float | None:
     """Return the longitude of the map's middle; None when it has none."""
-    crs, (west, south, east, north) = _crs(run), run.geobox.boundingbox
+    crs, (west, south, east, north) = map_crs(run), run.geobox.boundingbox
     if crs is None:
         return None
     if crs.is_geographic:
@@ -96,14 +97,14 @@ def _middle_longitude(run: FinishedFolder) -> float | None:
 def _open_layer(run: FinishedFolder, name: str) -> Generator[Failure, None, PolygonFile]:
     """Open a polygon file; check its database and its CRS."""
     path = run.folder / name
-    around = _middle_longitude(run)
+    around = middle_longitude(run)
     layer = PolygonFile(path, around=around)
     if name == FILE:
         with open_readonly(path) as db:
             yield from check_database(run, db)
             layer = PolygonFile(path, only_layer(db), around)
     chosen = run.recipe.rules.crs
-    expected = _crs(run) if chosen is None else chosen.proj
+    expected = map_crs(run) if chosen is None else chosen.proj
     if path.suffix == ".geojson":
         expected = CRS.from_epsg(4326)
     found = layer.crs

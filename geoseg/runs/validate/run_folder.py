@@ -8,6 +8,7 @@ from geoseg.core.files import streams_in
 from geoseg.core.run_files import RunFile
 from geoseg.runs.record import no_finished_run
 from geoseg.runs.validate.batch_folder import common_checks, finished_scenes, is_batch
+from geoseg.runs.validate.doubt import check_doubt
 from geoseg.runs.validate.findings import CheckGroup, Failure, Report
 from geoseg.runs.validate.finished_folder import FinishedFolder, read_finished
 from geoseg.runs.validate.integrity import check_files, check_record
@@ -80,6 +81,9 @@ def _groups(folder: Path) -> Iterator[CheckGroup]:
         form = "one of each mask" if run.recipe.rules.whole_masks else f"a coverage {form}"
         looked_at = f"{', '.join(files)}: valid, attributes, {form}"
         checks.append(("polygons", looked_at, check_polygons))
+    if RunFile.DOUBT in run.outputs:
+        looked_at = f"{RunFile.DOUBT}: valid, reasons, where the rasters say so"
+        checks.append(("doubt", looked_at, check_doubt))
     checks.append(("item", "item.json: STAC 1.1 schema, assets, checksums, grid, classes", check_item))
     for name, looked_at, check in checks:
         found = tuple(check(run))

@@ -104,13 +104,13 @@ def tally_strips(run: FinishedFolder, projected: ProjectedLayer, edges: Edges | 
     for start, stop in row_spans(box.shape):
         strip = _read_strip(run, start, stop)
         here = transform @ Affine.translation(0, start)
-        geometry, ids = projected.polygons(_bounds(here, strip.classes.shape))
+        geometry, ids = projected.polygons(bounds_of(here, strip.classes.shape))
         _count_polygons(tally, geometry, ids, here, (start, stop, box.shape.y))
         if not run.edges_moved:
             # A region may span the whole map. Its edges follow pixels and are clipped without rounding.
             # Simplified polygons, which have fewer vertices, stay whole.
-            geometry = shapely.clip_by_rect(geometry, *_bounds(here, strip.classes.shape))
-        burnt = _burn(geometry, ids, here, strip.classes.shape)
+            geometry = shapely.clip_by_rect(geometry, *bounds_of(here, strip.classes.shape))
+        burnt = burn(geometry, ids, here, strip.classes.shape)
         times, values = burnt >> 8, (burnt & 255).astype(np.uint8)
         _count_pixels(tally, run, strip, times, values)
         _count_open_edges(tally, run, strip, unshared)
@@ -194,7 +194,7 @@ def _pixels_of(xy: NDArray[np.float64], transform: Affine, shape: tuple[int, int
     return np.stack([np.floor(row).clip(0, shape[0] - 1), np.floor(col).clip(0, shape[1] - 1)], axis=1)
 
 
-def _bounds(transform: Affine, shape: tuple[int, int]) -> Box:
+def bounds_of(transform: Affine, shape: tuple[int, int]) -> Box:
     """Return the extent of a grid: left, lower, right, upper."""
     left, upper = transform @ (0, 0)
     right, lower = transform @ (shape[1], shape[0])
@@ -226,7 +226,7 @@ def _count_polygons(
     tally.invalid += list(shapely.is_valid_reason(mine[~good]))
 
 
-def _burn(
+def burn(
     geometry: NDArray[np.object_], ids: NDArray[np.int64], transform: Affine, shape: tuple[int, int]
 ) -> NDArray[np.int32]:
     """Return 256 for each polygon over a pixel's centre, plus the sum of their classes."""

@@ -123,11 +123,15 @@ def find_roots(parent: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 @compiled
-def sum_pixels(starts, labels, values, count, percent, threshold, known):
-    """Return the fields of `Stats` for the regions of a block; `percent` is empty unless `known`."""
+def sum_pixels(starts, labels, values, count, percent, threshold, known, levels, measured):
+    """Return the fields of `Stats` for the regions of a block.
+
+    `percent` is empty unless `known`, `levels` unless `measured`.
+    """
     value, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
     total, doubtful = np.zeros(count, np.int64), np.zeros(count, np.int64)
     minimum = np.full(count, 100 if known else 0, np.int64)
+    distance = np.zeros(count, np.int64)
     for run in range(len(labels)):
         i = labels[run] - 1
         if i < 0:
@@ -139,7 +143,10 @@ def sum_pixels(starts, labels, values, count, percent, threshold, known):
                 total[i] += k
                 minimum[i] = min(minimum[i], k)
                 doubtful[i] += k < threshold
-    return value, pixels, total, minimum, doubtful, np.zeros(count, np.bool_)
+        if measured:
+            for k in levels[starts[run] : starts[run + 1]]:
+                distance[i] += k
+    return value, pixels, total, minimum, doubtful, distance, np.zeros(count, np.bool_)
 
 
 @compiled

@@ -27,6 +27,10 @@ BLOCK = 1024
 the first vertex of a ring. So it is fixed, and files are the same byte by byte."""
 
 
+_FARTHEST = 2.54
+"""Largest distance from the training pixels that a byte of per cent has."""
+
+
 @dataclass(frozen=True)
 class MapFiles:
     """A class map on disk, and the rasters beside it on the same grid."""
@@ -41,6 +45,8 @@ class MapFiles:
     """Class of each object, shape (objects + 1,): pixels of a boundary between objects take it."""
     obstacles: Path | None = None
     """Further corners that no boundary may move over, a file of `guard.write_obstacles`."""
+    strangeness: Path | None = None
+    """Distance from the training pixels, 1 at the limit of these, float32, nodata 255."""
 
     def shape(self) -> tuple[int, int]:
         """Return rows and columns."""
@@ -88,11 +94,18 @@ class MapFiles:
 
     def percent(self, window: Window) -> NDArray[np.uint8] | None:
         """Return the confidence of a window in whole per cent, so that sums do not depend on their order."""
-        if self.confidence is None:
-            return None
-        with OPEN_RASTERS.borrow(self.confidence) as src:
-            share = src.read(1, window=to_rasterio(window))
-        return np.asarray(np.rint(np.clip(share, 0, 1) * 100), np.uint8)
+        return None if self.confidence is None else _whole(self.confidence, window, 1.0)
+
+    def levels(self, window: Window) -> NDArray[np.uint8] | None:
+        """Return the distance from the training pixels in a window, in whole per cent of their limit."""
+        return None if self.strangeness is None else _whole(self.strangeness, window, _FARTHEST)
+
+
+def _whole(path: Path, window: Window, most: float) -> NDArray[np.uint8]:
+    """Read numbers from 0 to `most` as whole per cent."""
+    with OPEN_RASTERS.borrow(path) as src:
+        numbers = src.read(1, window=to_rasterio(window))
+    return np.asarray(np.rint(np.clip(numbers, 0, most) * 100), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ def trace_block(
         window=window,
         arcs=generalize(chains.take(~is_open), corners, how, shape),
         chains=chains.take(is_open),
-        stats=Stats.of(traced.runs, files.percent(window), threshold),
+        stats=Stats.of(traced.runs, files.percent(window), threshold, files.levels(window)),
         borders=Borders.of(traced.runs),
         corners=corners,
     )

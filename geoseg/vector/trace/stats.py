@@ -25,6 +25,8 @@ class Stats:
     """Smallest confidence of a pixel in per cent."""
     doubtful: NDArray[np.int64]
     """Number of pixels with a confidence below the threshold."""
+    distance: NDArray[np.int64]
+    """Sum of the distances of its pixels from the training pixels, in per cent of their limit."""
     edge: NDArray[np.bool_]
     """Whether it touches nodata or the map's frame, so that the land cover may go on beyond it."""
 
@@ -39,14 +41,20 @@ class Stats:
         edge = np.zeros_like(self.edge)
         np.logical_or.at(edge, root, self.edge)
         sums = []
-        for numbers in (self.pixels, self.confidence, self.doubtful):
+        for numbers in (self.pixels, self.confidence, self.doubtful, self.distance):
             total = np.zeros_like(numbers)
             np.add.at(total, root, numbers)
             sums.append(total)
-        return Stats(value, sums[0], sums[1], minimum, sums[2], edge)
+        return Stats(value, sums[0], sums[1], minimum, sums[2], sums[3], edge)
 
     @classmethod
-    def of(cls, runs: Runs, percent: NDArray[np.uint8] | None, threshold: int) -> "Stats":
+    def of(
+        cls,
+        runs: Runs,
+        percent: NDArray[np.uint8] | None,
+        threshold: int,
+        levels: NDArray[np.uint8] | None = None,
+    ) -> "Stats":
         """Sum over the regions of a block: index 0 is the region with label 1.
 
         Parameters
@@ -57,12 +65,15 @@ class Stats:
             Confidence of the block's pixels in whole per cent, shape (rows, cols), or None.
         threshold
             Per cent below which a pixel is doubtful.
+        levels
+            Distance of the block's pixels from the training pixels in whole per cent, shape (rows, cols), or
+            None.
         """
-        known = percent is not None
-        flat = percent.reshape(-1) if percent is not None else np.empty(0, np.uint8)
+        flat, far = (np.empty(0, np.uint8) if a is None else a.reshape(-1) for a in (percent, levels))
+        known, measured = percent is not None, levels is not None
         return cls(
             *_run_kernels.sum_pixels(
-                runs.starts, runs.labels, runs.values, runs.count, flat, threshold, known
+                runs.starts, runs.labels, runs.values, runs.count, flat, threshold, known, far, measured
             )
         )
 

@@ -44,6 +44,8 @@ def schema(rules: Rules) -> pa.Schema:
         columns.insert(2, ("object_id", pa.int64()))
     if rules.with_color:
         columns.insert(2, ("class_color", pa.string()))
+    if rules.with_strangeness:
+        columns.append(("mean_strangeness", pa.float64()))
     wkb = pa.field("geom", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
     return pa.schema([*columns, wkb])
 
@@ -117,7 +119,7 @@ class _FeatureBuilder:
         geometry = _geometries(polygons.rings, chosen, self._transform)
         return FeatureTable(
             geometry, taken.value, self._measure.areas(geometry), self._measure.lengths(geometry),
-            taken.pixels, taken.confidence, taken.minimum, taken.doubtful, taken.edge,
+            taken.pixels, taken.confidence, taken.minimum, taken.doubtful, taken.distance, taken.edge,
         )  # fmt: skip
 
     def batch(self, table: FeatureTable) -> pa.RecordBatch:
@@ -138,6 +140,7 @@ class _FeatureBuilder:
             "mean_confidence": np.round(table.confidence / (100 * table.pixels), 4),
             "min_confidence": table.minimum / 100,
             "low_confidence_share": np.round(table.doubtful / table.pixels, 4),
+            "mean_strangeness": np.round(table.distance / (100 * table.pixels), 4),
             "touches_edge": table.edge,
             "geom": shapely.to_wkb(geometry),
         }

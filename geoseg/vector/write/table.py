@@ -20,6 +20,7 @@ class FeatureTable:
     confidence: NDArray[np.int64]
     minimum: NDArray[np.int64]
     doubtful: NDArray[np.int64]
+    distance: NDArray[np.int64]
     edge: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -57,5 +58,5 @@ class FeatureTable:
         return FeatureTable(
             geometry, self.value[order[starts]], total(self.area), total(self.perimeter), total(self.pixels),
             total(self.confidence), np.minimum.reduceat(self.minimum[order], starts), total(self.doubtful),
-            np.logical_or.reduceat(self.edge[order], starts),
+            total(self.distance), np.logical_or.reduceat(self.edge[order], starts),
         )  # fmt: skip
