@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import OutputError, one_line
 from geoseg.core.legend import Legend
+from geoseg.core.paths import plain_path
 from geoseg.core.run_files import RunFile
 from geoseg.report.html import area_in, grouped
 from geoseg.report.ridges import Counted, Ridges, ridges
@@ -147,5 +149,6 @@ def _batches(path: Path) -> Iterator[Iterator[pa.RecordBatch]]:
     import pyogrio  # noqa: PLC0415
 
     # Its errors are RuntimeErrors.
-    with pyogrio.open_arrow(path, layer=0, columns=_COLUMNS, read_geometry=False, use_pyarrow=True) as source:
+    settings: dict[str, Any] = {"layer": 0, "columns": _COLUMNS, "read_geometry": False, "use_pyarrow": True}
+    with plain_path(path) as plain, pyogrio.open_arrow(plain, **settings) as source:
         yield iter(source[1])

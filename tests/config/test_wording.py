@@ -109,7 +109,7 @@ def test_a_mistake_is_told_in_plain_words_and_names_its_key_once(change, text, t
 def test_the_kind_of_a_mapping_is_told(tmp_path):
     path = tmp_path / "c.yaml"
     message = said(["datasets.a.kind=chip"], CatalogDocument, "scenes: {}\n", path)
-    assert message == "--set datasets.a.kind: chips, scenes, cityscapes, not 'chip'"
+    assert message == "--set datasets.a.kind: chips, scenes, cityscapes, places, not 'chip'"
     message = said([], CatalogDocument, "datasets: {a: {}}\n", path)
     assert message.endswith("datasets.a: a mapping with the key kind, not an empty mapping")
 

@@ -1,6 +1,5 @@
 """What labels hold: codes of classes with their pixels, colours of classes, or names in a column."""
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.core.errors import SceneError, did_you_mean, listed, one_line
 from geoseg.core.geometry import Window
+from geoseg.core.notices import ignore_warnings
 from geoseg.core.paths import plain_path
 from geoseg.scenes import sources
 from geoseg.scenes.gdal import RASTER_ERRORS, open_raster
@@ -203,8 +203,7 @@ def _polygons(folder: Path, files: Sequence[str], attribute: str | None) -> Held
                 if not layers:
                     raise SceneError(f"{path}: has no layer of polygons")
                 layer = layers[0] if len(pyogrio.list_layers(plain)) > 1 else ""
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
+                with ignore_warnings():
                     frame = pyogrio.read_dataframe(plain, layer=layers[0], read_geometry=False)
         except (DataSourceError, DataLayerError) as error:
             raise SceneError(f"{path}: cannot be read: {one_line(error)[:160]}") from error
