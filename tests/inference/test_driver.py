@@ -212,7 +212,8 @@ def test_what_waits_on_disk_changes_no_byte(pipeline_file, tmp_path, free, monke
 def test_blocks_of_files_are_read_one_at_a_time_on_a_cpu(device, remote, most, monkeypatch):
     monkeypatch.setattr(Scene, "remote", remote)
     scene = Scene("s", None, ())
-    job = SimpleNamespace(segmenter=SimpleNamespace(device=device), scene=scene)
+    network = SimpleNamespace(segmenter=SimpleNamespace(device=device))
+    job = SimpleNamespace(networks=(network,), scene=scene)
     inside, seen, both = [0], [], Barrier(2)
 
     def read():
