@@ -282,7 +282,10 @@ def test_a_missing_extra_a_busy_port_and_a_map_without_a_place_are_one_line(
 
 
 def test_the_command_serves_until_it_is_interrupted(folder):
-    command = [sys.executable, "-m", "geoseg", "view", folder, "--serve", "--no-open"]
+    # Where the tests run in the background of a shell, SIGINT is ignored, and that is inherited.
+    listen = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    module = listen + "runpy.run_module('geoseg', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", module, "view", folder, "--serve", "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             url = process.stdout.readline().strip()
