@@ -33,6 +33,9 @@ ONCE = ("timeit", "-n", "1", "-r", "1")
 _READ_ONCE = ("MALLOC_", "NUMBA_", "OPENBLAS_", "PYTHON")
 """Beginnings of variables that an interpreter, or a library that is imported, reads when it starts."""
 
+_HARMLESS = {"PYTHONPATH", "PYTHONHASHSEED"}
+"""Those that may differ: Dask sets a hash seed for the rest of a process that computes in others."""
+
 
 class Zygote:
     """The process that forks others; it ends with this one."""
@@ -157,7 +160,7 @@ def start(
 
 
 def _read_once(environment: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in environment.items() if k.startswith(_READ_ONCE) and k != "PYTHONPATH"}
+    return {k: v for k, v in environment.items() if k.startswith(_READ_ONCE) and k not in _HARMLESS}
 
 
 def run(

@@ -234,8 +234,9 @@ def _inspect(path: str, version: FileVersion) -> SourceFile:
             )
     except RASTER_ERRORS as error:
         why = "may not be read" if is_remote(path) else "truncated or damaged; get it again"
+        said = f"'{path}'"  # GDAL names the file, too: once is enough
         raise SceneError(
-            f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error)})"
+            f"{path}: cannot be opened: it is no raster, or {why} ({one_line(error).replace(said, 'it is')})"
         ) from error
 
 
