@@ -121,10 +121,7 @@ class Run:
         SceneError
             When it cannot be read.
         """
-        attributes = {"long_name": "probability of the chosen class"}
-        found = self._map(RunFile.CONFIDENCE, "confidence", attributes)
-        # NaN instead of a fill value, because xarray's statistics skip it.
-        return found.where(found != NODATA)
+        return self._layer(RunFile.CONFIDENCE, "confidence", "probability of the chosen class")
 
     def disagreement(self) -> "xarray.DataArray":
         """Return by how much the networks of an ensemble disagree: 0 to 1, float32, shape (y, x).
@@ -138,9 +135,7 @@ class Run:
         SceneError
             When it cannot be read.
         """
-        attributes = {"long_name": "disagreement of the networks"}
-        found = self._map(RunFile.DISAGREEMENT, "disagreement", attributes)
-        return found.where(found != NODATA)
+        return self._layer(RunFile.DISAGREEMENT, "disagreement", "disagreement of the networks")
 
     def strangeness(self) -> "xarray.DataArray":
         """Return how far pixels are from the training pixels, 1 where 99 of 100 of these end.
@@ -154,9 +149,7 @@ class Run:
         SceneError
             When it cannot be read.
         """
-        attributes = {"long_name": "distance from the training pixels"}
-        found = self._map(RunFile.STRANGENESS, "strangeness", attributes)
-        return found.where(found != NODATA)
+        return self._layer(RunFile.STRANGENESS, "strangeness", "distance from the training pixels")
 
     def instances(self) -> "xarray.DataArray":
         """Return the numbers of the objects: uint32, shape (y, x), 0 where there is none.
@@ -204,6 +197,11 @@ class Run:
         path = self._local(RunFile.DOUBT)
         with as_output_error(path, "read"), plain_path(path) as plain:
             return geopandas.read_file(plain, layer=DOUBT_LAYER)
+
+    def _layer(self, name: RunFile, title: str, long_name: str) -> "xarray.DataArray":
+        """Return a raster with NaN instead of its fill value, because xarray's statistics skip it."""
+        found = self._map(name, title, {"long_name": long_name})
+        return found.where(found != NODATA)
 
     def _map(
         self, name: RunFile, title: str, attributes: dict[str, Any], *, band: int = 1, nodata: int = NODATA

@@ -35,11 +35,11 @@ _STEPS = 1000
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
-_MIXED = 0.1
-"""Share of the labelled pixels that two classes of a chip must have, so that it may be one of the best."""
-
 _SHOWN_SIDE = 768
 """Most pixels along the side of one."""
+
+_MIXED = 0.1
+"""Share of the labelled pixels that two classes of a chip must have, so that it may be one of the best."""
 
 
 @dataclass(frozen=True)
