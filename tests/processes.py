@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -180,3 +181,8 @@ def run(
         process.wait()
         raise
     return subprocess.CompletedProcess(process.args, process.wait(), out, err)
+
+
+def run_code(code: str, *arguments: object, imported: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `python -c CODE ARGUMENTS`, for what would spoil the process of the tests; see `run`."""
+    return run("tests.snippet", textwrap.dedent(code), *arguments, imported=imported)

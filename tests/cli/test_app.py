@@ -16,6 +16,7 @@ import yaml
 
 from geoseg.core.paths import plain_path
 from geoseg.evaluation.sample import POINTS
+from tests import processes
 from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
 
 
@@ -229,21 +230,20 @@ def test_a_terminal_shows_a_bar(tmp_path, bundle):
     scene = write_raster(tmp_path / "s.tif", reflectance(600, 600), names=BAND_NAMES, scale=0.0001)
     path = write_pipeline(tmp_path, scene, bundle.folder, "tiling: {block: 1}")
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "geoseg", "run", str(path)]
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command, cwd=ROOT, stderr=slave, stdout=subprocess.DEVNULL, env=env) as process:
-        os.close(slave)
-        seen = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            seen += part
+    with os.fdopen(slave, "wb") as terminal:
+        process = processes.start("geoseg", "run", path, env=env, output=terminal)
+    seen = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
     os.close(master)
-    assert process.returncode == 0
+    assert process.wait() == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
     assert re.search(r"predict \d+ of \d+ blocks .* \d+:\d\d, \d+:\d\d left +\d+\.\d\d Mpx/s", text)
 

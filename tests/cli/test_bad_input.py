@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -14,9 +12,9 @@ import rasterio.shutil
 from typer.testing import CliRunner
 
 from geoseg.cli.app import app
+from tests import processes
 from tests.conftest import (
     BAND_NAMES,
-    ROOT,
     make_bundle,
     read_manifest,
     reflectance,
@@ -315,18 +313,17 @@ def test_full_disk_keeps_the_finished_blocks_and_room_ends_the_run(tmp_path, bun
     values = reflectance(600, 600, seed=3)
     path = pipeline_of(tmp_path, bundle, values, "tiling: {block: 2}")
     code = """\
-import resource, signal, sys
+import os, resource, signal, sys
 from geoseg.cli.app import main
+# A short write would leave damaged files of bytecode, also of the process that converts the network.
+sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
 main()
 """
     limits = (8_000, 60_000)  # while blocks are written, and while the outputs are
     for limit in limits:
-        command = [sys.executable, "-c", code, str(limit), "run", str(path), "--quiet"]
-        # Python would leave damaged files of bytecode, also that of the process that converts the network.
-        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
+        failed = processes.run_code(code, limit, "run", path, "--quiet")
         assert failed.returncode == 1, failed.stderr
         assert failed.stderr.startswith("error: ")
         assert len(failed.stderr.splitlines()) == 1

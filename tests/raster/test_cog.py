@@ -1,6 +1,3 @@
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from geoseg.raster.staging import Staging, crs_wkt
 from geoseg.storage.store import FolderStore
 from geoseg.tiling.blocks import BlockGrid
 from geoseg.tiling.grid import TileAxis, TileGrid
+from tests import processes
 
 LEGEND = Legend(
     (LegendClass(3, "water", "Water & <ice>", "#2b7bba"), LegendClass(0, "bare", "Bare", "#b8a99a"))
@@ -182,10 +180,7 @@ def test_a_map_that_does_not_fit_the_disk_is_told_and_leaves_nothing(tmp_path):
         except OutputError as error:
             print(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = processes.run_code(code, tmp_path)
     assert "c.tif: cannot be written: " in done.stdout, done.stderr
     assert "make room" in done.stdout
     assert len(done.stdout.splitlines()) == 1

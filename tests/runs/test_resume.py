@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -12,7 +10,7 @@ import pytest
 from geoseg.core.run_files import RunFile
 from geoseg.runs.log import read_events
 from tests import processes
-from tests.conftest import BAND_NAMES, ROOT, read_manifest, reflectance, write_pipeline, write_raster
+from tests.conftest import BAND_NAMES, read_manifest, reflectance, write_pipeline, write_raster
 
 OUTPUTS = ("classes.tif", "confidence.tif", "classes.qml", "classes.tif.aux.xml", "polygons.gpkg")
 
@@ -23,9 +21,7 @@ def work(tmp_path_factory, bundle):
     folder = tmp_path_factory.mktemp("resume")
     scene = write_raster(folder / "scene.tif", reflectance(900, 900), names=BAND_NAMES, scale=0.0001)
     path = write_pipeline(folder, scene, bundle.folder, "tiling: {block: 2}")
-    command = [sys.executable, "-m", "geoseg", "run", path, "--output", folder / "undisturbed", "--quiet"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert finish(start(path, folder / "undisturbed")) == (0, "")
     return path, folder
 
 

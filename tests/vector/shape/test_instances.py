@@ -1,8 +1,3 @@
-import os
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
 import rasterio
@@ -20,6 +15,7 @@ from geoseg.raster.cog import copy_cog
 from geoseg.vector.recipe import Components, Watershed
 from geoseg.vector.shape.instances import write_instances
 from geoseg.vector.shape.watershed import split
+from tests import processes
 from tests.conftest import write_raster
 
 HOUSE, SHED, EDGE = 1, 2, 3
@@ -277,11 +273,8 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def in_a_process(code, *arguments, **environment):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True, text=True, check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+def in_a_process(code, *arguments):
+    done = processes.run_code(code, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -313,8 +306,9 @@ def test_memory_does_not_grow_with_the_map(tmp_path):
     for side in (8, 16):
         write_raster(tmp_path / f"{side}.tif", np.tile(pattern, (side, side)), tiled=True, compress="deflate")
     code = """
-        import sys
+        import os, sys
         from pathlib import Path
+        os.environ["GDAL_CACHEMAX"] = "16"
         from geoseg.vector.shape.instances import Watershed, write_instances
         def peak():
             lines = Path("/proc/self/status").read_text().splitlines()
@@ -324,7 +318,7 @@ def test_memory_does_not_grow_with_the_map(tmp_path):
             how = {"classes": frozenset([1]), "method": Watershed(), "block": 512}
             print(len(write_instances(folder / f"{side}.tif", folder / "ids.tif", **how)) - 1, peak())
     """
-    said = in_a_process(code, tmp_path, GDAL_CACHEMAX="16")
+    said = in_a_process(code, tmp_path)
     (small, before), (large, after) = (line.split() for line in said.splitlines())
     assert int(small) == 10 * 8**2
     assert int(large) == 10 * 16**2

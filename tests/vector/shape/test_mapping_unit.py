@@ -1,8 +1,5 @@
 """The minimum mapping unit against the plainest way to say what it is."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import rasterio
@@ -13,7 +10,7 @@ from scipy.ndimage import label as scipy_label
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import NODATA
 from geoseg.vector.shape.mapping_unit import write_generalized
-from tests.conftest import ROOT
+from tests import processes
 from tests.vector.maps import HERE, Elsewhere, Workers, many, maps, patches, save, with_hole
 
 
@@ -141,18 +138,23 @@ def test_a_damaged_file_in_the_way_is_replaced(tmp_path):
 
 FULL = """\
 import resource, signal, sys
+sys.dont_write_bytecode = True  # a short write would leave a damaged file
 from pathlib import Path
 from geoseg.core.errors import OutputError
 from geoseg.vector.shape.mapping_unit import write_generalized
 from tests.vector.maps import HERE
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+said = []
 for limit in map(int, sys.argv[3:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         write_generalized(Path(sys.argv[1]), Path(sys.argv[2]), 2, HERE, block=256)
-        print("done")
+        said.append("done")
     except OutputError as error:
-        print(error)
+        said.append(str(error))
+# What is said goes to a file, too.
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(*said, sep="\\n")
 """
 
 
@@ -162,8 +164,7 @@ def test_a_full_disk_is_told(tmp_path):
     write_generalized(path, tmp_path / "whole.tif", 2, HERE)
     size = (tmp_path / "whole.tif").stat().st_size
     limits = (100, size // 2, size - 50, size)
-    command = [sys.executable, "-c", FULL, str(path), str(tmp_path / "g.tif"), *map(str, limits)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = processes.run_code(FULL, path, tmp_path / "g.tif", *limits)
     assert done.returncode == 0, done.stderr
     *failed, last = done.stdout.splitlines()
     assert last == "done"

@@ -3,8 +3,6 @@
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -28,7 +26,7 @@ from geoseg.vector.vectorize import OBJECTS, vectorize
 from geoseg.vector.write import parquet
 from geoseg.vector.write.geopackage import copy_features, read_features, write_features
 from geoseg.vector.write.parquet import write_parquet
-from tests.conftest import ROOT
+from tests import processes
 from tests.vector.maps import HERE, LEGEND, patches, save, with_hole
 
 ALL = ("gpkg", "parquet", "fgb", "geojson")
@@ -365,19 +363,24 @@ def test_a_copy_is_the_same_layer(tmp_path):
 
 FULL = """\
 import resource, signal, sys
+sys.dont_write_bytecode = True  # a short write would leave a damaged file
 from pathlib import Path
 from geoseg.core.errors import OutputError
 from tests.vector.write.test_formats import noisy, noisy_map
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path, *limits = sys.argv[1:]
 files = noisy_map(Path(path))
+said = []
 for limit in map(int, limits):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         noisy(files, Path(path) / str(limit))
-        print("done")
+        said.append("done")
     except OutputError as error:
-        print(error)
+        said.append(str(error))
+# What is said goes to a file, too.
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(*said, sep="\\n")
 """
 
 
@@ -397,8 +400,7 @@ def test_a_full_disk_is_told_and_no_file_is_left(tmp_path):
     sizes = {p.name: p.stat().st_size for p in files}
     assert sizes["polygons.geojson"] > sizes["polygons.gpkg"] > 50_000
     limits = [300, 20_000, sizes["polygons.gpkg"] + 1000]
-    command = [sys.executable, "-c", FULL, str(tmp_path), *map(str, limits)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = processes.run_code(FULL, tmp_path, *limits)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     names = ["300", "polygons.gpkg", "polygons.geojson"]
