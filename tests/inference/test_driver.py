@@ -118,11 +118,11 @@ def test_what_is_held_does_not_grow_with_the_scene(tmp_path, bundle, free, monke
             most.update({k: max(n, most.get(k, 0)) for k, n in held.items()})
 
     monkeypatch.setattr(driver, "_Dispatcher", Watched)
-    # Forty lines of eight blocks.
-    scene = write_raster(tmp_path / "s.tif", reflectance(1920, 384), names=BAND_NAMES, scale=0.0001)
+    # Twenty lines of eight blocks.
+    scene = write_raster(tmp_path / "s.tif", reflectance(960, 384), names=BAND_NAMES, scale=0.0001)
     more = "tiling: {tile: 64, overlap: 16, block: 1}", "checks: {statistics: off}"
     plan = prepare(write_pipeline(tmp_path, scene, bundle.folder, *more))
-    assert (plan.blocks.rows.count, plan.blocks.cols.count) == (40, 8)
+    assert (plan.blocks.rows.count, plan.blocks.cols.count) == (20, 8)
     job = job_of(plan, tmp_path / "staging")
     with connect(Local()) as client:
         run_blocks(client, job, plan.blocks, {}, lambda _: None)
