@@ -8,7 +8,7 @@ import os
 import subprocess
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,26 @@ os.environ.setdefault("GEOSEG_CACHE", str(ROOT / ".pytest_cache" / "geoseg"))
 
 LONG = (
     "test_readme.py", "test_train.py", "test_examples.py", "test_memory.py", "test_wheel.py",
-    "test_resume.py", "test_faults.py", "test_s3.py", "test_segmenter.py", "test_architectures.py",
+    "test_ensemble.py", "test_resume.py", "test_faults.py", "test_s3.py", "test_segmenter.py",
+    "test_architectures.py", "test_run_folder.py", "test_importer.py", "test_public.py", "test_sample.py",
 )  # fmt: skip
 """The files that take longest, so that no worker begins one of them when the other is nearly done."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import and collect without looking for garbage: nearly all of it stays, and is frozen then."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 CACHES = {
