@@ -109,6 +109,22 @@ def small_pictures():
         yield
 
 
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs of this process draw no pictures and pages, which take most of the time of a small one."""
+    from geoseg.runs import outputs, scene_run
+
+    def write(path: Path) -> Path:
+        path.write_bytes(b"")
+        return path
+
+    monkeypatch.setattr(outputs, "read_picture", lambda _: None)
+    monkeypatch.setattr(outputs, "write_picture", lambda _, folder, *__: write(folder / "quicklook.png"))
+    monkeypatch.setattr(scene_run, "write_run_project", lambda *_: [])
+    page = lambda self, *_: write(self.folder.workspace / "report.html")  # noqa: E731
+    monkeypatch.setattr(scene_run.SceneRun, "_page", page)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _conversions_here():
     """Convert networks in the process of the tests: a new one spends four seconds on importing torch.

@@ -98,6 +98,7 @@ def prepare_unsampled(path):
         return prepare(path)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_block_that_stays_unreadable_becomes_nodata_if_the_pipeline_says_so(damaged, bundle, tmp_path):
     broken, whole = damaged
     more = ("tiling: {block: 2}", "reading: {tries: 2, wait: 0.01, failed: nodata}")

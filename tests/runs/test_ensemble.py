@@ -70,6 +70,7 @@ def read(folder, name):
         return src.read()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_an_ensemble_is_the_mean_of_its_networks(place, together):
     alone = [read(made(place, f"alone-{m}", m).folder, "probabilities.tif") for m in "abc"]
     # Of c the classes come in another order.
@@ -119,6 +120,7 @@ def test_every_file_says_what_the_ensemble_is(place, together):
     assert np.isnan(lazy.values).sum() == 30 * 80
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("change", [{"tiling__block": 1}, {"inference__batch": 1, "tiling__block": 9}])
 def test_every_block_size_gives_the_same_bytes(place, together, change):
     other = made(place, f"other-{next(iter(change.values()))}-{len(change)}", **change)
@@ -126,6 +128,7 @@ def test_every_block_size_gives_the_same_bytes(place, together, change):
         assert (read(other.folder, name) == read(together.folder, name)).all(), name
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_one_network_twice_is_that_network(place):
     alone, twice = made(place, "once", "a"), made(place, "twice", "aa")
     for name in MAPS[:3]:
@@ -217,6 +220,7 @@ def test_kill_9_and_run_again_on_workers_gives_the_same_bytes(place, together):
         assert (read(target, name) == read(together.folder, name)).all(), name
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_each_tile_goes_through_each_network_once(place, monkeypatch):
     seen, load = Counter(), predict.load_segmenter
 

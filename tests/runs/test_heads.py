@@ -53,6 +53,7 @@ def read(path):
         return src.read()
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     ("name", "files", "more"),
     [("height", ["values"], {}), ("labels", ["labels", "probabilities"], {"outputs__probabilities": True})],

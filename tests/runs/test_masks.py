@@ -16,7 +16,7 @@ from geoseg.inference import predict
 from geoseg.inference.clusters import check
 from geoseg.models.bundle import open_bundle, write_card
 from geoseg.models.card import Card
-from geoseg.runs import outputs, scene_run
+from geoseg.runs import scene_run
 from geoseg.runs.batch import run_batch
 from geoseg.runs.prepare import prepare, read_batch
 from geoseg.runs.run import Options, run
@@ -71,24 +71,6 @@ def networks(bundle):
     uninstall()
 
 
-@pytest.fixture
-def plain(monkeypatch):
-    """Runs without pictures, which take most of the time of a small one."""
-
-    def nothing(name):
-        def write(folder):
-            (folder / name).write_bytes(b"")
-            return folder / name
-
-        return write
-
-    monkeypatch.setattr(outputs, "read_picture", lambda _: None)
-    monkeypatch.setattr(scene_run, "write_run_project", lambda *_: [])
-    picture, page = nothing("quicklook.png"), nothing("report.html")
-    monkeypatch.setattr(outputs, "write_picture", lambda _, folder, *__: picture(folder))
-    monkeypatch.setattr(scene_run.SceneRun, "_page", lambda self, *_: page(self.folder.workspace))
-
-
 def raster(path, values):
     return write_raster(path, values, names=BAND_NAMES, scale=0.0001, nodata=0)
 
@@ -131,7 +113,7 @@ def by_hand(tmp_path, scene, bundle, clouds, mask, *changes, name="hand"):
     return maps(tmp_path / name)
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 def test_a_mask_is_the_map_of_its_network_and_no_block_changes_a_byte(
     tmp_path, scene, bundle, clouds, pipeline, networks
 ):
@@ -159,7 +141,7 @@ def test_a_mask_is_the_map_of_its_network_and_no_block_changes_a_byte(
     assert found.pixels["cloud"] + found.pixels["shadow"] + 15 * 80 == record.pixels["nodata"]
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 def test_a_mask_joins_others_and_may_look_at_another_gsd(tmp_path, scene, bundle, clouds):
     numbers = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) // 64 % 4
     quality = write_raster(tmp_path / "qa.tif", numbers.astype(np.uint8))
@@ -194,7 +176,7 @@ def test_a_mask_joins_others_and_may_look_at_another_gsd(tmp_path, scene, bundle
     assert "masks" not in found["none"].record.plan.model_dump()
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("moment", ["in the mask", "between", "in the map"])
 def test_a_run_that_is_stopped_goes_on_with_the_blocks_it_has(
     tmp_path, pipeline, networks, monkeypatch, moment
@@ -237,7 +219,7 @@ def test_a_run_that_is_stopped_goes_on_with_the_blocks_it_has(
     np.testing.assert_array_equal(maps(tmp_path / "out"), maps(tmp_path / "whole"))
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 def test_inside_an_area_the_mask_is_that_of_the_whole_and_no_more_is_predicted(
     tmp_path, scene, bundle, clouds, networks
 ):
@@ -260,7 +242,7 @@ def test_inside_an_area_the_mask_is_that_of_the_whole_and_no_more_is_predicted(
     assert (here != 255).any()
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 def test_members_of_a_mosaic_are_masked_each_and_the_next_fills_their_clouds(tmp_path, bundle, clouds):
     scenes = [str(raster(tmp_path / f"{i}.tif", reflectance(150, 140, seed=i))) for i in range(2)]
     alone = []
@@ -288,7 +270,7 @@ def test_members_of_a_mosaic_are_masked_each_and_the_next_fills_their_clouds(tmp
     assert found["model"].record.plan.masks[0]["scenes"] == 2
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 def test_many_scenes_share_a_mask_that_is_written_once(tmp_path, scene, bundle, clouds, networks):
     entry = json.dumps({"mask": masked(clouds)})
     pipeline = write_pipeline(tmp_path, entry, bundle.folder)
@@ -365,7 +347,7 @@ class Bright(Counting):
         return np.concatenate([~bright, bright, bright & False], axis=1).astype(np.float32)
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("without_pictures")
 def test_pixels_unlike_the_training_are_looked_at_again_when_masked(tmp_path, bundle, clouds, networks):
     """Half of the scene is bright: with it the mean is far off, without it is not."""
     values = reflectance(128, 200)

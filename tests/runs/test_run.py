@@ -96,6 +96,7 @@ def test_two_hundred_scenes_keep_no_more_files_open_than_thirty(tmp_path):
     assert max(opened[150:]) - max(opened[100:150]) <= 4
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_finished_scenes_are_left_alone_and_others_are_done(work, tmp_path):
     run_batch(batch_of(work))
     before = (tmp_path / "out/a/run.json").read_bytes()
@@ -110,6 +111,7 @@ def test_finished_scenes_are_left_alone_and_others_are_done(work, tmp_path):
     assert states(run_batch(batch_of(work), Options(overwrite=True))) == dict.fromkeys("abcd", "done")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_scene_that_fails_is_named_and_the_others_go_on(work, tmp_path):
     (tmp_path / "b.tif").write_bytes((tmp_path / "b.tif").read_bytes()[:3000])
     outcomes = run_batch(batch_of(work), skip=True)
@@ -121,6 +123,7 @@ def test_a_scene_that_fails_is_named_and_the_others_go_on(work, tmp_path):
     assert found[-1]["state"] == "failed"
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_block_that_cannot_be_read_fails_its_scene_alone(work, tmp_path, monkeypatch):
     from geoseg.scenes.scene import Scene
 
@@ -153,6 +156,7 @@ def test_a_pipeline_with_scenes_is_a_batch_and_one_with_neither_is_refused(work,
         read_batch(many)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_command_line_sums_up_and_exits_1_when_a_scene_failed(work, tmp_path, geoseg_here):
     (tmp_path / "b.tif").write_bytes(b"")
     more = ["--scenes", f"{tmp_path}/*.tif", "--on-error", "skip", "--set", "outputs.polygons=[]"]
@@ -166,6 +170,7 @@ def test_the_command_line_sums_up_and_exits_1_when_a_scene_failed(work, tmp_path
     assert (tmp_path / "out/c/classes.tif").exists()
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("how", ["replaced", "rewritten", "same time"])
 def test_a_scene_that_is_written_to_during_its_run_gives_no_map(work, tmp_path, how):
     path, other = tmp_path / "a.tif", tmp_path / "b.tif"

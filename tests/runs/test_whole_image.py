@@ -24,6 +24,7 @@ def whole_image_probabilities(bundle, values, margin, shape):
     return p[:, margin : margin + height, margin : margin + width]
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("architecture", ["Unet", "PSPNet"])
 def test_one_tile_over_the_scene_equals_a_plain_forward_pass(tmp_path, scene_file, architecture):
     bundle = make_bundle(tmp_path / "bundle", architecture=architecture)
@@ -44,6 +45,7 @@ def test_one_tile_over_the_scene_equals_a_plain_forward_pass(tmp_path, scene_fil
     np.testing.assert_allclose(confidence, p.max(axis=0), atol=0.0051)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_more_overlap_comes_closer_to_the_whole_image(tmp_path, scene_file, bundle):
     path = write_pipeline(tmp_path, scene_file, bundle.folder)
     # A margin in step with every tile's origin, and wider than the network looks.

@@ -93,6 +93,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_learns_what_its_labels_say_and_maps_a_scene(name, tmp_path, data):
     network, rate, epochs, chips = FAMILIES[name]
@@ -105,7 +106,9 @@ def test_every_family_learns_what_its_labels_say_and_maps_a_scene(name, tmp_path
     assert trained.record.metrics.miou > 0.45, trained.record.history
     report = evaluate_bundle(path, [], trained.bundle, "test")
     assert report.miou == pytest.approx(trained.record.metrics.miou, abs=1e-3)
-    run_pipeline(prepare_run(write_pipeline(tmp_path, data / "s3.tif", trained.bundle)))
+    # How each family is converted for a run is tested in tests/models/networks/test_architectures.py.
+    torch_alone = "inference: {backend: torch}"
+    run_pipeline(prepare_run(write_pipeline(tmp_path, data / "s3.tif", trained.bundle, torch_alone)))
     with rasterio.open(tmp_path / "out/classes.tif") as map_, rasterio.open(data / "s3_labels.tif") as known:
         assert (map_.read(1) == known.read(1)).mean() > 0.6
 

@@ -88,6 +88,7 @@ def test_a_bundle_gives_the_same_output_again(toy, network, tmp_path):
         assert torch.equal(again.network()(x), network(x))
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_scene_is_mapped(toy, tmp_path):
     scene = write_raster(tmp_path / "scene.tif", reflectance(150, 140), names=BAND_NAMES, scale=0.0001)
     pipeline = write_pipeline(tmp_path, scene, toy.folder, "checks: {memory: warn}")
