@@ -63,6 +63,9 @@ class Split(Document):
     by: Literal["group", "place", "file", "block", "given"] = "group"
     """Groups of scenes; places: groups, and scenes that overlap, touch or show the same land; single scenes;
     square blocks of each scene; or as the data say."""
+    overlap: Share = 0.0
+    """For `place`: the share of the smaller scene's land that two scenes must both show to be one place; 0:
+    to touch is enough. Where most scenes touch another, nearly all of them become one place."""
     parts: str | None = None
     """For `given`: a JSON file of part -> list of scene names, instead of what the data say."""
     folds: Annotated[int, Field(ge=2, le=1000), GATE] | None = None
@@ -85,6 +88,8 @@ class Split(Document):
             raise ValueError("val and test together must leave a share to train")
         if self.folds is not None and (self.by == "given" or self.parts is not None):
             raise ValueError("folds are drawn by group, place, file or block, not by given or from parts")
+        if self.overlap and self.by != "place":
+            raise ValueError("overlap goes with by: place")
         return self
 
 

@@ -68,9 +68,11 @@ def _identity(prepared: PreparedTraining) -> dict[str, Any]:
     left_out = _CARD_ONLY - {"measure", "tile", "gsd"} if prepared.folds else _CARD_ONLY
     document = redacted(prepared.document.model_dump(mode="json", exclude=left_out))
     document["fit"].pop("loggers", None)
+    # A training that an earlier version began, which did not know these keys, goes on.
     if not prepared.document.repeats:
-        # A training that an earlier version began, which did not know these keys, goes on.
         del document["seeds"], document["final"], document["split"]["folds"]
+    if not document["split"]["overlap"]:
+        del document["split"]["overlap"]
     data = [
         [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
         for p in prepared.labelled

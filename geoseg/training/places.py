@@ -7,6 +7,7 @@ Schleimer, Wilkerson and Aiken 2003, Winnowing: local algorithms for document fi
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,8 @@ _CROWD = 8
 """Chips that share a run up to which all pairs are looked at; beyond, neighbours in a list."""
 _TOUCH = 1.5
 """Pixels between two footprints that touch."""
+TOUCHING = 1e-3
+"""Share that footprints have in common by rounding, though they only touch."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,19 @@ class Pair:
     other: int
     how: str
     """What tells so, as a verb: `overlap`, `touch`, `show the same land`."""
+    share: float
+    """Land that both show, as a share of the smaller one."""
 
 
-def find_pairs(labelled: Sequence[Labelled]) -> tuple[Pair, ...]:
+def find_pairs(labelled: Sequence[Labelled], least: float = 0.0) -> tuple[Pair, ...]:
     """Return the pairs of scenes that show the same land or touch each other; those without a CRS are read.
+
+    Parameters
+    ----------
+    labelled
+        The scenes.
+    least
+        Share of the smaller one's land that both must show; 0: it is enough that they touch.
 
     Raises
     ------
@@ -63,7 +75,8 @@ def find_pairs(labelled: Sequence[Labelled]) -> tuple[Pair, ...]:
     nowhere = [i for i, g in enumerate(geoboxes) if g.crs is None]
     near = _near_on_the_ground(placed, geoboxes)
     alike = _alike([labelled[i] for i in nowhere])
-    return (*near, *(Pair(nowhere[a], nowhere[b], "show the same land") for a, b in alike))
+    shown = (Pair(nowhere[a], nowhere[b], "show the same land", s) for (a, b), s in alike.items())
+    return tuple(p for p in (*near, *shown) if p.share >= least)
 
 
 def places_of(count: int, pairs: Sequence[Pair], groups: Sequence[str]) -> list[str]:
@@ -71,7 +84,7 @@ def places_of(count: int, pairs: Sequence[Pair], groups: Sequence[str]) -> list[
 
     Examples
     --------
-    >>> places_of(4, [Pair(0, 2, "touch")], ["a", "b", "c", "b"])
+    >>> places_of(4, [Pair(0, 2, "touch", 0.0)], ["a", "b", "c", "b"])
     ['a', 'b', 'a', 'b']
     """
     first = {g: i for i, g in reversed(list(enumerate(groups)))}
@@ -90,7 +103,8 @@ def _near_on_the_ground(indices: Sequence[int], geoboxes: Sequence[GeoBox]) -> I
         pixel = np.sqrt(shapely.area(outlines[a]) / np.prod(geoboxes[i].shape))
         for b in tree.query(outlines[a], predicate="dwithin", distance=_TOUCH * pixel).tolist():
             if a < b:
-                yield Pair(i, indices[b], "overlap" if overlap(outlines[a], outlines[b]) else "touch")
+                share = common_share(outlines[a], outlines[b])
+                yield Pair(i, indices[b], "overlap" if share > TOUCHING else "touch", share)
 
 
 def footprint(geobox: GeoBox, window: Window) -> shapely.Geometry:
@@ -107,13 +121,14 @@ def footprint(geobox: GeoBox, window: Window) -> shapely.Geometry:
     return shapely.transform(outline, to_lonlat)
 
 
-def overlap(one: shapely.Geometry, other: shapely.Geometry) -> bool:
-    """Return whether two footprints share an area, not only an edge."""
-    return bool(shapely.area(shapely.intersection(one, other)) > 1e-3 * shapely.area(one))
+def common_share(one: shapely.Geometry, other: shapely.Geometry) -> float:
+    """Return the area that two footprints share, as a share of the smaller one."""
+    smaller = min(shapely.area(one), shapely.area(other))
+    return float(shapely.area(shapely.intersection(one, other)) / smaller)
 
 
-def _alike(chips: Sequence[Labelled]) -> set[tuple[int, int]]:
-    """Return the pairs of chips with equal rows of the image, or of labels that agree where they overlap."""
+def _alike(chips: Sequence[Labelled]) -> dict[tuple[int, int], float]:
+    """Return the share that pairs of chips have in common: equal in the image, or with labels that agree."""
     keep = max(1, 4 * sum(c.shape[0] * c.shape[1] for c in chips) // MOST_HASHES)
     labels, images = [], []
     for chip in chips:
@@ -122,11 +137,14 @@ def _alike(chips: Sequence[Labelled]) -> set[tuple[int, int]]:
         # Numbers of the first band are equal only where pixels were cut from one image.
         pixels = chip.scene.read(whole)
         images.append(_hashes(pixels.values[0], ~pixels.valid, keep))
-    found = {(a, b) for a, b, _, _ in _shared(images)}
-    for a, b, down, right in _shared(labels):
-        if (a, b) not in found and _agree(chips[a], chips[b], down, right):
-            found.add((a, b))
-    return found
+    found: dict[tuple[int, int], float] = {}
+    for hashes, agree in ((images, _same), (labels, _agree)):
+        for a, b, down, right in _shared(hashes):
+            common = Window.of(down, right, *chips[b].shape).clip(chips[a].shape)
+            share = math.prod(common.shape) / min(math.prod(chips[a].shape), math.prod(chips[b].shape))
+            if share > found.get((a, b), -1.0) and agree(chips[a], chips[b], common, down, right):
+                found[a, b] = share
+    return dict(sorted(found.items()))
 
 
 def _codes(chip: Labelled, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -207,9 +225,13 @@ def _shared(hashes: Sequence[_Hashes]) -> Iterator[tuple[int, int, int, int]]:
     yield from sorted(seen)
 
 
-def _agree(one: Labelled, other: Labelled, down: int, right: int) -> bool:
+def _agree(one: Labelled, other: Labelled, common: Window, down: int, right: int) -> bool:
     """Return whether codes agree where two chips overlap; the other begins at (down, right) in the one."""
-    common = Window.of(down, right, *other.shape).clip(one.shape)
     a, unknown = _codes(one, common)
     b, missing = _codes(other, common.shift(-down, -right))
     return bool((a == b)[~unknown & ~missing].mean() >= AGREEMENT)
+
+
+def _same(*_: object) -> bool:
+    """Return True: equal numbers of an image need no further proof."""
+    return True

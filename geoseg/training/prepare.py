@@ -193,7 +193,7 @@ def prepare(
             _warn_of_small_scenes(labelled, document.chips.size)
         scenes = readers_of(labelled, document)
         shapes = [s.shape for s in scenes]
-        pairs = () if document.split.by == "block" else find_pairs(labelled)
+        pairs = () if document.split.by == "block" else find_pairs(labelled, document.split.overlap)
         regions = regions_of(labelled, document.split, max(chip), pairs, shapes)
         cells = take_census(scenes, regions, chip, len(counted(document, legend)))
         if not any(c.labelled for c in cells):

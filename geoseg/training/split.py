@@ -19,7 +19,7 @@ from geoseg.core.errors import ConfigError, GeosegWarning, listed
 from geoseg.core.geometry import Span, Window
 from geoseg.scenes.labelled import Labelled
 from geoseg.training.census import CensusCell, Region
-from geoseg.training.places import Pair, footprint, overlap, places_of
+from geoseg.training.places import TOUCHING, Pair, common_share, footprint, places_of
 
 PARTS = ("train", "val", "test")
 
@@ -198,7 +198,10 @@ def warn_of_leaks(
     # Test may not overlap val either, which chose the epoch and the temperature.
     for part, seen in (("val", "train"), ("test", "train"), ("test", "val")):
         tree = shapely.STRtree(footprints[seen])
-        leaking = sum(any(overlap(f, footprints[seen][i]) for i in tree.query(f)) for f in footprints[part])
+        leaking = sum(
+            any(common_share(f, footprints[seen][i]) > TOUCHING for i in tree.query(f))
+            for f in footprints[part]
+        )
         if leaking:
             warnings.warn(
                 f"split: {leaking} of {len(footprints[part])} regions of {part} overlap {seen} on the "

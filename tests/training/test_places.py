@@ -96,7 +96,8 @@ def test_labels_of_any_task_tell_the_same_land(land, tmp_path, kind):
         path = write_raster(tmp_path / f"{name}_labels.tif", labels, **where)
         scene = open_scene(SceneEntry(uri=str(image)), name, tmp_path)
         made.append(truth.label(Place(scene, str(path), name)))
-    assert find_pairs(made) == (Pair(0, 1, "show the same land"),)
+    (pair,) = find_pairs(made)
+    assert (pair.one, pair.other, pair.how) == (0, 1, "show the same land")
 
 
 @pytest.mark.parametrize("keep", [1, 4])
@@ -113,11 +114,31 @@ def test_footprints_overlap_or_touch(tmp_path):
         labelled_scene(tmp_path, n, (64, 64), s, n, None, (x, 4.5e6), keep=False)
         for s, (n, x) in enumerate(east.items())
     ]
-    assert {(p.one, p.other, p.how) for p in find_pairs(places)} == {(0, 1, "overlap"), (1, 2, "touch")}
+    found = {(p.one, p.other, p.how): p.share for p in find_pairs(places)}
+    assert found == {
+        (0, 1, "overlap"): pytest.approx(0.5, abs=0.01), (1, 2, "touch"): pytest.approx(0, abs=0.01)
+    }  # fmt: skip
+
+
+def test_a_pair_says_how_much_land_both_show(chips):
+    names = list(CUTS)
+    share = {(names[p.one], names[p.other]): p.share for p in find_pairs(chips)}
+    assert share["a", "a-later"] == 1
+    assert share["a", "corner"] == (40 / 64) ** 2
+    assert share["a", "strip"] == 3 / 64
+    assert share["far", "far-later"] == 54 * 24 / 64**2
+
+
+def test_scenes_that_share_little_may_be_places_of_their_own(chips):
+    pairs = find_pairs(chips, least=0.3)
+    assert {p.share for p in pairs} == {p.share for p in find_pairs(chips) if p.share >= 0.3}
+    places = places_of(len(chips), pairs, [c.name for c in chips])
+    assert dict(zip(CUTS, places, strict=True))["strip"] == "strip"
+    assert len(set(places)) == 4
 
 
 def test_groups_are_places_too():
-    assert places_of(4, [Pair(1, 2, "touch")], ["g", "g", "x", "y"]) == ["g", "g", "g", "y"]
+    assert places_of(4, [Pair(1, 2, "touch", 0.0)], ["g", "g", "x", "y"]) == ["g", "g", "g", "y"]
 
 
 def test_a_split_by_place_leaks_nothing_and_by_file_it_is_said(chips):
