@@ -61,7 +61,7 @@ def make_augmentation(
     Raises
     ------
     ConfigError
-        When chips that are no squares are to be turned.
+        When chips that are no squares are to be turned, or the legend lacks a class that is named.
     """
     zoom = Zoom(size, *entry.scale, entry.scale_probability, _grain(entry, legend), enlarged)
     steps: list[v2.Transform] = [zoom]
@@ -247,9 +247,21 @@ def _resized(part: Tensor, shape: tuple[int, int], *, smooth: bool) -> Tensor:
 
 
 def _grain(entry: Augmentation, legend: Legend) -> Tensor | None:
+    """Return the grain of each class and, last, their mean, for unlabelled pixels.
+
+    Raises
+    ------
+    ConfigError
+        When the legend has no such class.
+    """
     if not entry.texture:
         return None
-    values = [entry.texture.get(c.slug, 0.0) for c in legend.classes]
+    slugs = [c.slug for c in legend.classes]
+    if unknown := sorted(set(entry.texture) - set(slugs)):
+        raise ConfigError(
+            f"augmentation.texture: no class has the slug {unknown[0]}; the legend has {', '.join(slugs)}"
+        )
+    values = [entry.texture.get(slug, 0.0) for slug in slugs]
     return torch.tensor([*values, sum(values) / len(values)])
 
 

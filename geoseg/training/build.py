@@ -17,7 +17,7 @@ from geoseg.models.networks.architectures import build, divisor
 from geoseg.models.networks.own_code import check_answer, own_config
 from geoseg.models.transfer import load_encoder_weights, start_from_bundle
 from geoseg.training.aim import contrast_of
-from geoseg.training.augment import IgnoreContradicted, make_augmentation, resolve_turns
+from geoseg.training.augment import IgnoreContradicted, make_augmentation
 from geoseg.training.card import make_card
 from geoseg.training.census import CensusCell
 from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips
@@ -45,7 +45,7 @@ def check_network(prepared: PreparedTraining) -> None:
     if prepared.objects:
         check_objects_network(network, document.chips.size)
     check_divisor(document.chips, prepared.chip, divisor(network), document.network_in_words)
-    resolve_turns(document.augmentation, prepared.chip, pictures=prepared.pictures)
+    _augmentation(prepared, torch.zeros(len(prepared.band_names)))
     contrast_of(document, network)
     try:
         make_card(prepared, network, {})

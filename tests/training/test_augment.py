@@ -242,3 +242,8 @@ def test_something_more_is_done_to_enlarged_chips_only(zoom, done):
 
     label = Zoom(16, zoom, zoom, 1.0, None, Blank())(sample(32))["label"]
     assert bool((label == 255).all()) == done
+
+
+def test_grain_of_unknown_classes_is_refused():
+    with pytest.raises(ConfigError, match=r"augmentation\.texture: no class has the slug forest; .*tree"):
+        make(Augmentation(texture={"forest": 0.2}))
