@@ -26,12 +26,16 @@ class Pace:
         self.batch: BatchDone | None = None
         self.epoch_s: float | None = None
         """Seconds of the last epoch that has ended."""
+        self.elsewhere: EpochDone | None = None
+        """Last epoch of a training on a worker."""
 
     def add(self, event: "Event") -> None:
         """Take in an event."""
         from geoseg.training.callbacks import BatchDone, EpochDone
 
-        if isinstance(event, EpochDone):
+        if isinstance(event, EpochDone) and event.member:
+            self.elsewhere = event
+        elif isinstance(event, EpochDone):
             self.begun, self.batch, self.epoch_s = self.clock(), None, event.row.seconds
         elif isinstance(event, BatchDone):
             self.batch = event
@@ -41,6 +45,8 @@ class Pace:
         from geoseg.runs.pace import clock_time
 
         over, batch = self.clock() - self.begun, self.batch
+        if (last := self.elsewhere) is not None:
+            return f"[{clock_time(over)}] last: {last.member}, epoch {last.epoch}/{last.epochs}"
         if batch is None:
             return f"[{clock_time(over)}] waits for the first batch"
         part = "batch" if batch.loss is not None else "checks batch"
@@ -59,9 +65,9 @@ class Pace:
 
 def epoch_line(event: "EpochDone") -> str:
     """Return an epoch in words."""
-    row = event.row
+    row, which = event.row, f"{event.member}: " if event.member else ""
     return (
-        f"epoch {event.epoch}/{event.epochs}: loss {row.train_loss:.3f}, "
+        f"{which}epoch {event.epoch}/{event.epochs}: loss {row.train_loss:.3f}, "
         f"val loss {row.val_loss:.3f}, {_score(row)}, {row.seconds:.0f} s"
     )
 

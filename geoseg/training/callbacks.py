@@ -23,6 +23,8 @@ class EpochDone:
     epochs: int
     row: EpochRow
     """Its row of the history."""
+    member: str = ""
+    """Of trainings side by side: which one, in words."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,15 @@ def test_the_first_epoch_says_where_it_is_and_what_is_left():
     assert pace.line() == "[0:10] epoch 2/3, batch 2/40, loss 0.500, 2:50 left of the epoch, 5:50 of all"
 
 
+def test_epochs_on_workers_say_whose_they_are():
+    now = 10.0
+    pace, event = Pace(lambda: now), EpochDone(2, 9, row(2, 30.0), "fold 1 of 5, seed 0")
+    pace.add(event)
+    now = 70.0
+    assert pace.line() == "[1:00] last: fold 1 of 5, seed 0, epoch 2/9"
+    assert training_progress.epoch_line(event).startswith("fold 1 of 5, seed 0: epoch 2/9: loss 0.500")
+
+
 def test_without_a_terminal_lines_come_while_nothing_else_is_said(monkeypatch):
     said = []
     monkeypatch.setattr(training_progress, "say", said.append)

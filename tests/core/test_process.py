@@ -65,3 +65,30 @@ def test_values_of_the_user_stay(monkeypatch):
     monkeypatch.setenv("GDAL_CACHEMAX", "512")
     configure_process()
     assert {name: os.environ[name] for name in VARIABLES} == {**VARIABLES, "GDAL_CACHEMAX": "512"}
+
+
+FAULTS = """
+import resource
+import numpy as np
+from geoseg.core.process import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(8 << 20, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults())
+keep_freed_memory()
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_freed_memory_is_kept_under_the_variables_of_dask():
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+    command = [sys.executable, "-c", FAULTS]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    before, after = map(int, done.stdout.split())
+    # Pages may be huge; each array is new memory before, and none is after.
+    assert before >= 20 * 4
+    assert after < before / 10

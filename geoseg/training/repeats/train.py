@@ -3,16 +3,18 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from geoseg.config.cluster import Cluster, Local
 from geoseg.core.errors import ClusterError, one_line
 from geoseg.core.notices import collect_warnings
+from geoseg.core.process import keep_freed_memory
 from geoseg.models.backends.auto import count_gpus
 from geoseg.training.callbacks import EpochDone, Event, Notice
 from geoseg.training.fit import resolve_accelerator
+from geoseg.training.history import EpochRow
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.repeats.finish import finish
 from geoseg.training.repeats.members import Member, trainings_of
@@ -21,6 +23,9 @@ from geoseg.training.repeats.work import Job, is_finished, run_job
 
 if TYPE_CHECKING:
     from geoseg.training.train import Trained
+
+_EPOCHS = "geoseg-training-epochs"
+"""Topic of Dask under which workers tell of epochs."""
 
 
 def train_repeats(prepared: PreparedTraining, on_event: Callable[[Event], None]) -> "Trained":
@@ -107,6 +112,7 @@ def _train_on(cluster: Cluster, jobs: Sequence[Job], on_event: Callable[[Event],
             for i, job in enumerate(jobs)
         }  # fmt: skip
         on_event(Notice(f"trains {len(jobs)} networks on the cluster ({cluster.kind})"))
+        client.subscribe_topic(_EPOCHS, lambda told: on_event(_as_event(told[1])))
         try:
             for done, future in enumerate(as_completed(list(futures)), 1):
                 member = futures[future]
@@ -131,12 +137,24 @@ def _train_on(cluster: Cluster, jobs: Sequence[Job], on_event: Callable[[Event],
 
 def _task(job: Job) -> str:
     """Run a job on a worker, and return how it went in words."""
+    from distributed import get_worker  # noqa: PLC0415 (as above)
+
     last: list[EpochDone] = []
 
-    def keep(event: Event) -> None:
+    def tell(event: Event) -> None:
         if isinstance(event, EpochDone):
             last[:] = [event]
+            row = event.row.model_dump(mode="json")
+            told = {"epoch": event.epoch, "epochs": event.epochs, "row": row, "member": job.member.label}
+            get_worker().log_event(_EPOCHS, told)
 
+    keep_freed_memory()
     with collect_warnings():
-        run_job(job, keep)
+        run_job(job, tell)
     return f"{last[0].epoch} epochs" if last else "measured"
+
+
+def _as_event(told: dict[str, Any]) -> EpochDone:
+    """Return the event that a worker told of; Dask adds the worker's address."""
+    row = EpochRow.model_validate(told["row"])
+    return EpochDone(told["epoch"], told["epochs"], row, told["member"])

@@ -18,6 +18,7 @@ from geoseg.evaluation.metrics import confusion_matrix, scores
 from geoseg.models.bundle import open_bundle
 from geoseg.training import train
 from geoseg.training.build import evaluation_chips
+from geoseg.training.callbacks import EpochDone, Notice
 from geoseg.training.measure import fit_temperature, predict_chips
 from geoseg.training.prepare import prepare
 from geoseg.training.record import read_record
@@ -196,7 +197,11 @@ def test_tasks_of_a_cluster_train_the_same_networks(folded, data, tmp_path, monk
     told = []
     found = run(document(tmp_path, data, "seeds: 2"), on_event=told.append)
     assert found.record.metrics == expected.record.metrics
-    assert sum(": finished, 1 epochs (" in e.message for e in told) == 7
+    notices, epochs = ([e for e in told if isinstance(e, k)] for k in (Notice, EpochDone))
+    assert sum(": finished, 1 epochs (" in e.message for e in notices) == 7
+    # Those of the last one may come too late to be told.
+    assert {"fold 1 of 3, seed 0", "fold 2 of 3, seed 1"} < {e.member for e in epochs}
+    assert {(e.epoch, e.epochs) for e in epochs} == {(1, 1)}
     one, two = (load_file(t.bundle / "model.safetensors") for t in (expected, found))
     assert all(torch.equal(one[k], two[k]) for k in one)
 
