@@ -21,8 +21,8 @@ NAMES = (
     "writing",
 )
 ON_REQUEST = (
-    "faults", "gallery", "gpu", "notebook", "nuclei", "overhead", "peers", "scale", "scaling", "strangeness",
-    "training",
+    "baseline", "faults", "gallery", "gpu", "notebook", "nuclei", "overhead", "peers", "scale", "scaling",
+    "strangeness", "training",
 )  # fmt: skip
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
