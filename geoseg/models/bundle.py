@@ -120,10 +120,11 @@ class Bundle:
         self.check_trust()
         weights = self.weights()
         # Importing torch takes seconds, and a run checks its inputs before.
-        from geoseg.models.networks.architectures import build, divisor  # noqa: PLC0415
+        from geoseg.models.networks.architectures import build, divisor, divisor_of  # noqa: PLC0415
 
         network = build(self.config, trust=self.trusted)
-        step = divisor(network)
+        # The configuration says nothing of code.
+        step = divisor_of(self.config) if self.code is None else divisor(network)
         if self.card.tile.divisor % step:
             raise BundleError(
                 f"{self.folder / CARD}: tile.divisor is {self.card.tile.divisor}, but the network takes "

@@ -265,3 +265,14 @@ def test_a_divisor_that_the_network_does_not_take_is_refused(tmp_path):
     tile = {"size": 127, "min": 65, "max": 511, "overlap": 32, "divisor": 1}
     with pytest.raises(BundleError, match=r"tile\.divisor is 1, but .* whose sides are multiples of 8$"):
         make_bundle(tmp_path / "b", tile=tile).network()
+
+
+def test_what_tiles_a_network_takes_is_found_once(bundle, monkeypatch):
+    from geoseg.models.networks import architectures
+
+    asked, real = [], architectures.divisor
+    monkeypatch.setattr(architectures, "divisor", lambda network: asked.append(network) or real(network))
+    architectures._divisor_of.cache_clear()
+    for _ in range(2):
+        bundle.network()
+    assert asked == [bundle.config]

@@ -7,6 +7,7 @@ from geoseg.models.networks.architectures import (
     REGISTRY,
     build,
     divisor,
+    divisor_of,
     input_bands,
     is_global,
     without_content,
@@ -103,6 +104,7 @@ def test_what_a_network_demands_of_tiles_is_found(toy, network):
     empty = without_content(network)
     step, name = divisor(empty), toy.config["_model_class"]
     assert 32 % step == 0
+    assert divisor_of(toy.config) == step
     with torch.no_grad():
         assert empty(torch.empty(1, 4, 128, 128 + step, device="meta")).shape == (1, 3, 128, 128 + step)
         if name not in ("Unet", "FCN"):  # these take any size
