@@ -98,7 +98,7 @@ def _merged(plan: Plan, staging: Staging, valid: Valid) -> Iterator[MergedObject
         for one in merger.add(_places(plan, block), found):
             if valid is _all_valid:
                 yield one
-            elif (rest := _clipped(one, valid)) is not None:
+            elif (rest := _clipped(one, valid, plan.scene.shape)) is not None:
                 yield rest
 
 
@@ -109,13 +109,19 @@ def _places(plan: Plan, block: Block) -> Iterator[Place]:
         yield rows.index(tile.rows.start), cols.index(tile.cols.start)
 
 
-def _clipped(one: MergedObject, valid: Valid) -> MergedObject | None:
+def _clipped(one: MergedObject, valid: Valid, shape: tuple[int, int]) -> MergedObject | None:
     top, left, bottom, right = one.box
-    rest = cropped(one.mask & valid(Window(Span(top, bottom), Span(left, right))), top, left)
+    around = Window(Span(top, bottom), Span(left, right))
+    inside = around.clip(shape)
+    if not inside:
+        return None
+    seen = one.mask[inside.relative_to(around)] & valid(inside)
+    rest = cropped(seen, inside.rows.start, inside.cols.start)
     if rest is None:
         return None
     mask, box = rest
-    return MergedObject(one.key, box, mask, one.class_id, one.score, one.joined)
+    beyond = int(np.count_nonzero(one.mask) - np.count_nonzero(mask))
+    return replace(one, box=box, mask=mask, beyond=beyond)
 
 
 def _all_valid(window: Window) -> NDArray[np.bool_]:

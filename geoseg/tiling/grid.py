@@ -22,7 +22,8 @@ first of them::
                                    [======== tile 1 ========]
 
 The *territory* of a tile ends half-way through its overlaps, and with the scene. Territories partition the
-scene, whatever blocks the tiles are in; of an object a tile reports, its mask reaches into the territory::
+scene, whatever part of it is mapped and whatever blocks the tiles are in; of an object a tile reports, its
+mask reaches into the territory::
 
         [======== tile 0 ========]
                      [======== tile 1 ========]
@@ -77,6 +78,11 @@ class TileAxis:
         return replace(self, length=len(part), before=before, after=after)
 
     @property
+    def whole(self) -> Span:
+        """Pixels of the scene, counted from the first of the map."""
+        return Span(-self.before, self.length + self.after)
+
+    @property
     def margin(self) -> int:
         """Context beyond the scene's border, reflected, in pixels."""
         return 0 if self.inside else self.overlap // 2
@@ -126,7 +132,7 @@ class TileAxis:
         return i == 0, i == self._in_scene - 1
 
     def territory(self, i: int) -> Span:
-        """Pixels whose objects tile i reports; they end with the map, or half-way through an overlap.
+        """Pixels whose objects tile i reports; they end with the scene, or half-way through an overlap.
 
         Examples
         --------
@@ -136,9 +142,8 @@ class TileAxis:
         """
         span = self.span(i)
         first, last = self.at_end(span.start)
-        start = 0 if first else span.start + self.overlap // 2
-        stop = self.length if last else span.start + self.overlap // 2 + self.stride
-        return Span(start, stop).clip(self.length)
+        whole, start = self.whole, span.start + self.overlap // 2
+        return Span(whole.start if first else start, whole.stop if last else start + self.stride)
 
     def moved(self, start: int) -> int:
         """Return the pixels that the tile fed from a pixel on is fed before its span."""
@@ -193,6 +198,11 @@ class TileGrid:
     def scene_shape(self) -> tuple[int, int]:
         """Height and width of the map in pixels."""
         return self.rows.length, self.cols.length
+
+    @property
+    def whole(self) -> Window:
+        """Pixels of the scene, counted from the first of the map."""
+        return Window(self.rows.whole, self.cols.whole)
 
     @property
     def tile_shape(self) -> tuple[int, int]:

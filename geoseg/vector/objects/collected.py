@@ -17,12 +17,9 @@ from geoseg.vector.objects.rule import MergedObject
 _COLUMNS = np.dtype(
     [
         ("key", np.int32, 4), ("box", np.int32, 4), ("class_id", np.uint8), ("score", np.uint16),
-        ("joined", np.int32), ("area", np.int64),
+        ("joined", np.int32), ("area", np.int64), ("beyond", np.int64),
     ]
 )  # fmt: skip
-
-TABLE_BYTES = 160
-"""Bytes for each object: its row, while rows are collected and sorted, and what is noted of it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,8 @@ class Collected:
     """The objects of a map."""
 
     table: NDArray[np.void]
-    """A row for each object: key, box, class id, score in 1/10000, parts, pixels of its mask."""
+    """A row for each object: key, box, class id, score in 1/10000, parts, pixels of its mask, and
+    those outside of the area of interest."""
     bits: NDArray[np.uint8]
     """The packed masks within their boxes, on disk."""
     offsets: NDArray[np.int64]
@@ -52,10 +50,10 @@ class Collected:
     def upwards(self) -> NDArray[np.intp]:
         """Return the order in which objects are painted: the large first, of equals the best last.
 
-        So a small object on a large one is seen.
+        So a small object on a large one is seen. Sizes are those of the whole scene, and so is the order.
         """
-        key = self.table["key"]
-        return np.lexsort((*(-key[:, i] for i in (3, 2, 1, 0)), -self.table["area"]))
+        key, size = self.table["key"], self.table["area"] + self.table["beyond"]
+        return np.lexsort((*(-key[:, i] for i in (3, 2, 1, 0)), -size))
 
 
 @contextmanager
@@ -80,7 +78,7 @@ def collected(objects: Iterable[MergedObject], path: Path) -> Iterator[Collected
         with as_output_error(path), path.open("wb") as file:
             for one in objects:
                 area = int(np.count_nonzero(one.mask))
-                batch.append((one.key, one.box, one.class_id, one.score, one.joined, area))
+                batch.append((one.key, one.box, one.class_id, one.score, one.joined, area, one.beyond))
                 file.write(np.packbits(one.mask).tobytes())
                 if len(batch) == 10_000:
                     rows.append(np.array(batch, _COLUMNS))

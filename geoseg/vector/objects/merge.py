@@ -66,7 +66,7 @@ class Merger:
                     yield from self._decide(key)
 
     def _relate(self, place: Place, mine: list[Detection]) -> None:
-        here = self._grid.window(*place).clip(self._grid.scene_shape)
+        here = self._window(place)
         for row, col in _AROUND:
             other = place[0] + row, place[1] + col
             if other != place and other in self._tiles:
@@ -75,7 +75,7 @@ class Merger:
                     relate(mine, list(self._tiles[other].values()), shared, self._rule)
 
     def _window(self, place: Place) -> Window:
-        return self._grid.window(*place).clip(self._grid.scene_shape)
+        return self._grid.window(*place).intersect(self._grid.whole)
 
     def _is_closed(self, place: Place) -> bool:
         """Return whether all tiles around a tile have come."""

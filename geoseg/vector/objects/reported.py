@@ -100,7 +100,8 @@ def report(
 ) -> Reported:
     """Return what a tile reports of the detections of a network.
 
-    Masks lose the pixels that are nodata or lie beyond the map; of a mirrored margin nothing is left.
+    Masks lose the pixels that are nodata or lie beyond the scene; of a mirrored margin nothing is left. Where
+    a part of the scene is mapped they go on beyond it, so that they are merged as in a map of the whole.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def report(
     for number, mask in enumerate(found.masks):
         r0, c0, r1, c1 = found.boxes[number].tolist()
         seen = Window(Span(top + r0, top + r1), Span(left + c0, left + c1))
-        inside = seen.clip(grid.scene_shape)
+        inside = seen.intersect(grid.whole)
         rest = cropped(
             mask[inside.relative_to(seen)] & valid[inside.relative_to(tile)],
             inside.rows.start, inside.cols.start,

@@ -102,6 +102,8 @@ class MergedObject:
     """In 1/10000."""
     joined: int
     """Number of detections it was joined from; 1 when a tile saw all of it."""
+    beyond: int = 0
+    """Pixels that the mask had outside of the area of interest."""
 
 
 def detections(reported: Reported) -> dict[Place, list[Detection]]:

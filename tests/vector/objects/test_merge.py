@@ -1,14 +1,16 @@
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geoseg.core.geometry import Window
 from geoseg.vector.objects.merge import Merger
 from geoseg.vector.objects.reported import Reported
 from geoseg.vector.objects.rule import Rule, detections
-from tests.vector.objects.scenes import Thing, box, disc, grid_of, identities, merged, tiles_of
+from tests.vector.objects.scenes import RULE, Thing, box, disc, grid_of, identities, merged, tiles_of
 
 SHAPE = (200, 180)
 THINGS = [
@@ -158,6 +160,39 @@ def test_tiles_that_are_not_predicted_are_not_waited_for():
     (one,) = merger.add([(0, 0)], detections(tiles[0, 0]))
 
     assert one.box == (10, 10, 20, 20)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_part_of_a_scene_is_merged_as_the_whole(seed):
+    """Its tiles report what they report of the whole, and match as they match there, also beyond the part."""
+    grid, things, (row, col) = grid_of(SHAPE), noisy(seed), (70, 60)
+    part = grid.cut(Window.of(row, col, 60, 50))
+    top = grid.rows.index(part.rows.span(0).start + row)
+    left = grid.cols.index(part.cols.span(0).start + col)
+    moved = [replace(t, window=t.window.shift(-row, -col)) for t in things]
+
+    mine = tiles_of(moved, part)
+    whole = tiles_of(things, grid)
+    its = {(i, j): whole[top + i, left + j] for i, j in mine}
+    for place, one in mine.items():
+        assert np.array_equal(one.boxes, its[place].boxes - np.array([row, col, row, col]))
+        for name in ("ranks", "classes", "scores", "cut", "bits"):
+            assert np.array_equal(getattr(one, name), getattr(its[place], name))
+
+    its = {(top + i, left + j): one for (i, j), one in jittered(its, seed).items()}
+    predicted = np.zeros((grid.rows.count, grid.cols.count), bool)
+    predicted[tuple(zip(*its, strict=True))] = True
+    merger = Merger(grid, RULE, predicted)
+    expected = list(merger.add(its, detections(Reported.concatenate(list(its.values())))))
+    assert len(expected) > 5
+    assert facts(merged(jittered(mine, seed), part)) == sorted(
+        (
+            (key[0], key[1] - top, key[2] - left, key[3]),
+            tuple(np.subtract(box, (row, col, row, col)).tolist()),
+            *rest,
+        )
+        for key, box, *rest in facts(expected)
+    )
 
 
 def two_tiles(left: list[Thing], right: list[Thing], rule=None):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,15 @@ def test_an_object_that_is_hidden_whole_has_no_number(paint_all):
     assert len(found.objects) == 2
     assert found.numbered.classes.tolist() == [255, 2]
     assert np.unique(drawn).tolist() == [0, 1]
+
+
+def test_what_an_area_cuts_off_does_not_change_what_lies_on_top(tmp_path):
+    """A roof of which the area leaves less than its panel has lies below the panel all the same."""
+    panel, roof = merged_of(box(10, 10, 20, 20), box(19, 10, 24, 20))
+    with collected([panel, replace(roof, beyond=900)], tmp_path / "bits") as objects:
+        assert objects.upwards().tolist() == [1, 0]
+    with collected([panel, roof], tmp_path / "bits") as objects:
+        assert objects.upwards().tolist() == [0, 1]
 
 
 def test_objects_at_the_frame_or_at_nodata_touch_the_edge(paint_all):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from geoseg.core.detections import Detections
-from geoseg.core.geometry import Window
+from geoseg.core.geometry import Span, Window
 from geoseg.tiling.grid import TileAxis, TileGrid
 from geoseg.vector.objects.reported import NOTHING, Reported, report, unpacked
 from geoseg.vector.objects.staged import BlockObjects, decode, decode_valid
@@ -72,11 +72,25 @@ def test_of_a_part_of_a_scene_the_edges_of_the_part_cut_nothing_off():
     assert whole.cut.tolist() == [True]
 
 
-def test_territories_partition_the_map():
-    for axis in (GRID.rows, GRID.cols, TileAxis(96, 64, 16, before=30, after=34), TileAxis(40, 64, 0)):
+def test_territories_partition_the_scene_and_those_of_a_part_are_the_same():
+    for axis in (GRID.rows, GRID.cols, TileAxis(160, 64, 16), TileAxis(40, 64, 0)):
         spans = [axis.territory(i) for i in range(axis.count)]
 
         assert [i for s in spans for i in range(s.start, s.stop)] == list(range(axis.length))
+    whole = TileAxis(160, 64, 16)
+    part = whole.cut(Span(50, 90))
+    assert part.count < whole.count
+    for i in range(part.count):
+        assert part.territory(i).shift(50) == whole.territory(i)
+
+
+def test_of_a_part_of_a_scene_masks_go_on_beyond_it_but_not_beyond_the_scene():
+    grid = TileGrid(GRID.rows, TileAxis(96, 64, 16, before=30, after=34))
+
+    found = reported((20, 20, 9, 30, 9_000), (20, 0, 9, 12, 8_000), tile=grid.window(0, 0), grid=grid)
+
+    assert grid.window(0, 0).cols == Span(-38, 26)
+    assert found.boxes[:, [1, 3]].tolist() == [[-18, 12], [-30, -26]]
 
 
 def test_a_block_comes_back_from_its_bytes():
