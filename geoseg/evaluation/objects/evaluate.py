@@ -32,6 +32,7 @@ from geoseg.evaluation.objects.scores import ObjectScores, count_scores, object_
 from geoseg.scenes.grid import crs_name
 from geoseg.scenes.labels import open_labels
 from geoseg.scenes.open_objects import open_objects, with_zeros
+from geoseg.tiling.grid import TileAxis
 
 Lines = tuple[Sequence[int], Sequence[int]]
 """Rows and columns at which tiles meet."""
@@ -148,7 +149,7 @@ def evaluate_objects(
         found, true = _mapped(instances, numbers, class_map), true_objects(labels)
         kept = known_only(found, labels)
         scores = compare_objects(kept, true, own, shape, 0.0)
-        lines = _lines(instances, shape)
+        lines = _lines(instances, shape, picture=numbers.geobox.crs is None)
     return ObjectMapReport(
         map=str(instances),
         reference=reference,
@@ -183,15 +184,34 @@ def _mapped(instances: Path, numbers: Any, class_map: ClassMap) -> Detections:
     return mapped_objects(numbers, class_map, scores)
 
 
-def _lines(instances: Path, shape: tuple[int, int]) -> Lines | None:
-    """Return where the territories of tiles meet, from the record of the run; None where it is not known."""
-    try:
-        record: Mapping[str, Any] = parse_json(read_bytes(instances.parent / RunFile.RECORD))
-        strides = [int(t) - int(v) for t, v in zip(record["tile"], record["overlap"], strict=True)]
-        whole = (record.get("pipeline") or {}).get("aoi") is None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+def lines_of(record: Mapping[str, Any], shape: tuple[int, int], *, picture: bool) -> Lines | None:
+    """Return where the territories of the tiles of a run meet; None where it is not known.
+
+    Parameters
+    ----------
+    record
+        The record of the run. The tiles of an area of interest are those of its scene: not known.
+    shape
+        Rows and columns of the map.
+    picture
+        Whether the map has no CRS: its tiles lie inside it.
+    """
+    if record.get("aoi") is not None:
         return None
-    if not whole or min(strides) < 1:
-        return None  # the tiles of an area of interest are those of its scene
-    rows, cols = (range(s, n, s) for s, n in zip(strides, shape, strict=True))
+    try:
+        axes = [
+            TileAxis(n, int(tile), int(overlap), inside=picture and n > int(tile))
+            for n, tile, overlap in zip(shape, record["tile"], record["overlap"], strict=True)
+        ]
+    except (ValueError, KeyError, TypeError):
+        return None
+    rows, cols = ([axis.territory(i).start for i in range(1, axis.count)] for axis in axes)
     return rows, cols
+
+
+def _lines(instances: Path, shape: tuple[int, int], *, picture: bool) -> Lines | None:
+    try:
+        record = parse_json(read_bytes(instances.parent / RunFile.RECORD))
+    except (OSError, ValueError):
+        return None
+    return lines_of(record, shape, picture=picture) if isinstance(record, dict) else None

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from geoseg.cli.app import app
 from geoseg.core.detections import Detections
 from geoseg.core.errors import ConfigError
-from geoseg.evaluation.objects.evaluate import compare_at_seams, evaluate_objects
+from geoseg.evaluation.objects.evaluate import compare_at_seams, evaluate_objects, lines_of
 from geoseg.evaluation.objects.precision import run_lengths
 from tests.conftest import write_raster
 from tests.objects import CLASSES, GSD, LEGEND, ORIGIN, object_scene, write_ids, write_polygons
@@ -108,6 +108,17 @@ def test_classes_must_be_known(folder, tmp_path):
     (tmp_path / "instances.tif").write_bytes((folder / "instances.tif").read_bytes())
     with pytest.raises(ConfigError, match=r"classes\.tif of the same run is needed"):
         evaluate_objects(tmp_path / "instances.tif", str(folder / "truth.geojson"))
+
+
+@pytest.mark.parametrize(("picture", "rows"), [(False, [48, 96, 144]), (True, [56, 104])])
+def test_seams_lie_where_territories_meet(picture, rows):
+    """The tiles of a picture begin with it, those of a scene half an overlap before it."""
+    record = {"tile": [64, 96], "overlap": [16, 0], "aoi": None}
+
+    assert lines_of(record, (150, 90), picture=picture) == (rows, [])
+    # A box and a file are both an area, whose tiles are those of its scene.
+    assert lines_of({**record, "aoi": {"pixels": 9}}, (150, 90), picture=picture) is None
+    assert lines_of({"tile": [64]}, (150, 90), picture=picture) is None
 
 
 def test_objects_on_seams_are_told_from_the_others():
