@@ -162,6 +162,33 @@ def reliability_chart(series: Sequence[Series], counts: Sequence[tuple[float, in
     return Chart(width, height, "mean confidence", "accuracy", x_ticks, y_ticks, lines, None, diagonal, bars)
 
 
+def recall_chart(
+    points: Sequence[tuple[float, float]], mark: tuple[float, float, str] | None
+) -> Chart | None:
+    """Lay out precision over recall.
+
+    Parameters
+    ----------
+    points
+        Recall and precision, both 0 to 1, by rising recall.
+    mark
+        Recall, precision and label of a point to highlight.
+
+    Returns
+    -------
+    Chart | None
+        None without points.
+    """
+    if not points:
+        return None
+    width, height = 400.0, 380.0
+    place_x, x_ticks = _axis(0.0, 1.0, LEFT, width - RIGHT)
+    place_y, y_ticks = _axis(0.0, 1.0, height - BOTTOM, TOP)
+    line = _line(Series("Objects", "val", tuple(points)), place_x, place_y, "recall ")
+    at = None if mark is None else (place_x(mark[0]), place_y(mark[1]), mark[2])
+    return Chart(width, height, "recall", "precision", x_ticks, y_ticks, (line,), at)
+
+
 def picture_chart(uri: str, limits: tuple[float, float], *, x_label: str, y_label: str) -> Chart:
     """Lay out a square picture of two quantities with the same range, and the line where they are equal.
 

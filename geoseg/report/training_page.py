@@ -14,7 +14,13 @@ from geoseg.core.legend import Legend
 from geoseg.report.charts import Chart, Series, line_chart
 from geoseg.report.html import render
 from geoseg.report.pictures import Panel, outlined_panels, panels
-from geoseg.report.training_parts import confusion_table, headline_scores, per_class, reliability
+from geoseg.report.training_parts import (
+    confusion_table,
+    found_chart,
+    headline_scores,
+    per_class,
+    reliability,
+)
 
 Bins = tuple[tuple[float, float, int], ...]
 """Mean confidence, accuracy and number of pixels of each bin."""
@@ -100,6 +106,10 @@ class TrainingPage:
     """Epoch whose weights were kept; None takes the highest validation mIoU, else the lowest loss."""
     objects: bool = False
     """Whether the network finds objects; `iou` of the scores of classes is then the average precision."""
+    precision_recall: tuple[tuple[float, float, float], ...] = ()
+    """Of objects: score, recall and precision when all of that score and above are kept, by falling score."""
+    score_threshold: float | None = None
+    """Of objects: the score from which they are kept."""
 
     def __post_init__(self) -> None:
         if self.confusion.shape != (len(self.legend), len(self.legend)):
@@ -141,6 +151,7 @@ def training_page(page: TrainingPage) -> str:
         confusion=confusion_table(page.confusion, page.legend),
         classes=per_class(page.scores, page.legend, page.confusion, _class_curves(page)),
         reliability=reliability(page.reliability, page.reliability_scaled),
+        precision_recall=found_chart(page.precision_recall, page.score_threshold),
         chips=_sheets(page),
         numbers=numbers_of(page.curves),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.legend import Legend, LegendClass
-from geoseg.report.charts import Chart, Series, reliability_chart, sparkline
+from geoseg.report.charts import Chart, Series, recall_chart, reliability_chart, sparkline
 from geoseg.report.html import HeadlineFigure, is_number
 
 HEADLINES = 5
@@ -140,6 +140,21 @@ def reliability(
     ]
     chart = reliability_chart(series, [(c, n) for c, _, n in (after or before)])
     return (chart, series) if chart else None
+
+
+def found_chart(curve: Sequence[tuple[float, float, float]], threshold: float | None) -> Chart | None:
+    """Return the chart of precision over recall, with the score from which objects are kept marked.
+
+    Parameters
+    ----------
+    curve
+        Score, recall and precision, by falling score.
+    threshold
+        That score.
+    """
+    kept = [point for point in curve if threshold is not None and point[0] >= threshold]
+    mark = (kept[-1][1], kept[-1][2], f"score {threshold:.2f}") if kept else None
+    return recall_chart([(recall, precision) for _, recall, precision in curve], mark)
 
 
 def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:

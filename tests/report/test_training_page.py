@@ -20,7 +20,7 @@ from geoseg.report.training_page import (
     training_page,
     write_training_page,
 )
-from geoseg.report.training_parts import calibration_error, confusion_table, headline_scores
+from geoseg.report.training_parts import calibration_error, confusion_table, found_chart, headline_scores
 from tests.report.parsing import Page
 
 NAN = math.nan
@@ -234,6 +234,17 @@ def test_the_best_epoch_is_marked():
     assert "epoch 2: 0.500" in text
     # Validation loss is missing at epoch 2: nothing to mark there.
     assert len(Page(text).all("circle", "ring")) == 1
+
+
+def test_precision_over_recall_is_marked_at_the_score_of_the_card():
+    points = ((0.9, 0.2, 1.0), (0.6, 0.5, 0.8), (0.3, 0.6, 0.4))
+    chart = found_chart(points, 0.55)
+    assert chart.mark == (*chart.lines[0].dots[1][:2], "score 0.55")
+    assert found_chart(points, 0.95).mark is None
+    assert found_chart((), 0.5) is None
+    page = Page(training_page(record(objects=True, precision_recall=points, score_threshold=0.55)))
+    assert "Precision over recall; at score 0.55" in page.text
+    assert "Precision and recall" not in training_page(record())
 
 
 def test_pictures_show_the_legend_and_what_is_wrong():

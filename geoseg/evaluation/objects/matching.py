@@ -11,6 +11,9 @@ from geoseg.evaluation.objects.overlap import touching
 IOU = 0.5
 """Least intersection over union of the masks of a predicted object and the true one that it has found."""
 
+CURVE = 200
+"""Most points of a curve of precision over recall."""
+
 
 @dataclass(frozen=True)
 class Match:
@@ -130,16 +133,33 @@ class Tally:
         It lies half-way between the last score that is kept and the next one. `otherwise` is returned when no
         object was found.
         """
-        scores = np.concatenate([np.empty(0, np.uint16), *(m.scores for m in self._matches)]).astype(int)
-        right = np.concatenate([np.empty(0, bool), *(m.found >= 0 for m in self._matches)])
+        scores, kept, right, true = self._ranked()
         if not right.any():
             return otherwise
-        order = np.argsort(-scores, kind="stable")
-        scores, found = scores[order], np.cumsum(right[order])
-        true = sum(len(m.true_classes) for m in self._matches)
-        f1 = 2 * found / (np.arange(1, len(scores) + 1) + true)
-        # Objects of one score are kept or dropped together.
-        last = np.append(scores[1:] != scores[:-1], True)
-        k = int(np.flatnonzero(last)[np.argmax(f1[last])])
+        k = int(np.argmax(2 * right / (kept + true)))
         below = scores[k + 1] if k + 1 < len(scores) else 0
         return float((scores[k] + below + 1) // 2) / SCORES
+
+    def curve(self) -> tuple[tuple[float, float, float], ...]:
+        """Return score, recall and precision when all of that score and above are kept, by falling score.
+
+        Of all classes together; at most `CURVE` points, none without a true object.
+        """
+        scores, kept, right, true = self._ranked()
+        if not true or not len(scores):
+            return ()
+        shown = np.unique(np.linspace(0, len(scores) - 1, CURVE).round().astype(int))
+        return tuple(
+            (int(scores[i]) / SCORES, int(right[i]) / true, int(right[i]) / int(kept[i]))
+            for i in shown.tolist()
+        )
+
+    def _ranked(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+        """Return each score, falling, the objects kept from it on, the right ones, and how many are true."""
+        scores = np.concatenate([np.empty(0, np.uint16), *(m.scores for m in self._matches)]).astype(np.int64)
+        right = np.concatenate([np.empty(0, bool), *(m.found >= 0 for m in self._matches)])
+        order = np.argsort(-scores, kind="stable")
+        scores, found = scores[order], np.cumsum(right[order])
+        # Objects of one score are kept or dropped together.
+        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)]).astype(np.int64)
+        return scores[last], last + 1, found[last], sum(len(m.true_classes) for m in self._matches)

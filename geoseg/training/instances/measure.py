@@ -60,6 +60,8 @@ class InstancePart:
     chips: int
     full: int
     """Chips in which as many objects were found as may be."""
+    curve: tuple[tuple[float, float, float], ...] = ()
+    """Score, recall and precision, see `Tally.curve`."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def score_instances(
         tuple((-f1, chips[-n]) for f1, n in sorted(worst, reverse=True)),
         len(chips),
         sum(c.full for c in chips),
+        tally.curve(),
     )
 
 

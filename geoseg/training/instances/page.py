@@ -64,6 +64,8 @@ def write_instances_page(
         best=tuple(_picture(f1, chip, sheet, threshold) for f1, chip in main.best),
         worst=tuple(_picture(f1, chip, sheet, threshold) for f1, chip in main.worst),
         objects=True,
+        precision_recall=main.curve,
+        score_threshold=threshold,
     )
     write_training_page(path, content)
 

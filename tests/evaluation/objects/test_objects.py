@@ -148,6 +148,20 @@ def test_the_threshold_has_the_best_f1_over_all_images():
     assert Tally().best_threshold() == 0.5
 
 
+def test_precision_over_recall_keeps_objects_of_one_score_together():
+    tally = Tally()
+    true = squares((0, 0), (0, 40), (0, 80))
+    predicted = squares((0, 0), (0, 40), (60, 0), (60, 40), scores=[9000, 6000, 6000, 4000])
+    tally.add(match(predicted, true))
+
+    expected = [(0.9, 1 / 3, 1), (0.6, 2 / 3, 2 / 3), (0.4, 2 / 3, 1 / 2)]
+    assert tally.curve() == tuple(pytest.approx(point) for point in expected)
+    for score, recall, precision in tally.curve():
+        counts = tally.counts(score)
+        assert (counts.recall, counts.precision) == (recall, precision)
+    assert Tally().curve() == ()
+
+
 def test_what_the_best_find_does_not_depend_on_the_others(images):
     predicted, true = images[0]
     whole = match(predicted, true)

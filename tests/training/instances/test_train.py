@@ -62,7 +62,14 @@ def test_the_card_says_how_objects_are_found(world):
 def test_the_page_shows_losses_precision_and_outlines(world):
     _, trained = world
     page = (trained.folder / "training.html").read_text()
-    for text in ("Mask AP", "Loss of masks", "Loss of proposals, objectness", "Detections", "Count error"):
+    for text in (
+        "Mask AP",
+        "Precision and recall",
+        "Loss of masks",
+        "Loss of proposals, objectness",
+        "Detections",
+        "Count error",
+    ):
         assert text in page
     assert "mIoU" not in page
     assert "What is taken for what" not in page
