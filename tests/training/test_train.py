@@ -89,7 +89,7 @@ FAMILIES = {
     "PSPNet": ("{architecture: PSPNet, arguments: {encoder_name: resnet18}}", 0.005, 8, 16),
     "DeepLabV3Plus": (DEEPLAB, 0.005, 6, 16),
     "SegNet": ("{architecture: SegNet, arguments: {encoder_name: vgg11, encoder_depth: 3}}", 0.005, 6, 16),
-    "FCN": ("{architecture: FCN, arguments: {encoder_name: resnet50}}", 0.003, 2, 16),
+    "FCN": ("{architecture: FCN, arguments: {encoder_name: resnet50}}", 0.003, 1, 32),
 }
 
 
