@@ -74,7 +74,7 @@ def describe(path: str, catalog_file: Path | None) -> dict[str, Any]:
 def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
     """Describe the result of a training."""
     metrics = record.metrics
-    left_out = {"reference", "other_parts", "confusion_matrix", "repeats"}
+    left_out = {"reference", "other_parts", "confusion_matrix", "repeats", "datasets"}
     shown: dict[str, Any] = metrics.model_dump(exclude=left_out)
     if isinstance(metrics, InstanceScores):
         figures: dict[str, Any] = {
@@ -94,10 +94,23 @@ def training(folder: Path, record: TrainingRecord) -> dict[str, Any]:
         "measured_on": metrics.reference,
         **figures,
         **_spread(metrics, figures),
+        **({"datasets": _of_datasets(metrics)} if metrics.datasets else {}),
         "best_epoch": record.training["best_epoch"],
         "bundle": str(folder / record.bundle.folder),
         "page": str(folder / "training.html"),
     }
+
+
+def _of_datasets(metrics: Any) -> list[dict[str, Any]]:
+    """Return the figures of each of several data sets."""
+    told = ("miou", "overall_accuracy", "macro_f1", "rmse", "mae", "mask_ap", "f1")
+    rows = []
+    for name, scores in metrics.datasets.items():
+        found = scores.model_dump(mode="json")
+        if "masks" in found:
+            found |= {"mask_ap": found["masks"]["ap"]}
+        rows.append({"dataset": name, **{k: found[k] for k in told if k in found}})
+    return rows
 
 
 def _spread(metrics: Any, figures: dict[str, Any]) -> dict[str, Any]:
@@ -272,7 +285,11 @@ def bundle(place: Path | str) -> dict[str, Any]:
 
 def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return the scores that people compare, without confusion matrix and the other parts of the data."""
-    kept = {k: v for k, v in metrics.items() if k not in {"confusion_matrix", "other_parts", "repeats"}}
+    kept = {
+        k: v
+        for k, v in metrics.items()
+        if k not in {"confusion_matrix", "other_parts", "repeats", "datasets"}
+    }
     if repeats := metrics.get("repeats"):
         varies = {k: v for k, v in repeats["figures"].items() if "/" not in k}
         kept["varies"] = {k: {n: v[n] for n in ("ci95", "seeds_sd", "folds_sd")} for k, v in varies.items()}

@@ -1,11 +1,12 @@
 """`data_catalog.yaml`: scenes and labelled data (chips, labelled scenes, Cityscapes folders) by name."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from geoseg.config.fields import Finite, Gsd, Nodata, Offset, Scale
+from geoseg.config.fields import Finite, Gsd, Line, Nodata, Offset, Positive, Scale
+from geoseg.config.legend import LegendDocument
 from geoseg.config.loader import Document
 from geoseg.config.scene import SceneEntry
 
@@ -131,6 +132,33 @@ class PlacesEntry(_Dataset):
 DatasetEntry = Annotated[
     ChipsEntry | ScenesEntry | CityscapesEntry | PlacesEntry, Field(discriminator="kind")
 ]
+
+
+def _texts(value: Any) -> Any:
+    """Return the codes among the keys of a mapping as texts."""
+    if not isinstance(value, dict):
+        return value
+    return {str(k) if type(k) is int else k: v for k, v in value.items()}
+
+
+class DatasetUse(Document):
+    """One of the data sets of a training that has several."""
+
+    dataset: str | DatasetEntry
+    """A name in the data catalog, or an entry as the catalog has it."""
+    name: Annotated[str, Field(pattern=r"^\w[\w .-]*$", max_length=100)] | None = None
+    """Name in tables, and before those of its scenes and groups; default: that in the catalog."""
+    data: str | None = None
+    """Folder of the data set, instead of the one in its entry."""
+    legend: str | LegendDocument | None = None
+    """The classes of its labels, as `legend` of the training; those with the same slug are the same."""
+    classes: Annotated[
+        dict[Line, Line], BeforeValidator(_texts, json_schema_input_type=dict[str | int, str])
+    ] = Field(default_factory=dict)
+    """Class of the training, by slug, or `ignore`, for each code of its labels, slug of its own legend, or
+    text in polygons. Without it and `legend` the codes are those of the training's legend."""
+    weight: Positive = 1.0
+    """Share of the training chips that are drawn from it, against the weights of the others."""
 
 
 class CatalogDocument(Document):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from geoseg.config.cluster import Cluster, Local
-from geoseg.config.dataset import DatasetEntry
+from geoseg.config.dataset import DatasetEntry, DatasetUse
 from geoseg.config.fields import (
     GATE,
     Auto,
@@ -354,8 +354,10 @@ class Training(Document):
     description: str = ""
     license: Line = ""
     limitations: tuple[str, ...] = ()
-    dataset: str | DatasetEntry
+    dataset: str | DatasetEntry | None = None
     """A name in the data catalog, or an entry as the catalog has it."""
+    datasets: tuple[DatasetUse, ...] = ()
+    """Several data sets instead of `dataset`, each with its own labels, scale and GSD."""
     data: str | None = None
     """Folder of the data set, instead of the one in its entry."""
     task: Literal["classes", "instances", "regression", "multilabel"] = "classes"
@@ -408,6 +410,18 @@ class Training(Document):
         if not isinstance(data, dict) or "loss" in data or data.get("task") not in LOSSES:
             return data
         return {**data, "loss": [{"kind": LOSSES[data["task"]][0]}]}
+
+    @model_validator(mode="after")
+    def _has_data(self) -> "Training":
+        if (self.dataset is None) == (not self.datasets):
+            raise ValueError("say which labelled data to train on: dataset: NAME, or a list under datasets")
+        if self.datasets and self.data is not None:
+            raise ValueError("data goes with dataset; write data: FOLDER in an entry of datasets")
+        if self.task in {"regression", "multilabel"} and any(u.legend or u.classes for u in self.datasets):
+            raise ValueError(f"datasets: legend and classes map codes, which labels of {self.task} are not")
+        if self.chips.sampler == "grid" and any("weight" in u.model_fields_set for u in self.datasets):
+            raise ValueError("datasets: weight goes with chips.sampler: random; grid takes each chip once")
+        return self
 
     @model_validator(mode="after")
     def _has_a_main_loss(self) -> "Training":

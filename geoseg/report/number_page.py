@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.files import write_atomic
 from geoseg.report.charts import Chart, histogram_chart, picture_chart
+from geoseg.report.datasets_table import DatasetsTable
 from geoseg.report.html import HeadlineFigure, grouped, render
 from geoseg.report.pictures import Panel, data_uri
 from geoseg.report.training_page import Curve, charts_of, numbers_of
@@ -64,6 +65,8 @@ class NumberTrainingPage:
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     best_epoch: float | None = None
+    datasets: DatasetsTable | None = None
+    """The data sets, where there are several."""
 
 
 def write_number_page(path: Path, page: NumberTrainingPage) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
+from geoseg.report.datasets_table import DatasetsTable
 from geoseg.report.html import HeadlineFigure, is_number, render
 from geoseg.report.training_parts import ALIASES, HEADLINES, SCORES, confusion_table
 
@@ -57,6 +58,8 @@ class RepeatsPage:
     """Pixels, shape (C, C): rows are the reference, columns the prediction."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    datasets: DatasetsTable | None = None
+    """The data sets, where there are several."""
 
     @property
     def whole(self) -> list[str]:

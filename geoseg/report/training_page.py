@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
 from geoseg.report.charts import Chart, Series, line_chart
+from geoseg.report.datasets_table import DatasetsTable
 from geoseg.report.html import render
 from geoseg.report.pictures import Panel, outlined_panels, panels
 from geoseg.report.training_parts import (
@@ -104,6 +105,8 @@ class TrainingPage:
     warnings: tuple[str, ...] = ()
     best_epoch: float | None = None
     """Epoch whose weights were kept; None takes the highest validation mIoU, else the lowest loss."""
+    datasets: DatasetsTable | None = None
+    """The data sets, where there are several."""
     objects: bool = False
     """Whether the network finds objects; `iou` of the scores of classes is then the average precision."""
     precision_recall: tuple[tuple[float, float, float], ...] = ()

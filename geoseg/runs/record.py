@@ -55,7 +55,7 @@ _VERSIONED = (
     "pyarrow",
 )  # fmt: skip
 
-_LARGE = {"confusion_matrix", "other_parts", "reliability", "curves"}
+_LARGE = {"confusion_matrix", "other_parts", "datasets", "reliability", "curves"}
 """Entries of a card's metrics that tell nobody more than its scores, and are long."""
 
 _TROUBLE = {"retries", "unread", "batch"}

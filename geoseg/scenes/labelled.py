@@ -111,7 +111,7 @@ def _unknown(codes: Mapping[int, int]) -> str:
     listed = ", ".join(f"{code} ({pixels} px)" for code, pixels in list(codes.items())[:8])
     return (
         f"label values outside the legend: {listed}; give them to a class with codes:, or list them under "
-        "ignore: in the legend"
+        "ignore: in the legend; codes of one of several datasets stand under its classes:"
     )
 
 

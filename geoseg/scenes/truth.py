@@ -1,7 +1,7 @@
 """What labels say: one class of each pixel, objects, numbers of a field, or several labels for each pixel."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -166,35 +166,50 @@ class Truth(Protocol):
 
 
 @dataclass(frozen=True)
-class ClassTruth:
-    """One class for each pixel."""
+class _Coded:
+    """Labels that are codes, or mean codes."""
 
     legend: LegendDocument
+    """The classes as they stand in the labels."""
+    remap: Remap | None = None
+    """Channels of their codes; None: one for each class of the legend."""
+    names: Mapping[str, int] | None = None
+    """Code of each text in polygons; None: slugs and titles of the legend."""
 
-    def label(self, place: Place) -> Labelled:
-        """See `Truth`."""
-        legend = self.legend
-        # A vector file may contain the code, slug or title of a class.
-        names = class_names(legend)
-        colors = ColorTable.of(legend.legend, legend.remap, ignore_unknown=place.ignore_unknown)
-        labels = open_labels(
-            place.labels, place.scene.geobox, attribute=place.attribute, names=names, layer=place.layer,
-            colors=colors, palettes=place.palettes,
-        )  # fmt: skip
-        return Labelled(place.scene, labels, legend.remap, place.group, place.part, place.valid_range)
+    @property
+    def channels(self) -> Remap:
+        """Channels of the codes."""
+        return self.legend.remap if self.remap is None else self.remap
+
+    @property
+    def codes(self) -> Mapping[str, int]:
+        """Code of each text that a vector file may contain."""
+        return class_names(self.legend) if self.names is None else self.names
 
 
 @dataclass(frozen=True)
-class ObjectTruth:
-    """Single objects, each of a class, see `geoseg.scenes.open_objects`."""
-
-    legend: LegendDocument
+class ClassTruth(_Coded):
+    """One class for each pixel."""
 
     def label(self, place: Place) -> Labelled:
         """See `Truth`."""
         legend = self.legend
+        colors = ColorTable.of(legend.legend, legend.remap, ignore_unknown=place.ignore_unknown)
+        labels = open_labels(
+            place.labels, place.scene.geobox, attribute=place.attribute, names=self.codes, layer=place.layer,
+            colors=colors, palettes=place.palettes,
+        )  # fmt: skip
+        return Labelled(place.scene, labels, self.channels, place.group, place.part, place.valid_range)
+
+
+@dataclass(frozen=True)
+class ObjectTruth(_Coded):
+    """Single objects, each of a class, see `geoseg.scenes.open_objects`."""
+
+    def label(self, place: Place) -> Labelled:
+        """See `Truth`."""
         drawn = open_objects(
-            Path(place.labels), place.scene.geobox, legend.remap, class_names(legend), image=place.image,
+            Path(place.labels), place.scene.geobox, self.channels, self.codes, image=place.image,
             classes=place.classes, attribute=place.attribute, layer=place.layer, area=place.area,
         )  # fmt: skip
         return Labelled(place.scene, drawn, drawn.remap, place.group, place.part, place.valid_range)

@@ -154,7 +154,7 @@ def evaluation_part(prepared: PreparedTraining, part: str, layout: Layout) -> Ev
 
 
 def _source(prepared: PreparedTraining, part: str) -> ChipSource:
-    return ChipSource(prepared.scenes, prepared.parts[part], prepared.statistics)
+    return ChipSource(prepared.scenes, prepared.parts[part], prepared.statistics, prepared.sets)
 
 
 def _augmentation(prepared: PreparedTraining, means: torch.Tensor) -> v2.Transform:

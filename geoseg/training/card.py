@@ -92,6 +92,7 @@ def card_facts(
     start: str,
     data: dict[str, Any],
     measured: Measured,
+    datasets: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the card says of the training.
 
@@ -107,6 +108,8 @@ def card_facts(
         Scenes, chips and labelled pixels by part.
     measured
         Temperature and scores of the network.
+    datasets
+        What each of several data sets has.
 
     Returns
     -------
@@ -129,7 +132,9 @@ def card_facts(
         },
         exclude_defaults=True,
     )
-    if not isinstance(document.dataset, str):
+    if datasets is not None:
+        excerpt["datasets"] = datasets
+    elif document.dataset is not None and not isinstance(document.dataset, str):
         excerpt["dataset"] = document.dataset.title or document.dataset.kind
     training = {
         "network": document.network_in_words,

@@ -22,6 +22,7 @@ from geoseg.models.calibration import MOST, Chip
 from geoseg.scenes.labelled import empty_label
 from geoseg.training.augment import as_input, as_sample, no_label
 from geoseg.training.census import CensusCell, LabelledReader, Statistics, class_counts
+from geoseg.training.sets import DataSets
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ChipSource:
     cells: tuple[CensusCell, ...]
     """Cells of one part of the data."""
     statistics: Statistics
+    sets: DataSets | None = None
+    """The data sets, where there are several."""
 
     @property
     def mean(self) -> torch.Tensor:
@@ -105,7 +108,12 @@ class TrainingChips(Dataset[dict[str, Any]]):
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
 
     def _odds(self) -> NDArray[np.float64]:
-        return cell_odds(self.cells, self.chips.balance)
+        odds = cell_odds(self.cells, self.chips.balance, self.balanced())
+        return odds if self.source.sets is None else self.source.sets.odds(odds, self.cells)
+
+    def balanced(self) -> slice:
+        """Return the channels that `balance` is about."""
+        return slice(None)
 
     def _pick(self, draw: int, rng: np.random.Generator) -> int:
         if self.chips.sampler == "random":
@@ -227,6 +235,11 @@ class EvaluationChips(Dataset[dict[str, Any]]):
         sample["label"].masked_fill_(outside, no_label(sample["label"]))
         image, label = as_input(sample, self.mean, self.std)
         return {"image": image, "label": label, "where": self.source.where(cell, window)}
+
+    @property
+    def sets(self) -> list[str]:
+        """Name of the data set of each chip; empty where there is only one."""
+        return [] if self.source.sets is None else [self.source.sets.name_of(c) for c in self.cells]
 
     def window(self, cell: CensusCell) -> Window:
         """Return the window of a cell's chip."""

@@ -111,7 +111,9 @@ def evaluate_bundle(
         )  # fmt: skip
 
     measured, augment = score("none"), prepared.document.measure.augment
-    others = {} if augment == "none" else {f"{part} with {augment}": score(augment).scores}
+    others = {f"{part} of {name}": scores for name, scores in measured.datasets.items()}
+    if augment != "none":
+        others[f"{part} with {augment}"] = score(augment).scores
     return BundleReport(
         model=f"{card.name} {card.version}",
         part=part,

@@ -68,7 +68,11 @@ def _identity(prepared: PreparedTraining) -> dict[str, Any]:
     left_out = _CARD_ONLY - {"measure", "tile", "gsd"} if prepared.folds else _CARD_ONLY
     document = redacted(prepared.document.model_dump(mode="json", exclude=left_out))
     document["fit"].pop("loggers", None)
+    for one in document["datasets"]:
+        del one["data"]
     # A training that an earlier version began, which did not know these keys, goes on.
+    if not document["datasets"]:
+        del document["datasets"]
     if not prepared.document.repeats:
         del document["seeds"], document["final"], document["split"]["folds"]
     if not document["split"]["overlap"]:

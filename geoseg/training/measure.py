@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,12 @@ class EvaluationPart:
         return "chips" if not self.pictures else "pictures" if not self.chips.cells else "chips and pictures"
 
     @property
+    def sets(self) -> list[str]:
+        """Name of the data set of each chip, and then of each picture; empty where there is only one."""
+        sets = self.chips.source.sets
+        return [] if sets is None else [*self.chips.sets, *(sets.name_of(p.cells[0]) for p in self.pictures)]
+
+    @property
     def labelled_pixels(self) -> int:
         """Number of labelled pixels, of resized pictures about."""
         cells = [*self.chips.cells, *(c for p in self.pictures for c in p.cells)]
@@ -109,6 +115,8 @@ class PartScores:
     """Number of chips and pictures."""
     unit: str = "chips"
     """What these are."""
+    datasets: dict[str, ChipScores] = field(default_factory=dict)
+    """Of each of several data sets."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,7 @@ class Measured:
         return TrainingScores(
             reference=reference[self.measured_on],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
+            datasets=self.main.datasets,
             **dict(self.main.scores),
         )
 
@@ -371,6 +380,7 @@ def score_part(
     classes = len(legend)
     matrix = np.zeros((classes, classes), dtype=np.int64)
     calibration, uncalibrated = Calibration(), Calibration()
+    sets, of_sets = part.sets, {name: _SetCounts.of(classes) for name in dict.fromkeys(part.sets)}
     best: list[tuple[float, int, PredictedChip]] = []
     uniform: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
@@ -380,21 +390,44 @@ def score_part(
         prediction = decided(chip.probabilities, rule)
         matrix += confusion_matrix(chip.label, prediction, classes)
         calibration.add(chip.probabilities, chip.label)
+        if sets:
+            of_sets[sets[number]].add(chip, prediction)
         uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)
         # A chip with few labelled pixels is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
             small = _thumbnail(chip)
             _keep(best if chip.mixed else uniform, (chip.agreement, number, small), shown)
             _keep(worst, (-chip.agreement, number, small), shown)
+    return PartScores(
+        matrix, _scores_of(matrix, calibration, legend), calibration, uncalibrated, _sorted(best or uniform),
+        _sorted(worst), len(part), part.unit,
+        {name: _scores_of(c.matrix, c.calibration, legend) for name, c in of_sets.items()},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _SetCounts:
+    """What is counted of one of several data sets."""
+
+    matrix: NDArray[np.int64]
+    calibration: Calibration
+
+    @classmethod
+    def of(cls, classes: int) -> "_SetCounts":
+        return cls(np.zeros((classes, classes), dtype=np.int64), Calibration())
+
+    def add(self, chip: PredictedChip, prediction: NDArray[np.uint8]) -> None:
+        self.matrix[:] += confusion_matrix(chip.label, prediction, len(self.matrix))
+        self.calibration.add(chip.probabilities, chip.label)
+
+
+def _scores_of(matrix: NDArray[np.int64], calibration: Calibration, legend: Legend) -> ChipScores:
     fields = {
         **scores(matrix).to_dict(legend),
         "brier": plain(calibration.brier),
         "expected_calibration_error": plain(calibration.expected_calibration_error),
     }
-    return PartScores(
-        matrix, ChipScores.model_validate(fields), calibration, uncalibrated, _sorted(best or uniform),
-        _sorted(worst), len(part), part.unit,
-    )  # fmt: skip
+    return ChipScores.model_validate(fields)
 
 
 def _thumbnail(chip: PredictedChip) -> PredictedChip:

@@ -12,6 +12,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.sharing import shared_command, shared_text
 from geoseg.evaluation.calibration import Calibration
 from geoseg.models.card import Card
+from geoseg.report.datasets_table import DatasetsTable, datasets_table
 from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingPage, write_training_page
 from geoseg.training.history import EpochRow
 from geoseg.training.measure import Measured, PredictedChip
@@ -59,8 +60,19 @@ def page_facts(record: TrainingRecord, legend: Legend, card: Card) -> dict[str, 
         "legend": legend,
         "facts": facts(record),
         "warnings": tuple(shared_text(w) for w in record.warnings),
+        "datasets": table_of(record),
         "best_epoch": record.training["best_epoch"],
     }
+
+
+def table_of(record: TrainingRecord) -> DatasetsTable | None:
+    """Return the table of the data sets of a training that has several."""
+    scores = {}
+    for name, of_set in record.metrics.datasets.items():
+        scores[name] = of_set.model_dump(mode="json")
+        if "masks" in scores[name]:
+            scores[name]["mask_ap"] = scores[name]["masks"]["ap"]
+    return datasets_table(record.training.get("datasets", {}), scores, record.measured_on)
 
 
 def facts(record: TrainingRecord) -> dict[str, Any]:

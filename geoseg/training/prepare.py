@@ -20,7 +20,6 @@ from geoseg.core.extras import require
 from geoseg.core.files import read_json
 from geoseg.core.notices import collect_warnings
 from geoseg.core.paths import at_home
-from geoseg.scenes.datasets import resolve_dataset
 from geoseg.scenes.labelled import InMemory, Labelled, Resized
 from geoseg.training.census import (
     CensusCell,
@@ -35,9 +34,10 @@ from geoseg.training.instances.census import ObjectCensus, check_objects, take_o
 from geoseg.training.loggers import check_loggers
 from geoseg.training.places import Pair, find_pairs
 from geoseg.training.repeats.division import divide, units_of, without_test
+from geoseg.training.sets import DataSets, facts, open_data
 from geoseg.training.sizes import chip_shape
 from geoseg.training.split import PARTS, assign, regions_of, warn_of_leaks
-from geoseg.training.truth import counted, truth_of
+from geoseg.training.truth import counted
 
 if TYPE_CHECKING:
     from geoseg.training.aim import Aim
@@ -68,6 +68,8 @@ class PreparedTraining:
     """Where several networks are trained: the parts of each fold, or the only ones of repeated seeds."""
     start_seed: int | None = None
     """Seed of the weights that the network starts from; None: that of the document."""
+    sets: DataSets | None = None
+    """The data sets, where there are several."""
 
     @property
     def pictures(self) -> bool:
@@ -116,12 +118,19 @@ class PreparedTraining:
                 for part, cells in self.parts.items()
             },
             "loss": self.document.loss_in_words,
+            **({} if self.sets is None else {"datasets": self.of_sets()}),
             **self._repeats(),
             "epochs": self.document.fit.epochs,
             "stops": self.document.fit.stop_in_words,
             "batch": self.document.fit.batch,
             "output": str(self.folder),
         }
+
+    def of_sets(self) -> dict[str, Any]:
+        """Return what each of several data sets has, as plain values."""
+        assert self.sets is not None  # noqa: S101 (asked where there are several)
+        titles, sampler = counted(self.document, self.legend), self.document.chips.sampler
+        return facts(self.sets, self.labelled, self.parts, titles, sampler)
 
     def _repeats(self) -> dict[str, Any]:
         """Return the number of trainings, and what each fold holds; empty for a single training."""
@@ -183,9 +192,8 @@ def prepare(
     check_loggers(document.fit.loggers)
     legend = NO_CLASSES if document.legend is None else resolve_legend(document.legend)
     with collect_warnings() as notices:
-        truth = truth_of(document, legend)
-        labelled = resolve_dataset(document.dataset, truth, document.bands, document.data, catalog)
-        labelled = _with_parts(labelled, document)
+        labelled, sets = open_data(document, legend, catalog)
+        labelled, sets = _with_parts(labelled, sets, document)
         _check_bands(labelled)
         document = _by_parts(document, labelled)
         chip = chip_shape(document.chips, labelled)
@@ -228,6 +236,7 @@ def prepare(
         trust,
         objects,
         folds,
+        sets=sets,
     )
 
 
@@ -300,10 +309,12 @@ def _by_parts(document: Training, labelled: Sequence[Labelled]) -> Training:
     return document.model_copy(update={"split": document.split.model_copy(update={"by": "given"})})
 
 
-def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Labelled, ...]:
+def _with_parts(
+    labelled: tuple[Labelled, ...], sets: DataSets | None, document: Training
+) -> tuple[tuple[Labelled, ...], DataSets | None]:
     """Return the scenes that the file of parts lists, with their part; all scenes without such a file."""
     if document.split.parts is None:
-        return labelled
+        return labelled, sets
     path = lookup.find(Shelf.TRAININGS, document.split.parts) or Path(document.split.parts)
     content = read_json(path)
     if content is None or not set(content) <= set(PARTS):
@@ -324,7 +335,10 @@ def _with_parts(labelled: tuple[Labelled, ...], document: Training) -> tuple[Lab
             f"{path}: names {missing[0]!r} and {len(missing) - 1} more, which the data do not have"
             f"{did_you_mean(missing[0], known)}; they have {', '.join(known[:5])}{', ...' * (len(known) > 5)}"
         )
-    return tuple(replace(p, part=part_of[p.name]) for p in labelled if p.name in part_of)
+    kept = [i for i, p in enumerate(labelled) if p.name in part_of]
+    if sets is not None:
+        sets = replace(sets, of_scene=tuple(sets.of_scene[i] for i in kept))
+    return tuple(replace(labelled[i], part=part_of[labelled[i].name]) for i in kept), sets
 
 
 def _check_bands(labelled: Sequence[Labelled]) -> None:

@@ -73,9 +73,9 @@ class _Reference(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what a single training has not."""
+        """Leave out what a single training, or one on a single data set, has not."""
         plain: dict[str, Any] = serialize(self)
-        return {k: v for k, v in plain.items() if k != "repeats" or v is not None}
+        return {k: v for k, v in plain.items() if k not in {"repeats", "datasets"} or v}
 
 
 # Fields of the last base come first.
@@ -84,15 +84,19 @@ class TrainingScores(ChipScores, _Reference):
 
     other_parts: dict[str, ChipScores]
     """Scores on other parts, or with test-time augmentation."""
+    datasets: dict[str, ChipScores] = {}
+    """Of each of several data sets, on the same part."""
 
 
 class NumberTrainingScores(NumberScores, _Reference):
     """Scores of a regression on the part that nothing was fitted to."""
 
     other_parts: dict[str, NumberScores]
+    datasets: dict[str, NumberScores] = {}
 
 
 class FlagTrainingScores(FlagScores, _Reference):
     """Scores of labels on the part that nothing was fitted to."""
 
     other_parts: dict[str, FlagScores]
+    datasets: dict[str, FlagScores] = {}

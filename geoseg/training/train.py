@@ -140,8 +140,9 @@ def _finish(
     with collect_warnings() as notices:
         measured = aim.measure(network, parts, fitted.chips)
     warnings = (*warnings, *notices)
+    told = prepared.summary()
     facts = {
-        **card_facts(document, fitted, start, prepared.summary()["parts"], measured),
+        **card_facts(document, fitted, start, told["parts"], measured, told.get("datasets")),
         **aim.card(measured),
     }
     card = make_card(prepared, network, facts)

@@ -3,15 +3,17 @@
 from geoseg.config.legend import LegendDocument
 from geoseg.config.training import Training
 from geoseg.scenes.truth import ClassTruth, FlagTruth, NumberTruth, ObjectTruth, Truth
+from geoseg.training.mapping import LabelMapping
 
 
-def truth_of(document: Training, legend: LegendDocument) -> Truth:
-    """Return what the labels of a training say."""
+def truth_of(document: Training, legend: LegendDocument, mapping: LabelMapping | None = None) -> Truth:
+    """Return what the labels of a training say; `mapping` is of those whose classes are others."""
     if document.task == "regression":
         return NumberTruth()
     if document.task == "multilabel":
         return FlagTruth(tuple(c.slug for c in legend.classes))
-    return ObjectTruth(legend) if document.task == "instances" else ClassTruth(legend)
+    truth = ObjectTruth if document.task == "instances" else ClassTruth
+    return truth(legend) if mapping is None else truth(mapping.legend, mapping.remap, mapping.names)
 
 
 def counted(document: Training, legend: LegendDocument) -> list[str]:

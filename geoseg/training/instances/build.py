@@ -34,7 +34,9 @@ def check_objects_network(network: nn.Module, size: int) -> None:
 
 def object_source(prepared: "PreparedTraining", part: str) -> ObjectSource:
     """Return what chips of a part are cut from."""
-    return ObjectSource(prepared.scenes, prepared.parts[part], prepared.statistics, prepared.labelled)
+    return ObjectSource(
+        prepared.scenes, prepared.parts[part], prepared.statistics, prepared.sets, prepared.labelled
+    )
 
 
 def training_objects(prepared: "PreparedTraining", augmentation: "v2.Transform") -> TrainingObjects:

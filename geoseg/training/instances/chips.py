@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.config.training import DetectionEntry
@@ -17,7 +16,7 @@ from geoseg.scenes.instances import LabelObject
 from geoseg.scenes.labelled import Labelled
 from geoseg.training.augment import as_sample, standardised
 from geoseg.training.census import CensusCell
-from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips, cell_odds, centred, seeded
+from geoseg.training.chips import ChipSource, EvaluationChips, TrainingChips, centred, seeded
 from geoseg.training.instances.census import labels_of
 
 Target = dict[str, Tensor]
@@ -28,7 +27,7 @@ Target = dict[str, Tensor]
 class ObjectSource(ChipSource):
     """Scenes, cells and statistics that chips with objects are cut from."""
 
-    labelled: Sequence[Labelled]
+    labelled: Sequence[Labelled] = ()
     """The same scenes, with the labels that tell objects apart."""
 
     def sample(self, cell: CensusCell, window: Window) -> dict[str, Tensor]:
@@ -126,10 +125,10 @@ class TrainingObjects(TrainingChips):
             sample = self.augmentation(sample)
         return _item(sample, self.source, self.detection, self.source.where(cell, window))
 
-    def _odds(self) -> NDArray[np.float64]:
+    def balanced(self) -> slice:
+        """See `TrainingChips`."""
         # The last channel is the background, which has no objects to be balanced.
-        seen = self.pixels[:-1].any()
-        return cell_odds(self.cells, self.chips.balance, classes=slice(0, -1) if seen else slice(None))
+        return slice(0, -1) if self.pixels[:-1].any() else slice(None)
 
     def _window(self, cell: CensusCell, rng: np.random.Generator) -> Window:
         if rng.random() >= self.chips.balance:

@@ -73,6 +73,8 @@ class MeasuredInstances:
     measured_on: str
     """The part whose scores are to be quoted: test, else val, else train."""
     parts: dict[str, InstancePart]
+    datasets: dict[str, ObjectScores]
+    """Scores on the same part, of each of several data sets."""
     temperature: float = 1.0
     """Scores are not calibrated."""
 
@@ -92,6 +94,7 @@ class MeasuredInstances:
         return InstanceScores(
             reference=reference[self.measured_on],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
+            datasets=self.datasets,
             **dict(self.main.scores),
         )
 
@@ -135,7 +138,13 @@ def measure_instances(
         p: score_instances(detected[p], legend, threshold, shown=_SHOWN if p == last else 0)
         for p in dict.fromkeys([last, fitted_on])
     }
-    return MeasuredInstances(fitted, last, measured)
+    sets = parts[last].sets
+    of_sets = {
+        name: [chip for chip, own in zip(detected[last], sets, strict=True) if own == name]
+        for name in dict.fromkeys(sets)
+    }
+    datasets = {name: score_instances(mine, legend, threshold).scores for name, mine in of_sets.items()}
+    return MeasuredInstances(fitted, last, measured, datasets)
 
 
 @torch.inference_mode()

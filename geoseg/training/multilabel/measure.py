@@ -35,6 +35,8 @@ class FlagPart:
     chips: int
     best: tuple[PredictedChip, ...]
     worst: tuple[PredictedChip, ...]
+    datasets: dict[str, FlagScores]
+    """Of each of several data sets."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class MeasuredFlags:
                 self.measured_on
             ],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
+            datasets=self.main.datasets,
             **dict(self.main.scores),
         )
 
@@ -129,19 +132,15 @@ def score_flags(
     shown
         Number of best and of worst chips to keep.
     """
-    count = len(legend)
-    precision = MultilabelAveragePrecision(
-        count, average=None, thresholds=_LEVELS + 1, ignore_index=IGNORE, validate_args=False
-    )
-    nothing = np.zeros(count, np.int64)
-    agreement = FlagAgreement(nothing, nothing, nothing, nothing)
+    counts, sets = _FlagCounts(len(legend)), chips.sets
+    of_sets = {name: _FlagCounts(len(legend)) for name in dict.fromkeys(sets)}
     limits = np.array(thresholds)[:, None, None]
     best: list[Any] = []
     worst: list[Any] = []
     for number, chip in enumerate(predict_flags(network, chips, batch, temperature, augment)):
         found = FlagAgreement.of(chip.label, (chip.probabilities >= limits).astype(np.uint8))
-        agreement = agreement + found
-        precision.update(*_as_tensors(chip))
+        for one in (counts, *([of_sets[sets[number]]] if sets else [])):
+            one.add(chip, found)
         if shown and (chip.label != IGNORE).any(axis=0).mean() > 0.25:
             right = float((found.both + found.neither).sum())
             share = right / max(1.0, right + float((found.map_only + found.reference_only).sum()))
@@ -149,11 +148,33 @@ def score_flags(
                 heapq.heappush(heap, (key, number, chip))
                 if len(heap) > shown:
                     heapq.heappop(heap)
-    values: Any = precision.compute()
-    seen = agreement.both + agreement.reference_only > 0
-    precisions = np.where(seen, values.double().numpy(), np.nan)
-    scores = FlagScores.model_validate(agreement.scores(legend, precisions))
-    return FlagPart(scores, agreement, len(chips), _sorted(best), _sorted(worst))
+    datasets = {name: one.scores(legend) for name, one in of_sets.items()}
+    return FlagPart(
+        counts.scores(legend), counts.agreement, len(chips), _sorted(best), _sorted(worst), datasets
+    )
+
+
+class _FlagCounts:
+    """What is counted of chips."""
+
+    def __init__(self, classes: int) -> None:
+        nothing = np.zeros(classes, np.int64)
+        self.agreement = FlagAgreement(nothing, nothing, nothing, nothing)
+        self.precision = MultilabelAveragePrecision(
+            classes, average=None, thresholds=_LEVELS + 1, ignore_index=IGNORE, validate_args=False
+        )
+
+    def add(self, chip: PredictedChip, found: FlagAgreement) -> None:
+        """Count a chip and what was found of it."""
+        self.agreement = self.agreement + found
+        self.precision.update(*_as_tensors(chip))
+
+    def scores(self, legend: Legend) -> FlagScores:
+        """Return the scores of what was counted."""
+        values: Any = self.precision.compute()
+        seen = self.agreement.both + self.agreement.reference_only > 0
+        precisions = np.where(seen, values.double().numpy(), np.nan)
+        return FlagScores.model_validate(self.agreement.scores(legend, precisions))
 
 
 def best_thresholds(chips: Iterable[PredictedChip], classes: int) -> tuple[float, ...]:

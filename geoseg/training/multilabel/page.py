@@ -11,7 +11,7 @@ from geoseg.models.card import Card
 from geoseg.report.training_page import ChipPicture, TrainingPage, write_training_page
 from geoseg.training.measure import PredictedChip
 from geoseg.training.multilabel.measure import MeasuredFlags, rarest
-from geoseg.training.page import curves, facts
+from geoseg.training.page import curves, facts, table_of
 from geoseg.training.record import TrainingRecord
 from geoseg.training.sheet import Sheet
 
@@ -61,6 +61,7 @@ def write_page(
         worst=tuple(picture(c) for c in main.worst),
         facts={"thresholds": card.thresholds or {}, **facts(record)},
         warnings=record.warnings,
+        datasets=table_of(record),
         best_epoch=record.training["best_epoch"],
     )
     write_training_page(path, content)

@@ -49,6 +49,8 @@ class NumberPart:
     chips: int
     best: tuple[NumberChip, ...]
     worst: tuple[NumberChip, ...]
+    datasets: dict[str, NumberScores]
+    """Of each of several data sets."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class MeasuredNumbers:
         return NumberTrainingScores(
             reference=references(f"{self.main.chips} chips", chosen="epoch")[self.measured_on],
             other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
+            datasets=self.main.datasets,
             **dict(self.main.scores),
         )
 
@@ -132,10 +135,14 @@ def score_numbers(
         Number of best and of worst chips to keep.
     """
     agreement = NumberAgreement(target.min, target.max)
+    sets = chips.sets
+    of_sets = {name: NumberAgreement(target.min, target.max) for name in dict.fromkeys(sets)}
     best: list[Any] = []
     worst: list[Any] = []
     for number, one in enumerate(predict_numbers(network, chips, target, batch, augment)):
         agreement.add(one.label, one.found)
+        if sets:
+            of_sets[sets[number]].add(one.label, one.found)
         # A chip with few labelled pixels is not worth showing.
         if shown and (~np.isnan(one.label)).mean() > 0.25:
             for heap, key in ((best, -one.mae), (worst, one.mae)):
@@ -143,7 +150,8 @@ def score_numbers(
                 if len(heap) > shown:
                     heapq.heappop(heap)
     scores = NumberScores.model_validate(agreement.scores())
-    return NumberPart(agreement, scores, len(chips), _sorted(best), _sorted(worst))
+    datasets = {name: NumberScores.model_validate(a.scores()) for name, a in of_sets.items()}
+    return NumberPart(agreement, scores, len(chips), _sorted(best), _sorted(worst), datasets)
 
 
 def predict_numbers(

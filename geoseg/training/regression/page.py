@@ -8,7 +8,7 @@ from geoseg.core.sharing import shared_text
 from geoseg.models.card import Card
 from geoseg.report.number_page import NumberPicture, NumberTrainingPage, write_number_page
 from geoseg.report.training_page import Curve
-from geoseg.training.page import facts, figure_curves
+from geoseg.training.page import facts, figure_curves, table_of
 from geoseg.training.record import TrainingRecord
 from geoseg.training.regression.measure import MeasuredNumbers, NumberChip
 from geoseg.training.sheet import Sheet
@@ -54,6 +54,7 @@ def write_page(
         worst=tuple(picture(c) for c in main.worst),
         facts={"target": target.model_dump(), **facts(record)},
         warnings=tuple(shared_text(w) for w in record.warnings),
+        datasets=table_of(record),
         best_epoch=record.training["best_epoch"],
     )
     write_number_page(path, content)

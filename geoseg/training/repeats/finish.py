@@ -217,7 +217,7 @@ def _card(
 def _own_scores(measured: Any) -> dict[str, Any]:
     """Return what was measured of the weights of the bundle, by part; a record or what an aim measured."""
     scores = measured.metrics if isinstance(measured, TrainingRecord) else measured.scores()
-    plain = scores.model_dump(exclude={"reference", "other_parts", "repeats"})
+    plain = scores.model_dump(exclude={"reference", "other_parts", "repeats", "datasets"})
     whole = {measured.measured_on: plain, **scores.other_parts}
     return {part if part == "val" else f"{part}, this network": found for part, found in whole.items()}
 

@@ -11,7 +11,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.sharing import shared_text
 from geoseg.models.card import Card
 from geoseg.report.repeats_page import FigureRow, RepeatsPage, write_repeats_page_file
-from geoseg.training.page import facts
+from geoseg.training.page import facts, table_of
 from geoseg.training.record import TrainingRecord
 
 
@@ -66,5 +66,6 @@ def write_repeats_page(
         confusion=confusion,
         facts=facts(record),
         warnings=tuple(shared_text(w) for w in record.warnings),
+        datasets=table_of(record),
     )
     write_repeats_page_file(path, content)
