@@ -41,6 +41,12 @@ def train(
         bool, typer.Option("--overwrite", help="Start again, even if a training was begun or finished.")
     ] = False,
     dry_run: DryRun = False,
+    finds_rate: Annotated[
+        bool,
+        typer.Option(
+            "--find-rate", help="Look for a learning rate in a hundred steps, write its curve, stop."
+        ),
+    ] = False,
     trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
@@ -70,6 +76,15 @@ def train(
             if prepared.folds:
                 facts["estimate"]["of"] = f"one of {facts['trainings']} trainings"
             show_facts(facts, as_json=as_json)
+            return
+        if finds_rate:
+            from geoseg.training.build import check_network
+            from geoseg.training.find_rate import STEPS as RATES
+            from geoseg.training.find_rate import find_rate, write_rate
+
+            check_network(prepared)
+            tell(f"takes {RATES} steps, each with a higher learning rate")
+            show_facts(write_rate(prepared, find_rate(prepared)), as_json=as_json)
             return
         from geoseg.training.train import train as run_training
 
