@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,6 +47,10 @@ def train(
             "--find-rate", help="Look for a learning rate in a hundred steps, write its curve, stop."
         ),
     ] = False,
+    searched: Annotated[
+        Path | None,
+        typer.Option("--search", metavar="FILE", help="Try the settings of this file, choose by val, stop."),
+    ] = None,
     trust: Trust = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,
@@ -63,6 +67,11 @@ def train(
 
         tell = silent if quiet else say
         tell(f"geoseg {geoseg.__version__}: reading the data of {training}")
+        if searched is not None:
+            _check_alone(dry_run=dry_run, overwrite=overwrite, find_rate=finds_rate)
+            changes = tuple(assign or ())
+            show_facts(_search(training, searched, changes, output, catalog, trust, quiet), as_json=as_json)
+            return
         prepared = prepare(training, assign or [], output, catalog, trust=trust)
         for warning in prepared.warnings:
             warn(warning)
@@ -98,6 +107,35 @@ def train(
             give(trained.record.to_json())
         else:
             show_facts(show.training(trained.folder, trained.record), as_json=False)
+
+
+def _check_alone(**others: bool) -> None:
+    """Refuse other options beside a search, which would be left out."""
+    if given := [f"--{name.replace('_', '-')}" for name, yes in others.items() if yes]:
+        raise ConfigError(f"--search goes without {' and '.join(given)}")
+
+
+def _search(
+    training: str,
+    file: Path,
+    changes: tuple[str, ...],
+    output: Path | None,
+    catalog: Path | None,
+    trust: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Try settings of a training, and return what was found as plain values."""
+    from geoseg.config.loader import load
+    from geoseg.config.search import Search
+    from geoseg.core.extras import require
+
+    require("lightning", "train", "training")
+    require("optuna", "search", "--search")
+    from geoseg.training.search.run import Asked, run_search
+
+    asked = Asked(training, load(file, Search), changes, output, catalog, trust)
+    with training_progress(quiet=quiet) as on_event:
+        return run_search(asked, on_event).facts()
 
 
 def evaluate(

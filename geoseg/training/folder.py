@@ -29,7 +29,7 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
     OutputError
         When the folder holds a finished training, another training, or other files.
     """
-    folder, identity = prepared.folder, _identity(prepared)
+    folder, identity = prepared.folder, identity_of(prepared)
     begun = read_json(folder / _BEGUN)
     for name in _REPLACED:
         delete_discarded(folder / name)
@@ -61,7 +61,7 @@ def _has_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CHECKPOINTS, MEMBERS))
 
 
-def _identity(prepared: PreparedTraining) -> dict[str, Any]:
+def identity_of(prepared: PreparedTraining) -> dict[str, Any]:
     """Return what determines the weights: document, legend and data."""
     # Kept in a file: a URL that is signed again is the same, and no credential is written.
     # What is measured of members is kept with them, so it belongs to what they are.

@@ -11,7 +11,7 @@ from tests.kills import every_moment, killed_after
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """Returns a function that makes the folder of a finished training."""
-    monkeypatch.setattr(training_folder, "_identity", lambda prepared: {"of": prepared.of})
+    monkeypatch.setattr(training_folder, "identity_of", lambda prepared: {"of": prepared.of})
 
     def make(name):
         prepared = SimpleNamespace(folder=tmp_path / name, of="a")
