@@ -14,6 +14,7 @@ from geoseg.core.files import sha256
 from geoseg.models import pretrained
 from geoseg.models.bundle import WEIGHTS, Bundle
 from geoseg.models.detector_names import is_mask_rcnn, renamed
+from geoseg.models.frames import first_frame
 from geoseg.models.networks.mask_rcnn import MaskRCNN
 from geoseg.models.networks.stages import depths
 from geoseg.models.networks.stem import Stem, adapt_stem, fit_stem, stem_key_of
@@ -92,7 +93,7 @@ def load_encoder_weights(
     stem_key = stem_key_of(encoder, len(band_names))
     offered = {pretrained.strip_prefixes(k): v for k, v in found.tensors.items()}
     wanted = {pretrained.strip_prefixes(k): k for k in target}
-    taken = {wanted[k]: v for k, v in offered.items() if k in wanted}
+    taken = first_frame({wanted[k]: v for k, v in offered.items() if k in wanted}, target)
     words = "first layer not in the source"
     if stem_key in taken and taken[stem_key].ndim == 4:
         inputs = taken[stem_key].shape[1]
