@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch.tuner import Tuner
+from scipy.ndimage import gaussian_filter1d
 
 from geoseg.core.errors import GeosegError, TrainingError
 from geoseg.core.files import as_output_error, write_atomic
@@ -29,8 +30,12 @@ from geoseg.training.task import Task
 LOW, HIGH, STEPS = 1e-6, 1.0, 100
 _DIVERGED = 4.0
 """Times the best loss, from which on a rate is too high."""
-_SKIPPED = 10
-"""First steps, whose smoothed loss still is that of one batch."""
+_SKIPPED = 3
+"""First steps, whose smoothed loss is that of few batches."""
+_BETA = 0.98
+"""What the tuner forgets of its running mean at each step."""
+_WIDTH = 3.0
+"""Steps over which losses are smoothed: the standard deviation of the weights."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def find_rate(prepared: PreparedTraining, steps: int = STEPS) -> FoundRate:
                 early_stop_threshold=_DIVERGED,
             )  # fmt: skip
         curve = found.results
-        return FoundRate(tuple(map(float, curve["lr"])), tuple(map(float, curve["loss"])), start)
+        return FoundRate(tuple(map(float, curve["lr"])), smoothed(of_batches(curve["loss"])), start)
 
     return with_smaller_passes(take, Step(asked.accelerator, 1, asked.chips, asked.passes), lambda _: None)
 
@@ -140,6 +145,28 @@ def _forgive(task: Task) -> None:
         return loss
 
     task.training_step = forgiving
+
+
+def of_batches(means: Sequence[float]) -> list[float]:
+    """Return the losses of the batches from the running means of the tuner.
+
+    A running mean lags behind by half of the test, and so a rate read from it is several times too high.
+    """
+    losses, before = [], 0.0
+    for number, mean in enumerate(means):
+        total = mean * (1 - _BETA ** (number + 2))  # the tuner counts the step that it has just made
+        losses.append((total - _BETA * before) / (1 - _BETA))
+        before = total if math.isfinite(total) else before
+    return losses
+
+
+def smoothed(losses: Sequence[float]) -> tuple[float, ...]:
+    """Return losses smoothed over steps before and after alike; NaN stays where there is none."""
+    known = np.isfinite(losses)
+    found = np.full(len(losses), np.nan)
+    if known.any():
+        found[known] = gaussian_filter1d(np.asarray(losses, float)[known], _WIDTH, mode="nearest")
+    return tuple(float(v) for v in found)
 
 
 def suggest(rates: Sequence[float], losses: Sequence[float]) -> float:

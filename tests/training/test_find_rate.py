@@ -4,7 +4,7 @@ import pytest
 
 from geoseg.core.errors import TrainingError
 from geoseg.training import find_rate as module
-from geoseg.training.find_rate import find_rate, suggest, write_rate
+from geoseg.training.find_rate import find_rate, of_batches, smoothed, suggest, write_rate
 from geoseg.training.prepare import prepare
 from tests.training.test_train import UNET, document
 from tests.training.worlds import labelled_scene
@@ -24,9 +24,22 @@ def test_the_curve_is_the_same_again_and_nothing_of_the_training_is_touched(prep
     assert 3 <= len(found.rates) <= 12
     assert found.rates[0] == pytest.approx(module.LOW, rel=0.5)
     assert list(found.rates) == sorted(found.rates)
+    # That of three classes that are all the same to a new network: log 3.
+    assert 0.8 < found.losses[0] < 1.6
     again = find_rate(prepared, steps=12)
     assert (again.rates, again.losses) == (found.rates, found.losses)
     assert not prepared.folder.exists()
+
+
+def test_the_running_means_of_the_tuner_are_undone():
+    losses, mean, means = [1.1, 1.0, 1.3, 0.8, 0.5, 0.9], 0.0, []
+    for step, loss in enumerate(losses, 1):
+        mean = 0.98 * mean + 0.02 * loss
+        means.append(mean / (1 - 0.98 ** (step + 1)))
+    assert of_batches(means) == pytest.approx(losses)
+    found = smoothed([1.0] * 10 + [math.nan] + [1.0])
+    assert math.isnan(found[10])
+    assert [v for v in found if not math.isnan(v)] == pytest.approx([1.0] * 11)
 
 
 def test_groups_keep_their_ratio(prepared):
