@@ -108,6 +108,12 @@ class Page:
         self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
         self.settle()
 
+    def media(self, kind="", *, dark=False):
+        """Show the page as a screen or a printer does, and as a reader who likes it light or dark."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", media=kind, features=[scheme])
+        self.settle()
+
     def screenshot(self, path=None, *, whole=False):
         data = base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
         if path:
@@ -150,7 +156,8 @@ def opened(path, width=1280, height=900, flags=()):
 
 
 _READY = """new Promise((done) => {
-  const ready = () => document.readyState === "complete" && document.querySelector("[data-ready]");
+  const live = () => document.querySelector("[data-ready]") || !document.querySelector("#map");
+  const ready = () => document.readyState === "complete" && live();
   const look = () => ready() ? done(1) : setTimeout(look, 20);
   look();
 })"""

@@ -3,18 +3,22 @@
 import re
 from html.parser import HTMLParser
 
+import html5lib
+
 VOID = {"meta", "link", "img", "input"}
 
 
 class Page(HTMLParser):
     """Text, attributes and tables of a page.
 
-    It refuses tags that do not close in order, two landmarks of one name, and buttons whose name lacks the
-    word that they show.
+    It refuses what is no HTML by the rules of the standard, tags that do not close in order, two landmarks of
+    one name, and buttons whose name lacks the word that they show.
     """
 
     def __init__(self, text):
         super().__init__()
+        # Without pictures, which it reads letter by letter.
+        html5lib.HTMLParser(strict=True).parse(re.sub(r"(?<=base64,)[A-Za-z0-9+/=]+", "", text))
         self.attributes, self.open, self.words, self.tags = [], [], [], []
         self.feed(text)
         self.close()

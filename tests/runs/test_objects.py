@@ -28,6 +28,7 @@ from tests.conftest import BAND_NAMES, UTM, read_manifest, write_pipeline, write
 from tests.inference.drive import run_blocks
 from tests.inference.exact import ExactDetector, coded
 from tests.objects import CLASSES, GSD, ORIGIN, object_bundle, object_scene
+from tests.report.accessible import needs_axe, violations
 from tests.s3 import BUCKET
 from tests.vector.objects.test_paint import decoded
 
@@ -62,6 +63,11 @@ def mapped(objects):
         patch.setattr(detect, "load_detector", lambda _: exact)
         wanted = ["tiling.block=2", "outputs.coco=true", "outputs.polygons=[gpkg, parquet, geojson]"]
         return run(prepare(folder / "pipeline.yaml", wanted, folder / "mapped"))
+
+
+@needs_axe
+def test_their_page_has_no_barrier(mapped):
+    assert violations(mapped.folder / "report.html") == []
 
 
 def results(folder):

@@ -11,6 +11,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from geoseg.runs.prepare import prepare
 from tests.conftest import ROOT
+from tests.report.accessible import needs_axe, violations
 from tests.whole_image import compare, whole_image_classes
 
 
@@ -71,6 +72,11 @@ def test_coast_forest_and_fields_lie_where_they_are(sample):
     assert ((classes[:1500, 1000:1750] == bare).any(axis=1)).mean() > 0.9
     areas = manifest["area_m2"]
     assert sum(areas.values()) == pytest.approx(classes.size * 100)
+
+
+@needs_axe
+def test_its_page_has_no_barrier(sample):
+    assert violations(sample[1] / "report.html") == []
 
 
 def test_announced_memory_holds_on_the_real_job(sample):
