@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.cli.layout import as_text, table
 from geoseg.core.run_files import RunFile
+from geoseg.core.text import counted
 from geoseg.runs.finished import Run
 
 _CHANGES = 10
@@ -26,9 +27,10 @@ def plan_line(plan: dict[str, Any]) -> str:
     masks = ", ".join(dict.fromkeys(m["model"] for m in plan.get("masks", ())))
     masked = f" masked by {masks}" if masks else ""
     return (
-        f"{plan['scene']}{masked}: {plan['width']} x {plan['height']} px, {plan['tiles']} tiles of "
-        f"{plan['tile'][0]} x {plan['tile'][1]}{found} in {plan['blocks']} blocks, {plan['architecture']} on "
-        f"{plan['device']}, up to {total / 1e9:.1f} GB of memory"
+        f"{plan['scene']}{masked}: {plan['width']} x {plan['height']} px, "
+        f"{counted(plan['tiles'], 'tile')} of {plan['tile'][0]} x {plan['tile'][1]}{found} in "
+        f"{counted(plan['blocks'], 'block')}, {plan['architecture']} on {plan['device']}, "
+        f"up to {total / 1e9:.1f} GB of memory"
     )
 
 
@@ -43,8 +45,12 @@ def run_text(finished: Run) -> str:
     record = finished.record
     seconds = record.seconds.total
     rate = record.plan.width * record.plan.height / seconds / 1e6
-    # The record is written last, and lists the others.
-    sizes = {**{name: file.bytes for name, file in record.outputs.items()}, str(RunFile.RECORD): None}
+    # The record is written last, and lists the others; in a bucket it is not looked up.
+    written = Path(finished.folder) / RunFile.RECORD
+    sizes = {
+        **{name: file.bytes for name, file in record.outputs.items()},
+        str(RunFile.RECORD): written.stat().st_size if written.is_file() else None,
+    }
     return "\n".join([
         _found({**record.model_dump(mode="json"), "width": record.plan.width, "height": record.plan.height}),
         "",

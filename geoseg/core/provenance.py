@@ -13,7 +13,10 @@ from geoseg.core.secrets import redact_command
 
 def command() -> str:
     """Return the command line of this process, without credentials."""
-    return shlex.join([Path(sys.argv[0]).name, *redact_command(sys.argv[1:])])
+    program = Path(sys.argv[0])
+    # `python -m geoseg` is the same command by another name.
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *redact_command(sys.argv[1:])])
 
 
 def machine() -> dict[str, str]:

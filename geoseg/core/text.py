@@ -37,3 +37,14 @@ def check_line(text: str) -> str:
     if _LINE.search(text):
         raise ValueError("has control characters; write one line of plain text")
     return text
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: `1 block`, `4 blocks`.
+
+    Examples
+    --------
+    >>> counted(1, "block"), counted(0, "tile")
+    ('1 block', '0 tiles')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

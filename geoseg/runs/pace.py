@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 
+from geoseg.core.text import counted
 from geoseg.runs.progress import ENDED, Progress, Throughput, Work
 
 _OUTPUTS = 0.25
@@ -148,7 +149,7 @@ class Pace:
 
     def _name(self, event: Progress) -> None:
         text = event.text or event.stage
-        self.what = f"{text} {event.done} of {event.total} blocks" if event.total else text
+        self.what = f"{text} {event.done} of {counted(event.total, 'block')}" if event.total else text
         if self.count > 1 and event.name:
             self.what = f"{event.name}: {self.what}"
 

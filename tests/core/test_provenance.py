@@ -14,6 +14,11 @@ def test_the_command_is_told_without_credentials(monkeypatch):
     assert "layer=1" in told
 
 
+def test_the_module_has_the_name_of_the_command(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/opt/lib/geoseg/__main__.py", "run", "landcover"])
+    assert provenance.command() == "geoseg run landcover"
+
+
 def test_versions_leave_out_what_is_not_installed():
     found = provenance.versions(["numpy", "surely-not-installed"])
     assert found["geoseg"] == geoseg.__version__
