@@ -70,7 +70,13 @@ def map_layers(record: RunRecord, folder: Path) -> Iterator[MapLayer]:
         )  # fmt: skip
     if here(RunFile.CONFIDENCE):
         yield _numbers(
-            "confidence", "Confidence", raster(RunFile.CONFIDENCE), confidence_colors(), (0.0, 1.0),
+            "confidence", "Confidence" if record.objects is None else "Score",
+            raster(RunFile.CONFIDENCE), confidence_colors(), (0.0, 1.0),
+            lambda v: f"{100 * v:.0f} %",
+        )  # fmt: skip
+    if here(RunFile.DISAGREEMENT):
+        yield _numbers(
+            "disagreement", "Disagreement", raster(RunFile.DISAGREEMENT), confidence_colors(), (0.0, 1.0),
             lambda v: f"{100 * v:.0f} %",
         )  # fmt: skip
     if here(RunFile.STRANGENESS):

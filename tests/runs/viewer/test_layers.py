@@ -21,7 +21,8 @@ def layers(folder, values=None, **record):
     from geoseg.runs.viewer.layers import map_layers
 
     outputs = dict.fromkeys(path.name for path in folder.iterdir())
-    made = SimpleNamespace(classes=CLASSES, outputs=outputs, values=values, pixels={}, **record)
+    about = {"objects": None, **record}
+    made = SimpleNamespace(classes=CLASSES, outputs=outputs, values=values, pixels={}, **about)
     made.pixels.update(tree=90, road=10)
     return {layer.name: layer for layer in map_layers(made, folder)}
 
@@ -49,3 +50,11 @@ def test_numbers_go_from_the_least_to_the_largest_colour(tmp_path):
     assert shown[0][:3] == list(colors[len(colors) // 10])
     assert shown[3] == [0, 0, 0, 0]
     assert (layer.say(plane[:, 0, 0]), layer.ramp[1:]) == ("2 m", ("0 m", "20 m"))
+
+
+def test_every_share_has_its_name(tmp_path):
+    for name in ("confidence", "disagreement"):
+        write_raster(tmp_path / f"{name}.tif", np.zeros((1, 2, 2), np.float32), nodata=255)
+    titles = {name: layer.title for name, layer in layers(tmp_path).items()}
+    assert titles == {"confidence": "Confidence", "disagreement": "Disagreement"}
+    assert layers(tmp_path, objects="found")["confidence"].title == "Score"
