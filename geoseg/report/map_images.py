@@ -24,8 +24,8 @@ PROBABILITIES_LONGEST = 1024
 """Largest number of pixels along the longer side of a layer."""
 
 BYTES = {
-    "scene": 1_600_000, "classes": 1_400_000, "confidence": 450_000, "strangeness": 400_000,
-    "probabilities": 300_000, "small": 100_000,
+    "scene": 1_500_000, "classes": 1_300_000, "confidence": 400_000, "disagreement": 350_000,
+    "strangeness": 350_000, "probabilities": 250_000, "small": 100_000,
 }  # fmt: skip
 """Largest size of each layer in bytes before base64, which adds a third; a larger layer is made smaller."""
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import rasterio
 from odc.geo.geobox import GeoBox
 
+from geoseg.core.run_files import RunFile
 from geoseg.core.sharing import shared_text
+from geoseg.report.doubt_lines import DoubtLines, doubt_lines
 from geoseg.report.file_rows import file_rows
 from geoseg.report.html import HeadlineFigure, read_template, render
 from geoseg.report.lonlat import LonLat, lonlat_of
@@ -124,6 +126,7 @@ def map_page(
     if seams is not None and seams.index is not None and record.objects is None:
         facts["Tiles"]["seam index"] = f"{seams.index:.2f}"
     scene = None if page.picture is None else scene_layer(page.picture)
+    doubt = doubt_lines(page.folder / RunFile.DOUBT, geobox) if RunFile.DOUBT in record.outputs else []
     tables = {**shown.tables, **({} if seams is None else {"seams": _seam_table(seams)})}
     return render(
         template,
@@ -138,10 +141,11 @@ def map_page(
         probabilities=shown.probabilities,
         places=parts.pop("places", []),
         seams=seams,
+        doubt=doubt,
         timeline=draw_timeline(page.timeline) if page.timeline else None,
         facts=facts,
         files=file_rows(record.outputs),
-        data=_data(record.plan.gsd_m, geobox, lonlat, shown, tables),
+        data=_data(record.plan.gsd_m, geobox, lonlat, shown, tables, doubt),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         **parts,
@@ -160,6 +164,7 @@ def _data(
     lonlat: LonLat | None,
     shown: ShownMap,
     tables: Mapping[str, Sequence[Sequence[Any]]],
+    doubt: Sequence[DoubtLines],
 ) -> dict[str, Any]:
     """Return the data for the script."""
     crs, chances = geobox.crs, shown.probabilities
@@ -177,6 +182,7 @@ def _data(
         "rows": shown.rows,
         "cols": shown.cols,
         "places": list(shown.places),
+        "doubt": [{"color": d.color, "lines": d.lines} for d in doubt],
         "probabilities": None if chances is None else {"names": list(shown.probable), "step": chances.step},
         # Not a number is no JSON.
         "tables": json.loads(json.dumps(tables), parse_constant=lambda _: None),

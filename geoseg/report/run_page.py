@@ -182,7 +182,7 @@ def _layers(page: RunPage, classes: str) -> list[ShownLayer]:
         ]
         about, picture = (
             "Disagreement of the networks, light where they disagree",
-            confidence_layer(page.disagreement),
+            confidence_layer(page.disagreement, kind="disagreement"),
         )
         layers.append(ShownLayer("disagreement", "Disagreement", picture, about, differ))
     return [*layers, *strange_layers(page)]

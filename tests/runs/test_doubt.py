@@ -1,6 +1,7 @@
 """Outlines of what is not to be trusted: pixels of low confidence, unlike the training pixels, or both."""
 
 import json
+import re
 import sqlite3
 import zipfile
 from contextlib import closing
@@ -8,7 +9,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.features import geometry_mask, rasterize
+from shapely import Polygon
 
 import geoseg
 from geoseg.core.errors import ConfigError
@@ -17,7 +20,8 @@ from geoseg.runs.prepare import prepare
 from geoseg.runs.validate import validate
 from tests.conftest import BAND_NAMES, make_bundle, reflectance, write_pipeline, write_raster
 from tests.heads import label_bundle, regression_bundle
-from tests.runs.test_project import opened
+from tests.report.browser import CHROMIUM, opened
+from tests.runs.test_project import opened as opened_project
 
 KNOWN = {"covariance": (0.01 * np.eye(4)).tolist(), "strangeness": {"distance": 3.0}}
 LINES = ("tiling: {tile: 64}", "inference: {backend: torch, precision: fp32}", "checks: {statistics: off}")
@@ -98,6 +102,33 @@ def test_outlines_are_where_the_rasters_say_so(found, reasons):
     assert largest.mean_strangeness == pytest.approx(strangeness[inside].mean(), abs=1e-4)
 
 
+def test_the_page_draws_the_same_outlines(found, reasons):
+    text = (found.folder / "report.html").read_text()
+    data = json.loads(re.search(r'id="map-data">(.*?)</script>', text)[1])
+    drawn = np.zeros(reasons[2].shape, np.uint8)
+    for doubt, code in zip(data["doubt"], (1, 2, 3), strict=True):
+        for line in doubt["lines"]:
+            ring = Polygon(np.cumsum(np.reshape(line, (-1, 2)), axis=0))
+            drawn[geometry_mask([ring], drawn.shape, Affine.identity(), invert=True)] ^= code
+    assert np.array_equal(drawn, np.where(reasons[2] == 255, 0, reasons[2]))
+    assert 'id="show-doubt"' in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_a_tick_shows_the_outlines_on_the_map(found):
+    with opened(found.folder / "report.html") as page:
+        seen = "document.querySelector('#map canvas').toDataURL()"
+        before = page.js(seen)
+        page.js("document.getElementById('show-doubt').click()")
+        page.settle()
+        assert page.js(seen) != before
+        assert page.js("getComputedStyle(document.querySelector('.doubts')).display") == "flex"
+        page.js("document.getElementById('show-doubt').click()")
+        page.settle()
+        assert page.js(seen) == before
+        assert page.complaints == []
+
+
 def test_the_record_counts_the_pixels_of_each_reason(found, reasons, threshold):
     counts = np.bincount(reasons[2].ravel(), minlength=256)
     said = found.record.doubt
@@ -149,7 +180,7 @@ def test_every_file_of_the_run_tells_of_it(found, geoseg_here):
 
 
 def test_qgis_opens_the_outlines_with_the_reasons_as_legend(found):
-    first = opened(found.folder / "run.qgz")["layers"][0]
+    first = opened_project(found.folder / "run.qgz")["layers"][0]
     assert (first["name"], first["valid"], first["shown"]) == ("Do not trust", True, True)
     assert first["legend"] == list(CODES)
 

@@ -56,6 +56,7 @@ function draw() {
   place(pen);
   if (checked("show-seams")) seams();
   if (checked("show-places")) frames();
+  if (checked("show-doubt")) doubts();
   if (shown.pin) mark(...toView(...shown.pin));
   drawScale();
 }
@@ -77,6 +78,25 @@ function frames() {
   const path = new Path2D();
   data.places.forEach(([left, top, right, bottom]) => path.rect(left, top, right - left, bottom - top));
   twice(path, 2);
+}
+// Rings are drawn together, so that holes stay free.
+function doubts() {
+  data.doubt.forEach(({ color, lines }) => {
+    const path = new Path2D();
+    lines.forEach((line) => {
+      let [x, y] = line;
+      path.moveTo(x, y);
+      for (let i = 2; i < line.length; i += 2) path.lineTo((x += line[i]), (y += line[i + 1]));
+      path.closePath();
+    });
+    pen.fillStyle = `${color}59`;
+    pen.fill(path, "evenodd");
+    for (const [ink, width] of [["#fff", 3], [color, 1.5]]) {
+      pen.strokeStyle = ink;
+      pen.lineWidth = width / view.scale;
+      pen.stroke(path);
+    }
+  });
 }
 function mark(left, top) {
   pen.setTransform(ratio(), 0, 0, ratio(), left * ratio(), top * ratio());

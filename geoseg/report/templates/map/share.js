@@ -1,5 +1,5 @@
 // What is seen lies in the address, after the #: whoever opens it sees the same.
-const switches = ["outlines", "show-seams", "show-places"];
+const switches = ["outlines", "show-seams", "show-places", "show-doubt"];
 const numbers = (text, count) => {
   const found = (text || "").split(",").map((word) => (word ? Number(word) : NaN));
   return found.length === count && found.every(Number.isFinite) ? found : null;
