@@ -16,6 +16,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
     RunFile.CLASSES: ("class map", _GIS),
     RunFile.CONFIDENCE: ("confidence of each pixel, 0 to 1", _GIS),
     RunFile.STRANGENESS: ("distance from the training pixels", _GIS),
+    RunFile.DISAGREEMENT: ("by how much the networks disagree, 0 to 1", _GIS),
     RunFile.PROBABILITIES: ("probability of each class, a band each", _GIS),
     RunFile.OBSERVATIONS: ("clear observations of each pixel", _GIS),
     RunFile.INSTANCES: ("number of the object of each pixel", _GIS),

@@ -46,7 +46,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         score=score, percent=percent, grouped=grouped, short=short, fact=fact, words=words, unbroken=unbroken,
-        area=area_in,
+        with_signs=with_signs, area=area_in,
     )  # fmt: skip
     environment.tests["nested"] = lambda value: isinstance(value, Mapping)
     environment.tests["many"] = lambda value: isinstance(value, list | tuple)
@@ -101,6 +101,11 @@ def fact(value: Any) -> str:
 def unbroken(text: Any) -> str:
     """Return a number and its unit so that no line breaks between them."""
     return str(text).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def with_signs(text: Any) -> str:
+    """Return a text in which no line breaks between a number and its per cent sign."""
+    return str(text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def area_in(area: float, unit: str) -> str:

@@ -51,7 +51,7 @@ def run_facts(record: RunRecord, model: str, crs: str | None) -> dict[str, dict[
             **({} if plan.gsd_m is None else {"ground sample distance": f"{plan.gsd_m:g} m"}),
             "bands": plan.bands,
             "files": _some([shared_path(f[0]).rsplit("/", 1)[-1] for f in identity["scene"]["files"]]),
-            "dark object taken off": any(identity["scene"]["haze"]),
+            "dark-object subtraction": any(identity["scene"]["haze"]),
             **{f"masked by {m.model}": _masked(m) for m in record.masks or ()},
         },
         "Tiles": {

@@ -40,8 +40,6 @@ class ClassAreaRow:
     pixels: int
     share: float
     """Share of the pixels with a class, 0 to 1."""
-    bar: float
-    """Pixels as a share of those of the largest class, 0 to 1."""
     area: str
     """Area with its unit; empty without a CRS."""
     confidence: float
@@ -93,14 +91,13 @@ def class_rows(record: RunRecord, legend: Legend, found: Survey) -> list[ClassAr
     areas = record.area_m2
     # Of objects the share of what was looked at; a scene may have none.
     total = sum(pixels.values()) if record.objects is None else record.objects.looked_at
-    total, most = total or 1, max(pixels.values()) or 1
+    total = total or 1
     scores = class_scores(record)
     return [
         ClassAreaRow(
             c,
             pixels[c.slug],
             pixels[c.slug] / total,
-            pixels[c.slug] / most,
             area_text(areas[c.slug], sum(areas.values())) if areas else "",
             mean_confidence(found.counts[c.id]),
             *scores.get(c.slug, (None, None)),
@@ -155,7 +152,7 @@ def strangeness_figure(record: RunRecord) -> list[HeadlineFigure]:
     found = record.strangeness
     if found is None:
         return []
-    meaning = "pixels farther out than 99 of 100 training pixels: no confidence holds"
+    meaning = "farther out than 99 of 100 training pixels are: do not rely on the confidence there"
     return [HeadlineFigure("Unlike the training", meaning, f"{percent(found.share)} %")]
 
 
