@@ -123,7 +123,8 @@ def line_chart(
         width,
         height,
         x_label,
-        f"{y_label} (logarithmic)" if logarithmic else y_label,
+        # Without a name the ticks say it: a small chart has no room.
+        f"{y_label} (logarithmic)" if logarithmic and y_label else y_label,
         x_ticks,
         y_ticks,
         tuple(_line(s, place_x, place_y, f"{x_label} ") for s in series),

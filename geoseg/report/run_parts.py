@@ -152,7 +152,7 @@ def strangeness_figure(record: RunRecord) -> list[HeadlineFigure]:
     found = record.strangeness
     if found is None:
         return []
-    meaning = "farther out than 99 of 100 training pixels are: do not rely on the confidence there"
+    meaning = "farther out than 99 of 100 training pixels are: do not rely on the map there"
     return [HeadlineFigure("Unlike the training", meaning, f"{percent(found.share)} %")]
 
 

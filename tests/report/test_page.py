@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from geoseg.cli.app import app
 from geoseg.core.errors import OutputError
 from geoseg.core.files import sha256
+from geoseg.core.sharing import shared_command
 from geoseg.report.html import grouped
 from geoseg.report.run_parts import area_text, duration
 from geoseg.runs.page import find_page, remake_page
@@ -91,7 +92,10 @@ def test_areas_and_pixels_are_those_of_the_manifest_and_of_the_map(finished, pag
         numbers = f"{share:.2f} % {size} {grouped(pixels)} {percent[here].mean():.1f} %"
         assert f"{c['title']} {numbers}" in page.text
     assert f"No data {grouped(40 * 60)}" in page.text
-    assert f"{area_text(total, total)} {100 * (1 - 2400 / classes.size):.1f} % of the scene" in page.text
+    assert (
+        f"{area_text(total, total)} {100 * (1 - 2400 / classes.size):.1f}\N{NO-BREAK SPACE}% of the scene"
+        in page.text
+    )
 
 
 def test_histograms_of_all_pixels_and_of_each_class_are_those_of_the_maps(source, page, maps):
@@ -108,7 +112,10 @@ def test_histograms_of_all_pixels_and_of_each_class_are_those_of_the_maps(source
             assert (bar in page.text) == bool(numbers[column - 1]), bar
     valid = percent[classes != 255]
     assert f"{valid.mean():.1f} %" in page.text
-    assert f"Doubtful pixels {100 * (valid < 50).mean():.1f} % their confidence is below 50 %" in page.text
+    assert (
+        f"Doubtful pixels {100 * (valid < 50).mean():.1f} % their confidence is below 50\N{NO-BREAK SPACE}%"
+        in page.text
+    )
 
 
 def test_the_unsure_places_are_the_least_confident_ones(source, page, maps):
@@ -149,7 +156,8 @@ def test_provenance_times_and_files_are_those_of_the_manifest(copied):
     remake_page(copied)
     manifest, page = read_manifest(copied), Page((copied / "report.html").read_text("utf-8"))
     facts = [
-        manifest["command"], manifest["fingerprint"], manifest["identity"]["model"]["sha256"], "toy 1",
+        shared_command(manifest["command"]), manifest["fingerprint"],
+        manifest["identity"]["model"]["sha256"], "toy 1",
         manifest["versions"]["torch"], manifest["machine"]["system"], "260 × 300 px", "EPSG:32633",
         "scene.tif", f"total {manifest['seconds']['total']:.1f} s",
         f"forward {manifest['seconds']['tasks']['forward']:.1f} s",
