@@ -37,6 +37,10 @@ ALIASES = {"expected_calibration_error": "ece", "frequency_weighted_iou": "fwiou
 """Longer names of the same scores."""
 
 
+_STRONG = 0.7
+"""Share of a right cell above which its text is light."""
+
+
 @dataclass(frozen=True)
 class MatrixCell:
     """One cell of the confusion matrix."""
@@ -49,10 +53,20 @@ class MatrixCell:
 
     @property
     def depth(self) -> float:
-        """Depth of the cell's colour, 0 to 1; errors by the square root, so that small ones show."""
+        """Depth of the cell's colour, 0 to 1; errors by the square root, so that small ones show.
+
+        Right ones leave out the depths on which neither dark nor light text has a contrast of 4.5 to 1.
+        """
         if math.isnan(self.share):
             return 0.0
-        return self.share if self.right else math.sqrt(self.share)
+        if not self.right:
+            return math.sqrt(self.share)
+        return 0.76 + 0.8 * (self.share - _STRONG) if self.strong else self.share * 0.6 / _STRONG
+
+    @property
+    def strong(self) -> bool:
+        """Whether its text is light."""
+        return self.right and self.share > _STRONG
 
 
 @dataclass(frozen=True)

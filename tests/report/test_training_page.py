@@ -10,7 +10,7 @@ import pytest
 from geoseg.core.errors import OutputError
 from geoseg.core.legend import IGNORE, Legend, LegendClass
 from geoseg.report.charts import Series, line_chart, sparkline
-from geoseg.report.html import fact, grouped, short
+from geoseg.report.html import fact, grouped, read_template, short
 from geoseg.report.pictures import composition, disagreement, paint, panels
 from geoseg.report.training_page import (
     ChipPicture,
@@ -20,7 +20,13 @@ from geoseg.report.training_page import (
     training_page,
     write_training_page,
 )
-from geoseg.report.training_parts import calibration_error, confusion_table, found_chart, headline_scores
+from geoseg.report.training_parts import (
+    MatrixCell,
+    calibration_error,
+    confusion_table,
+    found_chart,
+    headline_scores,
+)
 from tests.report.parsing import Page
 
 NAN = math.nan
@@ -307,3 +313,27 @@ def test_the_file_is_the_page_in_utf8_and_appears_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["training.html"]
     with pytest.raises(OutputError):
         write_training_page(tmp_path / "missing" / "training.html", record())
+
+
+def luminance(color):
+    """Relative luminance of sRGB values 0 to 1, WCAG 2.2."""
+    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_share_of_the_confusion_can_be_read(scheme):
+    css = read_template("page.css")
+
+    def color(name):
+        (value,) = re.findall(rf"--{name}: #(\w{{6}})", css.split(":root {")[1 + scheme])
+        return np.array([*bytes.fromhex(value)]) / 255
+
+    for share in np.linspace(0.01, 1, 100):
+        for right in (False, True):
+            cell = MatrixCell(10, share, right)
+            base = color("card") if right else 0.35 * color("line") + 0.65 * color("card")
+            depth = cell.depth
+            ground = depth * color("right" if right else "wrong") + (1 - depth) * base
+            pair = sorted((luminance(ground), luminance(color("strong" if cell.strong else "ink"))))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (share, right)
