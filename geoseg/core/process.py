@@ -68,7 +68,7 @@ def configure_process() -> None:
 def keep_freed_memory() -> None:
     """Let malloc keep what it frees, in a process that makes the same large tensors again and again.
 
-    Dask sets MALLOC_TRIM_THRESHOLD_ for its workers, and with it glibc returns every larger block to the
+    Dask sets `MALLOC_TRIM_THRESHOLD_` for its workers, and with it glibc returns every larger block to the
     kernel, which clears its pages when it hands them out again: half of the time of a training on a CPU.
     """
     _set_malloc(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
