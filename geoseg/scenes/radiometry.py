@@ -7,7 +7,7 @@ which falls off with a power of the wavelength that depends on how clear the atm
 a band bounds its haze, so no band is over-corrected, and in the infrared little is subtracted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,25 +23,21 @@ DARK_PERCENTILE = 0.01
 
 
 def haze(
-    reflectance: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    wavelengths_um: Sequence[float],
-    atmosphere: str,
+    bands: Iterable[NDArray[np.float32]], wavelengths_um: Sequence[float], atmosphere: str
 ) -> tuple[float, ...]:
     """Return the haze of each band as reflectance, to be subtracted; never negative.
 
     Parameters
     ----------
-    reflectance
-        A sample of the scene, shape (bands, rows, cols), top of atmosphere, 0 to 1.
-    valid
-        Shape (rows, cols); at least one pixel must be True.
+    bands
+        The valid pixels of a sample of the scene, for each band, shape (n,), n > 0: reflectance at the top of
+        the atmosphere, 0 to 1.
     wavelengths_um
         Centre wavelength of each band.
     atmosphere
         A key of `SCATTERING_POWER`.
     """
-    dark = np.percentile(reflectance[:, valid], DARK_PERCENTILE, axis=1) - DARK_REFLECTANCE
+    dark = np.array([np.percentile(band, DARK_PERCENTILE) for band in bands]) - DARK_REFLECTANCE
     shortest = int(np.argmin(wavelengths_um))
     fall_off = (wavelengths_um[shortest] / np.asarray(wavelengths_um)) ** SCATTERING_POWER[atmosphere]
     model = max(0.0, float(dark[shortest])) * fall_off
