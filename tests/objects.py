@@ -75,7 +75,16 @@ def object_scene(
 
     Objects of a kind are as many as asked for, unless there is no room; crowns are cut by the scene's edges.
     """
-    rng, taken = np.random.default_rng(seed), np.zeros((rows, cols), dtype=bool)
+    rng = np.random.default_rng(seed)
+    found = place_objects(rows, cols, rng, halls=halls, houses=houses, trees=trees, panels=panels)
+    return ObjectScene(_numbers(found, (rows, cols), rng), tuple(found))
+
+
+def place_objects(
+    rows: int, cols: int, rng: np.random.Generator, *, halls: int, houses: int, trees: int, panels: int
+) -> list[TrueObject]:
+    """Return the objects of a scene as `object_scene` draws it."""
+    taken = np.zeros((rows, cols), dtype=bool)
     found: list[TrueObject] = []
 
     def put(mask: NDArray[np.bool_], kind: int, gap: int, beyond: int = 0) -> None:
@@ -109,7 +118,7 @@ def object_scene(
         height, width = (n // 2 for n in one.mask.shape)
         side = np.ones((max(5, min(height, 9)), max(5, min(width, 9))), dtype=bool)
         found.append(TrueObject(one.row + 2, one.col + 2, side, 2))
-    return ObjectScene(_numbers(found, (rows, cols), rng), tuple(found))
+    return found
 
 
 def _disc(radius: int) -> NDArray[np.bool_]:

@@ -15,14 +15,14 @@ NAMES = (
     "forward",
     "memory",
     "merging",
-    "objects",
+    "numbering",
     "polygons",
     "storage",
     "writing",
 )
 ON_REQUEST = (
-    "baseline", "faults", "gallery", "gpu", "notebook", "nuclei", "overhead", "peers", "scale", "scaling",
-    "strangeness", "training",
+    "baseline", "faults", "gallery", "gpu", "notebook", "nuclei", "objects", "overhead", "peers", "scale",
+    "scaling", "strangeness", "training",
 )  # fmt: skip
 
 names = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
