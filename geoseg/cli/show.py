@@ -274,6 +274,7 @@ def bundle(place: Path | str) -> dict[str, Any]:
         "numbers": card.numbers,
         "output": card.output,
         "temperature": card.temperature,
+        **({} if card.calibration is None else {"calibration": card.calibration.model_dump(mode="json")}),
         "strangeness": "not measured" if card.strangeness is None else card.strangeness.model_dump(),
         "thresholds": card.thresholds,
         "origin": {} if card.origin is None else card.origin.model_dump(exclude_none=True),
@@ -302,7 +303,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _class_scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the scores of each class, without its pixels."""
-    told = ("slug", "title", "iou", "mask_ap", "box_ap", "f1", "precision", "recall", "objects")
+    told = ("slug", "title", "iou", "mask_ap", "box_ap", "f1", "precision", "recall", "objects",
+            "expected_calibration_error")  # fmt: skip
     return [{k: row[k] for k in told if k in row} for row in rows]
 
 

@@ -28,16 +28,17 @@ from geoseg.core.errors import BundleError
 from geoseg.core.legend import Legend
 from geoseg.core.parsing import parse_json, read_bytes
 from geoseg.models.feeding import Standardise, Step
+from geoseg.models.scaling import Scaling, VectorScaling
 
 FORMAT = "geoseg-bundle/2"
 """The format that is written; format 1 is read, and lacks `NEW_KEYS`."""
 
 NEW_KEYS = (
     "task", "detection", "target", "output", "channels", "numbers", "input_scale", "preprocess", "origin",
-    "code", "thresholds", "resize", "strangeness",
+    "code", "thresholds", "resize", "strangeness", "calibration",
 )  # fmt: skip
-"""Keys of format 2: the task, how classes are chosen, and how a network that was trained elsewhere is fed
-and what it answers."""
+"""Keys of format 2: the task, how classes are chosen, how logits are scaled class by class, and how a network
+that was trained elsewhere is fed and what it answers."""
 
 
 class CardBand(Document):
@@ -230,6 +231,8 @@ class Card(Document):
     """Class of the network, `package.module:Class`, where it is Python code of its own; None: it is not."""
     temperature: Temperature = 1.0
     """Logits are divided by it before the softmax, which calibrates the probabilities."""
+    calibration: VectorScaling | None = None
+    """Factor and shift of the logits of each class, instead of the temperature; None: that alone."""
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     """Probability from which a class is taken, by slug. Classes: with none the most probable one is, and a
     pipeline may say otherwise. Labels: 0.5 where none is given. Objects have a score instead."""
@@ -290,6 +293,7 @@ class Card(Document):
         channels, classes = self.channels, len(self.classes)
         if self.output == "probabilities" and self.temperature != 1:
             raise ValueError("temperature must be 1 where output is probabilities")
+        self._check_calibration()
         if channels is not None and len(set(channels)) < len(channels):
             raise ValueError("channels names a channel twice")
         if self.task in {"regression", "multilabel"}:
@@ -304,6 +308,19 @@ class Card(Document):
         if single and self.output == "logits":
             raise ValueError("output: a single channel is sigmoid or probabilities, not logits")
         return self
+
+    def _check_calibration(self) -> None:
+        if self.calibration is None:
+            return
+        if self.output not in {"logits", "sigmoid"} or self.task not in {"classes", "multilabel"}:
+            raise ValueError(
+                f"calibration: scales logits of classes, and task is {self.task}, output {self.output}"
+            )
+        if self.temperature != 1:
+            raise ValueError("temperature must be 1 where calibration scales the logits of each class")
+        single = self.output == "sigmoid" and self.task == "classes"
+        if (count := len(self.calibration.scale)) != (wanted := 1 if single else len(self.classes)):
+            raise ValueError(f"calibration has {count} factors for {wanted} channel{'s' * (wanted > 1)}")
 
     @model_validator(mode="after")
     def _thresholds_fit(self) -> "Card":
@@ -345,6 +362,11 @@ class Card(Document):
         if self.channels is not None:
             return max(self.channels) + 1
         return 1 if self.output == "sigmoid" and self.task == "classes" else self.outputs
+
+    @property
+    def scaling(self) -> Scaling:
+        """What is done to logits before the softmax or the sigmoid."""
+        return Scaling(self.temperature, self.calibration)
 
     @property
     def is_plain(self) -> bool:

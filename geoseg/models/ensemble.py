@@ -160,6 +160,9 @@ def _card(cards: Sequence[Card], bands: tuple[CardBand, ...]) -> Card:
             "bands": bands,
             "covariance": None,
             "strangeness": None,
+            # Each network scales its own logits.
+            "temperature": 1.0,
+            "calibration": None,
             "gsd_m": _gsd(cards),
             "tile": _tile(cards),
             # Those of one network were found on its own probabilities.

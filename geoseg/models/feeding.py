@@ -12,6 +12,7 @@ from pydantic import Field
 
 from geoseg.config.fields import Finite, Positive
 from geoseg.config.loader import Document
+from geoseg.models.scaling import Scaling
 from geoseg.tiling.heads import REACH
 
 
@@ -141,8 +142,8 @@ class Answering(Protocol):
         """Channel of each class; None: the first of the first class, and so on."""
 
     @property
-    def temperature(self) -> float:
-        """What logits are divided by."""
+    def scaling(self) -> Scaling:
+        """What is done to logits."""
 
     @property
     def answered(self) -> int:
@@ -175,11 +176,11 @@ def probabilities(card: Answering, answer: Any) -> Any:
     if card.target is not None:
         return places(card.target, answer)
     if card.task == "multilabel":
-        return logistic(answer / card.temperature) if card.output == "sigmoid" else answer
+        return logistic(card.scaling.apply(answer)) if card.output == "sigmoid" else answer
     if card.output == "logits":
-        return softmax(answer / card.temperature)
+        return softmax(card.scaling.apply(answer))
     if card.output == "sigmoid":
-        answer = logistic(answer / card.temperature)
+        answer = logistic(card.scaling.apply(answer))
     if answer.shape[1] == 1:
         both = answer.repeat(2, 1) if isinstance(answer, np.ndarray) else answer.repeat(1, 2, 1, 1)
         both[:, 0] = 1 - both[:, 0]

@@ -23,7 +23,12 @@ CASES = {
     "raw": {"numbers": "raw", "bands": RAW},
     "channels": {"channels": [2, 0, 1], "temperature": 1.7},
     "sigmoid": {"output": "sigmoid", "temperature": 1.7, "channels": [1]},
-}
+    "vector": {"calibration": {"scale": [0.5, 2, 1.3], "shift": [1, -2, 0.25]}},
+    "vector of channels": {"channels": [2, 0, 1], "calibration": {"scale": [0.5, 2, 1], "shift": [1, -2, 0]}},
+    "vector of a sigmoid": {
+        "output": "sigmoid", "channels": [1], "calibration": {"scale": [0.7], "shift": [-1.5]},
+    },
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +41,7 @@ def _one_thread():
 
 def made(folder, case):
     changes = dict(CASES[case])
-    if case == "sigmoid":
+    if "sigmoid" in case:
         changes["classes"] = [
             {"id": k, "slug": f"c{k}", "title": f"C{k}", "color": "#112233"} for k in (3, 7)
         ]
@@ -87,6 +92,18 @@ def test_each_backend_feeds_and_reads_a_network_as_the_card_says(tmp_path, case)
         ({"channels": [0, 1]}, "channels must name one channel of each of the 3 classes"),
         ({"channels": [0, 1, 1]}, "names a channel twice"),
         ({"output": "probabilities", "temperature": 2.0}, "temperature must be 1"),
+        ({"calibration": {"scale": [1, 1], "shift": [0, 0]}}, "calibration has 2 factors for 3 channels"),
+        ({"calibration": {"scale": [1, 1, 1], "shift": [0, 0]}}, "scale has 3 numbers, and shift has 2"),
+        ({"calibration": {"scale": [1, -1, 1], "shift": [0, 0, 0]}}, "calibration"),
+        ({"calibration": {"scale": [1] * 3, "shift": [0] * 3}, "temperature": 2}, "temperature must be 1"),
+        (
+            {"calibration": {"scale": [1] * 3, "shift": [0] * 3}, "output": "probabilities"},
+            "scales logits of classes, and task is classes, output probabilities",
+        ),
+        (
+            {"format": "geoseg-bundle/1", "calibration": {"scale": [1] * 3, "shift": [0] * 3}},
+            "calibration is a key of geoseg-bundle/2",
+        ),
         (
             {"preprocess": [{"step": "standardise", "mean": [1], "std": [1]}]},
             "needs a mean and a std of each of 4 bands",

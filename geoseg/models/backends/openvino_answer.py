@@ -9,6 +9,16 @@ from geoseg.models.feeding import line
 from geoseg.tiling.heads import REACH
 
 
+def _scaled(card: Card, logits: Any) -> Any:
+    """Return the scaled logits, as `geoseg.models.scaling.Scaling` computes them."""
+    from openvino import opset13 as op  # noqa: PLC0415 (slow to import)
+
+    if card.calibration is None:
+        return op.divide(logits, op.constant(np.float32(card.temperature)))
+    scale, shift = (op.constant(c) for c in card.calibration.columns())
+    return op.add(op.multiply(logits, scale), shift)
+
+
 def probabilities_in_graph(card: Card, answer: Any) -> Any:
     """Return the output of class probabilities, as `geoseg.models.feeding.probabilities` computes them.
 
@@ -27,7 +37,7 @@ def probabilities_in_graph(card: Card, answer: Any) -> Any:
         factor, shift = (op.constant(np.float32(v)) for v in line(card.target))
         return op.clamp(op.add(op.multiply(answer, factor), shift), -REACH, REACH).output(0)
     if card.output != "probabilities":
-        answer = op.divide(answer, op.constant(np.float32(card.temperature)))
+        answer = _scaled(card, answer)
     if card.output == "logits":
         return op.softmax(answer, 1).output(0)
     if card.output == "sigmoid":

@@ -110,6 +110,6 @@ class TorchSegmenter:
             raise wrong_output_error(shape, given, self.card.answered)
         answer = logits.float().contiguous()
         if self.card.is_plain:
-            return torch.softmax(answer.div_(self.card.temperature), dim=1)
+            return torch.softmax(self.card.scaling.apply(answer, in_place=True), dim=1)
         result: torch.Tensor = probabilities(self.card, answer)
         return result

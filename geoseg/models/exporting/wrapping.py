@@ -63,7 +63,10 @@ def _feed(chain: _Chain, card: Card, raw_scale: float) -> None:
 def _answer(chain: _Chain, card: Card) -> None:
     if card.channels is not None:
         chain.then("Gather", list(card.channels), integer=True, axis=1)
-    if card.output != "probabilities" and card.temperature != 1:
+    if card.calibration is not None:
+        scale, shift = card.calibration.columns()
+        chain.then("Mul", scale).then("Add", shift)
+    elif card.output != "probabilities" and card.temperature != 1:
         chain.then("Div", card.temperature)
     single = card.output == "sigmoid" or (card.channels is not None and len(card.channels) == 1)
     if card.output == "sigmoid":

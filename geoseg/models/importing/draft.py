@@ -49,6 +49,7 @@ KEYS: dict[str, str] = {
     "channels": "channel of each class, where the network has more channels",
     "output": "logits, probabilities, or sigmoid for one channel of logits",
     "temperature": "what logits are divided by",
+    "calibration": "factor and shift of the logits of each class instead: {scale: [...], shift: [...]}",
     "gsd": "ground sample distances that it was trained for, in metres: 10 or 10-30; none: photographs",
     "level": "toa or surface",
     "tile": "side of the tiles in pixels: that of the training, where its answer depends on the whole tile",
@@ -225,7 +226,7 @@ def make_card(draft: Draft, name: str, sizes: Sizes, *, of_source: bool = False)
 
 _PASSED = (
     "description", "license", "limitations", "numbers", "preprocess", "channels", "output", "temperature",
-    "level", "resize",
+    "calibration", "level", "resize",
 )  # fmt: skip
 
 

@@ -64,6 +64,9 @@ def _fed(card: Card, x: Doubles) -> Doubles:
 
 def _meaning(card: Card, answer: Doubles) -> Doubles:
     taken = answer if card.channels is None else answer[:, list(card.channels)]
+    if card.calibration is not None:
+        pairs = zip(card.calibration.scale, card.calibration.shift, strict=True)
+        taken = np.stack([taken[:, i] * factor + shift for i, (factor, shift) in enumerate(pairs)], axis=1)
     if card.output == "logits":
         grown = np.exp((taken - taken.max(axis=1, keepdims=True)) / card.temperature)
         return np.asarray(grown / grown.sum(axis=1, keepdims=True))

@@ -91,6 +91,7 @@ _OWN = (
     "input_scale",
     "channels",
     "temperature",
+    "calibration",
     "overlap",
     "resize",
 )

@@ -25,6 +25,7 @@ FORMS = {
         ],
     },
     "fewer": {"channels": [2, 0, 1]},
+    "vector": {"calibration": {"scale": [0.5, 2, 1.3], "shift": [1, -2, 0.25]}},
     "photographs": {"gsd_m": None, "resize": [64, 96]},
 }  # fmt: skip
 
