@@ -21,12 +21,14 @@ class Calibration:
     ----------
     bins
         Number of bins of confidence.
+    classes
+        Number of classes, each of which has bins of its own; 1: all are counted together.
     """
 
-    def __init__(self, bins: int = 15) -> None:
-        self._pixels = np.zeros(bins, dtype=np.int64)
-        self._right = np.zeros(bins, dtype=np.int64)
-        self._confidence = np.zeros(bins)
+    def __init__(self, bins: int = 15, classes: int = 1) -> None:
+        self._pixels = np.zeros((classes, bins), dtype=np.int64)
+        self._right = np.zeros((classes, bins), dtype=np.int64)
+        self._confidence = np.zeros((classes, bins))
         self._squares = 0.0
         self._compared = 0
 
@@ -47,31 +49,50 @@ class Calibration:
         self._squares += float(((p**2).sum(axis=0) - 2 * at_truth + 1).sum())
         self._compared += truth.size
         if truth.size:
-            self.add_confidence(p.max(axis=0), p.argmax(axis=0) == truth)
+            chosen = p.argmax(axis=0)
+            self.add_confidence(p.max(axis=0), chosen == truth, chosen)
 
-    def add_confidence(self, confidence: NDArray[Any], right: NDArray[np.bool_]) -> None:
-        """Add the probability of the chosen class and whether it is the true class; both have one shape."""
+    def add_confidence(
+        self, confidence: NDArray[Any], right: NDArray[np.bool_], chosen: NDArray[Any] | None = None
+    ) -> None:
+        """Add the probability of the chosen class and whether it is the true class, all of one shape.
+
+        Parameters
+        ----------
+        confidence
+            Probability of the chosen class.
+        right
+            Whether it is the true class.
+        chosen
+            Channel of the chosen class; needed where classes have bins of their own.
+        """
         p = np.asarray(confidence, dtype=np.float64).ravel()
-        bins = len(self._pixels)
+        classes, bins = self._pixels.shape
         # Rounded up, since a bin contains its upper end in the paper; to the fifth digit before, since 0.8
         # in 32 bits is a little more.
         place = np.clip(np.ceil(np.round(p * bins, 5)).astype(np.intp) - 1, 0, bins - 1)
-        self._pixels += np.bincount(place, minlength=bins)
-        self._right += np.bincount(place[np.asarray(right).ravel()], minlength=bins)
-        self._confidence += np.bincount(place, weights=p, minlength=bins)
+        if chosen is not None and classes > 1:
+            place += np.asarray(chosen).ravel().astype(np.intp) * bins
+
+        def count(at: NDArray[np.intp], weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
+            return np.bincount(at, weights, classes * bins).reshape(classes, bins)
+
+        self._pixels += count(place)
+        self._right += count(place[np.asarray(right).ravel()])
+        self._confidence += count(place, p)
 
     def sums(self) -> NDArray[np.float64]:
-        """Return all that was collected as numbers that may be added up, shape (3 * bins + 2,)."""
-        rest = [self._squares, self._compared]
-        return np.concatenate([self._pixels, self._right, self._confidence, rest]).astype(np.float64)
+        """Return all that was collected as numbers that may be added up, shape (3 * classes * bins + 2,)."""
+        tables = [t.ravel() for t in (self._pixels, self._right, self._confidence)]
+        return np.concatenate([*tables, [self._squares, self._compared]]).astype(np.float64)
 
     @classmethod
-    def of_sums(cls, sums: NDArray[np.float64]) -> "Calibration":
-        """Return the calibration of added up `sums`."""
-        bins = (len(sums) - 2) // 3
-        found = cls(bins)
-        found._pixels, found._right = (v.astype(np.int64) for v in (sums[:bins], sums[bins : 2 * bins]))
-        found._confidence = sums[2 * bins : 3 * bins].copy()
+    def of_sums(cls, sums: NDArray[np.float64], classes: int = 1) -> "Calibration":
+        """Return the calibration of added up `sums` of one with so many classes."""
+        tables = sums[:-2].reshape(3, classes, -1)
+        found = cls(tables.shape[2], classes)
+        found._pixels, found._right = (t.astype(np.int64) for t in tables[:2])
+        found._confidence = tables[2].copy()
         found._squares, found._compared = float(sums[-2]), int(sums[-1])
         return found
 
@@ -79,7 +100,8 @@ class Calibration:
     def expected_calibration_error(self) -> float:
         """Expected calibration error, 0 to 1; NaN without any pixel."""
         total = self._pixels.sum()
-        return float(np.abs(self._confidence - self._right).sum() / total) if total else float("nan")
+        gaps = np.abs(self._confidence.sum(axis=0) - self._right.sum(axis=0))
+        return float(gaps.sum() / total) if total else float("nan")
 
     @property
     def brier(self) -> float:
@@ -88,19 +110,46 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures and the reliability table as plain values, None without pixels."""
-        edges = np.linspace(0, 1, len(self._pixels) + 1)
+        tables = (t.sum(axis=0) for t in (self._pixels, self._right, self._confidence))
         return {
             "expected_calibration_error": plain(self.expected_calibration_error),
             "brier": plain(self.brier),
             "pixels": int(self._pixels.sum()),
-            "reliability": [
-                {
-                    "from": plain(edges[i]),
-                    "to": plain(edges[i + 1]),
-                    "pixels": int(n),
-                    "confidence": plain(self._confidence[i] / n) if n else None,
-                    "accuracy": plain(self._right[i] / n) if n else None,
-                }
-                for i, n in enumerate(self._pixels)
-            ],
+            "reliability": _table(*tables),
         }
+
+    def by_class(self) -> list[dict[str, Any]]:
+        """Return for each class its expected calibration error and the bins that have pixels, plain values.
+
+        Both are over the pixels where the class is the most probable one; an error of none is None.
+        """
+        found = []
+        for pixels, right, confidence in zip(self._pixels, self._right, self._confidence, strict=True):
+            total = int(pixels.sum())
+            error = plain(np.abs(confidence - right).sum() / total) if total else None
+            rows = [row for row in _table(pixels, right, confidence) if row["pixels"]]
+            found.append({"expected_calibration_error": error, "reliability": rows})
+        return found
+
+
+def _table(
+    pixels: NDArray[np.int64], right: NDArray[np.int64], confidence: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Return the rows of a reliability table as plain values."""
+    edges = np.linspace(0, 1, len(pixels) + 1)
+    return [
+        {
+            "from": plain(edges[i]),
+            "to": plain(edges[i + 1]),
+            "pixels": int(n),
+            "confidence": plain(confidence[i] / n) if n else None,
+            "accuracy": plain(right[i] / n) if n else None,
+        }
+        for i, n in enumerate(pixels)
+    ]
+
+
+def add_reliability(fields: dict[str, Any], calibration: Calibration) -> None:
+    """Put the calibration of each class into its row of the fields of an `Agreement`."""
+    for row, found in zip(fields["classes"], calibration.by_class(), strict=True):
+        row.update(found)

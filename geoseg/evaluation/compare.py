@@ -12,7 +12,7 @@ from geoseg.core.errors import SceneError
 from geoseg.core.geometry import Span, Window
 from geoseg.core.legend import IGNORE, UNLABELLED, Legend, Remap
 from geoseg.evaluation.boundary import BoundaryCounts, count_boundaries, halo
-from geoseg.evaluation.calibration import Calibration
+from geoseg.evaluation.calibration import Calibration, add_reliability
 from geoseg.evaluation.class_map import ClassMap
 from geoseg.evaluation.metrics import Scores, confusion_matrix, scores
 from geoseg.scenes import sources
@@ -72,6 +72,7 @@ class Comparison:
             fields["boundary"] = {"tolerance_pixels": self.tolerance, **self.boundary.to_dict(slugs)}
         if self.calibration is not None:
             fields["calibration"] = self.calibration.to_dict()
+            add_reliability(fields, self.calibration)
         return fields
 
 
@@ -145,7 +146,7 @@ def compare(
     matrix = np.zeros((classes, classes), dtype=np.int64)
     unmapped, unlabelled = np.zeros(classes, dtype=np.int64), 0
     boundary = None if tolerance is None else BoundaryCounts.nothing(classes)
-    calibration = None if probabilities is None and confidence is None else Calibration()
+    calibration = None if probabilities is None and confidence is None else Calibration(classes=classes)
     unknown: Counter[int] = Counter()
     rim = 0 if tolerance is None else halo(tolerance)
     for window in _windows(class_map.shape, side):
@@ -190,7 +191,7 @@ def _add_calibration(
     if probabilities is not None:
         calibration.add(values, truth[both])
     else:
-        calibration.add_confidence(values[0], truth[both] == here[both])
+        calibration.add_confidence(values[0], truth[both] == here[both], here[both])
 
 
 def _check_codes(path: str, unknown: Counter[int]) -> None:

@@ -6,9 +6,9 @@ figure that would divide by nothing.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from geoseg.core.files import as_output_error, write_atomic
 from geoseg.core.secrets import redacted
@@ -20,6 +20,16 @@ class _Values(BaseModel):
     """Plain values for JSON."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class ReliabilityBin(_Values):
+    """One bin of confidence."""
+
+    lower: Annotated[float, Field(alias="from")]
+    upper: Annotated[float, Field(alias="to")]
+    pixels: int
+    confidence: Figure
+    accuracy: Figure
 
 
 class ClassScores(_Values):
@@ -36,6 +46,19 @@ class ClassScores(_Values):
     map_pixels: int
     reference_share: Figure
     map_share: Figure
+    expected_calibration_error: Figure = None
+    """Of the pixels where it is the most probable class."""
+    reliability: tuple[ReliabilityBin, ...] | None = None
+    """Confidence and accuracy of these pixels: the bins that have some."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what needs probabilities where there were none."""
+        plain: dict[str, Any] = serialize(self)
+        if self.reliability is not None:
+            plain["reliability"] = [b.model_dump(by_alias=True) for b in self.reliability]
+        left_out = {k for k in ("expected_calibration_error", "reliability") if plain.get(k, self) is None}
+        return {k: v for k, v in plain.items() if k not in left_out}
 
 
 class ConfusionMatrix(_Values):
@@ -67,6 +90,11 @@ class ChipScores(Agreement):
 
     brier: Figure
     expected_calibration_error: Figure
+
+    def without_reliability(self) -> Self:
+        """Return the scores without the bins of each class, which are long."""
+        rows = [c.model_copy(update={"reliability": None}) for c in self.classes]
+        return self.model_copy(update={"classes": rows})
 
 
 class NumberScores(_Values):
@@ -136,16 +164,6 @@ class BoundaryScores(_Values):
     tolerance_pixels: float
     mean_f1: Figure
     classes: dict[str, Figure]
-
-
-class ReliabilityBin(_Values):
-    """One bin of confidence."""
-
-    lower: Annotated[float, Field(alias="from")]
-    upper: Annotated[float, Field(alias="to")]
-    pixels: int
-    confidence: Figure
-    accuracy: Figure
 
 
 class CalibrationScores(_Values):

@@ -86,8 +86,10 @@ def _agreement(report: MapReport | BundleReport) -> str:
         figures = [_figure(v) for v in (c.iou, c.f1, c.precision, c.recall)]
         shares = [f"{100 * (v or 0):.2f} %" for v in (c.reference_share, c.map_share)]
         outline = [_figure(boundary.classes[c.slug])] if boundary else []
-        rows.append([c.title, *figures, *shares, *outline])
-    table = _table([head + (["outline F1"] if boundary else []), *rows])
+        error = [_figure(c.expected_calibration_error)] if report.calibration else []
+        rows.append([c.title, *figures, *shares, *outline, *error])
+    head += (["outline F1"] if boundary else []) + (["calibration error"] if report.calibration else [])
+    table = _table([head, *rows])
     return "\n".join([*table, "", *_aligned([*_scores(report), *_pixels(report)])])
 
 

@@ -132,7 +132,11 @@ def line_chart(
     )
 
 
-def reliability_chart(series: Sequence[Series], counts: Sequence[tuple[float, int]]) -> Chart | None:
+def reliability_chart(
+    series: Sequence[Series],
+    counts: Sequence[tuple[float, int]],
+    size: tuple[float, float] = (400.0, 380.0),
+) -> Chart | None:
     """Lay out a reliability diagram after Niculescu-Mizil and Caruana (2005): accuracy over confidence.
 
     Parameters
@@ -141,13 +145,15 @@ def reliability_chart(series: Sequence[Series], counts: Sequence[tuple[float, in
         Mean confidence and accuracy of each bin, both 0 to 1.
     counts
         Mean confidence and number of pixels of each bin, drawn as bars along the bottom.
+    size
+        Width and height.
 
     Returns
     -------
     Chart | None
         None when no bin holds a pixel.
     """
-    width, height = 400.0, 380.0
+    width, height = size
     place_x, x_ticks = _axis(0.0, 1.0, LEFT, width - RIGHT)
     place_y, y_ticks = _axis(0.0, 1.0, height - BOTTOM, TOP)
     lines = tuple(_line(s, place_x, place_y, "confidence ") for s in series)

@@ -12,7 +12,14 @@ from geoseg.core.files import write_atomic
 from geoseg.core.legend import Legend
 from geoseg.report.datasets_table import DatasetsTable
 from geoseg.report.html import HeadlineFigure, is_number, render
-from geoseg.report.training_parts import ALIASES, HEADLINES, SCORES, confusion_table
+from geoseg.report.training_parts import (
+    ALIASES,
+    HEADLINES,
+    SCORES,
+    Bins,
+    confusion_table,
+    reliability_of_classes,
+)
 
 _MORE = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "bias": "Bias", "correlation": "Correlation"}
 _OF_CLASSES = {"iou": "IoU", "f1": "F1", "precision": "Precision", "recall": "Recall"}
@@ -56,6 +63,8 @@ class RepeatsPage:
     """Address of the page of each training, by its name."""
     confusion: NDArray[np.int64] | None = None
     """Pixels, shape (C, C): rows are the reference, columns the prediction."""
+    reliability_of_classes: Mapping[str, Bins] = field(default_factory=dict)
+    """Mean confidence, accuracy and pixels of each bin, of each class by slug."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     datasets: DatasetsTable | None = None
@@ -118,6 +127,7 @@ def repeats_page(page: RepeatsPage) -> str:
         folds=[(n, [_number(row.get(k)) for k in whole]) for n, row in page.folds.items()],
         seeds=[(n, [_number(row.get(k)) for k in whole]) for n, row in page.seeds.items()],
         places=[(*place, [_number(row.get(k)) for k in whole]) for *place, row in page.places],
+        by_class=reliability_of_classes(page.reliability_of_classes, page.legend),
         confusion=[] if page.confusion is None else confusion_table(page.confusion, page.legend),
     )  # fmt: skip
 

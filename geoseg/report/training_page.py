@@ -16,15 +16,14 @@ from geoseg.report.datasets_table import DatasetsTable
 from geoseg.report.html import render
 from geoseg.report.pictures import Panel, outlined_panels, panels
 from geoseg.report.training_parts import (
+    Bins,
     confusion_table,
     found_chart,
     headline_scores,
     per_class,
     reliability,
+    reliability_of_classes,
 )
-
-Bins = tuple[tuple[float, float, int], ...]
-"""Mean confidence, accuracy and number of pixels of each bin."""
 
 _TITLES = {
     "loss": "Loss", "miou": "Mean IoU", "accuracy": "Overall accuracy", "rmse": "RMSE", "mae": "MAE",
@@ -95,9 +94,11 @@ class TrainingPage:
     scores: Mapping[str, Any]
     """Scores by name; `classes` holds those of each class by slug."""
     reliability: Bins = ()
-    """Reliability before temperature scaling."""
+    """Reliability of the logits as they are."""
     reliability_scaled: Bins = ()
-    """Reliability after temperature scaling."""
+    """Reliability of what was calibrated."""
+    reliability_of_classes: Mapping[str, Bins] = field(default_factory=dict)
+    """The latter for each class, by slug."""
     best: tuple[ChipPicture, ...] = ()
     worst: tuple[ChipPicture, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -154,6 +155,7 @@ def training_page(page: TrainingPage) -> str:
         confusion=confusion_table(page.confusion, page.legend),
         classes=per_class(page.scores, page.legend, page.confusion, _class_curves(page)),
         reliability=reliability(page.reliability, page.reliability_scaled),
+        by_class=reliability_of_classes(page.reliability_of_classes, page.legend),
         precision_recall=found_chart(page.precision_recall, page.score_threshold),
         chips=_sheets(page),
         numbers=numbers_of(page.curves),

@@ -12,6 +12,9 @@ from geoseg.core.legend import Legend, LegendClass
 from geoseg.report.charts import Chart, Series, recall_chart, reliability_chart, sparkline
 from geoseg.report.html import HeadlineFigure, is_number
 
+Bins = tuple[tuple[float, float, int], ...]
+"""Mean confidence, accuracy and number of pixels of each bin."""
+
 HEADLINES = 5
 """Number of figures at the top of the page."""
 
@@ -146,7 +149,7 @@ def reliability(
     before: Sequence[tuple[float, float, int]], after: Sequence[tuple[float, float, int]]
 ) -> tuple[Chart, list[Series]] | None:
     """Return the reliability diagram and its series, whose labels state the calibration error."""
-    given = [("before", "as trained", before), ("after", "after temperature scaling", after)]
+    given = [("before", "as trained", before), ("after", "calibrated", after)]
     series = [
         Series(f"{label}: error {calibration_error(bins):.3f}", style, tuple((c, a) for c, a, n in bins if n))
         for style, label, bins in given
@@ -169,6 +172,32 @@ def found_chart(curve: Sequence[tuple[float, float, float]], threshold: float | 
     kept = [point for point in curve if threshold is not None and point[0] >= threshold]
     mark = (kept[-1][1], kept[-1][2], f"score {threshold:.2f}") if kept else None
     return recall_chart([(recall, precision) for _, recall, precision in curve], mark)
+
+
+@dataclass(frozen=True)
+class ClassReliability:
+    """The small reliability diagram of a class."""
+
+    legend: LegendClass
+    error: float
+    """Expected calibration error."""
+    pixels: int
+    """Pixels where it is the most probable class."""
+    chart: Chart
+
+
+def reliability_of_classes(
+    bins: Mapping[str, Sequence[tuple[float, float, int]]], legend: Legend
+) -> list[ClassReliability]:
+    """Return a small diagram of each class that was predicted somewhere, in the order of the legend."""
+    found = []
+    for c in legend.classes:
+        rows = [row for row in bins.get(c.slug, ()) if row[2]]
+        series = [Series("", "after", tuple((p, a) for p, a, _ in rows))]
+        chart = reliability_chart(series, [(p, n) for p, _, n in rows], size=(230.0, 215.0))
+        if chart is not None:
+            found.append(ClassReliability(c, calibration_error(rows), sum(n for *_, n in rows), chart))
+    return found
 
 
 def calibration_error(bins: Sequence[tuple[float, float, int]]) -> float:

@@ -258,9 +258,20 @@ def _model(card: Card) -> RecordedModel:
         name=card.name,
         version=card.version,
         title=card.title,
-        metrics={k: v for k, v in card.metrics.items() if k not in _LARGE},
+        metrics=_without_large(card.metrics),
         limitations=list(card.limitations),
     )
+
+
+def _without_large(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores of a card without what is long, also of its classes."""
+    kept = {k: v for k, v in metrics.items() if k not in _LARGE}
+    if isinstance(rows := kept.get("classes"), list):
+        kept["classes"] = [
+            {k: v for k, v in row.items() if k not in _LARGE} if isinstance(row, dict) else row
+            for row in rows
+        ]
+    return kept
 
 
 def _acquired(scene: Scene) -> tuple[str, str] | None:

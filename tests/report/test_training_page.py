@@ -279,6 +279,16 @@ def decoded(uri):
     return np.rint(matplotlib.image.imread(io.BytesIO(data), format="png") * 255).astype(int)
 
 
+def test_each_predicted_class_has_a_small_diagram_with_its_error():
+    bins = {"c1": ((0.9, 0.8, 30), (0.5, 0.7, 10)), "c3": ((0.55, 0.45, 100), (NAN, NAN, 0)), "c0": ()}
+    text = training_page(record(reliability_of_classes=bins))
+    shown = Page(text)
+    assert "error 0.125, 40 px" in shown.text
+    assert "error 0.100, 100 px" in shown.text
+    assert text.count('id="reliability-') == 2
+    assert 'id="reliability-' not in training_page(record())
+
+
 def test_calibration_error_is_weighted_by_pixels():
     assert calibration_error([(0.9, 0.8, 30), (0.5, 0.7, 10), (NAN, NAN, 0)]) == pytest.approx(0.125)
 
