@@ -304,10 +304,19 @@ class Measurement(Document):
 
     augment: Literal["none", "horizontal", "flips", "d4"] = "none"
     """Test-time augmentation for the figures on test."""
-    calibrate: bool = True
-    """Fit the temperature on val."""
+    calibrate: Literal[True, False, "temperature", "vector", "auto", "none"] = True
+    """How logits are scaled so that confidence is right on val. true or temperature: all divided by one
+    number. vector: a factor and a shift for each class. auto: vector where it is better by cross-validation
+    over the places of val, or over the folds; false or none: not at all."""
     thresholds: Literal["none", "f1"] = "none"
     """f1: the card gets a threshold for each class: the probability from which its F1 on val is highest."""
+
+    @property
+    def calibration(self) -> Literal["none", "temperature", "vector", "auto"]:
+        """How logits are scaled, by name."""
+        if isinstance(self.calibrate, bool):
+            return "temperature" if self.calibrate else "none"
+        return self.calibrate
 
 
 class DetectionEntry(Document):
@@ -448,6 +457,8 @@ class Training(Document):
             ("chips.ignore", self.chips.ignore), ("augmentation.texture", self.augmentation.texture),
             ("chips.whole", self.task == "instances" and self.chips.whole),
             ("chips.resize", self.task == "instances" and self.chips.resize is not None),
+            ("measure.calibrate: vector", self.measure.calibrate == "vector"),
+            ("measure.calibrate: auto", self.measure.calibrate == "auto"),
             ("measure.thresholds", self.measure.thresholds != "none" and self.task != "multilabel"),
             ("fit.stop.monitor: accuracy", self.fit.stop is not None and self.fit.stop.monitor == "accuracy"),
         ):  # fmt: skip

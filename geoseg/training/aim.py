@@ -177,8 +177,9 @@ class ClassAim:
 
     def card(self, measured: Any | None) -> dict[str, Any]:
         """See `Aim`."""
+        found = {} if measured is None else {"calibration": measured.calibration}
         thresholds = {} if measured is None else measured.thresholds
-        return {"classes": card_classes(self.legend), "thresholds": thresholds}
+        return {"classes": card_classes(self.legend), "thresholds": thresholds, **found}
 
     def write_page(
         self, path: Path, record: Any, measured: Any, card: Card, links: Mapping[str, str]

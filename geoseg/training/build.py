@@ -150,7 +150,16 @@ def evaluation_part(prepared: PreparedTraining, part: str, layout: Layout) -> Ev
         if any(c.classes.any() for c in found)
     )
     others = replace(source, cells=tuple(c for c in source.cells if c.region.scene not in cells))
-    return EvaluationPart(EvaluationChips(others, prepared.chip), pictures, layout)
+    chips = EvaluationChips(others, prepared.chip)
+    units = [_unit(prepared, c) for c in (*chips.cells, *(p.cells[0] for p in pictures))]
+    return EvaluationPart(chips, pictures, layout, tuple(units))
+
+
+def _unit(prepared: PreparedTraining, cell: CensusCell) -> str:
+    """Return what a cell is kept together with: its unit, or its group where the split ignores groups."""
+    if prepared.document.split.by in {"given", "file"}:
+        return prepared.labelled[cell.region.scene].group
+    return cell.region.unit
 
 
 def _source(prepared: PreparedTraining, part: str) -> ChipSource:

@@ -145,6 +145,8 @@ def card_facts(
         "geoseg": geoseg.__version__,
         "data": data,
     }
+    if told := getattr(measured, "told", ""):
+        training["calibration"] = told
     metrics = measured.scores().model_dump(mode="json")
     return {
         "training": redacted(training),

@@ -106,14 +106,14 @@ def evaluate_bundle(
 
     def score(augment: str) -> PartScores:
         return score_part(
-            network, measured_on, prepared.legend.legend, temperature=card.temperature, augment=augment,
+            network, measured_on, prepared.legend.legend, scaling=card.scaling, augment=augment,
             batch=fit.batch, rule=rule_of(prepared.legend.legend, card.thresholds),
         )  # fmt: skip
 
     measured, augment = score("none"), prepared.document.measure.augment
     others = {f"{part} of {name}": scores for name, scores in measured.datasets.items()}
     if augment != "none":
-        others[f"{part} with {augment}"] = score(augment).scores
+        others[f"{part} with {augment}"] = score(augment).scores.without_reliability()
     return BundleReport(
         model=f"{card.name} {card.version}",
         part=part,

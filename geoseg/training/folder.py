@@ -31,6 +31,8 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
     """
     folder, identity = prepared.folder, identity_of(prepared)
     begun = read_json(folder / _BEGUN)
+    if isinstance(begun, dict):
+        _leave_out_calibration(begun.get("training"))
     for name in _REPLACED:
         delete_discarded(folder / name)
     if overwrite:
@@ -57,6 +59,12 @@ def open_folder(prepared: PreparedTraining, *, overwrite: bool) -> None:
     write_atomic(folder / _BEGUN, json.dumps(identity).encode())
 
 
+def _leave_out_calibration(document: Any) -> None:
+    """Leave out how networks are calibrated: trained ones are calibrated again from their bundles."""
+    if isinstance(document, dict) and isinstance(document.get("measure"), dict):
+        document["measure"].pop("calibrate", None)
+
+
 def _has_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CHECKPOINTS, MEMBERS))
 
@@ -77,6 +85,7 @@ def identity_of(prepared: PreparedTraining) -> dict[str, Any]:
         del document["seeds"], document["final"], document["split"]["folds"]
     if not document["split"]["overlap"]:
         del document["split"]["overlap"]
+    _leave_out_calibration(document)
     data = [
         [p.scene.identity() | {"name": p.name}, p.labels.identity(), p.group, p.part, p.valid_range]
         for p in prepared.labelled

@@ -1,6 +1,7 @@
-"""Measure a trained network: predict the chips of a part, fit the temperature, score the predictions."""
+"""Measure a trained network: predict the chips of a part, calibrate it, score the predictions."""
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,16 +16,18 @@ from torch.utils.data import DataLoader
 
 from geoseg.config.training import Measurement
 from geoseg.core.legend import IGNORE, Legend
-from geoseg.evaluation.calibration import Calibration
+from geoseg.evaluation.calibration import Calibration, add_reliability
 from geoseg.evaluation.metrics import confusion_matrix, plain, scores
 from geoseg.evaluation.reports import ChipScores
 from geoseg.models.feeding import softmax
+from geoseg.models.scaling import UNSCALED, Scaling, VectorScaling
 from geoseg.models.symmetries import SYMMETRIES, turn, turn_back
 from geoseg.tiling._kernels import PROBABILITY_BITS, TOTAL_BITS
 from geoseg.tiling.arrays import HOST, all_of
 from geoseg.tiling.thresholds import Thresholds
+from geoseg.training.calibrate import Calibrated, LogitRows, calibrated, draw_rows, most_rows, numbered
 from geoseg.training.chips import EvaluationChips
-from geoseg.training.pictures import Layout, Picture, predict_pictures
+from geoseg.training.pictures import Layout, Picture, predict_pictures, predict_tiles
 from geoseg.training.scores import TrainingScores
 
 MOST_PIXELS = 1_000_000
@@ -77,6 +80,8 @@ class EvaluationPart:
     """Photographs, which are predicted whole."""
     layout: Layout
     """How a run of the network lays out tiles."""
+    units: tuple[str, ...] = ()
+    """Place of each chip, and then of each picture: what is kept together where the part is divided."""
 
     def __len__(self) -> int:
         return len(self.chips) + len(self.pictures)
@@ -108,7 +113,7 @@ class PartScores:
     scores: ChipScores
     calibration: Calibration
     uncalibrated: Calibration
-    """Calibration with the temperature 1; exact without test-time augmentation."""
+    """Calibration of the logits as they are; exact without test-time augmentation."""
     best: tuple[PredictedChip, ...]
     worst: tuple[PredictedChip, ...]
     chips: int
@@ -121,16 +126,31 @@ class PartScores:
 
 @dataclass(frozen=True)
 class Measured:
-    """A network's temperature, and its scores by part."""
+    """How a network's logits are scaled, and its scores by part."""
 
-    temperature: float
-    """Fitted on val; 1 when not calibrated."""
+    calibrated: Calibrated
+    """Fitted on val; logits as they are when not calibrated."""
     thresholds: dict[str, float]
     """By slug, chosen on val; empty without."""
     measured_on: str
     """The part whose scores are to be quoted: test, else val, else train."""
     parts: dict[str, PartScores]
-    """By part, and `PART with AUGMENTATION`; all with the temperature."""
+    """By part, and `PART with AUGMENTATION`; all calibrated."""
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return self.calibrated.scaling.temperature
+
+    @property
+    def calibration(self) -> VectorScaling | None:
+        """Factor and shift of each class, instead of the temperature."""
+        return self.calibrated.scaling.calibration
+
+    @property
+    def told(self) -> str:
+        """How the calibration was chosen, in one line; empty where there was nothing to choose."""
+        return self.calibrated.told
 
     @property
     def main(self) -> PartScores:
@@ -139,10 +159,13 @@ class Measured:
 
     def scores(self) -> TrainingScores:
         """Return all scores for the card and the record."""
-        reference = references(f"{self.main.chips} {self.main.unit}")
+        chosen = "epoch and temperature" if self.calibration is None else "epoch and calibration"
+        reference = references(f"{self.main.chips} {self.main.unit}", chosen)
         return TrainingScores(
             reference=reference[self.measured_on],
-            other_parts={k: p.scores for k, p in self.parts.items() if k != self.measured_on},
+            other_parts={
+                k: p.scores.without_reliability() for k, p in self.parts.items() if k != self.measured_on
+            },
             datasets=self.main.datasets,
             **dict(self.main.scores),
         )
@@ -160,7 +183,7 @@ def references(chips: str, chosen: str = "epoch and temperature") -> dict[str, s
 def measure(
     network: nn.Module, parts: Mapping[str, EvaluationPart], legend: Legend, entry: Measurement, batch: int
 ) -> Measured:
-    """Fit the temperature of a network and score it on test and val, or on train when these are empty.
+    """Calibrate a network and score it on test and val, or on train when these are empty.
 
     Parameters
     ----------
@@ -171,40 +194,81 @@ def measure(
     legend
         The classes in channel order.
     entry
-        Whether to calibrate and to choose thresholds, and the test-time augmentation.
+        How to calibrate, whether to choose thresholds, and the test-time augmentation.
     batch
         Chips in a forward pass.
     """
     network.eval()
-    temperature = 1.0
-    if entry.calibrate and "val" in parts:
-        labelled = parts["val"].labelled_pixels
-        temperature = round(fit_temperature(predict_part(network, parts["val"], batch), labelled), 4)
+    found = calibrate(network, parts["val"], legend, entry, batch) if "val" in parts else Calibrated()
+    scaling = found.scaling
     chosen: dict[str, float] = {}
     if entry.thresholds == "f1" and "val" in parts:
-        chosen = best_thresholds(predict_part(network, parts["val"], batch, temperature=temperature), legend)
+        chosen = best_thresholds(predict_part(network, parts["val"], batch, scaling=scaling), legend)
     rule = rule_of(legend, chosen)
     last = next(p for p in ("test", "val", "train") if p in parts)
     measured = {
         part: score_part(
-            network, parts[part], legend, temperature=temperature, batch=batch, rule=rule,
+            network, parts[part], legend, scaling=scaling, batch=batch, rule=rule,
             shown=_SHOWN_CHIPS if part == last else 0,
         )
         for part in dict.fromkeys([last, *(p for p in ("val",) if p in parts)])
     }  # fmt: skip
     if entry.augment != "none":
         measured[f"{last} with {entry.augment}"] = score_part(
-            network, parts[last], legend, temperature=temperature, augment=entry.augment, batch=batch,
-            rule=rule,
-        )  # fmt: skip
-    return Measured(temperature, chosen, last, measured)
+            network, parts[last], legend, scaling=scaling, augment=entry.augment, batch=batch, rule=rule
+        )
+    return Measured(found, chosen, last, measured)
+
+
+def calibrate(
+    network: nn.Module, val: EvaluationPart, legend: Legend, entry: Measurement, batch: int
+) -> Calibrated:
+    """Return what calibrates a network on val, as the training file asks for it."""
+    if entry.calibration == "none":
+        return Calibrated()
+    if entry.calibration == "temperature":
+        chips = predict_part(network, val, batch)
+        return Calibrated(Scaling(round(fit_temperature(chips, val.labelled_pixels), 4)))
+    rows = logit_rows(network, val, batch, most_rows(len(legend)))
+    return calibrated(entry.calibration, rows, "val") if len(rows) else Calibrated()
+
+
+def logit_rows(network: nn.Module, part: EvaluationPart, batch: int, most: int) -> LogitRows:
+    """Return logits of at most so many labelled pixels of a part, about, each place with its share."""
+    units = numbered(part.units)
+    chips = ((next(units), c.probabilities, c.label) for c in predict_chips(
+        network, part.chips, batch, activate=as_it_is
+    ))  # fmt: skip
+    device, known = next(network.parameters()).device, part.chips.source.statistics
+
+    @torch.inference_mode()
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        return network(x.to(device, memory_format=torch.channels_last)).float().cpu()  # type: ignore[no-any-return]
+
+    def tiles() -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]:
+        for picture in part.pictures:
+            unit = next(units)
+            for tile in predict_tiles(answer, [picture], part.layout, known, batch):
+                yield unit, tile.probabilities, tile.label
+
+    return draw_rows(itertools.chain(chips, tiles()), part.labelled_pixels, most)
+
+
+def as_it_is(answer: torch.Tensor) -> torch.Tensor:
+    """Return the answer of a network itself, where no probabilities are wanted."""
+    return answer
 
 
 def predict_part(
-    network: nn.Module, part: EvaluationPart, batch: int, *, temperature: float = 1.0, augment: str = "none"
+    network: nn.Module,
+    part: EvaluationPart,
+    batch: int,
+    *,
+    scaling: Scaling = UNSCALED,
+    augment: str = "none",
 ) -> Iterator[PredictedChip]:
     """Predict every chip and every picture of a part once, see `predict_chips`."""
-    settings: dict[str, Any] = {"temperature": temperature, "augment": augment}
+    settings: dict[str, Any] = {"scaling": scaling, "augment": augment}
     yield from predict_chips(network, part.chips, batch, **settings)
     device, known = next(network.parameters()).device, part.chips.source.statistics
 
@@ -219,12 +283,14 @@ def predict_part(
 def _answer(
     network: nn.Module,
     x: torch.Tensor,
-    temperature: float,
+    scaling: Scaling,
     augment: str,
     activate: Callable[[torch.Tensor], torch.Tensor] = softmax,
 ) -> torch.Tensor:
     """Return the mean probabilities over the symmetries of an augmentation, shape (N, C, rows, cols)."""
-    views = [turn_back(activate(network(turn(x, *s)).float() / temperature), *s) for s in SYMMETRIES[augment]]
+    views = [
+        turn_back(activate(scaling.apply(network(turn(x, *s)).float())), *s) for s in SYMMETRIES[augment]
+    ]
     return torch.stack(views).mean(0)
 
 
@@ -234,7 +300,7 @@ def predict_chips(
     chips: EvaluationChips,
     batch: int,
     *,
-    temperature: float = 1.0,
+    scaling: Scaling = UNSCALED,
     augment: str = "none",
     activate: Callable[[torch.Tensor], torch.Tensor] = softmax,
 ) -> Iterator[PredictedChip]:
@@ -248,8 +314,8 @@ def predict_chips(
         The chips.
     batch
         Chips in a forward pass.
-    temperature
-        Divisor of the logits.
+    scaling
+        What is done to the logits.
     augment
         Test-time augmentation: `none`, `horizontal`, `flips` or `d4`, the mean over its symmetries.
     activate
@@ -259,7 +325,7 @@ def predict_chips(
     device = next(network.parameters()).device
     for samples in DataLoader(chips, batch_size=batch):
         x = samples["image"].to(device, memory_format=torch.channels_last)
-        mean = _answer(network, x, temperature, augment, activate)
+        mean = _answer(network, x, scaling, augment, activate)
         for i, where in enumerate(samples["where"]):
             label = samples["label"][i]
             yield PredictedChip(
@@ -352,7 +418,7 @@ def score_part(
     part: EvaluationPart,
     legend: Legend,
     *,
-    temperature: float = 1.0,
+    scaling: Scaling = UNSCALED,
     augment: str = "none",
     shown: int = 0,
     rule: Thresholds | None = None,
@@ -368,7 +434,7 @@ def score_part(
         The chips and pictures.
     legend
         The classes in channel order.
-    temperature, augment
+    scaling, augment
         As in `predict_chips`.
     shown
         Number of best and of worst chips to keep.
@@ -379,20 +445,26 @@ def score_part(
     """
     classes = len(legend)
     matrix = np.zeros((classes, classes), dtype=np.int64)
-    calibration, uncalibrated = Calibration(), Calibration()
+    calibration, uncalibrated = Calibration(classes=classes), Calibration()
     sets, of_sets = part.sets, {name: _SetCounts.of(classes) for name in dict.fromkeys(part.sets)}
     best: list[tuple[float, int, PredictedChip]] = []
     uniform: list[tuple[float, int, PredictedChip]] = []
     worst: list[tuple[float, int, PredictedChip]] = []
-    for number, chip in enumerate(
-        predict_part(network, part, batch, temperature=temperature, augment=augment)
-    ):
+    predicted = predict_part(network, part, batch, scaling=scaling, augment=augment)
+    # Logits cannot be found again from probabilities once each class had its own factor.
+    again = None if scaling.calibration is None else predict_part(network, part, batch, augment=augment)
+    for number, chip in enumerate(predicted):
         prediction = decided(chip.probabilities, rule)
         matrix += confusion_matrix(chip.label, prediction, classes)
         calibration.add(chip.probabilities, chip.label)
         if sets:
             of_sets[sets[number]].add(chip, prediction)
-        uncalibrated.add(_without_temperature(chip.probabilities, temperature), chip.label)
+        plainly = (
+            _without_temperature(chip.probabilities, scaling.temperature)
+            if again is None
+            else next(again).probabilities
+        )
+        uncalibrated.add(plainly, chip.label)
         # A chip with few labelled pixels is not worth showing.
         if shown and (chip.label != IGNORE).mean() > 0.25:
             small = _thumbnail(chip)
@@ -401,7 +473,7 @@ def score_part(
     return PartScores(
         matrix, _scores_of(matrix, calibration, legend), calibration, uncalibrated, _sorted(best or uniform),
         _sorted(worst), len(part), part.unit,
-        {name: _scores_of(c.matrix, c.calibration, legend) for name, c in of_sets.items()},
+        {n: _scores_of(c.matrix, c.calibration, legend).without_reliability() for n, c in of_sets.items()},
     )  # fmt: skip
 
 
@@ -414,7 +486,7 @@ class _SetCounts:
 
     @classmethod
     def of(cls, classes: int) -> "_SetCounts":
-        return cls(np.zeros((classes, classes), dtype=np.int64), Calibration())
+        return cls(np.zeros((classes, classes), dtype=np.int64), Calibration(classes=classes))
 
     def add(self, chip: PredictedChip, prediction: NDArray[np.uint8]) -> None:
         self.matrix[:] += confusion_matrix(chip.label, prediction, len(self.matrix))
@@ -427,6 +499,7 @@ def _scores_of(matrix: NDArray[np.int64], calibration: Calibration, legend: Lege
         "brier": plain(calibration.brier),
         "expected_calibration_error": plain(calibration.expected_calibration_error),
     }
+    add_reliability(fields, calibration)
     return ChipScores.model_validate(fields)
 
 

@@ -11,9 +11,11 @@ import geoseg
 from geoseg.core.legend import Legend
 from geoseg.core.sharing import shared_command, shared_text
 from geoseg.evaluation.calibration import Calibration
+from geoseg.evaluation.reports import ClassScores
 from geoseg.models.card import Card
 from geoseg.report.datasets_table import DatasetsTable, datasets_table
-from geoseg.report.training_page import Bins, ChipPicture, Curve, TrainingPage, write_training_page
+from geoseg.report.training_page import ChipPicture, Curve, TrainingPage, write_training_page
+from geoseg.report.training_parts import Bins
 from geoseg.training.history import EpochRow
 from geoseg.training.measure import Measured, PredictedChip
 from geoseg.training.record import TrainingRecord
@@ -46,6 +48,7 @@ def write_page(
         scores={**scores, "classes": {row["slug"]: row for row in scores["classes"]}},
         reliability=_bins(main.uncalibrated),
         reliability_scaled=_bins(main.calibration),
+        reliability_of_classes=bins_of_classes(main.scores.classes),
         best=tuple(_picture(c, sheet) for c in main.best),
         worst=tuple(_picture(c, sheet) for c in main.worst),
     )
@@ -79,16 +82,20 @@ def facts(record: TrainingRecord) -> dict[str, Any]:
     """Return how a network was trained, for its page."""
     return {
         "training": record.training,
-        # Numbers and scores of objects are not calibrated.
-        **({"temperature": record.temperature} if _has_probabilities(record) else {}),
+        **_scaling(record),
         "seconds": record.seconds.model_dump(),
         "versions": record.versions,
         "command": shared_command(record.command),
     }
 
 
-def _has_probabilities(record: TrainingRecord) -> bool:
-    return record.training.get("task", "classes") in {"classes", "multilabel"}
+def _scaling(record: TrainingRecord) -> dict[str, Any]:
+    """Return what is done to logits; numbers and scores of objects are not calibrated."""
+    if record.training.get("task", "classes") not in {"classes", "multilabel"}:
+        return {}
+    if record.calibration is None:
+        return {"temperature": record.temperature}
+    return {"calibration": record.calibration.model_dump(mode="json")}
 
 
 def curves(history: Sequence[EpochRow], legend: Legend) -> tuple[Curve, ...]:
@@ -120,6 +127,15 @@ def figure_curves(history: Sequence[EpochRow]) -> tuple[Curve, ...]:
         )
         found += [Curve(name, steps, train, "train"), Curve(name, steps, val, "val")]
     return tuple(found)
+
+
+def bins_of_classes(rows: Sequence[ClassScores]) -> dict[str, Bins]:
+    """Return the reliability of each class by slug, of those that were predicted somewhere."""
+    return {
+        row.slug: tuple((b.confidence or 0.0, b.accuracy or 0.0, b.pixels) for b in row.reliability)
+        for row in rows
+        if row.reliability
+    }
 
 
 def _bins(calibration: Calibration) -> Bins:

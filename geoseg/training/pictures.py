@@ -16,7 +16,7 @@ from geoseg.core.legend import IGNORE
 from geoseg.core.resize import resized, resized_where
 from geoseg.inference.plan import make_grid, whole_grid
 from geoseg.models.card import CardTile
-from geoseg.tiling.blocks import BlockGrid
+from geoseg.tiling.blocks import Block, BlockGrid
 from geoseg.tiling.grid import TileGrid
 from geoseg.tiling.mosaic import Mosaic
 from geoseg.training.census import CensusCell, LabelledReader, Statistics
@@ -99,28 +99,71 @@ def predict_pictures(
     batch
         Tiles in a forward pass.
     """
-    mean, std = (v.astype(np.float32)[:, None, None] for v in (known.mean, known.std))
     for picture in pictures:
-        grid = layout.grid(picture.source.shape)
-        block = BlockGrid.of(grid, max(grid.rows.count, grid.cols.count)).block(0, 0)
-        pixels = picture.source.read(block.reach)
-        valid = ~np.isnan(pixels.values[0])
-        image = np.where(valid, (pixels.values - mean) / std, np.float32(0))
-        mosaic: Mosaic | None = None
-        for first in range(0, len(block.tiles), batch):
-            tiles = block.tiles[first : first + batch]
-            places = [t.relative_to(block.reach) for t in tiles]
-            answers = _answers(network, [(image[:, *p], valid[p]) for p in places], layout.resize)
-            for tile, answer in zip(tiles, answers, strict=True):
-                if mosaic is None:
-                    mosaic = Mosaic(grid, block, np.arange(len(answer), dtype=np.uint8))
-                # As a block of several tiles: the sums are wanted, and not only the class.
-                mosaic.add_to_sums(tile, answer)
+        read = _read(picture, layout, known)
+        block, mosaic = read.block, None
+        for tile, answer in _tiles(network, read, layout, batch):
+            if mosaic is None:
+                mosaic = Mosaic(read.grid, block, np.arange(len(answer), dtype=np.uint8))
+            # As a block of several tiles: the sums are wanted, and not only the class.
+            mosaic.add_to_sums(tile, answer)
         assert mosaic is not None  # noqa: S101 (a picture has a tile)
-        inside = Window.of(0, 0, *picture.source.shape).relative_to(block.reach)
         yield PredictedPicture(
-            picture.source.name, image[:, *inside], mosaic.sums / _ONE, picture.label(pixels.channels[inside])
+            picture.source.name, read.image[:, *read.inside], mosaic.sums / _ONE, read.label
         )
+
+
+def predict_tiles(
+    network: Network, pictures: Sequence[Picture], layout: Layout, known: Statistics, batch: int
+) -> Iterator[PredictedPicture]:
+    """Predict each tile of each picture by itself: what a network answers may be any numbers, as logits.
+
+    The parameters are those of `predict_pictures`. Pixels of several tiles come once with each.
+    """
+    for picture in pictures:
+        read = _read(picture, layout, known)
+        whole = np.full(read.image.shape[1:], IGNORE, dtype=np.uint8)
+        whole[read.inside] = read.label
+        for tile, answer in _tiles(network, read, layout, batch):
+            here = tile.relative_to(read.block.reach)
+            yield PredictedPicture(picture.source.name, read.image[:, *here], answer, whole[here])
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A picture in memory, with its tiles."""
+
+    grid: TileGrid
+    block: Block
+    image: NDArray[np.float32]
+    """Normalised, of the reach of the block."""
+    valid: NDArray[np.bool_]
+    inside: tuple[slice, slice]
+    """The picture within that reach."""
+    label: NDArray[np.uint8]
+    """Of the picture."""
+
+
+def _read(picture: Picture, layout: Layout, known: Statistics) -> _Read:
+    mean, std = (v.astype(np.float32)[:, None, None] for v in (known.mean, known.std))
+    grid = layout.grid(picture.source.shape)
+    block = BlockGrid.of(grid, max(grid.rows.count, grid.cols.count)).block(0, 0)
+    pixels = picture.source.read(block.reach)
+    valid = ~np.isnan(pixels.values[0])
+    image = np.where(valid, (pixels.values - mean) / std, np.float32(0))
+    inside = Window.of(0, 0, *picture.source.shape).relative_to(block.reach)
+    return _Read(grid, block, image, valid, inside, picture.label(pixels.channels[inside]))
+
+
+def _tiles(
+    network: Network, read: _Read, layout: Layout, batch: int
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Yield each tile with what the network answers."""
+    for first in range(0, len(read.block.tiles), batch):
+        tiles = read.block.tiles[first : first + batch]
+        places = [t.relative_to(read.block.reach) for t in tiles]
+        answers = _answers(network, [(read.image[:, *p], read.valid[p]) for p in places], layout.resize)
+        yield from zip(tiles, answers, strict=True)
 
 
 def _answers(

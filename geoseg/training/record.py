@@ -16,6 +16,7 @@ from geoseg.core.files import write_atomic
 from geoseg.core.parsing import parse_json, read_bytes
 from geoseg.core.secrets import redacted
 from geoseg.models.card import Card
+from geoseg.models.scaling import VectorScaling
 from geoseg.training.history import EpochRow
 from geoseg.training.instances.scores import InstanceScores
 from geoseg.training.scores import FlagTrainingScores, NumberTrainingScores, TrainingScores
@@ -77,6 +78,8 @@ class TrainingRecord(_Values):
     """How the network was trained, as its card says: an excerpt of the document, epochs, data."""
     metrics: TrainingScores | InstanceScores | NumberTrainingScores | FlagTrainingScores
     temperature: float
+    calibration: VectorScaling | None = None
+    """Factor and shift of the logits of each class, instead of the temperature."""
     bundle: BundleEntry
 
     def to_json(self) -> str:
@@ -110,7 +113,8 @@ def make_record(
         warnings=tuple(redacted(list(warnings))),
         training=card.training,
         metrics=measured.scores(),
-        temperature=measured.temperature,
+        temperature=card.temperature,
+        calibration=card.calibration,
         bundle=BundleEntry(folder=bundle.folder.name, sha256=bundle.sha256),
     )
 

@@ -34,7 +34,7 @@ class BoostingTally(ClassTally):
     """Confusion and calibration as of a network; no temperature is fitted."""
 
     def of(self, label: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        calibration = Calibration()
+        calibration = Calibration(classes=len(self.legend))
         calibration.add(probabilities, label)
         matrix = confusion_matrix(label, probabilities.argmax(axis=0).astype(np.uint8), len(self.legend))
         return np.concatenate([matrix.ravel(), calibration.sums()])

@@ -60,7 +60,7 @@ def test_augmented_predictions_are_those_of_a_run(bundle):
     everywhere = np.ones((2, 64, 64), dtype=bool)
     ones, zeros = np.ones(4, dtype=np.float32), np.zeros(4, dtype=np.float32)
     expected = segmenter.predict(values, everywhere, ones, zeros)
-    found = list(predict_chips(bundle.network(), chips, 2, temperature=bundle.card.temperature, augment="d4"))
+    found = list(predict_chips(bundle.network(), chips, 2, scaling=bundle.card.scaling, augment="d4"))
     assert np.stack([c.probabilities for c in found]) == pytest.approx(expected, abs=1e-4)
 
 
@@ -161,3 +161,37 @@ def test_the_best_chips_are_mixed_ones():
     assert [c.where for c in shown.best] == ["chip 2"]
     chips.images, chips.labels = chips.images[:2], chips.labels[:2]
     assert score_part(network(), part_of(chips), legend, shown=1).best, "of plain chips the best is shown"
+
+
+def test_calibration_by_class_is_fitted_on_val_and_told():
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from geoseg.config.training import Measurement
+    from geoseg.core.legend import Legend, LegendClass
+    from geoseg.training.measure import measure, score_part
+
+    legend = Legend(tuple(LegendClass(i, s, s, "#112233") for i, s in enumerate("abc")))
+    chips = FakeChips(8)
+    with torch.inference_mode():
+        # Labels that the logits tell, once the third class is taken back.
+        said = network()(chips.images) * 2 - torch.tensor([0.0, 0.0, 1.5])[:, None, None]
+    noise = -torch.log(-torch.log(torch.rand(said.shape, generator=torch.Generator().manual_seed(1))))
+    chips.labels = (said + noise).argmax(dim=1)
+    part = replace(part_of(chips), units=tuple(f"place {i}" for i in range(8)))
+    chips.cells = [SimpleNamespace(classes=np.array([256]))] * 8
+    found = measure(network(), {"val": part}, legend, Measurement(calibrate="auto"), 4)
+    assert found.temperature == 1
+    assert found.calibration.shift[2] < found.calibration.shift[0] - 1
+    assert found.told.startswith("vector scaling: ")
+    plain = score_part(network(), part, legend)
+    assert found.main.uncalibrated.to_dict() == plain.calibration.to_dict()
+    assert found.main.scores.expected_calibration_error < plain.scores.expected_calibration_error
+    assert "which chose epoch and calibration" in found.scores().reference
+    rows = found.scores().model_dump(mode="json")["classes"]
+    assert sum(b["pixels"] for row in rows for b in row["reliability"]) == chips.labels.numel()
+    assert {"from", "to", "pixels", "confidence", "accuracy"} == set(rows[0]["reliability"][0])
+    for kind, expected in (("none", 1.0), (False, 1.0), (True, None), ("temperature", None)):
+        single = measure(network(), {"val": part}, legend, Measurement(calibrate=kind), 4)
+        assert (single.calibration, single.told) == (None, "")
+        assert single.temperature == expected if expected else single.temperature != 1

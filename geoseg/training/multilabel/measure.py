@@ -17,8 +17,9 @@ from geoseg.config.training import Measurement
 from geoseg.core.legend import IGNORE, Legend
 from geoseg.evaluation.flags import FlagAgreement
 from geoseg.evaluation.reports import FlagScores
+from geoseg.models.scaling import Scaling
 from geoseg.training.chips import EvaluationChips
-from geoseg.training.measure import MOST_PIXELS, PredictedChip, predict_chips, references
+from geoseg.training.measure import MOST_PIXELS, PredictedChip, as_it_is, predict_chips, references
 from geoseg.training.scores import FlagTrainingScores
 
 _SHOWN_CHIPS = 6
@@ -88,8 +89,8 @@ def measure_flags(
     """
     temperature, thresholds = 1.0, (0.5,) * len(legend)
     if "val" in parts:
-        if entry.calibrate:
-            logits = predict_chips(network, parts["val"], batch, activate=_as_it_is)
+        if entry.calibration != "none":
+            logits = predict_chips(network, parts["val"], batch, activate=as_it_is)
             temperature = round(fit_temperature(logits, sum(c.labelled for c in parts["val"].cells)), 4)
         thresholds = best_thresholds(predict_flags(network, parts["val"], batch, temperature), len(legend))
     last = next(p for p in ("test", "val", "train") if p in parts)
@@ -237,17 +238,13 @@ def predict_flags(
 ) -> Iterable[PredictedChip]:
     """Predict every chip once, each label on its own; see `score_flags`."""
     return predict_chips(
-        network, chips, batch, temperature=temperature, augment=augment, activate=torch.sigmoid
+        network, chips, batch, scaling=Scaling(temperature), augment=augment, activate=torch.sigmoid
     )
 
 
 def _as_tensors(chip: PredictedChip) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a chip as torchmetrics takes it: probabilities and labels, (1, C, rows, cols)."""
     return torch.from_numpy(chip.probabilities)[None], torch.from_numpy(chip.label)[None].long()
-
-
-def _as_it_is(answer: torch.Tensor) -> torch.Tensor:
-    return answer
 
 
 def _sorted(heap: list[Any]) -> tuple[PredictedChip, ...]:

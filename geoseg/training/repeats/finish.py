@@ -3,21 +3,25 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from torch import nn
 
 from geoseg.core import provenance
 from geoseg.core.files import write_atomic
 from geoseg.core.secrets import redacted
+from geoseg.evaluation.calibration import add_reliability
 from geoseg.models.bundle import Bundle, open_bundle, save_bundle
 from geoseg.models.calibration import write_calibration
 from geoseg.models.card import Card
+from geoseg.models.scaling import Scaling
 from geoseg.training.build import evaluation_chips, evaluation_part, training_chips
+from geoseg.training.calibrate import Calibrated, Kind, calibrated, joined
 from geoseg.training.chips import calibration_chips
 from geoseg.training.fit import resolve_accelerator
 from geoseg.training.folder import BUNDLE
@@ -25,13 +29,13 @@ from geoseg.training.history import write_history
 from geoseg.training.pictures import Layout
 from geoseg.training.prepare import PreparedTraining
 from geoseg.training.record import RECORD, BundleEntry, Seconds, TrainingRecord, read_record, write_record
+from geoseg.training.repeats.counted import Counted, read_counted
 from geoseg.training.repeats.members import SUMS, Member, in_words
 from geoseg.training.repeats.page import write_repeats_page
 from geoseg.training.repeats.soup import stir
 from geoseg.training.repeats.spread import RESAMPLES, MemberSums, spread_of, total
-from geoseg.training.repeats.tally import Tally
-from geoseg.training.repeats.work import read_sums
-from geoseg.training.scores import Repeats
+from geoseg.training.repeats.tally import ClassTally, Tally
+from geoseg.training.scores import Repeats, TrainingScores
 
 if TYPE_CHECKING:
     from geoseg.training.aim import PixelAim
@@ -64,11 +68,12 @@ def finish(
     from geoseg.training.train import Trained  # noqa: PLC0415 (it trains several by this package)
 
     records = {m.label: read_record(m.folder / RECORD) for m in members}
-    found = [MemberSums(m.fold or 1, m.seed, read_sums(m.folder / SUMS)) for m in members if m.measures]
+    counted = [(m, read_counted(m.folder / SUMS)) for m in members if m.measures]
+    found = [MemberSums(m.fold or 1, m.seed, c.places) for m, c in counted]
     chosen = _choose(prepared, members, records)
     repeats = spread_of(tally, found, _words(prepared, found, chosen))
     record = records[chosen.member.label]
-    card = _card(prepared, chosen, record, repeats, tally, found)
+    card = _card(prepared, chosen, record, repeats, tally, counted)
     bundle = save_bundle(chosen.network.to("cpu"), card, prepared.folder / BUNDLE)
     source = chosen.member.prepared
     part = evaluation_chips(source, "val" if source.parts["val"] else "train")
@@ -171,33 +176,47 @@ def _card(
     record: TrainingRecord,
     repeats: Repeats,
     tally: Tally,
-    found: Sequence[MemberSums],
+    counted: Sequence[tuple[Member, Counted]],
 ) -> Card:
     """Return the card of the chosen member, with the figures of all."""
     document, source = prepared.document, chosen.member.prepared
     base = open_bundle(chosen.member.folder / BUNDLE, trust=source.trust).card
+    found = [MemberSums(m.fold or 1, m.seed, c.places) for m, c in counted]
     own = _own_scores(record if chosen.measured is None else chosen.measured)
+    fields = tally.scores(total(found))
+    if isinstance(tally, ClassTally):
+        add_reliability(fields, tally.calibration(total(found)))
     metrics = type(record.metrics).model_validate(
         {
-            **tally.scores(total(found)),
+            **fields,
             "reference": repeats.about,
             "other_parts": own,
             "repeats": repeats,
         }
     )
-    temperature = base.temperature if chosen.measured is None else chosen.measured.temperature
-    how = "fitted on its val"
-    if document.final_kind == "all" and document.measure.calibrate:
-        # The figures have the temperatures of the members, each fitted on its own val.
-        pooled = tally.temperature(total(found))
+    scaled, how = base if chosen.measured is None else chosen.measured, "fitted on its val"
+    scaling = Scaling(scaled.temperature, getattr(scaled, "calibration", None))
+    line = (
+        record.training.get("calibration", "")
+        if chosen.measured is None
+        else getattr(chosen.measured, "told", "")
+    )
+    if document.final_kind == "all":
+        # The figures have the calibrations of the members, each fitted on its own val.
+        pooled = _pooled(document.measure.calibration, tally, counted)
         if pooled is not None:
-            temperature, how = pooled, "fitted on what networks predicted for test, which saw nothing of it"
+            how = "fitted on what networks predicted for test, which saw nothing of it"
+            scaling, line = pooled.scaling, pooled.told
     told = {
         "final": document.final_kind,
         "weights": chosen.told,
         "temperature_from": how,
+        **({"calibration": line} if line else {}),
         "trainings": in_words(document),
     }
+    if scaling.calibration is not None:
+        told["calibration_from"] = told.pop("temperature_from")
+    kept = {k: v for k, v in record.training.items() if k != "calibration"}
     measured = (
         {} if chosen.measured is None else {"thresholds": source.aim.card(chosen.measured).get("thresholds")}
     )
@@ -207,16 +226,39 @@ def _card(
             **{k: v for k, v in measured.items() if v is not None},
             "name": document.name,
             "title": document.title or document.name,
-            "training": {**record.training, "seed": document.seed, "seeds": document.seeds, **told},
+            "training": {**kept, "seed": document.seed, "seeds": document.seeds, **told},
             "metrics": metrics.model_dump(mode="json"),
-            "temperature": temperature,
+            "temperature": scaling.temperature,
+            "calibration": scaling.calibration,
         }
     )
+
+
+def _pooled(kind: Kind, tally: Tally, counted: Sequence[tuple[Member, Counted]]) -> Calibrated | None:
+    """Return what calibrates pixels whose networks saw nothing of them; None: the card's own is kept."""
+    if kind == "none":
+        return None
+    rows = [(m.fold or 1, c) for m, c in counted if c.rows is not None and len(c.rows)]
+    if kind != "temperature" and rows:
+        # A place is tested in one fold, with each seed.
+        names = {name: i for i, name in enumerate(sorted({n for _, c in rows for n in c.places}))}
+        parts, folds = [], []
+        for fold, c in rows:
+            assert c.rows is not None  # noqa: S101 (see above)
+            number = np.array([names[n] for n in c.places], np.int64)
+            parts.append(replace(c.rows, units=number[c.rows.units]))
+            folds.append(np.full(len(c.rows), fold, np.int64))
+        several = len({fold for fold, _ in rows}) > 1
+        together = np.concatenate(folds) if several else None
+        return calibrated(kind, joined(parts), "what the networks predicted for test", together)
+    temperature = tally.temperature(total([MemberSums(m.fold or 1, m.seed, c.places) for m, c in counted]))
+    return None if temperature is None else Calibrated(Scaling(temperature))
 
 
 def _own_scores(measured: Any) -> dict[str, Any]:
     """Return what was measured of the weights of the bundle, by part; a record or what an aim measured."""
     scores = measured.metrics if isinstance(measured, TrainingRecord) else measured.scores()
+    scores = scores.without_reliability() if isinstance(scores, TrainingScores) else scores
     plain = scores.model_dump(exclude={"reference", "other_parts", "repeats", "datasets"})
     whole = {measured.measured_on: plain, **scores.other_parts}
     return {part if part == "val" else f"{part}, this network": found for part, found in whole.items()}
@@ -243,6 +285,7 @@ def _record(
             "training": card.training,
             "metrics": type(record.metrics).model_validate(card.metrics),
             "temperature": card.temperature,
+            "calibration": card.calibration,
             "bundle": BundleEntry(folder=bundle.folder.name, sha256=bundle.sha256),
         }
     )

@@ -11,7 +11,7 @@ from geoseg.core.legend import Legend
 from geoseg.core.sharing import shared_text
 from geoseg.models.card import Card
 from geoseg.report.repeats_page import FigureRow, RepeatsPage, write_repeats_page_file
-from geoseg.training.page import facts, table_of
+from geoseg.training.page import bins_of_classes, facts, table_of
 from geoseg.training.record import TrainingRecord
 
 
@@ -64,6 +64,7 @@ def write_repeats_page(
         places=[(r.place, r.fold, r.pixels, r.figures) for r in repeats.by_place],
         pages=pages,
         confusion=confusion,
+        reliability_of_classes=bins_of_classes(getattr(record.metrics, "classes", ())),
         facts=facts(record),
         warnings=tuple(shared_text(w) for w in record.warnings),
         datasets=table_of(record),

@@ -15,6 +15,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import nn
 
+from geoseg.config.training import Training
 from geoseg.core.legend import IGNORE, Legend
 from geoseg.evaluation.calibration import Calibration
 from geoseg.evaluation.flags import FlagAgreement
@@ -22,6 +23,7 @@ from geoseg.evaluation.metrics import confusion_matrix, plain, scores
 from geoseg.evaluation.numbers import NumberAgreement
 from geoseg.models.card import Card, CardTarget
 from geoseg.training.aim import Aim
+from geoseg.training.calibrate import most_rows
 from geoseg.training.measure import (
     MOST_PIXELS,
     EvaluationPart,
@@ -35,14 +37,28 @@ from geoseg.training.regression.measure import predict_numbers
 
 Sums = NDArray[np.float64]
 
+MOST_ROWS = 20_000
+"""Pixels of each network whose logits are kept where they decide about the calibration of the bundle."""
+_MOST_NUMBERS = 500_000
+"""Most numbers of them, which keeps the file below 2 MB."""
+
 _OF_CLASSES = ("iou", "f1", "precision", "recall")
 _LOG_TEMPERATURES = np.linspace(-2.5, 2.5, 51)
 """Where the likelihood of temperatures is counted; `geoseg.training.measure` looks in the same range."""
-_CALIBRATION = len(Calibration().sums())
 
 
 class Tally(Protocol):
     """Counts chips of one task into sums, and makes scores of them."""
+
+    @property
+    def length(self) -> int:
+        """Numbers of the sums."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Most pixels of a network whose logits are kept, too; 0: none are needed."""
+        ...
 
     def chips(self, network: nn.Module, part: EvaluationPart, card: Card, batch: int) -> Iterator[Sums]:
         """Yield the sums of each chip, and then of each picture, in the order of the part."""
@@ -62,7 +78,11 @@ def tally_of(aim: Aim, legend: Legend) -> Tally:
     target: CardTarget | None = getattr(aim, "target", None)
     if target is not None:
         return NumberTally(target)
-    return FlagTally(legend) if aim.card(None).get("task") == "multilabel" else ClassTally(legend)
+    if aim.card(None).get("task") == "multilabel":
+        return FlagTally(legend)
+    document: Training | None = getattr(aim, "document", None)
+    choosing = document is not None and document.measure.calibration in {"vector", "auto"}
+    return ClassTally(legend, most_rows(len(legend), MOST_ROWS, _MOST_NUMBERS) if choosing else 0)
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, float]:
@@ -89,19 +109,31 @@ def figures(found: Mapping[str, Any]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ClassTally:
-    """One class for each pixel: confusion, calibration, and the likelihood of temperatures."""
+    """One class for each pixel: confusion, calibration of each class, and the likelihood of temperatures."""
 
     legend: Legend
+    rows: int = 0
+
+    @property
+    def length(self) -> int:
+        """See `Tally`."""
+        return len(self.legend) ** 2 + self._calibration + len(_LOG_TEMPERATURES)
+
+    @property
+    def _calibration(self) -> int:
+        return len(Calibration(classes=len(self.legend)).sums())
 
     def chips(self, network: nn.Module, part: EvaluationPart, card: Card, batch: int) -> Iterator[Sums]:
         """See `Tally`."""
         rule = rule_of(self.legend, card.thresholds or {})
         step = max(1, -(-part.labelled_pixels // MOST_PIXELS))
-        for chip in predict_part(network, part, batch, temperature=card.temperature):
-            calibration = Calibration()
+        # Logits cannot be found again from probabilities once each class had its own factor.
+        again = None if card.calibration is None else predict_part(network, part, batch)
+        for chip in predict_part(network, part, batch, scaling=card.scaling):
+            calibration = Calibration(classes=len(self.legend))
             calibration.add(chip.probabilities, chip.label)
             matrix = confusion_matrix(chip.label, decided(chip.probabilities, rule), len(self.legend))
-            likelihood = _likelihood(chip, card.temperature, step)
+            likelihood = _likelihood(chip if again is None else next(again), card.temperature, step)
             yield np.concatenate([matrix.ravel(), calibration.sums(), likelihood])
 
     def scores(self, sums: Sums) -> dict[str, Any]:
@@ -121,7 +153,7 @@ class ClassTally:
     def calibration(self, sums: Sums) -> Calibration:
         """Return the calibration."""
         first = len(self.legend) ** 2
-        return Calibration.of_sums(sums[first : first + _CALIBRATION])
+        return Calibration.of_sums(sums[first : first + self._calibration], len(self.legend))
 
     def temperature(self, sums: Sums) -> float | None:
         """See `Tally`."""
@@ -152,6 +184,12 @@ class FlagTally:
     """Labels, of which a pixel may have several. Average precision is none of the figures that add up."""
 
     legend: Legend
+    rows: int = 0
+
+    @property
+    def length(self) -> int:
+        """See `Tally`."""
+        return 4 * len(self.legend)
 
     def chips(self, network: nn.Module, part: EvaluationPart, card: Card, batch: int) -> Iterator[Sums]:
         """See `Tally`."""
@@ -175,6 +213,8 @@ class NumberTally:
     """A number for each pixel."""
 
     target: CardTarget
+    rows: int = 0
+    length: int = 8
 
     def chips(self, network: nn.Module, part: EvaluationPart, card: Card, batch: int) -> Iterator[Sums]:
         """See `Tally`."""

@@ -19,7 +19,7 @@ from geoseg.training.prepare import PreparedTraining
 from geoseg.training.repeats.finish import finish
 from geoseg.training.repeats.members import Member, trainings_of
 from geoseg.training.repeats.tally import tally_of
-from geoseg.training.repeats.work import Job, is_finished, run_job
+from geoseg.training.repeats.work import Job, is_finished, is_trained, run_job
 
 if TYPE_CHECKING:
     from geoseg.training.train import Trained
@@ -47,13 +47,14 @@ def train_repeats(prepared: PreparedTraining, on_event: Callable[[Event], None])
     cluster = _cluster_of(prepared)
     members = trainings_of(prepared)
     tally = tally_of(prepared.aim, prepared.legend.legend)
-    waiting = [m for m in members if not is_finished(m)]
+    waiting = [m for m in members if not is_finished(m, tally)]
     with collect_warnings() as notices:
         if len(waiting) < len(members):
             on_event(Notice(f"{len(members) - len(waiting)} of {len(members)} trainings are finished"))
         if _in_this_process(cluster):
             for member in waiting:
-                on_event(Notice(f"{member.label}: training {_count(member, members)}"))
+                what = "measuring the trained network again," if is_trained(member) else "training"
+                on_event(Notice(f"{member.label}: {what} {_count(member, members)}"))
                 run_job(Job(member, tally), lambda e, m=member: on_event(_labelled(e, m)))  # type: ignore[misc]
         elif waiting:
             _train_on(cluster, [Job(m, tally, _threads(cluster)) for m in waiting], on_event)

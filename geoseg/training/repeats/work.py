@@ -1,25 +1,28 @@
-"""One of several trainings as a task: train it, measure it place by place, keep both."""
+"""One of several trainings as a task: train it, measure it place by place, keep both.
 
-import io
-import json
+A network that was measured in another way, by an older geoseg or with another `measure.calibrate`, is
+measured again from its bundle; it is not trained again.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from geoseg.core.errors import GeosegError, OutputError
-from geoseg.core.files import discard, write_atomic
+from geoseg.core.files import discard
 from geoseg.models.bundle import open_bundle
 from geoseg.training.build import evaluation_part
 from geoseg.training.callbacks import Event
 from geoseg.training.census import CensusCell
 from geoseg.training.fit import resolve_accelerator
 from geoseg.training.folder import BUNDLE, CHECKPOINTS
+from geoseg.training.measure import logit_rows
 from geoseg.training.pictures import Layout
 from geoseg.training.prepare import PreparedTraining, readers_of
 from geoseg.training.record import RECORD
+from geoseg.training.repeats.again import calibrate_again, is_calibrated_as_asked
+from geoseg.training.repeats.counted import Counted, read_counted, write_counted
 from geoseg.training.repeats.members import SUMS, Member
 from geoseg.training.repeats.tally import Sums, Tally
 
@@ -49,7 +52,7 @@ def run_job(job: Job, on_event: Callable[[Event], None] = lambda _: None) -> Non
         When it failed; the message begins with the name of the member.
     """
     member = job.member
-    if is_finished(member):
+    if is_finished(member, job.tally):
         return
     if job.threads is not None:
         torch.set_num_threads(job.threads)
@@ -61,21 +64,37 @@ def run_job(job: Job, on_event: Callable[[Event], None] = lambda _: None) -> Non
             from geoseg.training.train import train  # noqa: PLC0415 (it trains several by this module)
 
             train(prepared, checked=True, on_event=on_event)
-        places = _measure(prepared, job.tally) if member.measures else {}
+        elif not is_calibrated_as_asked(prepared):
+            calibrate_again(prepared)
+        found = _measure(prepared, job.tally) if member.measures else Counted({}, None)
     except GeosegError as error:
         raise type(error)(f"{member.label}: {error}") from error
-    _write_sums(member.folder / SUMS, places)
+    write_counted(member.folder / SUMS, found)
     # The bundle has the weights; checkpoints also have the state of the optimiser, three times as much.
     discard(member.folder / CHECKPOINTS)
 
 
-def is_finished(member: Member) -> bool:
-    """Return whether a member was trained and measured."""
-    return (member.folder / SUMS).exists()
+def is_trained(member: Member) -> bool:
+    """Return whether a member was trained, measured or not."""
+    return (member.folder / RECORD).exists()
 
 
-def _measure(prepared: PreparedTraining, tally: Tally) -> dict[str, Sums]:
-    """Return the sums of each place of the test part."""
+def is_finished(member: Member, tally: Tally) -> bool:
+    """Return whether a member was trained, and measured as it is now."""
+    try:
+        found = read_counted(member.folder / SUMS)
+    except OutputError:
+        return False
+    if member.measures and (
+        any(len(sums) != tally.length for sums in found.places.values())
+        or (tally.rows > 0 and found.rows is None)
+    ):
+        return False
+    return is_trained(member) and is_calibrated_as_asked(member.prepared)
+
+
+def _measure(prepared: PreparedTraining, tally: Tally) -> Counted:
+    """Return what is counted of the test part."""
     bundle = open_bundle(prepared.folder / BUNDLE, trust=prepared.trust)
     fit = prepared.document.fit
     network = bundle.network().to(resolve_accelerator(fit.device))
@@ -86,7 +105,10 @@ def _measure(prepared: PreparedTraining, tally: Tally) -> dict[str, Sums]:
     places: dict[str, Sums] = {}
     for place, sums in zip(where, tally.chips(network, part, card, fit.batch), strict=True):
         places[place] = places[place] + sums if place in places else sums
-    return places
+    if not tally.rows:
+        return Counted(places, None)
+    # With the names of the sums, so that each row has its place.
+    return Counted(places, logit_rows(network, replace(part, units=tuple(where)), fit.batch, tally.rows))
 
 
 def place_of(prepared: PreparedTraining, cell: CensusCell, *, whole: bool = False) -> str:
@@ -104,30 +126,3 @@ def place_of(prepared: PreparedTraining, cell: CensusCell, *, whole: bool = Fals
     scene, unit = prepared.labelled[cell.region.scene].name, cell.region.unit
     block = scene if whole else f"{scene}, block {unit.partition(':')[2]}"
     return {"given": scene, "block": block}.get(prepared.document.split.by, unit)
-
-
-def _write_sums(path: Path, places: dict[str, Sums]) -> None:
-    """Write sums by place, complete or not at all."""
-    buffer = io.BytesIO()
-    names = np.frombuffer(json.dumps(list(places)).encode(), np.uint8)
-    np.savez_compressed(buffer, names=names, sums=np.array(list(places.values())))
-    write_atomic(path, buffer.getvalue())
-
-
-def read_sums(path: Path) -> dict[str, Sums]:
-    """Read sums by place.
-
-    Raises
-    ------
-    OutputError
-        When the file is missing or damaged.
-    """
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            names = json.loads(kept["names"].tobytes())
-            return dict(zip(names, kept["sums"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise OutputError(
-            f"{path}: is missing or damaged; workers on other machines must write into a folder that this "
-            "one sees. Remove the file and run the same training to measure this member again"
-        ) from error

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -18,14 +19,16 @@ from geoseg.evaluation.metrics import confusion_matrix, scores
 from geoseg.models.bundle import open_bundle
 from geoseg.training import train
 from geoseg.training.build import evaluation_chips
+from geoseg.training.calibrate import LogitRows, cross_validated, fit_rows, fit_vector, joined
 from geoseg.training.callbacks import EpochDone, Notice
 from geoseg.training.measure import fit_temperature, predict_chips
 from geoseg.training.prepare import prepare
 from geoseg.training.record import read_record
 from geoseg.training.regression.measure import predict_numbers
+from geoseg.training.repeats.counted import Counted, read_counted, write_counted
 from geoseg.training.repeats.members import SUMS, trainings_of
-from geoseg.training.repeats.tally import ClassTally
-from geoseg.training.repeats.work import Job, read_sums
+from geoseg.training.repeats.tally import ClassTally, tally_of
+from geoseg.training.repeats.work import Job
 from tests import processes
 from tests.training.repeats.worlds import document, write_places
 
@@ -85,7 +88,7 @@ def test_pooled_figures_are_those_of_a_run_by_hand(folded):
         chips = evaluation_chips(member.prepared, "test")
         for cell, chip in zip(
             chips.cells,
-            predict_chips(bundle.network(), chips, 4, temperature=bundle.card.temperature),
+            predict_chips(bundle.network(), chips, 4, scaling=bundle.card.scaling),
             strict=True,
         ):
             matrix = confusion_matrix(chip.label, chip.probabilities.argmax(0).astype(np.uint8), 3)
@@ -327,8 +330,66 @@ def test_sums_of_chips_give_the_same_calibration(folded):
     prepared = prepared_of(path)
     tally = ClassTally(prepared.legend.legend)
     member = trainings_of(prepared)[0]
-    sums = np.sum(list(read_sums(member.folder / SUMS).values()), axis=0)
+    sums = np.sum(list(read_counted(member.folder / SUMS).places.values()), axis=0)
     expected = read_record(member.folder / "training.json").metrics
     found = tally.scores(sums)
     for name in ("miou", "brier", "expected_calibration_error", "kappa"):
         assert found[name] == pytest.approx(getattr(expected, name), abs=2e-6)
+
+
+def test_members_of_before_are_measured_again_and_not_trained_again(folded, tmp_path, monkeypatch):
+    path, trained, _ = folded
+    shutil.copytree(trained.folder, tmp_path / "old")
+    (tmp_path / "old/training.json").unlink()
+    changes = ("measure.calibrate=vector", f"output={tmp_path / 'old'}")
+    members = trainings_of(prepared_of(path, *changes))
+    # A file of an older geoseg has fewer sums, and no logits.
+    first = read_counted(members[0].folder / SUMS)
+    write_counted(members[0].folder / SUMS, Counted({k: v[:100] for k, v in first.places.items()}, None))
+    (members[1].folder / SUMS).unlink()
+    monkeypatch.setattr(train, "_fit", lambda *_: pytest.fail("trains again"))
+    told = []
+    found = run(path, *changes, on_event=told.append)
+    assert sum("measuring the trained network again" in getattr(e, "message", "") for e in told) == 7
+
+    counted = [(m.fold, read_counted(m.folder / SUMS)) for m in members if m.measures]
+    folds = np.concatenate([np.full(len(c.rows), fold) for fold, c in counted])
+    rows = joined([c.rows for _, c in counted])
+    expected = fit_vector(rows, fit_rows(rows)).calibration
+    card = open_bundle(found.bundle, trust=True).card
+    assert card.calibration == found.record.calibration == expected
+    assert card.temperature == 1
+    single, vector = cross_validated(rows, folds)
+    assert (
+        f"{vector:.4f} with vector scaling, {single:.4f} with a temperature" in card.training["calibration"]
+    )
+    assert "over 3 folds" in card.training["calibration"]
+    assert card.training["calibration"] in (found.folder / "training.html").read_text()
+    for member in members:
+        own, before = (
+            open_bundle(folder / "members" / member.folder.name / "bundle", trust=True).card
+            for folder in (found.folder, trained.folder)
+        )
+        assert own.weights_sha256 == before.weights_sha256
+        assert own.calibration is not None
+        assert before.calibration is None
+    # Pooled: every labelled pixel of each seed is in the bins of some class.
+    pixels = sum(b.pixels for c in found.record.metrics.classes for b in c.reliability)
+    assert pixels == found.record.metrics.pixels
+
+
+def test_a_file_is_small_and_rows_know_their_place(folded, tmp_path):
+    path, _, _ = folded
+    prepared = prepared_of(path, "measure.calibrate=auto")
+    assert tally_of(prepared.aim, prepared.legend.legend).rows == 20_000
+    rng = np.random.default_rng(0)
+    rows = LogitRows(
+        rng.normal(size=(20_000, 6)).astype(np.float32),
+        np.zeros(20_000, np.uint8),
+        np.zeros(20_000, np.int64),
+    )
+    write_counted(tmp_path / SUMS, Counted({"a": np.zeros(9)}, rows))
+    assert (tmp_path / SUMS).stat().st_size < 1_000_000
+    back = read_counted(tmp_path / SUMS)
+    assert np.array_equal(back.rows.logits, rows.logits)
+    assert list(back.places) == ["a"]
