@@ -9,6 +9,7 @@ What trains is forked from another process, which has imported `TRAINING` as wel
 eight seconds, and a run must do without them. Networks are converted to OpenVINO in such a process itself.
 """
 
+import atexit
 import functools
 import json
 import os
@@ -54,6 +55,11 @@ class Zygote:
                 start_new_session=True,
             )
 
+    def close(self) -> None:
+        """End the process, which waits for requests."""
+        self.requests.close()
+        self.process.wait(10)
+
     def fork(self, request: Mapping[str, object], *files: int) -> socket.socket:
         """Ask for a process with these files as its output; return what tells its number and its end."""
         ours, theirs = socket.socketpair()
@@ -65,7 +71,9 @@ class Zygote:
 @functools.cache
 def zygote(imported: str = "") -> Zygote:
     """Start the process that forks others and has imported this module as well, once."""
-    return Zygote(*filter(None, [imported]))
+    made = Zygote(*filter(None, [imported]))
+    atexit.register(made.close)
+    return made
 
 
 class Process:
