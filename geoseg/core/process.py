@@ -69,7 +69,7 @@ def keep_freed_memory() -> None:
     """Let malloc keep what it frees, in a process that makes the same large tensors again and again.
 
     Dask sets `MALLOC_TRIM_THRESHOLD_` for its workers, and with it glibc returns every larger block to the
-    kernel, which clears its pages when it hands them out again: half of the time of a training on a CPU.
+    kernel, which clears its pages when it hands them out again. A training on a CPU does that in each layer.
     """
     _set_malloc(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
     _set_malloc(_M_TRIM_THRESHOLD, 1 << 30)

@@ -38,11 +38,11 @@ _STEPS = 1000
 
 _SHOWN_CHIPS = 6
 """Best and worst chips that are kept for the page."""
-_SHOWN_SIDE = 768
-"""Most pixels along the side of one."""
-
 _MIXED = 0.1
 """Share of the labelled pixels that two classes of a chip must have, so that it may be one of the best."""
+
+_SHOWN_SIDE = 768
+"""Most pixels along the side of one."""
 
 
 @dataclass(frozen=True)
@@ -239,11 +239,7 @@ def logit_rows(network: nn.Module, part: EvaluationPart, batch: int, most: int) 
     chips = ((next(units), c.probabilities, c.label) for c in predict_chips(
         network, part.chips, batch, activate=as_it_is
     ))  # fmt: skip
-    device, known = next(network.parameters()).device, part.chips.source.statistics
-
-    @torch.inference_mode()
-    def answer(x: torch.Tensor) -> torch.Tensor:
-        return network(x.to(device, memory_format=torch.channels_last)).float().cpu()  # type: ignore[no-any-return]
+    answer, known = _answering(network, activate=as_it_is), part.chips.source.statistics
 
     def tiles() -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]:
         for picture in part.pictures:
@@ -270,14 +266,26 @@ def predict_part(
     """Predict every chip and every picture of a part once, see `predict_chips`."""
     settings: dict[str, Any] = {"scaling": scaling, "augment": augment}
     yield from predict_chips(network, part.chips, batch, **settings)
-    device, known = next(network.parameters()).device, part.chips.source.statistics
+    answer, known = _answering(network, **settings), part.chips.source.statistics
+    for p in predict_pictures(answer, part.pictures, part.layout, known, batch):
+        yield PredictedChip(p.name, p.image, p.probabilities, p.label)
+
+
+def _answering(
+    network: nn.Module,
+    scaling: Scaling = UNSCALED,
+    augment: str = "none",
+    activate: Callable[[torch.Tensor], torch.Tensor] = softmax,
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what answers tiles on the CPU, wherever the network is, see `_answer`."""
+    device = next(network.parameters()).device
 
     @torch.inference_mode()
     def answer(x: torch.Tensor) -> torch.Tensor:
-        return _answer(network, x.to(device, memory_format=torch.channels_last), **settings).cpu()
+        x = x.to(device, memory_format=torch.channels_last)
+        return _answer(network, x, scaling, augment, activate).cpu()
 
-    for p in predict_pictures(answer, part.pictures, part.layout, known, batch):
-        yield PredictedChip(p.name, p.image, p.probabilities, p.label)
+    return answer
 
 
 def _answer(

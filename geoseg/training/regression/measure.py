@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -15,7 +14,7 @@ from geoseg.evaluation.numbers import NumberAgreement
 from geoseg.evaluation.reports import NumberScores
 from geoseg.models.card import CardTarget
 from geoseg.training.chips import EvaluationChips
-from geoseg.training.measure import predict_chips, references
+from geoseg.training.measure import as_it_is, predict_chips, references
 from geoseg.training.scores import NumberTrainingScores
 
 _SHOWN_CHIPS = 4
@@ -158,13 +157,9 @@ def predict_numbers(
     network: nn.Module, chips: EvaluationChips, target: CardTarget, batch: int, augment: str = "none"
 ) -> Iterator[NumberChip]:
     """Predict every chip once; see `score_numbers`."""
-    for chip in predict_chips(network, chips, batch, augment=augment, activate=_as_it_is):
+    for chip in predict_chips(network, chips, batch, augment=augment, activate=as_it_is):
         values = (chip.probabilities[0] * target.std + target.mean).clip(target.min, target.max)
         yield NumberChip(chip.where, chip.image, chip.label, values.astype(np.float32))
-
-
-def _as_it_is(answer: torch.Tensor) -> torch.Tensor:
-    return answer
 
 
 def _sorted(heap: list[Any]) -> tuple[NumberChip, ...]:
