@@ -8,7 +8,7 @@ import typer
 
 from geoseg.cli import completion
 from geoseg.cli.messages import errors, say, show_facts, show_result
-from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder
+from geoseg.cli.options import AsJson, CatalogFile, Debug, ModelsFolder, TrainingChanges
 from geoseg.cli.options import Trust as TrustCode
 
 if TYPE_CHECKING:
@@ -209,15 +209,7 @@ def models_measure(
             help="The training that it was made with: a file, or a name.",
         ),
     ],
-    assign: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            autocompletion=completion.training_keys,
-            help="Replace a value of the training.",
-        ),
-    ] = None,
+    assign: TrainingChanges = None,
     trust: TrustCode = False,
     catalog: CatalogFile = None,
     as_json: AsJson = False,

@@ -9,7 +9,7 @@ import typer
 import geoseg
 from geoseg.cli import completion
 from geoseg.cli.messages import errors, give, say, show_facts, warn
-from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, Trust
+from geoseg.cli.options import AsJson, CatalogFile, Debug, DryRun, Quiet, TrainingChanges, Trust
 from geoseg.cli.progress import silent
 from geoseg.cli.training_progress import training_progress
 from geoseg.core.errors import ConfigError
@@ -24,15 +24,7 @@ def train(
             help="The training: a file, or a name like landcover-s2.",
         ),
     ],
-    assign: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            autocompletion=completion.training_keys,
-            help="Replace a value of the file.",
-        ),
-    ] = None,
+    assign: TrainingChanges = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Folder of the training, not the file's."),
@@ -154,15 +146,7 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Part of the data: train, val or test.")] = "test",
-    assign: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            autocompletion=completion.training_keys,
-            help="Replace a value of the training file.",
-        ),
-    ] = None,
+    assign: TrainingChanges = None,
     class_map: Annotated[
         Path | None,
         typer.Option("--map", help="A map, as a run writes it: classes.tif, values.tif or labels.tif."),
